@@ -1,0 +1,50 @@
+# One verb a chore, the same on a laptop and in CI. `make demo` and `make test` set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help install demo test lint format dry-run clean
+
+help:
+	@echo "make demo     map a demo planet with the real workflow, and say where the results are"
+	@echo "make test     run all tests"
+	@echo "make lint     check style, types and the workflow"
+	@echo "make format   put code and workflow into the common format"
+	@echo "make install  make the virtual environment in $(VENV)"
+	@echo "make clean    remove the demo planets, their results and the environment"
+
+install: $(STAMP)
+
+# The stamp is written last: an installation that was killed is done again.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headwater needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	headwater demo run
+
+test: $(STAMP)
+	pytest
+
+lint: $(STAMP)
+	ruff check src tests benchmarks
+	ruff format --check src tests benchmarks
+	mypy
+	snakefmt --check Snakefile workflow
+	codespell src tests docs workflow config README.md CHANGELOG.md
+	python -m tests.lint_workflow
+
+format: $(STAMP)
+	ruff check --fix src tests benchmarks
+	ruff format src tests benchmarks
+	snakefmt Snakefile workflow
+
+dry-run: $(STAMP)
+	snakemake --dry-run --configfile config/demo.yaml
+
+clean:
+	rm -rf $(VENV) demo results/[0-9]* results/logs .snakemake

@@ -1,0 +1,113 @@
+"""HydroBASINS polygons: foreign columns are renamed once, here."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+import geopandas as gpd
+import shapely
+from pyogrio.errors import DataSourceError
+from shapely.geometry.base import BaseGeometry
+
+from headwater.errors import InputError
+from headwater.grid import CRS
+
+HYDROBASINS_ID = "HYBAS_ID"
+
+
+def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
+    """Read basin polygons.
+
+    Parameters
+    ----------
+    polygons : sequence of Path
+        Files that GDAL can read, or GeoParquet, with a column HYBAS_ID (or basin_id).
+
+    Returns
+    -------
+    GeoDataFrame
+        Columns basin_id (str), geometry (polygons, EPSG:4326).
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, has no id column or no CRS, or an id stands in it twice.
+    """
+    tables = [_read_polygons(Path(path)) for path in polygons]
+    if not tables:
+        raise InputError("No file of basin polygons is given.", "Set basins.polygons in the configuration.")
+    basins = gpd.GeoDataFrame(gpd.pd.concat(tables, ignore_index=True), crs=CRS)
+    twice = basins["basin_id"][basins["basin_id"].duplicated()].tolist()
+    if twice:
+        raise InputError(
+            f"Basin {twice[0]} stands more than once in the basin polygons.", "Keep one polygon for each id."
+        )
+    return basins
+
+
+def basin_polygon(polygons: Sequence[Path], basin_id: str) -> BaseGeometry:
+    """Return the valid polygon of one basin.
+
+    Raises
+    ------
+    InputError
+        The basin is not in the files, or its polygon is empty.
+    """
+    basins = read_basins(polygons)
+    rows = basins[basins["basin_id"] == str(basin_id)]
+    if rows.empty:
+        known = ", ".join(sorted(basins["basin_id"])[:5])
+        raise InputError(
+            f"Basin {basin_id} is not in {', '.join(str(path) for path in polygons)}.",
+            f"Use an id of the file, such as {known}.",
+        )
+    polygon = shapely.make_valid(rows.geometry.iloc[0])
+    if polygon.is_empty or polygon.area == 0:
+        raise InputError(f"The polygon of basin {basin_id} is empty.", "Give a polygon with an area.")
+    return polygon
+
+
+def file_for_basin(pattern: str, basin_id: str) -> Path:
+    """Return the one file that a pattern names for a basin.
+
+    Parameters
+    ----------
+    pattern : str
+        Path in which `{basin_id}` stands for the id; shell wildcards are allowed.
+    basin_id : str
+        HYBAS_ID.
+
+    Raises
+    ------
+    InputError
+        No file, or more than one, has such a name.
+    """
+    name = pattern.replace("{basin_id}", basin_id)
+    found = sorted(glob.glob(name))  # noqa: PTH207  a pattern may be absolute, which Path.glob refuses
+    if len(found) != 1:
+        count = "no file" if not found else f"{len(found)} files"
+        raise InputError(
+            f"{name} names {count} for basin {basin_id}.", "Make the pattern name exactly one file a basin."
+        )
+    return Path(found[0])
+
+
+def _read_polygons(path: Path) -> gpd.GeoDataFrame:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.", "Set basins.polygons to a file of basin polygons.")
+    try:
+        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
+    except (DataSourceError, ValueError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as polygons ({error}).", "Give a GeoPackage, Shapefile or GeoParquet."
+        ) from error
+    column = next((name for name in (HYDROBASINS_ID, "basin_id") if name in table.columns), None)
+    if column is None:
+        raise InputError(f"{path} has no column {HYDROBASINS_ID}.", "Name the column of basin ids HYBAS_ID.")
+    if table.crs is None:
+        raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
+    # HydroBASINS' shapefiles hold the id as a double.
+    ids = [str(int(value)) if not isinstance(value, str) else value for value in table[column]]
+    return gpd.GeoDataFrame({"basin_id": ids}, geometry=table.geometry.to_crs(CRS).values, crs=CRS)

@@ -1,0 +1,1 @@
+"""Searching, pinning and signing: the only package that knows a provider."""

@@ -1,0 +1,437 @@
+"""The command line: one subcommand a step, named as its rule. It parses arguments and calls a function, no more.
+
+Heavy imports wait until the subcommand runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from headwater.errors import HeadwaterError, InputError
+
+_Add = Callable[[argparse.ArgumentParser], None]
+_SIGNING = ("planetary_computer", "token", "none")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 the work failed, 2 bad arguments or configuration."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    options = {key: value for key, value in vars(arguments).items() if key != "run"}
+    try:
+        result = arguments.run(**options)
+    except HeadwaterError as error:
+        print(f"headwater: {error.cause}\nheadwater: {error.remedy}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("headwater: interrupted; nothing half-written is left.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        print(f"headwater: {error.strerror} ({error.filename}).", file=sys.stderr)
+        print("headwater: Check the path, its permissions and the free space, then run again.", file=sys.stderr)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="headwater", description="Maps the world's waterways from Sentinel-2 and Copernicus GLO-30."
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for word, (summary, add_arguments) in _COMMANDS.items():
+        command = commands.add_parser(word, help=summary, description=_sentence(summary))
+        add_arguments(command)
+    return parser
+
+
+def _plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--polygons", type=Path, nargs="+", required=True, help="files of HydroBASINS polygons")
+    parser.add_argument("--basin", dest="basin_id", required=True, help="HYBAS_ID")
+    parser.add_argument("--cell-degrees", type=float, default=1.0, help="side of a cell (default 1)")
+    parser.add_argument("--margin-px", type=int, default=64, help="margin of a cell, 10 m pixels (default 64)")
+    _out(parser, "plan.json")
+
+    def run(**options: object) -> object:
+        from headwater.steps.plan import write_plan
+
+        return write_plan(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _search(parser: argparse.ArgumentParser) -> None:
+    _plan_file(parser)
+    parser.add_argument("--url", required=True, help="STAC API, folder of items, or STAC GeoParquet file")
+    parser.add_argument("--datetime", required=True, help="YYYY-MM-DD/YYYY-MM-DD")
+    parser.add_argument("--years-back", type=int, default=1, help="earlier years searched as well (default 1)")
+    parser.add_argument("--max-cloud-cover", type=float, default=90.0, help="percent (default 90)")
+    parser.add_argument("--sentinel2-collection", default="sentinel-2-l2a")
+    parser.add_argument("--dem-collections", nargs="+", default=["cop-dem-glo-30", "cop-dem-glo-90"])
+    _out(parser, "items.parquet")
+
+    def run(**options: object) -> object:
+        from headwater.steps.search import search
+
+        return search(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _select(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--items", type=Path, required=True, help="items.parquet")
+    _plan_file(parser)
+    _cell(parser)
+    parser.add_argument("--scenes-out", type=Path, required=True, help="scenes.json to write")
+    parser.add_argument("--dem-out", type=Path, required=True, help="dem.json to write")
+    parser.add_argument("--cache", dest="cache_dir", type=Path, required=True, help="folder of scene statistics")
+    parser.add_argument("--max-scenes", type=int, default=6, help="most scenes of an MGRS tile (default 6)")
+    parser.add_argument("--min-gain", type=float, default=0.1, help="least share a scene must add (default 0.1)")
+    parser.add_argument("--stop-uncovered", type=float, default=0.01, help="share left unseen (default 0.01)")
+    parser.add_argument("--missing-scl", choices=("clear", "refuse"), default="clear")
+    _signing(parser)
+
+    def run(**options: object) -> object:
+        from headwater.steps.select import select
+
+        return select(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _composite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scenes", type=Path, required=True, help="scenes.json of the cell")
+    _plan_file(parser)
+    _cell(parser)
+    parser.add_argument("--method", choices=("best_first", "mean", "median"), default="mean")
+    parser.add_argument("--dilate-px", type=int, default=2, help="widening of clouds, 10 m pixels (default 2)")
+    _signing(parser)
+    _out(parser, "composite.tif")
+
+    def run(**options: object) -> object:
+        from headwater.steps.composite import composite
+
+        return composite(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _elevation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dem", type=Path, required=True, help="dem.json of the cell")
+    _plan_file(parser)
+    _cell(parser)
+    parser.add_argument(
+        "--missing", choices=("sea", "extend", "refuse"), default="sea", help="what to make of places without a tile"
+    )
+    _signing(parser)
+    _out(parser, "elevation.tif")
+
+    def run(**options: object) -> object:
+        from headwater.steps.elevation import elevation
+
+        return elevation(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--composite", type=Path, required=True, help="composite.tif of the cell")
+    parser.add_argument("--elevation", type=Path, required=True, help="elevation.tif of the cell")
+    _plan_file(parser)
+    _cell(parser)
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint (default: the one that comes with Headwater)")
+    parser.add_argument("--tile-px", type=int, default=832, help="side of a tile, 10 m pixels (default 832)")
+    parser.add_argument("--overlap-px", type=int, default=208, help="least overlap of tiles (default 208)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
+    parser.add_argument("--batch-size", type=int, default=1, help="tiles at once (default 1)")
+    _out(parser, "probability.tif")
+
+    def run(**options: object) -> object:
+        from headwater.data import default_checkpoint
+        from headwater.steps.predict import predict
+
+        options["checkpoint"] = options["checkpoint"] or default_checkpoint()
+        return predict(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _mosaic(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rasters", type=Path, nargs="+", required=True, help="probability.tif of each cell")
+    _out(parser, "mosaic.vrt")
+
+    def run(**options: object) -> object:
+        from headwater.steps.mosaic import mosaic
+
+        return mosaic(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _backbone(parser: argparse.ArgumentParser) -> None:
+    _plan_file(parser)
+    parser.add_argument("--kind", choices=("tdx", "dem"), required=True)
+    parser.add_argument("--streams", type=Path, help="TDX-Hydro streamnet, for kind tdx")
+    parser.add_argument("--catchments", type=Path, help="TDX-Hydro catchments, for kind tdx")
+    parser.add_argument("--polygons", type=Path, nargs="+", default=[], help="basin polygons, for kind dem")
+    parser.add_argument("--elevation", type=Path, nargs="+", default=[], help="elevation.tif of cells, for kind dem")
+    parser.add_argument("--min-area-km2", type=float, default=5.0, help="where a reach begins, for kind dem")
+    parser.add_argument("--reaches-out", dest="out_reaches", type=Path, required=True)
+    parser.add_argument("--catchments-out", dest="out_catchments", type=Path, required=True)
+
+    def run(**options: object) -> object:
+        from headwater.steps.backbone import backbone
+
+        return backbone(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _vectorize(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Turn probability into waterways that join a stream network. With --cell: the segments of one cell, from "
+        "--reaches and --catchments as `backbone` writes them. Without: the whole network in one go, from "
+        "--streams and --catchments with TDX-Hydro's columns."
+    )
+    parser.add_argument("--probability", type=Path, nargs="+", required=True)
+    parser.add_argument("--elevation", type=Path, nargs="+", required=True)
+    parser.add_argument("--streams", type=Path, help="streams with TDX-Hydro's columns (GeoPackage or GeoParquet)")
+    parser.add_argument("--reaches", type=Path, help="reaches.parquet, with --cell")
+    parser.add_argument("--catchments", type=Path, required=True)
+    parser.add_argument("--cell", help="name of the cell")
+    parser.add_argument("--basin", dest="basin_id", default="0", help="HYBAS_ID, for ids unique in the world")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, without --cell (default 1)")
+    parser.add_argument("--threshold", type=float, default=0.5, help="probability of water (default 0.5)")
+    parser.add_argument("--floor", type=float, default=0.1, help="never crossed up to this (default 0.1)")
+    parser.add_argument("--min-piece-px", type=int, default=8, help="smaller pieces are dropped (default 8)")
+    _out(parser, "waterways.parquet")
+
+    def run(
+        cell: str | None,
+        reaches: Path | None,
+        streams: Path | None,
+        probability: list[Path],
+        elevation: list[Path],
+        basin_id: str,
+        jobs: int,
+        **options: object,
+    ) -> object:
+        from headwater.steps.vectorize import vectorize, vectorize_cell
+
+        if cell is not None:
+            if reaches is None:
+                raise InputError("--cell is given without --reaches.", "Give reaches.parquet of the basin.")
+            return vectorize_cell(probability, elevation, reaches, cell=cell, **options)  # type: ignore[arg-type]
+        if streams is None or len(probability) != 1 or len(elevation) != 1:
+            raise InputError(
+                "Without --cell, --streams and exactly one raster each of --probability and --elevation are needed.",
+                "Give them, or --cell and --reaches.",
+            )
+        return vectorize(
+            probability[0],
+            elevation[0],
+            streams,
+            basin_id=basin_id,
+            jobs=jobs,
+            **options,  # type: ignore[arg-type]
+        )
+
+    parser.set_defaults(run=run)
+
+
+def _network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--segments", type=Path, nargs="+", help="waterways.parquet of each cell")
+    parser.add_argument("--reaches", type=Path, help="reaches.parquet of the basin")
+    parser.add_argument("--basin", dest="basin_id", help="HYBAS_ID")
+    parser.add_argument("--out", type=Path, help="waterways.parquet to write")
+    parser.add_argument("--checks", type=Path, help="waterways.checks.json to write")
+    tools = parser.add_subparsers(metavar="check")
+    check = tools.add_parser("check", help="check that a file is a valid network")
+    check.add_argument("file", type=Path)
+
+    def run_check(file: Path, **_: object) -> int:
+        from headwater.steps.network import check as check_file
+
+        return 1 if check_file(file) else 0
+
+    def run(**options: object) -> object:
+        from headwater.steps.network import network
+
+        missing = [name for name, value in options.items() if value is None]
+        if missing:
+            raise InputError(
+                f"--{missing[0].replace('_id', '')} is not given.", "Give it, or use `headwater network check FILE`."
+            )
+        return network(**options)  # type: ignore[arg-type]
+
+    check.set_defaults(run=run_check)
+    parser.set_defaults(run=run)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    _plan_file(parser)
+    parser.add_argument("--network", type=Path, required=True, help="waterways.parquet of the basin")
+    parser.add_argument("--checks", type=Path, required=True, help="waterways.checks.json of the basin")
+    for name in ("composite", "elevation", "probability"):
+        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, help=f"{name}.tif of each cell")
+    parser.add_argument("--summary", type=Path, required=True, help="summary.csv to write")
+    parser.add_argument("--page", type=Path, required=True, help="index.html to write; its pictures go beside it")
+
+    def run(**options: object) -> object:
+        from headwater.steps.report import report
+
+        return report(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _items(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="folder of rasters: B02, B03, B04, B08 (and SCL) and a DEM")
+    parser.add_argument("--dem", type=Path, nargs="+", required=True, help="elevation raster(s), metres")
+    parser.add_argument("--datetime", required=True, help="when the scene was taken, YYYY-MM-DD")
+    parser.add_argument("--basin", dest="basin_id", required=True, help="id to give the place")
+    parser.add_argument("--baseline", default="00.00", help="processing baseline; from 04.00 on 1000 is subtracted")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the catalogue to write")
+
+    def run(**options: object) -> object:
+        from headwater.steps.items import items_from_folder
+
+        return items_from_folder(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config_path", metavar="CONFIG", type=Path, help="YAML, such as config/train-demo.yaml")
+
+    def run(**options: object) -> object:
+        from headwater.train.run import train
+
+        return train(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--network", type=Path, required=True, help="waterways.parquet")
+    parser.add_argument("--truth", type=Path, required=True, help="lines of the true channels")
+    parser.add_argument("--elevation", type=Path, nargs="+", required=True, help="elevation.tif, for the baseline")
+    parser.add_argument("--polygons", type=Path, nargs="+", required=True, help="basin polygons")
+    parser.add_argument("--basin", dest="basin_id", required=True, help="HYBAS_ID")
+    parser.add_argument("--buffer-m", type=float, default=40.0, help="distance (default 40: two 20 m pixels)")
+    parser.add_argument("--out", type=Path, help="scores.json to write")
+
+    def run(**options: object) -> object:
+        from headwater.steps.evaluate import evaluate
+
+        return evaluate(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    build = actions.add_parser("build", help="make a demo planet")
+    build.add_argument("--seed", type=int, required=True)
+    build.add_argument("--out", type=Path, required=True, help="folder of the planet")
+    build.add_argument(
+        "--size-degrees", type=float, nargs=2, default=(0.3, 0.2), metavar=("LON", "LAT"), help="(default 0.3 0.2)"
+    )
+    build.add_argument("--cell-degrees", type=float, default=0.1, help="(default 0.1)")
+    build.add_argument("--dates", type=int, default=5, help="acquisitions of each MGRS tile (default 5)")
+    build.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+
+    def run_build(**options: object) -> object:
+        from headwater.demo.build import build_planet
+
+        return build_planet(**options)  # type: ignore[arg-type]
+
+    build.set_defaults(run=run_build)
+
+    serve = actions.add_parser("serve", help="serve planets as a STAC API with signed assets")
+    serve.add_argument("folders", metavar="DIR", type=Path, nargs="+")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8321)
+    serve.add_argument(
+        "--token-lifetime", dest="token_lifetime_s", type=float, default=2700.0, help="seconds (default 2700)"
+    )
+
+    def run_serve(**options: object) -> object:
+        from headwater.demo.serve import serve as serve_folders
+
+        return serve_folders(**options)  # type: ignore[arg-type]
+
+    serve.set_defaults(run=run_serve)
+
+    everything = actions.add_parser("run", help="build the planets, serve them and run the workflow")
+    everything.add_argument("--config", type=Path, default=Path("config/demo.yaml"))
+    everything.add_argument("--planets", type=Path, default=Path("demo"), help="folder of planets (default demo)")
+    everything.add_argument("--seeds", type=int, nargs="+", default=[1], help="planets to map (default 1)")
+    everything.add_argument("--port", type=int, default=8321, help="port of the catalogue (default 8321)")
+    everything.add_argument("--cores", default="all", help="cores for the workflow (default all)")
+
+    def run_demo(**options: object) -> object:
+        from headwater.demo.run import run_demo as run_everything
+
+        return run_everything(**options)  # type: ignore[arg-type]
+
+    everything.set_defaults(run=run_demo)
+
+
+def _out(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument("--out", type=Path, required=True, help=f"{name} to write")
+
+
+def _plan_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plan", type=Path, required=True, help="plan.json of the basin")
+
+
+def _cell(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cell", required=True, help="name of the cell")
+
+
+def _signing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--signing", choices=_SIGNING, default="none", help="how assets are signed (default none)")
+    parser.add_argument("--token-url", help="token endpoint, for --signing token")
+
+
+def _sentence(summary: str) -> str:
+    return summary[0].upper() + summary[1:] + "."
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"headwater {version('headwater')}"
+
+
+_COMMANDS: dict[str, tuple[str, _Add]] = {
+    "plan": ("list the cells of a basin", _plan),
+    "search": ("find scenes and elevation tiles and pin them in a file", _search),
+    "select": ("choose the scenes of a cell", _select),
+    "composite": ("make the cloud-free image of a cell", _composite),
+    "elevation": ("make the elevation of a cell", _elevation),
+    "predict": ("predict the probability of water in a cell", _predict),
+    "mosaic": ("lay the cells' rasters side by side", _mosaic),
+    "backbone": ("prepare the stream network that new waterways join", _backbone),
+    "vectorize": ("turn probability into waterways", _vectorize),
+    "network": ("join the cells' waterways to one network, or check one", _network),
+    "report": ("make tables, maps and a page of a basin", _report),
+    "items": ("make a catalogue from a folder of one's own rasters", _items),
+    "train": ("train a network", _train),
+    "evaluate": ("score a network of waterways against the truth", _evaluate),
+    "demo": ("the demo planet: build, serve, run", _demo),
+}
+"""Each subcommand: its summary and the function that adds its arguments."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The configuration: checked against its schema, with defaults filled in, before anything runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from headwater.errors import InputError
+
+
+def check_config(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
+    """Return the configuration with defaults filled in.
+
+    Parameters
+    ----------
+    config : mapping
+        As read from the configuration files.
+    schema_file : Path
+        workflow/schemas/config.schema.yaml.
+
+    Raises
+    ------
+    InputError
+        A key is unknown or missing, or a value is not allowed.
+    """
+    schema = yaml.safe_load(schema_file.read_text())
+    filled = copy.deepcopy(dict(config))
+    _fill_defaults(filled, schema)
+    error = best_match(Draft202012Validator(schema).iter_errors(filled))
+    if error is not None:
+        place = ".".join(str(part) for part in error.absolute_path) or "the top level"
+        raise InputError(
+            f"Configuration, at {place}: {error.message}.",
+            "See docs/configuration.md for the keys and what they take.",
+        )
+    parse_date_range(filled["search"]["datetime"])
+    backbone = filled["backbone"]
+    if backbone["kind"] == "tdx" and not (backbone.get("streams") and backbone.get("catchments")):
+        raise InputError(
+            "Configuration: backbone.kind is tdx, but backbone.streams or backbone.catchments is not given.",
+            "Give the patterns of the TDX-Hydro files, or set backbone.kind to dem.",
+        )
+    if filled["catalog"]["signing"] == "token" and not filled["catalog"].get("token_url"):
+        raise InputError(
+            "Configuration: catalog.signing is token, but catalog.token_url is not given.",
+            "Give the address of the token endpoint.",
+        )
+    return filled
+
+
+def parse_date_range(text: str) -> tuple[date, date]:
+    """Return first and last day of `YYYY-MM-DD/YYYY-MM-DD`.
+
+    Raises
+    ------
+    InputError
+        The text is not a range of dates, or is empty (it ends before it begins).
+    """
+    parts = text.split("/")
+    try:
+        first, last = (date.fromisoformat(part) for part in parts)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not a range of dates.", "Write search.datetime as YYYY-MM-DD/YYYY-MM-DD."
+        ) from error
+    if last < first:
+        raise InputError(f"The date range {text} is empty: it ends before it begins.", "Put the earlier date first.")
+    return first, last
+
+
+def _fill_defaults(value: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    for key, rule in schema.get("properties", {}).items():
+        if key not in value and "default" in rule:
+            value[key] = copy.deepcopy(rule["default"])
+        if isinstance(value.get(key), dict):
+            _fill_defaults(value[key], rule)

@@ -1,0 +1,145 @@
+"""Maps of a basin: arrays and lines in, PNG files out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import matplotlib
+import numpy as np
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from headwater.files import atomic_path
+from headwater.grid import RasterGrid
+
+matplotlib.use("Agg")
+
+_DPI = 150
+_WIDTH_INCHES = 10.0
+_ORDER_COLOURS = ("#6fb6e8", "#3d8fd1", "#1f66b0", "#123f86", "#0a2360", "#4b0f6b", "#7a0f5c", "#a3123f", "#c7391d")
+_NEW_COLOUR, _BACKBONE_COLOUR = "#d7301f", "#08306b"
+
+
+def hillshade(elevation: NDArray[np.float32], grid: RasterGrid, *, exaggeration: float = 2.0) -> NDArray[np.float32]:
+    """Shade relief as lit from the north-west at 45 degrees.
+
+    Parameters
+    ----------
+    elevation : (y, x) float32
+        Metres.
+    grid : RasterGrid
+        Where it lies, for the pixel's size in metres.
+    exaggeration : float
+        Heights are multiplied by it.
+
+    Returns
+    -------
+    (y, x) float32
+        0 to 1. Source: Horn (1981), doi:10.1109/PROC.1981.11918.
+    """
+    metres = 111_195.0
+    south, north = grid.bounds[1], grid.bounds[3]
+    dx = grid.dx * metres * np.cos(np.radians((south + north) / 2))
+    dy = grid.dy * metres
+    down, right = np.gradient(elevation * exaggeration, dy, dx)
+    norm = np.sqrt(1 + down**2 + right**2)
+    azimuth, altitude = np.radians(315.0), np.radians(45.0)
+    east, north_ = np.cos(altitude) * np.sin(azimuth), np.cos(altitude) * np.cos(azimuth)
+    shade = (-right * east + down * north_ + np.sin(altitude)) / norm
+    return np.clip(shade, 0, 1).astype(np.float32)
+
+
+def draw_image(path: Path, image: NDArray[Any], grid: RasterGrid, *, title: str, **style: Any) -> None:
+    """Draw one raster.
+
+    Parameters
+    ----------
+    path : Path
+        PNG to write.
+    image : (y, x) or (y, x, 3) array
+        Values, or colours of 8 bits.
+    grid : RasterGrid
+        Where it lies.
+    title : str
+        Heading of the map.
+    **style
+        `label` adds a colour bar; the rest goes to matplotlib's imshow.
+    """
+    label = style.pop("label", None)
+    with _map(path, grid, title) as (figure, axes):
+        drawn = axes.imshow(image, extent=_extent(grid), interpolation="nearest", **style)
+        if label:
+            figure.colorbar(drawn, ax=axes, label=label, shrink=0.7)
+
+
+def draw_network(
+    path: Path, network: gpd.GeoDataFrame, shade: NDArray[np.float32], grid: RasterGrid, *, title: str, by: str
+) -> None:
+    """Draw a network over hillshade.
+
+    Parameters
+    ----------
+    path : Path
+        PNG to write.
+    network : GeoDataFrame
+        Waterways.
+    shade : (y, x) float32
+        Hillshade, 0 to 1.
+    grid : RasterGrid
+        Where it lies.
+    title : str
+        Heading of the map.
+    by : str
+        "strahler_order" or "source": what the colours tell.
+    """
+    with _map(path, grid, title) as (_, axes):
+        axes.imshow(shade, extent=_extent(grid), cmap="gray", vmin=0, vmax=1.15, alpha=0.75)
+        order = network["strahler_order"].to_numpy()
+        if by == "source":
+            from_backbone = network["from_tdx"].to_numpy(bool)
+            _lines(axes, network[~from_backbone], _NEW_COLOUR, 0.7, "new, from imagery and elevation")
+            _lines(axes, network[from_backbone], _BACKBONE_COLOUR, 1.1, "backbone")
+        else:
+            for value in sorted(set(order.tolist())):
+                colour = _ORDER_COLOURS[min(value, len(_ORDER_COLOURS)) - 1]
+                _lines(axes, network[order == value], colour, 0.4 + 0.35 * value, f"order {value}")
+        axes.legend(loc="lower left", fontsize=7, framealpha=0.9)
+
+
+def probability_colours() -> ListedColormap:
+    """Return the colours of a probability of water: white to dark blue, missing grey."""
+    blues = matplotlib.colormaps["Blues"](np.linspace(0, 1, 256))
+    colours = ListedColormap(blues)
+    colours.set_bad("#bbbbbb")
+    return colours
+
+
+def _lines(axes: Any, table: gpd.GeoDataFrame, colour: str, width: float, label: str) -> None:
+    paths = [np.asarray(line.coords)[:, :2] for line in table.geometry]
+    axes.add_collection(LineCollection(paths, colors=colour, linewidths=width, label=f"{label} ({len(paths)})"))
+
+
+def _extent(grid: RasterGrid) -> tuple[float, float, float, float]:
+    west, south, east, north = grid.bounds
+    return (west, east, south, north)
+
+
+@contextmanager
+def _map(path: Path, grid: RasterGrid, title: str) -> Iterator[tuple[Figure, Any]]:
+    west, south, east, north = grid.bounds
+    aspect = 1 / np.cos(np.radians((south + north) / 2))
+    height = _WIDTH_INCHES * (north - south) * aspect / (east - west)
+    figure = Figure(figsize=(_WIDTH_INCHES, float(np.clip(height, 3.0, 14.0)) + 0.6), dpi=_DPI, layout="constrained")
+    axes = figure.add_subplot()
+    yield figure, axes
+    axes.set(xlim=(west, east), ylim=(south, north), xlabel="longitude", ylabel="latitude", title=title, aspect=aspect)
+    axes.ticklabel_format(useOffset=False)
+    with atomic_path(path) as temporary:
+        # Without the version of matplotlib in the file, the same map is the same bytes.
+        figure.savefig(temporary, metadata={"Software": None})

@@ -1,0 +1,111 @@
+"""plan: the cells of a basin, from its polygon and the grid alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.basins import basin_polygon
+from headwater.errors import InputError
+from headwater.files import read_json, write_json
+from headwater.grid import Bounds, Cell, cell_grid, cells_intersecting
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What plan.json holds."""
+
+    basin_id: str
+    cell_degrees: float
+    margin_px: int
+    cells: tuple[Cell, ...]
+
+    @property
+    def bounds(self) -> Bounds:
+        """West, south, east, north of all cells."""
+        edges = [cell.bounds for cell in self.cells]
+        return (
+            min(edge[0] for edge in edges),
+            min(edge[1] for edge in edges),
+            max(edge[2] for edge in edges),
+            max(edge[3] for edge in edges),
+        )
+
+    def cell(self, name: str) -> Cell:
+        """Return the cell of that name.
+
+        Raises
+        ------
+        InputError
+            The plan has no such cell.
+        """
+        for cell in self.cells:
+            if cell.name == name:
+                return cell
+        raise InputError(f"Cell {name} is not in the plan of basin {self.basin_id}.", "Take a name from plan.json.")
+
+
+def plan_basin(polygons: Sequence[Path], basin_id: str, *, cell_degrees: float, margin_px: int) -> Plan:
+    """Return the plan of a basin without writing it (the workflow does so while it is parsed)."""
+    polygon = basin_polygon(polygons, basin_id)
+    cells = cells_intersecting(polygon, cell_degrees)
+    return Plan(basin_id=str(basin_id), cell_degrees=cell_degrees, margin_px=margin_px, cells=tuple(cells))
+
+
+def write_plan(polygons: Sequence[Path], basin_id: str, out: Path, *, cell_degrees: float, margin_px: int) -> None:
+    """Write plan.json.
+
+    Parameters
+    ----------
+    polygons : sequence of Path
+        Files of HydroBASINS polygons.
+    basin_id : str
+        HYBAS_ID.
+    out : Path
+        plan.json to write.
+    cell_degrees : float
+        Side of a cell.
+    margin_px : int
+        Pixels of the 10 m grid by which composite and elevation reach beyond the cell.
+    """
+    plan = plan_basin(polygons, basin_id, cell_degrees=cell_degrees, margin_px=margin_px)
+    write_json(
+        out,
+        {
+            "basin_id": plan.basin_id,
+            "bounds": list(plan.bounds),
+            "cell_degrees": plan.cell_degrees,
+            "cells": [
+                {
+                    "bounds": list(cell.bounds),
+                    "height": cell_grid(cell).height,
+                    "name": cell.name,
+                    "width": cell_grid(cell).width,
+                }
+                for cell in plan.cells
+            ],
+            "margin_px": plan.margin_px,
+        },
+    )
+
+
+def read_plan(path: Path) -> Plan:
+    """Read plan.json.
+
+    Raises
+    ------
+    InputError
+        The file is missing or is not a plan.
+    """
+    value = read_json(path)
+    try:
+        degrees = float(value["cell_degrees"])
+        return Plan(
+            basin_id=str(value["basin_id"]),
+            cell_degrees=degrees,
+            margin_px=int(value["margin_px"]),
+            cells=tuple(Cell.from_name(cell["name"], degrees) for cell in value["cells"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a plan.", "Run `headwater plan` again.") from error

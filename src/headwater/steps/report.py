@@ -1,0 +1,131 @@
+"""report: tables, maps and a page of a basin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater import raster
+from headwater.files import atomic_path, read_json, write_if_changed
+from headwater.grid import RasterGrid
+from headwater.report.figures import draw_image, draw_network, hillshade, probability_colours
+from headwater.report.page import render_page
+from headwater.report.tables import order_by_source, summary_table
+from headwater.steps.plan import read_plan
+
+MAP_PX = 1400
+"""Longest side of the rasters in the maps, pixels: bounds the memory for a basin of any size."""
+
+MAPS = {
+    "network": "The network over hillshade, by Strahler order on the extended network.",
+    "sources": "The network by source: the backbone given, and the waterways found in imagery and elevation.",
+    "composite": "Cloud-free Sentinel-2 composite, red, green and blue; grey where there was no clear view.",
+    "elevation": "Elevation with hillshade.",
+    "probability": "Probability of water at 20 m; grey where there was no imagery.",
+}
+
+
+def report(
+    plan: Path,
+    network: Path,
+    checks: Path,
+    composite: Sequence[Path],
+    elevation: Sequence[Path],
+    probability: Sequence[Path],
+    summary: Path,
+    page: Path,
+) -> None:
+    """Write summary.csv, the maps and the page that shows them.
+
+    Parameters
+    ----------
+    plan, network, checks : Path
+        plan.json, waterways.parquet and waterways.checks.json of the basin.
+    composite, elevation, probability : sequence of Path
+        Rasters of its cells.
+    summary : Path
+        CSV to write: km by order, source and lake.
+    page : Path
+        HTML to write; PNG files go beside it.
+    """
+    the_plan = read_plan(plan)
+    basin = the_plan.basin_id
+    waterways = gpd.read_parquet(network)
+    table = summary_table(waterways)
+    grid = _map_grid(the_plan.bounds)
+    relief, _ = raster.read_window(raster.mosaic_vrt(elevation), grid)
+    shade = hillshade(relief, grid)
+    folder = page.parent
+
+    title = f"Basin {basin}"
+    draw_network(folder / "network.png", waterways, shade, grid, title=f"{title}: waterways", by="strahler_order")
+    draw_network(folder / "sources.png", waterways, shade, grid, title=f"{title}: sources", by="source")
+    unseen = _draw_composite(folder / "composite.png", composite, grid, title)
+    draw_image(folder / "elevation.png", relief, grid, title=f"{title}: elevation", cmap="terrain", label="metres")
+    _draw_probability(folder / "probability.png", probability, grid, title)
+
+    with atomic_path(summary) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    rows = order_by_source(table)
+    laws = _laws(read_json(checks))
+    tags = [raster.raster_tags(path) for path in composite]
+    facts = {
+        "basin_id": basin,
+        "segments": len(waterways),
+        "total_km": float(rows.loc["all", "all"]),
+        "backbone_km": float(rows.loc["all", "backbone"]),
+        "new_km": float(rows.loc["all", "new"]),
+        "faults": sum(laws.values()),
+        "table": [{"order": order, **row} for order, row in rows.to_dict("index").items()],
+        "maps": [{"file": f"{name}.png", "caption": caption} for name, caption in MAPS.items()],
+        "checks": sorted(laws.items()),
+        "scenes": sorted({scene for tag in tags for scene in tag.get("scenes", "").split()}),
+        "unseen": unseen,
+        "checkpoint": raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown")[:12],
+    }
+    write_if_changed(page, render_page(facts).encode())
+
+
+def _map_grid(bounds: tuple[float, float, float, float]) -> RasterGrid:
+    west, south, east, north = bounds
+    step = max(east - west, north - south) / MAP_PX
+    width, height = max(1, round((east - west) / step)), max(1, round((north - south) / step))
+    return RasterGrid(
+        west=west, north=north, dx=(east - west) / width, dy=(north - south) / height, width=width, height=height
+    )
+
+
+def _draw_composite(path: Path, composite: Sequence[Path], grid: RasterGrid, title: str) -> float:
+    """Draw the composite in true colours; return the share of pixels without a clear view."""
+    text = raster.mosaic_vrt(composite)
+    bands = [raster.read_window(text, grid, band=band, resampling="average")[0] for band in (2, 3, 4)]
+    views, _ = raster.read_window(text, grid, band=5, resampling="nearest")
+    colours: NDArray[Any] = np.stack(bands, axis=-1)
+    colours[views == 0] = 190
+    draw_image(path, colours, grid, title=f"{title}: cloud-free composite")
+    return float(np.mean(views == 0))
+
+
+def _draw_probability(path: Path, probability: Sequence[Path], grid: RasterGrid, title: str) -> None:
+    values, valid = raster.read_window(raster.mosaic_vrt(probability), grid, resampling="average")
+    shown = np.ma.masked_array(values.astype(np.float32) / 255.0, mask=~valid)
+    draw_image(
+        path,
+        shown,
+        grid,
+        title=f"{title}: probability of water",
+        cmap=probability_colours(),
+        vmin=0,
+        vmax=1,
+        label="probability",
+    )
+
+
+def _laws(checks: Any) -> dict[str, int]:
+    """Return the number of faults of each law of waterways.checks.json."""
+    return {law: int(result["faults"]) for law, result in checks["laws"].items()}

@@ -1,0 +1,47 @@
+import os
+
+import pytest
+
+from headwater.errors import InputError
+from headwater.files import atomic_path, read_json, write_if_changed, write_json
+
+
+def test_an_output_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "deep" / "file.txt"
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert list(target.parent.iterdir()) == []
+    with atomic_path(target) as temporary:
+        assert temporary.suffix == ".txt"
+        temporary.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_failed_rewrite_keeps_what_was_there(tmp_path):
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("new")
+        raise RuntimeError
+    assert target.read_text() == "old"
+
+
+def test_the_same_content_leaves_the_file_untouched(tmp_path):
+    target = tmp_path / "file.json"
+    assert write_json(target, {"b": 1, "a": [1.5]})
+    os.utime(target, (1, 1))
+    assert not write_json(target, {"a": [1.5], "b": 1})
+    assert target.stat().st_mtime == 1
+    assert write_if_changed(target, b"other")
+    assert target.read_bytes() == b"other"
+
+
+def test_json_that_is_not_there_or_broken_is_told(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_json(tmp_path / "none.json")
+    (tmp_path / "half.json").write_text('{"a": ')
+    with pytest.raises(InputError, match="not readable JSON"):
+        read_json(tmp_path / "half.json")

@@ -1,0 +1,160 @@
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyproj import Geod
+from shapely import box, union_all
+
+from headwater.errors import InputError
+from headwater.grid import (
+    Cell,
+    RasterGrid,
+    cell_grid,
+    cells_intersecting,
+    elevation_grid,
+    neighbours,
+    prediction_grid,
+    tiles,
+)
+
+SIZES = (1.0, 0.5, 0.25, 0.2, 0.1, 0.05)
+WGS84 = Geod(ellps="WGS84")
+
+
+@st.composite
+def cells(draw):
+    degrees = draw(st.sampled_from(SIZES))
+    per_degree = round(1 / degrees)
+    row = draw(st.integers(-84 * per_degree, 84 * per_degree - 1))
+    column = draw(st.integers(-180 * per_degree, 180 * per_degree - 1))
+    return Cell(row, column, degrees)
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        (Cell(40, -106, 1.0), "N40W106"),
+        (Cell(-1, 0, 1.0), "S01E000"),
+        (Cell(81, 119, 0.1), "N08.1E011.9"),
+        (Cell(-1, -1, 0.25), "S00.25W000.25"),
+    ],
+)
+def test_cells_are_named_by_their_south_western_corner_as_glo30_does(cell, name):
+    assert cell.name == name
+
+
+@given(cells())
+def test_a_cell_is_found_again_by_its_name(cell):
+    assert Cell.from_name(cell.name, cell.degrees) == cell
+
+
+def test_names_that_are_no_cells_are_refused():
+    for name in ("N40", "N40W106.5", "../x", "N40.05E010.00"):
+        with pytest.raises(InputError):
+            Cell.from_name(name, 0.1)
+
+
+@given(cells())
+def test_pixels_are_square_in_metres_at_the_middle_latitude(cell):
+    grid = cell_grid(cell)
+    west, south, _east, north = cell.bounds
+    middle = (south + north) / 2
+    _, _, width = WGS84.inv(west, middle, west + grid.dx * 100, middle)
+    _, _, height = WGS84.inv(west, middle - grid.dy * 50, west, middle + grid.dy * 50)
+    # As square as an even number of columns allows.
+    assert abs(width / height - 1) < 1.5 / grid.width + 1e-4
+
+
+@given(cells())
+def test_pixel_edges_lie_on_the_cell_edges_and_both_grids_agree(cell):
+    fine, coarse = cell_grid(cell), prediction_grid(cell)
+    assert fine.width % 2 == 0
+    assert fine.height == round(10_800 * cell.degrees)
+    assert fine.bounds == pytest.approx(cell.bounds, abs=1e-9)
+    assert coarse.bounds == pytest.approx(cell.bounds, abs=1e-9)
+    assert (coarse.height * 2, coarse.width * 2) == fine.shape
+
+
+@given(cells(), st.integers(-3, 3))
+def test_cells_of_one_row_of_the_world_share_one_grid(cell, step):
+    other = Cell(cell.row, cell.column + step, cell.degrees)
+    assert cell_grid(other).dx == cell_grid(cell).dx
+    shift = (cell_grid(other).west - cell_grid(cell).west) / cell_grid(cell).dx
+    assert shift == pytest.approx(round(shift), abs=1e-4)
+
+
+@given(cells(), st.integers(0, 200))
+def test_elevation_has_pixel_centres_on_the_degree_lines_and_covers_the_margin(cell, margin):
+    grid = elevation_grid(cell, margin_px=margin)
+    west, _south, _east, north = cell.bounds
+    for edge, origin, step in ((west, grid.west, grid.dx), (north, -grid.north, grid.dy)):
+        offset = abs((edge if step is grid.dx else -edge) - origin) / step - 0.5
+        assert offset == pytest.approx(round(offset), abs=1e-5)
+    fine = cell_grid(cell, margin_px=margin)
+    w, s, e, n = grid.bounds
+    fw, fs, fe, fn = fine.bounds
+    assert w < fw
+    assert s < fs
+    assert e > fe
+    assert n > fn
+
+
+def test_elevation_has_fewer_columns_towards_the_poles():
+    per_degree = [round(1 / elevation_grid(Cell(lat, 0, 1.0), margin_px=0).dx) for lat in (10, 55, 65, 75, 82, -51)]
+    assert per_degree == [3600, 2400, 1800, 1200, 720, 2400]
+
+
+@given(st.floats(-170, 160), st.floats(-60, 60), st.floats(0.01, 0.9), st.floats(0.01, 0.9), st.sampled_from(SIZES))
+def test_cells_cover_a_polygon_and_none_is_needless(west, south, width, height, degrees):
+    polygon = box(west, south, west + width, south + height)
+    found = cells_intersecting(polygon, degrees)
+    squares = [box(*cell.bounds) for cell in found]
+    assert union_all(squares).buffer(1e-9).covers(polygon)
+    assert all(square.intersects(polygon) for square in squares)
+    assert len({cell.name for cell in found}) == len(found)
+
+
+def test_a_polygon_that_ends_on_a_cell_edge_does_not_touch_the_next_cell():
+    assert [cell.name for cell in cells_intersecting(box(10, 5, 11, 6), 1.0)] == ["N05E010"]
+
+
+def test_cell_sizes_that_do_not_divide_a_degree_are_refused():
+    with pytest.raises(InputError, match="cell_degrees"):
+        cells_intersecting(box(0, 0, 1, 1), 0.3)
+
+
+def test_neighbours_are_the_cell_and_those_around_it():
+    field = [Cell(row, column, 1.0) for row in range(4) for column in range(4)]
+    assert len(neighbours(Cell(1, 1, 1.0), field)) == 9
+    assert len(neighbours(Cell(0, 0, 1.0), field)) == 4
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(32, 900), st.data())
+def test_tiles_cover_the_raster_with_the_overlap_asked_for(height, width, tile, data):
+    overlap = data.draw(st.integers(0, tile // 2))
+    found = tiles((height, width), tile_px=tile, overlap_px=overlap)
+    for length, starts in ((height, sorted({t.row for t in found})), (width, sorted({t.column for t in found}))):
+        assert starts[0] == 0
+        assert max(starts[-1] + tile, length) == max(length, tile)
+        assert all(b - a <= tile - overlap for a, b in itertools.pairwise(starts))
+        if length > tile:
+            assert starts[-1] == length - tile
+    assert len(found) == len({(t.row, t.column) for t in found})
+
+
+def test_a_window_snaps_outward_and_its_own_bounds_give_it_back():
+    grid = cell_grid(Cell(8, 11, 1.0))
+    part = grid.crop(row=17, column=33, height=50, width=60)
+    again = grid.window(part.bounds)
+    assert (again.height, again.width) == part.shape
+    assert again.west == pytest.approx(part.west)
+    with pytest.raises(InputError, match="outside"):
+        grid.window((50, 50, 51, 51))
+
+
+def test_coarsening_halves_the_grid():
+    grid = RasterGrid(west=0, north=1, dx=0.1, dy=0.1, width=10, height=8)
+    assert grid.coarsen(2).shape == (4, 5)
+    assert math.isclose(grid.coarsen(2).dx, 0.2)

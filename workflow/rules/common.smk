@@ -1,0 +1,120 @@
+"""What the rules share: the checked configuration, the cells of each basin, the options that several need."""
+
+import os
+import shutil
+from functools import cache
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from headwater.basins import file_for_basin
+from headwater.config import check_config
+from headwater.data import default_checkpoint
+from headwater.errors import HeadwaterError
+from headwater.grid import neighbours
+from headwater.steps.plan import plan_basin
+from headwater.versions import STEP_VERSIONS
+
+SCHEMA = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
+
+try:
+    config.update(check_config(config, SCHEMA))
+except HeadwaterError as error:
+    raise WorkflowError(str(error)) from None
+
+BASINS = config["basins"]["ids"]
+RESULTS = Path(config["results"])
+LOGS = RESULTS / "logs"
+CHECKPOINT = config["predict"]["checkpoint"] or str(default_checkpoint())
+
+
+wildcard_constraints:
+    basin="|".join(BASINS),
+    cell=r"[NS][0-9.]+[EW][0-9.]+",
+
+
+def polygon_files():
+    named = config["basins"]["polygons"]
+    return [named] if isinstance(named, str) else named
+
+
+# From the polygon and the grid alone, in memory: nothing is written while the workflow is parsed.
+@cache
+def cells_of(basin):
+    try:
+        plan = plan_basin(
+            polygon_files(),
+            basin,
+            cell_degrees=config["grid"]["cell_degrees"],
+            margin_px=config["grid"]["margin_px"],
+        )
+    except HeadwaterError as error:
+        raise WorkflowError(str(error)) from None
+    return {cell.name: cell for cell in plan.cells}
+
+
+@cache
+def tdx_files(basin):
+    try:
+        return {
+            kind: str(file_for_basin(config["backbone"][kind], basin))
+            for kind in ("streams", "catchments")
+        }
+    except HeadwaterError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def cell_files(basin, name):
+    return [RESULTS / basin / "cells" / cell / name for cell in cells_of(basin)]
+
+
+def basin_folder(wildcards, input):
+    return os.path.dirname(input[0])
+
+
+def neighbour_files(name):
+    """Return an input function: that file of the cell and of the cells around it."""
+
+    def files(wildcards):
+        cells = cells_of(wildcards.basin)
+        around = neighbours(cells[wildcards.cell], cells.values())
+        return [
+            RESULTS / wildcards.basin / "cells" / cell.name / name for cell in around
+        ]
+
+    return files
+
+
+def signing_options():
+    token_url = config["catalog"]["token_url"]
+    return f"--signing {config['catalog']['signing']}" + (
+        f" --token-url {token_url}" if token_url else ""
+    )
+
+
+def gpus_wanted():
+    """One GPU for a prediction, but none where `auto` will find none."""
+    device = config["predict"]["device"]
+    return int(
+        device.startswith("cuda")
+        or (device == "auto" and shutil.which("nvidia-smi") is not None)
+    )
+
+
+def backbone_inputs(wildcards):
+    inputs = {"plan": RESULTS / wildcards.basin / "plan.json"}
+    if config["backbone"]["kind"] == "tdx":
+        return inputs | tdx_files(wildcards.basin)
+    return inputs | {
+        "polygons": polygon_files(),
+        "elevation": cell_files(wildcards.basin, "elevation.tif"),
+    }
+
+
+def backbone_sources(wildcards, input):
+    if config["backbone"]["kind"] == "tdx":
+        return f"--streams {input.streams} --catchments {input.catchments}"
+    return (
+        f"--polygons {input.polygons} --elevation {input.elevation}"
+        f" --min-area-km2 {config['backbone']['min_area_km2']}"
+    )

@@ -1,0 +1,73 @@
+"""backbone, vectorize, network: from probability and a stream network to one network."""
+
+
+# TDX-Hydro: Carlson, Fort, Montgomery et al. (2024), NGA; reaches and catchments under ready-made names.
+rule backbone:
+    input:
+        unpack(backbone_inputs),
+    output:
+        reaches=RESULTS / "{basin}/reaches.parquet",
+        catchments=RESULTS / "{basin}/catchments.parquet",
+    log:
+        LOGS / "{basin}/backbone.log",
+    # First of all: a file that is not TDX-Hydro is refused before anything is downloaded.
+    priority: 10
+    conda:
+        "../../envs/headwater.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        kind=config["backbone"]["kind"],
+        sources=backbone_sources,
+        version=STEP_VERSIONS["backbone"],
+    shell:
+        "headwater backbone --plan {input.plan} --kind {params.kind} {params.sources}"
+        " --reaches-out {output.reaches} --catchments-out {output.catchments} 2> {log}"
+
+
+# A catchment belongs to one cell but may reach into the next: only those are read, not the mosaic, so that new
+# imagery in one place leaves the vectors of all others alone.
+rule vectorize:
+    input:
+        probability=neighbour_files("probability.tif"),
+        elevation=neighbour_files("elevation.tif"),
+        reaches=rules.backbone.output.reaches,
+        catchments=rules.backbone.output.catchments,
+    output:
+        RESULTS / "{basin}/cells/{cell}/waterways.parquet",
+    log:
+        LOGS / "{basin}/vectorize/{cell}.log",
+    conda:
+        "../../envs/headwater.yaml"
+    resources:
+        mem_mb=3000,
+    params:
+        threshold=config["vectorize"]["threshold"],
+        floor=config["vectorize"]["floor"],
+        min_piece_px=config["vectorize"]["min_piece_px"],
+        version=STEP_VERSIONS["vectorize"],
+    shell:
+        "headwater vectorize --probability {input.probability} --elevation {input.elevation}"
+        " --reaches {input.reaches} --catchments {input.catchments} --cell {wildcards.cell}"
+        " --threshold {params.threshold} --floor {params.floor} --min-piece-px {params.min_piece_px}"
+        " --out {output} 2> {log}"
+
+
+rule network:
+    input:
+        segments=lambda wildcards: cell_files(wildcards.basin, "waterways.parquet"),
+        reaches=rules.backbone.output.reaches,
+    output:
+        network=RESULTS / "{basin}/waterways.parquet",
+        checks=RESULTS / "{basin}/waterways.checks.json",
+    log:
+        LOGS / "{basin}/network.log",
+    conda:
+        "../../envs/headwater.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        version=STEP_VERSIONS["network"],
+    shell:
+        "headwater network --segments {input.segments} --reaches {input.reaches}"
+        " --basin {wildcards.basin} --out {output.network} --checks {output.checks} 2> {log}"

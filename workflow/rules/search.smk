@@ -1,0 +1,129 @@
+"""plan, search, select: which cells, which items, which scenes; refresh makes the last two afresh."""
+
+SEARCH = (
+    "headwater search --plan {params.folder}/plan.json --out {params.folder}/items.parquet"
+    " --url {params.url:q} --datetime {params.datetime} --years-back {params.years_back}"
+    " --max-cloud-cover {params.max_cloud_cover} --sentinel2-collection {params.sentinel2}"
+    " --dem-collections {params.dem} 2> {log}"
+)
+SEARCH_PARAMS = {
+    "folder": basin_folder,
+    "url": config["catalog"]["url"],
+    "datetime": config["search"]["datetime"],
+    "years_back": config["search"]["years_back"],
+    "max_cloud_cover": config["search"]["max_cloud_cover"],
+    "sentinel2": config["catalog"]["sentinel2_collection"],
+    "dem": config["catalog"]["dem_collections"],
+    "version": STEP_VERSIONS["search"],
+}
+# The cache holds statistics of scenes, shared by the cells of a basin; safe to delete at any time.
+SELECT = (
+    "headwater select --items {params.folder}/items.parquet --plan {params.folder}/plan.json"
+    " --cell {wildcards.cell} --cache {params.folder}/scene_statistics"
+    " --scenes-out {params.folder}/cells/{wildcards.cell}/scenes.json"
+    " --dem-out {params.folder}/cells/{wildcards.cell}/dem.json"
+    " --max-scenes {params.max_scenes} --min-gain {params.min_gain}"
+    " --stop-uncovered {params.stop_uncovered} --missing-scl {params.missing_scl}"
+    " {params.signing} 2> {log}"
+)
+TOUCH_MANIFESTS = "touch {params.folder}/cells/{wildcards.cell}/scenes.json {params.folder}/cells/{wildcards.cell}/dem.json"
+SELECT_PARAMS = {
+    "folder": basin_folder,
+    "max_scenes": config["select"]["max_scenes"],
+    "min_gain": config["select"]["min_gain"],
+    "stop_uncovered": config["select"]["stop_uncovered"],
+    "missing_scl": config["select"]["missing_scl"],
+    "signing": signing_options(),
+    "version": STEP_VERSIONS["select"],
+}
+
+
+rule plan:
+    input:
+        polygons=polygon_files(),
+    output:
+        RESULTS / "{basin}/plan.json",
+    log:
+        LOGS / "{basin}/plan.log",
+    conda:
+        "../../envs/headwater.yaml"
+    params:
+        cell_degrees=config["grid"]["cell_degrees"],
+        margin_px=config["grid"]["margin_px"],
+    shell:
+        "headwater plan --polygons {input.polygons:q} --basin {wildcards.basin}"
+        " --cell-degrees {params.cell_degrees} --margin-px {params.margin_px} --out {output} 2> {log}"
+
+
+rule search:
+    input:
+        rules.plan.output,
+    output:
+        RESULTS / "{basin}/items.parquet",
+    log:
+        LOGS / "{basin}/search.log",
+    conda:
+        "../../envs/headwater.yaml"
+    resources:
+        net=1,
+    params:
+        **SEARCH_PARAMS,
+    shell:
+        SEARCH
+
+
+rule select:
+    input:
+        pin=rules.search.output,
+        plan=rules.plan.output,
+    output:
+        scenes=RESULTS / "{basin}/cells/{cell}/scenes.json",
+        dem=RESULTS / "{basin}/cells/{cell}/dem.json",
+    log:
+        LOGS / "{basin}/select/{cell}.log",
+    conda:
+        "../../envs/headwater.yaml"
+    resources:
+        net=1,
+    params:
+        **SELECT_PARAMS,
+    shell:
+        SELECT
+
+
+# The two below write the outputs of the two above in place. Their own outputs are gone after each run, so they
+# always run; a manifest that stays the same keeps its content, and nothing after it is made again.
+
+
+rule refresh_items:
+    input:
+        rules.plan.output,
+    output:
+        temp(touch(RESULTS / "{basin}/.refreshed")),
+    log:
+        LOGS / "{basin}/refresh_items.log",
+    conda:
+        "../../envs/headwater.yaml"
+    resources:
+        net=1,
+    params:
+        **SEARCH_PARAMS,
+    shell:
+        SEARCH
+
+
+rule refresh_scenes:
+    input:
+        rules.refresh_items.output,
+    output:
+        temp(touch(RESULTS / "{basin}/cells/{cell}/.refreshed")),
+    log:
+        LOGS / "{basin}/refresh_scenes/{cell}.log",
+    conda:
+        "../../envs/headwater.yaml"
+    resources:
+        net=1,
+    params:
+        **SELECT_PARAMS,
+    shell:
+        f"{SELECT} && {TOUCH_MANIFESTS}"

@@ -1,4 +1,6 @@
 import os
+import socket
+import subprocess
 
 import pytest
 
@@ -45,3 +47,17 @@ def test_json_that_is_not_there_or_broken_is_told(tmp_path):
     (tmp_path / "half.json").write_text('{"a": ')
     with pytest.raises(InputError, match="not readable JSON"):
         read_json(tmp_path / "half.json")
+
+
+def test_what_a_killed_process_left_is_removed_but_not_what_a_living_one_writes(tmp_path):
+    target = tmp_path / "file.txt"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    host = socket.gethostname()
+    gone = tmp_path / f".file.{host}-{dead.pid}-abc.part.txt"
+    kept = [tmp_path / f".file.{host}-{os.getpid()}-abc.part.txt", tmp_path / ".file.elsewhere-1-abc.part.txt"]
+    for path in (gone, *kept):
+        path.touch()
+    write_if_changed(target, b"x")
+    assert not gone.exists()
+    assert all(path.exists() for path in kept)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,16 +35,41 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}.part{path.suffix}")
+    _remove_leftovers(path)
+    writer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    temporary = path.with_name(f".{path.stem}.{writer}.part{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
     except BaseException:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes of this machine left of earlier tries to write `path`."""
+    start = f".{path.stem}.{socket.gethostname()}-"
+    for leftover in path.parent.glob(f"{glob.escape(start)}*.part{glob.escape(path.suffix)}"):
+        process = leftover.name.removeprefix(start).split("-")[0]
+        if process.isdigit() and not _is_alive(int(process)):
+            _remove(leftover)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_if_changed(path: Path, content: bytes) -> bool:
@@ -77,8 +104,3 @@ def read_json(path: Path) -> Any:
         raise InputError(
             f"{path} is not readable JSON ({error}).", "Delete it and run the step that writes it again."
         ) from error
-
-
-def folder_is_empty(path: Path) -> bool:
-    """Whether a folder is missing or holds nothing."""
-    return not path.exists() or (path.is_dir() and not any(os.scandir(path)))

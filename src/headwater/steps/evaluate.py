@@ -1,0 +1,109 @@
+"""evaluate: score a basin's network against true channels, beside what elevation alone gives at the same length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from pyogrio.errors import DataSourceError
+from rasterio.features import geometry_mask
+
+from headwater import raster
+from headwater.basins import basin_polygon
+from headwater.errors import InputError
+from headwater.evaluate.lines import LineScores, dem_streams, length_off_backbone_m, line_scores
+from headwater.files import write_json
+from headwater.grid import CRS
+
+
+def evaluate(
+    network: Path,
+    truth: Path,
+    elevation: Sequence[Path],
+    polygons: Sequence[Path],
+    basin_id: str,
+    *,
+    buffer_m: float,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Score the waterways found off the backbone, and the DEM-only baseline of the same length.
+
+    Parameters
+    ----------
+    network : Path
+        waterways.parquet of the basin.
+    truth : Path
+        Lines of the true channels, any CRS.
+    elevation : sequence of Path
+        elevation.tif of the cells: what the baseline's flow accumulation is made of.
+    polygons : sequence of Path
+        Files of basin polygons.
+    basin_id : str
+        HYBAS_ID; the baseline stays inside its polygon.
+    buffer_m : float
+        Distance within which a line counts as found, metres.
+    out : Path, optional
+        JSON to write.
+
+    Returns
+    -------
+    dict
+        Scores of "network" and "dem_only"; printed as well.
+    """
+    waterways = gpd.read_parquet(network)
+    true_lines = _read_lines(truth)
+    from_backbone = waterways["from_tdx"].to_numpy(bool)
+    backbone, found = waterways.geometry[from_backbone], waterways.geometry[~from_backbone]
+    length_m = length_off_backbone_m(found, backbone, distance_m=buffer_m)
+    baseline = _baseline(elevation, basin_polygon(polygons, basin_id), length_m, backbone, buffer_m)
+    scores = {
+        "network": line_scores(found, true_lines, distance_m=buffer_m, backbone=backbone),
+        "dem_only": line_scores(baseline, true_lines, distance_m=buffer_m, backbone=backbone),
+    }
+    result = {name: _rounded(score) for name, score in scores.items()}
+    result["buffer_m"] = buffer_m
+    print(f"{'off the backbone':<17} {'precision':>9} {'recall':>7} {'F1':>7} {'km':>9}")
+    for name, score in scores.items():
+        print(
+            f"{name:<17} {score.correctness:9.4f} {score.completeness:7.4f} {score.f1:7.4f} "
+            f"{score.found_length_m / 1000:9.1f}"
+        )
+    if out is not None:
+        write_json(out, result)
+    return result
+
+
+def _baseline(
+    elevation: Sequence[Path],
+    polygon: shapely.geometry.base.BaseGeometry,
+    length_m: float,
+    backbone: gpd.GeoSeries,
+    buffer_m: float,
+) -> gpd.GeoSeries:
+    text = raster.mosaic_vrt(elevation)
+    grid = raster.raster_grid(text).window(polygon.bounds)
+    heights, valid = raster.read_window(text, grid)
+    inside = geometry_mask([polygon], out_shape=grid.shape, transform=grid.transform, invert=True)
+    lines = dem_streams(
+        heights.astype(np.float32), grid, inside & valid, length_m, backbone=backbone, distance_m=buffer_m
+    )
+    return lines.geometry
+
+
+def _read_lines(path: Path) -> gpd.GeoSeries:
+    try:
+        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
+    except (DataSourceError, ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as lines ({error}).", "Give a GeoPackage or GeoParquet.") from error
+    if table.crs is None:
+        raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
+    return table.geometry.to_crs(CRS)
+
+
+def _rounded(score: LineScores) -> dict[str, float]:
+    return {key: round(float(value), 4) for key, value in asdict(score).items()}

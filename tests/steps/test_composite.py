@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from headwater import raster
+from headwater.errors import InputError, WorkError
+from headwater.grid import cell_grid
+from headwater.steps import composite as step
+from steps.place import CELL, MARGIN_PX, write_plan, write_scene, write_scenes
+
+
+def run(tmp_path, scenes, **options):
+    out = tmp_path / "composite.tif"
+    step.composite(write_scenes(tmp_path, scenes), write_plan(tmp_path), CELL.name, out, **options)
+    return raster.read_raster(out)
+
+
+def test_the_composite_lies_on_the_cells_grid_with_its_margin(tmp_path):
+    data, valid, grid, tags = run(tmp_path, [write_scene(tmp_path, "a")])
+    assert grid == cell_grid(CELL, margin_px=MARGIN_PX)
+    assert data.shape == (5, *grid.shape)
+    assert valid.mean() > 0.98
+    assert data[0][valid][0] == round(255 / (1 + np.exp(0)))
+    assert tags["scenes"] == "a"
+
+
+def test_clouds_are_filled_from_the_next_scene_and_what_none_sees_is_nodata(tmp_path):
+    first = write_scene(tmp_path, "a", cloud=slice(100, 300))
+    second = write_scene(tmp_path, "b", cloud=slice(250, 400), value=3000)
+    data, valid, _, _ = run(tmp_path, [first, second], method="best_first", dilate_px=2)
+    middle = data[:, :, data.shape[2] // 2]
+    # Counts from the top: both clear, one, none (both cloudy), one, both.
+    steps = [int(v) for i, v in enumerate(middle[4]) if i == 0 or v != middle[4][i - 1]]
+    assert steps == [2, 1, 0, 1, 2]
+    assert (middle[:4][:, middle[4] == 0] == 0).all()
+    assert np.array_equal(valid, data[4] > 0)
+    assert data[:4].max() < 220
+
+
+def test_both_baselines_give_the_same_picture(tmp_path):
+    old, _, _, _ = run(tmp_path, [write_scene(tmp_path, "old")])
+    new, _, _, _ = run(tmp_path, [write_scene(tmp_path, "new", offset=1000)])
+    assert np.array_equal(old, new)
+
+
+def test_strips_and_readers_do_not_change_a_byte(tmp_path, monkeypatch):
+    scenes = [write_scene(tmp_path, "a", cloud=slice(100, 300)), write_scene(tmp_path, "b", value=2500)]
+    run(tmp_path, scenes, readers=4)
+    whole = (tmp_path / "composite.tif").read_bytes()
+    monkeypatch.setattr(step, "STRIP_ROWS", 97)
+    run(tmp_path, scenes, readers=1)
+    assert (tmp_path / "composite.tif").read_bytes() == whole
+
+
+def test_a_scene_without_scl_counts_as_clear_where_it_has_data_and_is_named(tmp_path):
+    data, _, _, tags = run(tmp_path, [write_scene(tmp_path, "a", cloud=slice(100, 300), with_scl=False)])
+    assert tags["without_scl"] == "a"
+    assert data[4].max() == 1
+    assert data[:4].max() > 250
+
+
+def test_no_scene_at_all_is_a_composite_of_nodata(tmp_path):
+    data, valid, _, _ = run(tmp_path, [])
+    assert not valid.any()
+    assert not data.any()
+
+
+def test_bad_scenes_are_named_and_the_old_composite_stays(tmp_path):
+    scene = write_scene(tmp_path, "a")
+    run(tmp_path, [scene])
+    before = (tmp_path / "composite.tif").read_bytes()
+    band = tmp_path / "a" / "B03.tif"
+    band.write_bytes(band.read_bytes()[:3000])
+    with pytest.raises(WorkError, match=r"B03\.tif"):
+        run(tmp_path, [scene])
+    with pytest.raises(WorkError, match="has no band B08"):
+        run(tmp_path, [scene | {"assets": {"B04": "x"}}])
+    other = write_scene(tmp_path, "b")
+    other["assets"]["B02"] = other["assets"]["SCL"]
+    with pytest.raises(InputError, match="uint8"):
+        run(tmp_path, [other])
+    assert (tmp_path / "composite.tif").read_bytes() == before
+    assert not list(tmp_path.glob(".*part*"))
+
+
+def test_a_manifest_of_another_cell_is_refused(tmp_path):
+    manifest = write_scenes(tmp_path, [])
+    manifest.write_text(manifest.read_text().replace(CELL.name, "N09.00E011.95"))
+    with pytest.raises(InputError, match="N09"):
+        step.composite(manifest, write_plan(tmp_path), CELL.name, tmp_path / "c.tif")

@@ -1,0 +1,46 @@
+import json
+
+import geopandas as gpd
+import pytest
+from shapely import box
+
+from headwater.errors import InputError
+from headwater.steps.plan import plan_basin, read_plan, write_plan
+
+
+@pytest.fixture
+def polygons(tmp_path):
+    path = tmp_path / "basins.gpkg"
+    gpd.GeoDataFrame({"HYBAS_ID": [42]}, geometry=[box(11.85, 8.05, 12.02, 8.12)], crs=4326).to_file(path, layer="b")
+    return [path]
+
+
+def test_a_plan_is_read_back_and_is_the_one_made_in_memory(polygons, tmp_path):
+    out = tmp_path / "plan.json"
+    write_plan(polygons, "42", out, cell_degrees=0.1, margin_px=64)
+    plan = read_plan(out)
+    assert plan == plan_basin(polygons, "42", cell_degrees=0.1, margin_px=64)
+    assert [cell.name for cell in plan.cells] == [
+        "N08.1E011.8", "N08.1E011.9", "N08.1E012.0", "N08.0E011.8", "N08.0E011.9", "N08.0E012.0",
+    ]  # fmt: skip
+    assert plan.bounds == (11.8, 8.0, 12.1, 8.2)
+    assert plan.cell("N08.0E012.0").bounds == (12.0, 8.0, 12.1, 8.1)
+
+
+def test_the_same_plan_is_the_same_bytes(polygons, tmp_path):
+    for name in ("a", "b"):
+        write_plan(polygons, "42", tmp_path / name, cell_degrees=0.1, margin_px=64)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_what_is_no_plan_is_refused(polygons, tmp_path):
+    out = tmp_path / "plan.json"
+    with pytest.raises(InputError, match="not in"):
+        write_plan(polygons, "43", out, cell_degrees=0.1, margin_px=64)
+    assert not out.exists()
+    out.write_text(json.dumps({"cells": []}))
+    with pytest.raises(InputError, match="not a plan"):
+        read_plan(out)
+    write_plan(polygons, "42", out, cell_degrees=0.1, margin_px=0)
+    with pytest.raises(InputError, match="not in the plan"):
+        read_plan(out).cell("N01E001")

@@ -1,0 +1,64 @@
+import subprocess
+import sys
+
+import pytest
+
+from headwater.cli import _COMMANDS, build_parser, main
+
+PROMISED = {
+    "plan", "search", "select", "composite", "elevation", "predict", "mosaic", "vectorize", "network", "report",
+    "train", "evaluate", "demo",
+}  # fmt: skip
+
+
+def test_every_promised_subcommand_is_there():
+    assert set(_COMMANDS) >= PROMISED
+
+
+@pytest.mark.parametrize("command", [[word] for word in _COMMANDS] + [["demo", "build"], ["network", "check"]])
+def test_each_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--help"])
+    assert stopped.value.code == 0
+    assert "usage: headwater" in capsys.readouterr().out
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, contextlib, headwater.cli as c\n"
+        "with contextlib.suppress(SystemExit): c.main(['plan', '--help'])\n"
+        "assert not {'numpy', 'torch', 'rasterio', 'geopandas'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("arguments", [[], ["plam"], ["plan", "--basin", "1"], ["demo"]])
+def test_bad_arguments_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        build_parser().parse_args(arguments)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err
+
+
+def test_bad_input_exits_with_2_and_failed_work_with_1_and_nothing_is_written(tmp_path, capsys):
+    out = tmp_path / "plan.json"
+    code = main(["plan", "--polygons", str(tmp_path / "none.gpkg"), "--basin", "1", "--out", str(out)])
+    assert code == 2
+    assert capsys.readouterr().err.count("\n") == 2
+    broken = tmp_path / "a.tif"
+    broken.write_bytes(b"II*\0 cut short")
+    assert main(["mosaic", "--rasters", str(broken), "--out", str(tmp_path / "mosaic.vrt")]) == 1
+    assert "a.tif could not be read" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_vectorize_asks_for_what_it_needs(capsys):
+    base = ["vectorize", "--probability", "p", "--elevation", "e", "--catchments", "c", "--out", "o"]
+    assert main([*base, "--cell", "N00E000"]) == 2
+    assert main(base) == 2
+    assert "--streams" in capsys.readouterr().err
+
+
+def test_network_without_a_file_names_what_is_missing(capsys):
+    assert main(["network", "--out", "x"]) == 2
+    assert "--segments" in capsys.readouterr().err

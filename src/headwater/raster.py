@@ -47,7 +47,8 @@ GDAL_HTTP_OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_CONNECTTIMEOUT": "15",
     "GDAL_HTTP_TIMEOUT": "60",
     "VSI_CACHE": "TRUE",
-    "GDAL_CACHEMAX": 256,
+    # Bytes: rasterio hands a number to GDAL as it is, where GDAL's own text option would mean megabytes.
+    "GDAL_CACHEMAX": 256 * 2**20,
 }
 _COG_BLOCK_PX = 512
 _SIGNATURE = re.compile(r"\?[^\s'\"]*")

@@ -1,0 +1,1 @@
+"""Scores of rasters and of lines against a truth."""

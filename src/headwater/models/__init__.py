@@ -1,0 +1,6 @@
+"""Networks: one file each with its frozen sizes, a registry of them, and checkpoints."""
+
+from headwater.data import default_checkpoint
+from headwater.models.checkpoint import Checkpoint, CheckpointMetadata, load_checkpoint, save_checkpoint
+
+__all__ = ["Checkpoint", "CheckpointMetadata", "default_checkpoint", "load_checkpoint", "save_checkpoint"]

@@ -1,0 +1,179 @@
+"""Checkpoints: weights as safetensors and, beside them under the same stem, JSON that says all about them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from headwater.channels import Recipe
+from headwater.errors import InputError
+from headwater.files import read_json, write_if_changed, write_json
+from headwater.models.registry import build_network, describe_network
+from headwater.models.waternet import WaterNet
+
+
+@dataclass(frozen=True)
+class CheckpointMetadata:
+    """What a checkpoint's JSON file holds."""
+
+    network: str
+    """Name in the registry."""
+    config: Mapping[str, Any]
+    """Sizes of the network."""
+    recipe: Recipe
+    """How its channels are made."""
+    sha256: str
+    """Hash of the weights file, hexadecimal."""
+    licence: str
+    """Licence of the weights."""
+    input_pixel_m: float = 10.0
+    """Pixel size of the input it was trained at."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Data, command and settings of the training."""
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    """Scores on data it was not trained on."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metadata as JSON stores it."""
+        return {**asdict(self), "recipe": self.recipe.to_dict()}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its weights, and where they come from."""
+
+    model: WaterNet
+    """In evaluation mode: (batch, 10, y, x) float32 -> probabilities (batch, 1, y / 2, x / 2)."""
+    metadata: CheckpointMetadata
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read weights and their JSON, checking that they belong together and fit the network.
+
+    Parameters
+    ----------
+    path : Path
+        The .safetensors file; float16 and bfloat16 weights become float32.
+
+    Raises
+    ------
+    InputError
+        A file is missing or unreadable, the hash differs, or a tensor is missing, unknown, of another shape or
+        not finite.
+    """
+    path = Path(path)
+    sidecar = path.with_suffix(".json")
+    if not path.is_file():
+        raise InputError(f"The checkpoint {path} does not exist.", "Give the path of a .safetensors file.")
+    if not sidecar.is_file():
+        raise InputError(
+            f"The checkpoint {path} has no {sidecar.name} beside it.", "Keep the two files of a checkpoint together."
+        )
+    metadata = _read_metadata(sidecar)
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != metadata.sha256:
+        raise InputError(
+            f"The weights in {path} are not those {sidecar.name} describes (sha256 differs).",
+            "Copy both files again from where they came.",
+        )
+    try:
+        tensors = load_tensors(content)
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}).", "Copy it again.") from error
+    model = build_network(metadata.network, metadata.config)
+    _load_weights(model, tensors, path)
+    return Checkpoint(model=model.eval().requires_grad_(False), metadata=metadata)
+
+
+def save_checkpoint(
+    path: Path,
+    model: WaterNet,
+    *,
+    recipe: Recipe,
+    licence: str,
+    training: Mapping[str, Any] | None = None,
+    scores: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float16,
+) -> CheckpointMetadata:
+    """Write weights and JSON; the same weights and metadata give the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write, ending in .safetensors.
+    model : WaterNet
+        The network; stays as it is.
+    recipe : Recipe
+        The channels it was trained with.
+    licence, training, scores
+        See `CheckpointMetadata`.
+    dtype : torch.dtype
+        How the weights are stored.
+
+    Raises
+    ------
+    InputError
+        A weight is not finite in `dtype`, or the name does not end in .safetensors.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path} does not end in .safetensors.", "Give the checkpoint that suffix.")
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        stored = tensor.detach().cpu().contiguous().to(dtype)
+        if not torch.isfinite(stored).all():
+            raise InputError(f"The tensor {name} is not finite as {dtype}.", "Store it as float32 or train again.")
+        tensors[name] = stored
+    content = save_tensors(tensors)
+    network, config = describe_network(model)
+    metadata = CheckpointMetadata(
+        network=network,
+        config=config,
+        recipe=recipe,
+        sha256=hashlib.sha256(content).hexdigest(),
+        licence=licence,
+        training=training or {},
+        scores=scores or {},
+    )
+    write_if_changed(path, content)
+    write_json(path.with_suffix(".json"), metadata.to_dict())
+    return metadata
+
+
+def _read_metadata(sidecar: Path) -> CheckpointMetadata:
+    values = read_json(sidecar)
+    known = {item.name for item in fields(CheckpointMetadata)}
+    needed = {"network", "config", "recipe", "sha256", "licence"}
+    if not isinstance(values, dict) or not needed <= set(values) <= known:
+        raise InputError(
+            f"{sidecar} does not describe a checkpoint.",
+            f"It must be an object with {', '.join(sorted(needed))}, as headwater train writes it.",
+        )
+    return CheckpointMetadata(**{**values, "recipe": Recipe.from_dict(values["recipe"])})
+
+
+def _load_weights(model: WaterNet, tensors: Mapping[str, Tensor], path: Path) -> None:
+    expected = model.state_dict()
+    problems = [f"lacks {name}" for name in expected if name not in tensors]
+    problems += [f"has an unknown tensor {name}" for name in tensors if name not in expected]
+    for name in expected.keys() & tensors.keys():
+        have, want = tuple(tensors[name].shape), tuple(expected[name].shape)
+        if have != want:
+            problems.append(f"holds {name} as {have} where the network has {want}")
+        elif not torch.isfinite(tensors[name]).all():
+            problems.append(f"holds values in {name} that are not finite")
+    if problems:
+        more = f" (and {len(problems) - 1} more such tensors)" if len(problems) > 1 else ""
+        raise InputError(
+            f"{path} {sorted(problems)[0]}{more}.", "Use the weights and the JSON file of one and the same training."
+        )
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

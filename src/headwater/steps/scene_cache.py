@@ -1,0 +1,153 @@
+"""What is read of a scene once for all cells: a coarse view of it, and its statistics.
+
+Both are taken over the whole scene, from overviews: over a cell's window the same scene would look different in
+neighbouring cells (pitfalls: compositing). They are kept as small files named by the item's id and its update time;
+deleting them costs only reading again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater import raster
+from headwater.bands import CLEAR_SCL, REFLECTANCE_BANDS, SCL
+from headwater.catalog.assets import Asset, Signer
+from headwater.catalog.items import Scene
+from headwater.catalog.selection import resize_nearest
+from headwater.composite import harmonise
+from headwater.errors import WorkError
+from headwater.files import atomic_path, write_json
+
+OVERVIEW_PX = 512
+"""Longest side of the coarse view: 200 m pixels of a Sentinel-2 tile."""
+_LEAST_STD = 1.0
+"""DN; a scene of one colour must not divide by zero."""
+_VERSION = 1
+"""Part of the files' names; raised when what they hold changes."""
+
+
+class SceneCache:
+    """Coarse views and statistics of scenes, kept in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are kept; made if needed. Safe to share between processes and to delete.
+    signer : Signer
+        Signs what must be read.
+    missing_scl : str
+        "clear": without SCL every valid pixel is clear; "refuse": an error.
+    """
+
+    def __init__(self, folder: Path, signer: Signer, missing_scl: str) -> None:
+        self._folder = folder
+        self._signer = signer
+        self._missing_scl = missing_scl
+
+    def clear_views(self, scene: Scene) -> NDArray[np.bool_]:
+        """Return (y, x) bool over the whole scene, True where it shows the ground clearly.
+
+        Raises
+        ------
+        WorkError
+            The scene cannot be read, or has no SCL and such scenes are refused.
+        """
+        path = self._path(scene, "clear.npz")
+        try:
+            with np.load(io.BytesIO(path.read_bytes())) as arrays:
+                return np.asarray(arrays["clear"], bool)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            pass  # not there yet, or damaged: read again
+        clear = self._read_clear(scene)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, clear=clear)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(buffer.getvalue())
+        return clear
+
+    def statistics(self, scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return mean and standard deviation of N, R, G, B over the scene's clear pixels, harmonised DN.
+
+        None if no clear pixel has a value.
+
+        Raises
+        ------
+        WorkError
+            The scene cannot be read.
+        """
+        path = self._path(scene, "statistics.json")
+        try:
+            kept = json.loads(path.read_bytes())
+            mean, std = np.array(kept["mean"], float), np.array(kept["std"], float)
+            if mean.shape == std.shape == (len(REFLECTANCE_BANDS),):
+                return mean, std
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        bands = [self._read(scene, name) for name in REFLECTANCE_BANDS]
+        stack = np.stack([resize_nearest(band, bands[0].shape) for band in bands])
+        found = scene_statistics(stack, self.clear_views(scene), offset=scene.offset)
+        if found is None:
+            return None
+        mean, std = found
+        write_json(path, {"id": scene.id, "mean": mean.tolist(), "std": std.tolist()})
+        return mean, std
+
+    def _read_clear(self, scene: Scene) -> NDArray[np.bool_]:
+        if scene.assets[SCL] is None:
+            if self._missing_scl == "refuse":
+                raise WorkError(
+                    f"Scene {scene.id} has no SCL.",
+                    "Set select.missing_scl to 'clear' to take its valid pixels as clear, or leave the scene out.",
+                )
+            return self._read(scene, REFLECTANCE_BANDS[0]) > 0
+        return np.isin(self._read(scene, SCL), CLEAR_SCL)
+
+    def _read(self, scene: Scene, name: str) -> NDArray[Any]:
+        href = scene.assets[name]
+        assert href is not None
+        asset = Asset(href=href, collection=scene.collection)
+        crs = f"EPSG:{scene.epsg}" if scene.epsg else None
+        return raster.read_overview(asset, max_px=OVERVIEW_PX, signer=self._signer, crs=crs)[0]
+
+    def _path(self, scene: Scene, suffix: str) -> Path:
+        # The addresses are part of the key: another catalogue may serve another file under the same id.
+        facts = json.dumps([_VERSION, scene.updated, scene.offset, self._missing_scl, scene.assets], sort_keys=True)
+        key = hashlib.sha256(facts.encode()).hexdigest()[:16]
+        return self._folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', scene.id)}.{key}.{suffix}"
+
+
+def scene_statistics(
+    bands: NDArray[Any], clear: NDArray[np.bool_], *, offset: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return mean and standard deviation per band over clear, valid pixels.
+
+    Parameters
+    ----------
+    bands : (band, y, x) uint16
+        Digital numbers, 0 = nodata.
+    clear : (y, x) bool
+        Clear views over the same ground, at any shape.
+    offset : int
+        What the processing baseline added to DN.
+
+    Returns
+    -------
+    mean, std : (band,) float64
+        Harmonised DN (clipped at 1 from below); std is at least 1; None if no pixel is clear and valid
+        in all bands. Source: method.md (release's normalisation).
+    """
+    seen = resize_nearest(clear, bands.shape[1:]) & (bands > 0).all(axis=0)
+    if not seen.any():
+        return None
+    values = harmonise(bands[:, seen], offset=offset).astype(np.float64)
+    return values.mean(axis=1), np.maximum(values.std(axis=1), _LEAST_STD)

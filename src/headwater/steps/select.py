@@ -1,0 +1,177 @@
+"""select: the scenes and elevation tiles of one cell, small stable files that incremental rebuilds hang on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from headwater.catalog.antimeridian import Box, footprint, touches
+from headwater.catalog.intervals import Interval, parse_instant, parse_interval
+from headwater.catalog.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
+from headwater.catalog.pin import read_items, read_query
+from headwater.catalog.providers import say
+from headwater.catalog.selection import SelectionRule, choose_scenes
+from headwater.catalog.signing import make_signer
+from headwater.errors import InputError
+from headwater.files import write_json
+from headwater.steps.plan import read_plan
+from headwater.steps.scene_cache import SceneCache
+from headwater.steps.search import DEM_COLLECTIONS, cell_boxes
+
+Item = dict[str, Any]
+
+MISSING_SCL = ("clear", "refuse")
+_ENTRY_FIELDS = ("id", "collection", "datetime", "mgrs_tile", "baseline", "offset", "epsg", "cloud_cover", "assets")
+
+
+def select(
+    items: Path,
+    plan: Path,
+    cell: str,
+    scenes_out: Path,
+    dem_out: Path,
+    *,
+    cache_dir: Path,
+    signing: str = "none",
+    token_url: str | None = None,
+    max_scenes: int = 6,
+    cloud_steps: Sequence[float] = (1, 11, 21, 31, 41, 51, 61, 71, 81, 91),
+    min_gain: float = 0.1,
+    stop_uncovered: float = 0.01,
+    missing_scl: str = "clear",
+) -> None:
+    """Write scenes.json and dem.json of a cell, each only if it changes.
+
+    Scenes are chosen per MGRS tile over the whole tile, so that neighbouring cells choose the same.
+
+    Parameters
+    ----------
+    items : Path
+        items.parquet of the basin.
+    plan : Path
+        plan.json of the basin.
+    cell : str
+        Name of the cell.
+    scenes_out, dem_out : Path
+        scenes.json and dem.json to write.
+    cache_dir : Path
+        Folder of what was read of scenes, shared by all cells; may be deleted at any time.
+    signing, token_url : str
+        How assets are signed, see `headwater.catalog.signing.make_signer`.
+    max_scenes, cloud_steps, min_gain, stop_uncovered
+        See `headwater.catalog.selection.SelectionRule`.
+    missing_scl : str
+        What an item without SCL means: "clear", every valid pixel is taken as clear; "refuse", an error.
+
+    Raises
+    ------
+    WorkError
+        A scene cannot be read, or has no SCL and `missing_scl` is "refuse".
+    InputError
+        An argument or an input file is not valid.
+    """
+    rule = _rule(max_scenes, cloud_steps, min_gain, stop_uncovered, missing_scl)
+    the_plan = read_plan(plan)
+    (box,) = cell_boxes(the_plan, [cell])
+    pinned = read_items(items)
+    query = read_query(items).get("query", {})
+    dem_collections = query.get("dem_collections", list(DEM_COLLECTIONS))
+    cache = SceneCache(cache_dir, make_signer(signing, token_url), missing_scl)
+
+    images = [item for item in pinned if item["collection"] not in dem_collections]
+    scenes = _choose(images, box, _intervals(query, images), rule, cache)
+    if not scenes:
+        say(f"no usable scene touches cell {cell}: its composite will be empty.")
+    collection = query.get("sentinel2_collection") or (images[0]["collection"] if images else "")
+    entries = _entries(scenes, cache)
+    write_json(scenes_out, {"cell": cell, "collection": collection, "missing_scl": missing_scl, "scenes": entries})
+    write_json(dem_out, {"cell": cell, "items": _dem_entries(pinned, box, dem_collections)})
+
+
+def _choose(
+    images: Sequence[Item], box: Box, intervals: Sequence[Interval], rule: SelectionRule, cache: SceneCache
+) -> list[Scene]:
+    """Return the scenes of all MGRS tiles that touch the box, best first."""
+    shapes = {item["id"]: footprint(item["geometry"]) for item in images}
+    touching = {name for name, shape in shapes.items() if touches(shape, box)}
+    by_tile: dict[str, list[Scene]] = {}
+    for item in images:
+        scene = _facts(item)
+        by_tile.setdefault(scene.mgrs_tile, []).append(scene)
+
+    ranked: list[tuple[int, float, str, Scene]] = []
+    for scenes in by_tile.values():
+        if not any(scene.id in touching for scene in scenes):
+            continue
+        years = [[scene for scene in scenes if _year(scene, intervals) == year] for year in range(len(intervals))]
+        for place, scene in enumerate(choose_scenes(years, cache.clear_views, rule)):
+            # A swath that ends before the cell shows nothing of it, though it counts for the tile.
+            if scene.id in touching:
+                ranked.append((place, scene.cloud_cover + scene.nodata_percentage, scene.id, scene))
+    # The first choice of every tile, then the second of every tile: the same order in every cell.
+    return [scene for *_, scene in sorted(ranked, key=lambda entry: entry[:3])]
+
+
+def _facts(item: Item) -> Scene:
+    try:
+        return scene_facts(item)
+    except ValueError as error:
+        raise InputError(f"In the pinned items, {error}.", "Run 'headwater search' again.") from None
+
+
+def _intervals(query: dict[str, Any], images: Sequence[Item]) -> list[Interval]:
+    """Return the searched intervals, newest first; for a foreign pin, the calendar years of its images."""
+    texts = query.get("datetime") or sorted({_facts(item).datetime[:4] for item in images}, reverse=True)
+    return [parse_interval(text) for text in texts]
+
+
+def _year(scene: Scene, intervals: Sequence[Interval]) -> int:
+    """Return the number of the first interval that holds the scene."""
+    instant = parse_instant(scene.datetime)
+    return next((k for k, interval in enumerate(intervals) if interval.overlaps(instant, instant)), len(intervals) - 1)
+
+
+def _entries(scenes: Sequence[Scene], cache: SceneCache) -> list[dict[str, Any]]:
+    entries = []
+    for scene in scenes:
+        statistics = cache.statistics(scene)
+        if statistics is None:
+            say(f"scene {scene.id} has no clear pixel with a value; it is left out.")
+            continue
+        facts = asdict(scene)
+        mean, std = ([round(float(value), 3) for value in values] for values in statistics)
+        entries.append({name: facts[name] for name in _ENTRY_FIELDS} | {"mean": mean, "std": std})
+    return entries
+
+
+def _dem_entries(pinned: Sequence[Item], box: Box, collections: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the elevation tiles that touch the box, the better collection first, sorted by id."""
+    entries = []
+    for item in pinned:
+        href = asset_href(item, DEM_ASSET)
+        if item["collection"] in collections and href and touches(footprint(item["geometry"]), box):
+            entries.append(
+                {"id": item["id"], "collection": item["collection"], "href": href, "epsg": epsg_code(item) or 4326}
+            )
+    return sorted(entries, key=lambda entry: (collections.index(entry["collection"]), entry["id"]))
+
+
+def _rule(
+    max_scenes: int, cloud_steps: Sequence[float], min_gain: float, stop_uncovered: float, missing_scl: str
+) -> SelectionRule:
+    steps = tuple(float(step) for step in cloud_steps)
+    if max_scenes < 1 or not steps or list(steps) != sorted(set(steps)):
+        raise InputError(
+            "The limits of the selection are not valid.",
+            "Set select.max_scenes to 1 or more, and give rising cloud limits.",
+        )
+    if not (0 <= min_gain <= 1 and 0 <= stop_uncovered <= 1):
+        raise InputError("select.min_gain and select.stop_uncovered are shares.", "Set them between 0 and 1.")
+    if missing_scl not in MISSING_SCL:
+        raise InputError(
+            f"There is no rule '{missing_scl}' for a missing SCL.",
+            f"Set select.missing_scl to {' or '.join(MISSING_SCL)}.",
+        )
+    return SelectionRule(max_scenes, steps, min_gain, stop_uncovered)

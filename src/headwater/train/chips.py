@@ -1,0 +1,113 @@
+"""Chips: windows cut from cells kept on disk as memory-mapped arrays of composite, elevation and water types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headwater.errors import InputError
+
+Chip = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.uint8]]
+"""Composite (4, y, x), elevation (y, x) in metres and water types (y, x)."""
+
+_TRIES = 50
+
+
+@dataclass(frozen=True)
+class CellChips:
+    """One cell's arrays on disk, on the 10 m grid with its margin."""
+
+    folder: Path
+    """Holds composite.npy, elevation.npy and types.npy."""
+
+    @cached_property
+    def composite(self) -> npt.NDArray[np.uint8]:
+        """(4, y, x), memory-mapped."""
+        return self._array("composite")
+
+    @cached_property
+    def elevation(self) -> npt.NDArray[np.float32]:
+        """(y, x) metres, memory-mapped."""
+        return self._array("elevation")
+
+    @cached_property
+    def types(self) -> npt.NDArray[np.uint8]:
+        """(y, x) water types, memory-mapped."""
+        return self._array("types")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.types.shape
+        return rows, columns
+
+    def chip(self, row: int, column: int, height: int, width: int) -> Chip:
+        """Return the three arrays of a window."""
+        window = (slice(row, row + height), slice(column, column + width))
+        return self.composite[(slice(None), *window)], self.elevation[window], self.types[window]
+
+    def middle(self, side_px: int, multiple: int) -> Chip:
+        """Return the window in the middle, at most `side_px` long and divisible by `multiple` on both sides."""
+        height, width = (min(side_px, length) // multiple * multiple for length in self.shape)
+        row, column = ((have - want) // 4 * 2 for have, want in zip(self.shape, (height, width), strict=True))
+        return self.chip(row, column, height, width)
+
+    @staticmethod
+    def save(
+        folder: Path,
+        *,
+        composite: npt.NDArray[np.uint8],
+        elevation: npt.NDArray[np.float32],
+        types: npt.NDArray[np.uint8],
+    ) -> CellChips:
+        """Write a cell's arrays into a new folder."""
+        folder.mkdir(parents=True)
+        np.save(folder / "composite.npy", composite)
+        np.save(folder / "elevation.npy", elevation.astype(np.float32, copy=False))
+        np.save(folder / "types.npy", types)
+        return CellChips(folder)
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        array: npt.NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        return array
+
+
+def random_chip(cells: Sequence[CellChips], side_px: int, max_missing_share: float, rng: np.random.Generator) -> Chip:
+    """Cut a square chip at a random place, cells weighing by their area; mostly missing ones are drawn again.
+
+    Parameters
+    ----------
+    cells : sequence of CellChips
+        Where to cut.
+    side_px : int
+        Side of the chip; a smaller cell is not drawn from.
+    max_missing_share : float
+        Largest share of pixels without composite.
+    rng : numpy Generator
+        Source of randomness.
+
+    Raises
+    ------
+    InputError
+        No cell is large enough or none has enough data.
+    """
+    large = [cell for cell in cells if min(cell.shape) >= side_px]
+    if not large:
+        raise InputError(
+            f"No cell is as large as a chip of {side_px} px.", "Use larger cells, or smaller chips in the stages."
+        )
+    areas = np.array([rows * columns for rows, columns in (cell.shape for cell in large)], dtype=np.float64)
+    for _ in range(_TRIES):
+        cell = large[int(rng.choice(len(large), p=areas / areas.sum()))]
+        # Even starts: a 20 m pixel is never cut.
+        row, column = (2 * int(rng.integers((length - side_px) // 2 + 1)) for length in cell.shape)
+        chip = cell.chip(row, column, side_px, side_px)
+        if (chip[0] == 0).any(axis=0).mean() <= max_missing_share:
+            return chip
+    raise InputError("The cells hold hardly any data.", "Look at the composites in the training's work folder.")

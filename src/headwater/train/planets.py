@@ -1,0 +1,116 @@
+"""Training planets: built, run through the pipeline's own steps, labelled; only the arrays of their cells are kept."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from headwater import raster
+from headwater.demo.build import GENERATOR_VERSION, build_planet
+from headwater.files import read_json, write_json
+from headwater.grid import RasterGrid
+from headwater.steps.composite import composite
+from headwater.steps.elevation import elevation
+from headwater.steps.plan import read_plan, write_plan
+from headwater.steps.search import search
+from headwater.steps.select import select
+from headwater.train.chips import CellChips
+from headwater.train.labels import UNKNOWN_TYPE, burn_types, read_nhd
+
+MARGIN_PX = 64
+
+
+@dataclass(frozen=True)
+class PlanetSettings:
+    """How planets are built and composited for training."""
+
+    cell_degrees: float = 0.1
+    """Side of a cell."""
+    datetime: str = "2023-01-01/2023-12-31"
+    """Interval of the images."""
+    method: str = "mean"
+    """Of the composite."""
+    dilate_px: int = 2
+    """Pixels by which clouds are grown before compositing."""
+    jobs: int = 1
+    """Processes that build a planet."""
+
+
+def prepare_planet(seed: int, work: Path, settings: PlanetSettings) -> list[CellChips]:
+    """Build a planet, make the composite, elevation and labels of its cells, and keep only these.
+
+    A planet that is already there is used as it is; one that was not finished, or made otherwise, is made again.
+
+    Parameters
+    ----------
+    seed : int
+        The planet.
+    work : Path
+        Folder of all planets of the training.
+    settings : PlanetSettings
+        Cell size, interval and the rest.
+
+    Returns
+    -------
+    list of CellChips
+        In the order of the plan.
+    """
+    folder = work / f"planet-{seed}"
+    finished = folder / "cells.json"
+    made_with = {**asdict(settings), "generator_version": GENERATOR_VERSION}
+    del made_with["jobs"]
+    if not finished.is_file() or read_json(finished)["made_with"] != made_with:
+        scratch = work / f"planet-{seed}.build"
+        for old in (folder, scratch):
+            shutil.rmtree(old, ignore_errors=True)
+        build_planet(seed, scratch / "planet", jobs=settings.jobs)
+        names = _process(scratch, folder, settings)
+        write_json(finished, {"cells": names, "made_with": made_with})
+        shutil.rmtree(scratch)
+    return [CellChips(folder / name) for name in read_json(finished)["cells"]]
+
+
+def _process(scratch: Path, folder: Path, settings: PlanetSettings) -> list[str]:
+    """Run the steps on a planet's own files and write each cell's arrays; return the names of the cells."""
+    planet = scratch / "planet"
+    facts = read_json(planet / "planet.json")
+    plan_path, items = scratch / "plan.json", scratch / "items.parquet"
+    write_plan(
+        [planet / "hydrobasins.gpkg"],
+        str(facts["basin_id"]),
+        plan_path,
+        cell_degrees=settings.cell_degrees,
+        margin_px=MARGIN_PX,
+    )
+    search(plan_path, items, url=str(planet), datetime=settings.datetime)
+    features = read_nhd(planet / "nhd.gpkg")
+    names = [cell.name for cell in read_plan(plan_path).cells]
+    for name in names:
+        scenes, dem = scratch / name / "scenes.json", scratch / name / "dem.json"
+        select(items, plan_path, name, scenes, dem, cache_dir=scratch / "cache")
+        composite_path, elevation_path = scratch / name / "composite.tif", scratch / name / "elevation.tif"
+        composite(
+            scenes, plan_path, name, composite_path, method=settings.method, dilate_px=settings.dilate_px, readers=1
+        )
+        elevation(dem, plan_path, name, elevation_path)
+        bands, _, grid, _ = raster.read_raster(composite_path)
+        metres, known = raster.read_window(elevation_path, grid)
+        types = burn_types(features, grid)
+        types[~_inside(grid, facts["bounds"])] = UNKNOWN_TYPE
+        heights = np.where(known, metres, np.float32(np.nan))
+        CellChips.save(folder / name, composite=bands[:4], elevation=heights, types=types)
+    return names
+
+
+def _inside(grid: RasterGrid, bounds: Sequence[float]) -> npt.NDArray[np.bool_]:
+    """Tell which pixel centres lie within bounds: beyond the planet nobody has mapped the water."""
+    west, south, east, north = bounds
+    x = grid.west + (np.arange(grid.width) + 0.5) * grid.dx
+    y = grid.north - (np.arange(grid.height) + 0.5) * grid.dy
+    inside: npt.NDArray[np.bool_] = ((y > south) & (y < north))[:, None] & ((x > west) & (x < east))[None, :]
+    return inside

@@ -1,0 +1,85 @@
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapely.geometry import box, mapping
+
+from headwater.catalog.antimeridian import enclosing_box, footprint, split_box, touches
+
+longitudes = st.floats(-180, 180)
+widths = st.floats(0.01, 300)
+
+
+def inside(longitude: float, parts: list[tuple[float, float, float, float]]) -> bool:
+    return any(west - 1e-9 <= longitude <= east + 1e-9 for west, _, east, _ in parts)
+
+
+@settings(deadline=None)
+@given(longitudes, widths)
+def test_split_covers_the_box_and_no_more(west: float, width: float) -> None:
+    parts = split_box((west, 0, west + width, 1))
+    assert all(-180 <= w <= e <= 180 for w, _, e, _ in parts)
+    assert sum(e - w for w, _, e, _ in parts) == pytest.approx(width)
+    for share in (0.0, 0.3, 1.0):
+        longitude = west + share * width
+        assert inside(longitude, parts) or inside(longitude - 360, parts)
+
+
+@settings(deadline=None)
+@given(longitudes, st.floats(0.01, 179))
+def test_both_ways_of_writing_a_crossing_agree(west: float, width: float) -> None:
+    east = west + width
+    if east > 180:
+        crossed, beyond = split_box((west, 0, east - 360, 1)), split_box((west, 0, east, 1))
+        assert [pytest.approx(part) for part in crossed] == beyond
+
+
+def test_fiji_is_split_at_180() -> None:
+    assert split_box((177, -19, -179, -16)) == [(177, -19, 180, -16), (-180, -19, -179, -16)]
+    assert split_box((-10, 0, 10, 5)) == [(-10, 0, 10, 5)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(longitudes, st.floats(0.1, 20)), min_size=1, max_size=6))
+def test_enclosing_box_holds_every_box_and_is_the_narrowest(boxes: list[tuple[float, float]]) -> None:
+    cells = [(west, 0.0, west + width, 1.0) for west, width in boxes]
+    west, _, east, _ = enclosing_box(cells)
+    parts = split_box((west, 0, east, 1))
+    for cell in cells:
+        for part in split_box(cell):
+            assert inside(part[0], parts)
+            assert inside(part[2], parts)
+    # No narrower box starts at the western edge of a cell and still holds them all.
+    width = sum(e - w for w, _, e, _ in parts)
+    edges = [part for cell in cells for part in split_box(cell)]
+    needed = min(max((w - start) % 360 + e - w for w, _, e, _ in edges) for start, *_ in edges)
+    assert width <= needed + 1e-6 or width == pytest.approx(360)
+
+
+def test_a_basin_on_both_sides_of_180_is_not_the_whole_world() -> None:
+    assert enclosing_box([(179, -18, 180, -17), (-180, -17, -179, -16)]) == (179, -18, -179, -16)
+
+
+def test_a_footprint_that_wraps_round_the_world_is_unwrapped() -> None:
+    wrapped = {"type": "Polygon", "coordinates": [[[179, 0], [-179, 0], [-179, 1], [179, 1], [179, 0]]]}
+    shape = footprint(wrapped)
+    assert shape.area == pytest.approx(2)
+    assert touches(shape, (-179.5, 0, -179.2, 1))
+    assert touches(shape, (179.5, 0, -179.9, 1))
+    assert not touches(shape, (0, 0, 1, 1))
+
+
+def test_a_footprint_in_two_parts_is_kept() -> None:
+    parts = shapely.union_all([box(179, 0, 180, 1), box(-180, 0, -179, 1)])
+    assert footprint(mapping(parts)).equals(parts)
+
+
+@pytest.mark.parametrize("geometry", [{}, {"type": "Polygon"}, {"type": "Polygon", "coordinates": []}])
+def test_no_geometry_is_refused(geometry: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        footprint(geometry)
+
+
+def test_a_footprint_that_crosses_itself_still_answers() -> None:
+    bow_tie = {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]}
+    assert touches(footprint(bow_tie), (0.9, 0.4, 1, 0.6))

@@ -1,0 +1,64 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.catalog.intervals import Interval, parse_instant, parse_interval, years_before
+
+instants = st.datetimes(min_value=datetime(1972, 1, 1), max_value=datetime(2090, 1, 1)).map(
+    lambda instant: instant.replace(tzinfo=UTC)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("2023", "2023-01-01T00:00:00Z", "2023-12-31T23:59:59Z"),
+        ("2024-02", "2024-02-01T00:00:00Z", "2024-02-29T23:59:59Z"),
+        ("2023-06-01", "2023-06-01T00:00:00Z", "2023-06-01T23:59:59Z"),
+        ("2023-06-01/2023-06-30", "2023-06-01T00:00:00Z", "2023-06-30T23:59:59Z"),
+        ("2023-06-01T10:00:00+02:00", "2023-06-01T08:00:00Z", "2023-06-01T08:00:00Z"),
+    ],
+)
+def test_periods_are_taken_whole(text: str, start: str, end: str) -> None:
+    assert parse_interval(text) == Interval(parse_instant(start), parse_instant(end))
+
+
+@pytest.mark.parametrize(("text", "open_end"), [("2023/..", "end"), ("../2023", "start"), ("2023/", "end")])
+def test_open_ends(text: str, open_end: str) -> None:
+    interval = parse_interval(text)
+    assert [name for name in ("start", "end") if getattr(interval, name) is None] == [open_end]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "..", "../..", "yesterday", "2023-13", "2023-02-30", "2023-06-30/2023-06-01", "2023/2024/2025"]
+)
+def test_bad_text_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_interval(text)
+
+
+@settings(deadline=None)
+@given(instants, st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=4000)))
+def test_text_and_back(start: datetime, length: timedelta) -> None:
+    interval = Interval(start, start + length)
+    assert parse_interval(str(interval)) == interval
+
+
+@settings(deadline=None)
+@given(instants, st.integers(0, 40))
+def test_years_before_keeps_the_season(instant: datetime, years: int) -> None:
+    earlier = years_before(Interval(instant, None), years)
+    assert earlier.end is None
+    assert earlier.start is not None
+    assert (earlier.start.year, earlier.start.month) == (instant.year - years, instant.month)
+    assert instant.day - earlier.start.day in ((0, 1) if (instant.month, instant.day) == (2, 29) else (0,))
+
+
+@settings(deadline=None)
+@given(instants, instants, instants, instants)
+def test_overlap_is_mutual(a: datetime, b: datetime, c: datetime, d: datetime) -> None:
+    (a, b), (c, d) = sorted((a, b)), sorted((c, d))
+    expected = max(a, c) <= min(b, d)
+    assert Interval(a, b).overlaps(c, d) == Interval(c, d).overlaps(a, b) == expected

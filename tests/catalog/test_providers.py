@@ -1,0 +1,156 @@
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.catalog.intervals import parse_interval
+from headwater.catalog.pin import write_items
+from headwater.catalog.providers import ItemFolder, Provider, Query, StacApi, find_items, make_provider
+from headwater.demo.serve import running_catalogue
+from headwater.errors import InputError, WorkError
+from tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue
+
+PLACE = (15.0, 45.9, 15.2, 46.2)
+JUNE = parse_interval("2023-06")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("planet")
+    write_tiny_catalogue(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def catalogue(folder: Path) -> Iterator[str]:
+    with running_catalogue([folder]) as url:
+        yield f"{url}/stac"
+
+
+@pytest.fixture(params=["api", "folder", "table"])
+def provider(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Provider:
+    if request.param == "api":
+        return make_provider(request.getfixturevalue("catalogue"), page_limit=2)
+    if request.param == "folder":
+        return make_provider(str(folder))
+    found = [
+        item for name in ("sentinel-2-l2a", "cop-dem-glo-30") for item in ItemFolder(folder).search(Query(name, PLACE))
+    ]
+    write_items(tmp_path / "index.parquet", found, url="u", query={})
+    return make_provider(str(tmp_path / "index.parquet"))
+
+
+def names(items: list[dict[str, Any]]) -> list[str]:
+    return [item["id"] for item in items]
+
+
+def test_all_kinds_of_catalogue_give_the_same_items(provider: Provider) -> None:
+    everything = find_items(provider, Query("sentinel-2-l2a", PLACE))
+    assert names(everything) == sorted(scene.id for scene in DEFAULT_SCENES)
+    june = find_items(provider, Query("sentinel-2-l2a", PLACE, JUNE))
+    assert names(june) == sorted(scene.id for scene in DEFAULT_SCENES if scene.day.startswith("2023"))
+    clear = find_items(provider, Query("sentinel-2-l2a", PLACE, JUNE, below={"eo:cloud_cover": 10}))
+    assert [item["properties"]["eo:cloud_cover"] <= 10 for item in clear] == [True, True]
+    south = find_items(provider, Query("sentinel-2-l2a", (15.0, 45.9, 15.2, 45.95), JUNE))
+    assert {item["properties"]["s2:mgrs_tile"] for item in south} == {"33TWL"}
+    assert names(find_items(provider, Query("cop-dem-glo-30", PLACE))) == [
+        "Copernicus_DSM_COG_10_N45_00_E015_00_DEM",
+        "Copernicus_DSM_COG_10_N46_00_E015_00_DEM",
+    ]
+    assert find_items(provider, Query("no-such-collection", PLACE)) == []
+    assert find_items(provider, Query("sentinel-2-l2a", (170, 45, -170, 46))) == []
+
+
+def test_items_of_a_folder_have_absolute_paths_to_files(folder: Path) -> None:
+    for item in find_items(make_provider(str(folder)), Query("sentinel-2-l2a", PLACE)):
+        assert all(Path(asset["href"]).is_absolute() for asset in item["assets"].values())
+        assert all(Path(asset["href"]).is_file() for asset in item["assets"].values())
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "/no/such/folder", "items.csv", ""])
+def test_addresses_that_are_no_catalogue_are_refused(url: str) -> None:
+    with pytest.raises(InputError):
+        make_provider(url)
+
+
+@pytest.mark.parametrize("page_limit", [0, 1001])
+def test_page_size_is_bounded(page_limit: int) -> None:
+    with pytest.raises(InputError):
+        make_provider("http://x", page_limit=page_limit)
+
+
+def test_a_file_that_is_no_item_is_told(tmp_path: Path) -> None:
+    (tmp_path / "stac" / "c").mkdir(parents=True)
+    (tmp_path / "stac" / "c" / "broken.json").write_text('{"id": "a"')
+    with pytest.raises(InputError, match="broken"):
+        find_items(make_provider(str(tmp_path)), Query("c", PLACE))
+
+
+def test_an_unreachable_catalogue_is_told_in_bounded_time() -> None:
+    start = time.monotonic()
+    with pytest.raises(WorkError, match="cannot be reached"):
+        find_items(StacApi("http://127.0.0.1:9/stac"), Query("c", PLACE))
+    assert time.monotonic() - start < 15
+
+
+def test_a_catalogue_that_never_answers_is_told_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.catalog.providers._OPEN_TIMEOUT_S", (0.3, 0.3))
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(WorkError, match="cannot be reached"):
+        find_items(StacApi(f"http://127.0.0.1:{listener.getsockname()[1]}/stac"), Query("c", PLACE))
+
+
+def test_a_server_that_is_no_stac_api_is_told(folder: Path) -> None:
+    with running_catalogue([folder]) as url, pytest.raises(WorkError, match=r"STAC|refused"):
+        find_items(StacApi(f"{url}/api/sas/v1/token/sentinel-2-l2a"), Query("c", PLACE))
+
+
+@pytest.fixture
+def stuck_catalogue(folder: Path) -> Iterator[str]:
+    """A real server whose search answers any page with the first one and a link to itself."""
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    item = json.loads(next((folder / "stac" / "sentinel-2-l2a").glob("*.json")).read_bytes())
+
+    async def landing(request: Request) -> JSONResponse:
+        root = str(request.base_url)
+        return JSONResponse(
+            {
+                "type": "Catalog",
+                "id": "stuck",
+                "description": "stuck",
+                "stac_version": "1.0.0",
+                "conformsTo": ["https://api.stacspec.org/v1.0.0/core", "https://api.stacspec.org/v1.0.0/item-search"],
+                "links": [
+                    {"rel": "root", "href": root},
+                    {"rel": "search", "href": f"{root}search", "type": "application/geo+json", "method": "POST"},
+                ],
+            }
+        )
+
+    async def search(request: Request) -> JSONResponse:
+        body = await request.json()
+        link = {"rel": "next", "href": f"{request.base_url}search", "method": "POST", "body": body}
+        return JSONResponse({"type": "FeatureCollection", "features": [item, {"id": 3}], "links": [link]})
+
+    app = Starlette(routes=[Route("/", landing), Route("/search", search, methods=["POST"])])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_server_that_repeats_its_page_is_not_followed_for_ever(stuck_catalogue: str) -> None:
+    with pytest.raises(WorkError, match="repeats"):
+        find_items(StacApi(stuck_catalogue), Query("sentinel-2-l2a", PLACE))

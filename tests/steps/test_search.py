@@ -1,0 +1,179 @@
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.catalog.pin import read_items, read_query
+from headwater.demo.serve import running_catalogue
+from headwater.errors import InputError, WorkError
+from headwater.files import read_json
+from headwater.steps.plan import read_plan
+from headwater.steps.search import cell_boxes, search
+from tiny_catalogue import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalogue, write_tiny_plan
+
+SUMMER = "2023-05-01/2023-09-30"
+S2 = "sentinel-2-l2a"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("planet")
+    write_tiny_catalogue(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    with running_catalogue([folder]) as address:
+        yield f"{address}/stac"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    write_tiny_plan(tmp_path / "plan.json")
+    return tmp_path / "plan.json"
+
+
+def names(path: Path, collection: str) -> list[str]:
+    return [item["id"] for item in read_items(path) if item["collection"] == collection]
+
+
+def copy_with(folder: Path, to: Path, change: Any) -> Path:
+    """Return a copy of the folder's items whose first Sentinel-2 item was changed."""
+    shutil.copytree(folder / "stac", to / "stac")
+    path = min((to / "stac" / S2).glob("*.json"))
+    item = json.loads(path.read_bytes())
+    change(item)
+    path.write_text(json.dumps(item))
+    return to
+
+
+def test_a_search_over_the_api_pins_scenes_of_both_years_and_elevation(url: str, plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "items.parquet"
+    search(plan, out, url=url, datetime=SUMMER, page_limit=2)
+    assert names(out, S2) == sorted(scene.id for scene in DEFAULT_SCENES)
+    assert len(names(out, "cop-dem-glo-30")) == len(names(out, "cop-dem-glo-90")) == 2
+    record = read_query(out)
+    assert record["catalogue"] == url
+    assert record["query"]["datetime"] == [
+        "2023-05-01T00:00:00Z/2023-09-30T23:59:59Z",
+        "2022-05-01T00:00:00Z/2022-09-30T23:59:59Z",
+    ]
+    assert b"sig=" not in out.read_bytes()
+
+
+def test_a_second_search_leaves_the_file_alone(url: str, plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "items.parquet"
+    search(plan, out, url=url, datetime=SUMMER)
+    before = (out.stat().st_mtime_ns, out.read_bytes())
+    time.sleep(0.01)
+    search(plan, out, url=url, datetime=SUMMER, page_limit=3)
+    assert (out.stat().st_mtime_ns, out.read_bytes()) == before
+
+
+def test_a_folder_gives_the_same_items_as_its_server(folder: Path, url: str, plan: Path, tmp_path: Path) -> None:
+    search(plan, tmp_path / "api.parquet", url=url, datetime=SUMMER)
+    search(plan, tmp_path / "folder.parquet", url=str(folder), datetime=SUMMER)
+    for collection in (S2, "cop-dem-glo-30"):
+        assert names(tmp_path / "api.parquet", collection) == names(tmp_path / "folder.parquet", collection)
+
+
+def test_years_and_clouds_are_limited(url: str, plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "items.parquet"
+    search(plan, out, url=url, datetime=SUMMER, years_back=0, max_cloud_cover=10)
+    expected = [
+        scene.id for scene in DEFAULT_SCENES if scene.cloudy[1] - scene.cloudy[0] <= 0.1 and "2023" in scene.day
+    ]
+    assert names(out, S2) == sorted(expected)
+
+
+def test_only_items_that_touch_a_cell_are_pinned(folder: Path, plan: Path, tmp_path: Path) -> None:
+    whole = read_json(plan)
+    north = [cell for cell in whole["cells"] if cell["name"] == "N46.00E015.05"]
+    plan.write_text(json.dumps({**whole, "cells": north, "margin_px": 0}))
+    far = copy_with(
+        folder, tmp_path / "far", lambda item: item.update(geometry={"type": "Point", "coordinates": [15, 45.97]})
+    )
+    search(plan, tmp_path / "items.parquet", url=str(far), datetime=SUMMER)
+    assert len(names(tmp_path / "items.parquet", S2)) == len(DEFAULT_SCENES) - 1
+
+
+def test_a_reprocessed_scene_replaces_the_older_one(plan: Path, tmp_path: Path) -> None:
+    old = TinyScene("33TWM", "20230610", baseline="02.12")
+    new = TinyScene("33TWM", "20230610", baseline="05.10", generated="20240501T000000")
+    write_tiny_catalogue(tmp_path, [old, new])
+    search(plan, tmp_path / "items.parquet", url=str(tmp_path), datetime=SUMMER)
+    assert names(tmp_path / "items.parquet", S2) == [new.id]
+
+
+def test_a_catalogue_without_a_collection_of_elevation_is_fine(folder: Path, plan: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "stac" / S2, tmp_path / "own" / "stac" / S2)
+    search(plan, tmp_path / "items.parquet", url=str(tmp_path / "own"), datetime=SUMMER)
+    assert names(tmp_path / "items.parquet", "cop-dem-glo-30") == []
+    assert names(tmp_path / "items.parquet", S2)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda item: item.update(geometry=None), "a valid geometry"),
+        (lambda item: item["assets"].pop("B04"), "a needed band"),
+    ],
+)
+def test_unusable_items_are_left_out_and_told(
+    folder: Path, plan: Path, tmp_path: Path, change: Any, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = copy_with(folder, tmp_path / "broken", change)
+    search(plan, tmp_path / "items.parquet", url=str(broken), datetime=SUMMER)
+    assert len(names(tmp_path / "items.parquet", S2)) == len(DEFAULT_SCENES) - 1
+    assert f"1 item(s) of {S2} without {word} left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "datetime", ["", "summer", "2023-09-30/2023-05-01", "2023-05-01/..", "../2023-09-30", "2023-02-30"]
+)
+def test_bad_date_ranges_are_refused_before_anything_is_asked(plan: Path, tmp_path: Path, datetime: str) -> None:
+    with pytest.raises(InputError, match="date range"):
+        search(plan, tmp_path / "items.parquet", url="http://127.0.0.1:9", datetime=datetime)
+    assert not (tmp_path / "items.parquet").exists()
+
+
+def test_an_unreachable_catalogue_stops_the_step_and_keeps_the_old_file(plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "items.parquet"
+    out.write_bytes(b"old")
+    start = time.monotonic()
+    with pytest.raises(WorkError, match="cannot be reached"):
+        search(plan, out, url="http://127.0.0.1:9/stac", datetime=SUMMER)
+    assert time.monotonic() - start < 30
+    assert out.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("words", [{"datetime": "1999"}, {"datetime": SUMMER, "sentinel2_collection": "landsat"}])
+def test_no_scene_at_all_is_an_error(url: str, plan: Path, tmp_path: Path, words: dict[str, str]) -> None:
+    with pytest.raises(WorkError, match="no usable"):
+        search(plan, tmp_path / "items.parquet", url=url, **words)
+    assert not (tmp_path / "items.parquet").exists()
+
+
+def test_bad_numbers_and_plans_are_refused(url: str, plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "items.parquet"
+    with pytest.raises(InputError):
+        search(plan, out, url=url, datetime=SUMMER, years_back=-1)
+    with pytest.raises(InputError):
+        search(plan, out, url=url, datetime=SUMMER, page_limit=0)
+    with pytest.raises(InputError):
+        search(tmp_path / "no plan.json", out, url=url, datetime=SUMMER)
+
+
+def test_boxes_hold_the_cells_with_their_margin(plan: Path) -> None:
+    the_plan = read_plan(plan)
+    for cell, box in zip(the_plan.cells, cell_boxes(the_plan), strict=True):
+        west, south, east, north = cell.bounds
+        assert box[0] < west < east < box[2]
+        assert box[1] < south < north < box[3]
+        assert east - west + 0.02 > box[2] - box[0]
+    assert cell_boxes(the_plan, [CELLS[1]]) == [cell_boxes(the_plan)[1]]

@@ -1,0 +1,146 @@
+"""The loop learns, can be stopped anywhere, and starts its learning rate gently."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from headwater.channels import PAPER
+from headwater.models.registry import build_network
+from headwater.train.chips import CellChips
+from headwater.train.loop import LoopSettings, Stage, _learning_rate, _stage_at, train_network, validation_scores
+
+SIZES = {"base_channels": 2, "encoders": 2, "decoders": 1}
+SETTINGS = LoopSettings(
+    stages=(Stage(chip_px=32, batch_size=2, steps=4, learning_rate=0.01), Stage(64, 1, 3, 0.001)),
+    average_decay=0.9,
+    precision="float32",
+    validate_every=3,
+)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def cells(tmp_path):
+    """Two cells with a river that is dark in the near infrared and lies in a valley."""
+    made = []
+    for number in range(2):
+        rng = np.random.default_rng(number)
+        rows, columns = np.mgrid[:96, :96]
+        distance = np.abs(columns - 48 - 20 * np.sin(rows / 15 + number))
+        composite = rng.integers(100, 140, (4, 96, 96))
+        composite[0] -= (distance < 3) * 80
+        made.append(
+            CellChips.save(
+                tmp_path / f"cell{number}",
+                composite=composite.astype(np.uint8),
+                elevation=np.minimum(distance, 30).astype(np.float32) + 200,
+                types=np.where(distance < 3, 19, 0).astype(np.uint8),
+            )
+        )
+    return made
+
+
+def network():
+    torch.manual_seed(0)
+    return build_network("waternet", SIZES)
+
+
+def run(model, cells, settings, state_path, kept=None):
+    return train_network(
+        model,
+        cells,
+        PAPER,
+        settings,
+        state_path=state_path,
+        validate=lambda average: validation_scores(average, cells, PAPER, window_px=96),
+        keep=lambda average, step, scores: kept.append((step, scores)) if kept is not None else None,
+    )
+
+
+def test_it_learns_a_river(tmp_path, cells):
+    settings = replace(SETTINGS, stages=(Stage(48, 2, 40, 0.02, warmup_steps=5),), validate_every=40)
+    kept = []
+    run(network(), cells, settings, tmp_path / "state.pt", kept)
+    ((step, scores),) = kept
+    assert step == 40
+    assert scores["f1"] > 0.9
+
+
+def test_killed_and_started_again_it_ends_the_same(tmp_path, cells):
+    whole = run(network(), cells, SETTINGS, tmp_path / "whole.pt")
+
+    class KilledError(Exception):
+        pass
+
+    def dies(average):
+        raise KilledError
+
+    often = replace(SETTINGS, save_minutes=0)
+    with pytest.raises(KilledError):
+        train_network(
+            network(), cells, PAPER, often, state_path=tmp_path / "parts.pt", validate=dies, keep=lambda *a: None
+        )
+    assert torch.load(tmp_path / "parts.pt", weights_only=True)["step"] == 2
+    torch.manual_seed(99)  # other first weights, which the state overwrites
+    parts = run(build_network("waternet", SIZES), cells, often, tmp_path / "parts.pt")
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, parts.state_dict()[name]), name
+
+
+def test_finished_training_is_not_repeated(tmp_path, cells):
+    first = run(network(), cells, SETTINGS, tmp_path / "state.pt")
+    kept = []
+    second = run(network(), cells, SETTINGS, tmp_path / "state.pt", kept)
+    assert not kept
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("change", [{"optimizer": "sgd"}, {"precision": "bfloat16"}, {"average_decay": 0.0}])
+def test_other_settings_change_the_weights_and_stay_finite(tmp_path, cells, change):
+    torch.manual_seed(0)
+    first = network().state_dict()
+    after = run(network(), cells, replace(SETTINGS, **change), tmp_path / "state.pt").state_dict()
+    assert all(torch.isfinite(tensor).all() for tensor in after.values())
+    assert any(not torch.equal(first[name], after[name]) for name in first)
+
+
+def test_learning_rate_rises_then_falls_to_its_share():
+    stage = Stage(chip_px=64, batch_size=1, steps=100, learning_rate=1.0, final_share=0.1, warmup_steps=10)
+    rates = [_learning_rate(stage, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[10] == pytest.approx(1)
+    assert all(np.diff(rates[10:]) < 0)
+    assert rates[-1] == pytest.approx(0.1, abs=0.001)
+
+
+def test_stages_follow_each_other():
+    first, second = SETTINGS.stages
+    assert [_stage_at(SETTINGS.stages, step) for step in (0, 3, 4, 6)] == [
+        (first, 0),
+        (first, 3),
+        (second, 0),
+        (second, 2),
+    ]
+    assert SETTINGS.steps == 7
+    with pytest.raises(ValueError, match="behind the last stage"):
+        _stage_at(SETTINGS.stages, 7)
+
+
+def test_validation_leaves_out_what_training_does_not_count(cells, tmp_path):
+    model = network().eval()
+    unmapped = CellChips.save(
+        tmp_path / "unmapped",
+        composite=np.array(cells[0].composite),
+        elevation=np.array(cells[0].elevation),
+        types=np.full(cells[0].shape, 255, dtype=np.uint8),
+    )
+    assert set(validation_scores(model, [unmapped], PAPER, window_px=96).values()) == {0.0}

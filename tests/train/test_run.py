@@ -1,0 +1,102 @@
+"""Training configurations, and a whole training in small."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from headwater.errors import InputError
+from headwater.models import load_checkpoint
+from headwater.models.registry import build_network
+from headwater.train import run
+from headwater.train.chips import CellChips
+
+CONFIG = Path(__file__).parents[2] / "config" / "train-demo.yaml"
+
+
+@pytest.fixture
+def values():
+    return yaml.safe_load(CONFIG.read_text())
+
+
+def write(folder, values):
+    path = folder / "train.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_the_packages_training_is_valid_and_fits_the_limit():
+    config = run.read_config(CONFIG)
+    network = build_network(config.network["name"], {k: v for k, v in config.network.items() if k != "name"})
+    assert network.config.scale == 2
+    assert 2 * sum(parameter.numel() for parameter in network.parameters()) < 11.9e6
+    for stage in config.loop.stages:
+        assert stage.chip_px % network.config.multiple_px == 0
+    assert config.validation_window_px % network.config.multiple_px == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.update(epochs=3), "epochs"),
+        (lambda v: v.pop("recipe"), "recipe"),
+        (lambda v: v.update(recipe="mine"), "no channel recipe 'mine'"),
+        (lambda v: v["planets"].update(sky="blue"), "sky"),
+        (lambda v: v["planets"].update(test=v["planets"]["training"][:1]), "lists a planet twice"),
+        (lambda v: v["planets"].update(training=[]), "none for training"),
+        (lambda v: v["loop"].update(momentum=0.9), "momentum"),
+        (lambda v: v["loop"]["stages"][0].pop("steps"), "steps"),
+        (lambda v: v["network"].pop("name"), "does not name a network"),
+    ],
+)
+def test_bad_configurations_are_refused(tmp_path, values, change, message):
+    change(values)
+    with pytest.raises(InputError, match=message):
+        run.read_config(write(tmp_path, values))
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        run.read_config(tmp_path / "none.yaml")
+
+
+def test_a_whole_training_in_small(tmp_path, values, monkeypatch):
+    def planet(seed, work, settings):
+        folder = work / f"planet-{seed}"
+        if folder.is_dir():
+            return [CellChips(folder / "cell")]
+        rng = np.random.default_rng(seed)
+        types = np.zeros((64, 64), dtype=np.uint8)
+        types[:, 30:34] = 19
+        return [
+            CellChips.save(
+                folder / "cell",
+                composite=rng.integers(1, 256, (4, 64, 64), dtype=np.uint8),
+                elevation=rng.normal(100, 5, (64, 64)).astype(np.float32),
+                types=types,
+            )
+        ]
+
+    monkeypatch.setattr(run, "prepare_planet", planet)
+    values.update(work=str(tmp_path / "work"), out=str(tmp_path / "out" / "net.safetensors"), validation_window_px=64)
+    values["network"] = {"name": "waternet", "base_channels": 1, "encoders": 2, "decoders": 1}
+    values["planets"].update(training=[1, 2], validation=[3], test=[4])
+    values["loop"].update(stages=[{"chip_px": 32, "batch_size": 1, "steps": 3, "learning_rate": 0.01}], threads=1)
+    path = write(tmp_path, values)
+    before = torch.get_num_threads()
+    try:
+        run.train(path)
+        first = (tmp_path / "out" / "net.safetensors").read_bytes()
+        sidecar = (tmp_path / "out" / "net.json").read_bytes()
+        run.train(path)
+    finally:
+        torch.set_num_threads(before)
+    assert (tmp_path / "out" / "net.safetensors").read_bytes() == first
+    assert (tmp_path / "out" / "net.json").read_bytes() == sidecar
+    metadata = load_checkpoint(tmp_path / "out" / "net.safetensors").metadata
+    assert metadata.training["planets"] == {"training": [1, 2], "validation": [3], "test": [4]}
+    assert metadata.training["steps_done"] == 3
+    assert {"f1", "f1*", "precision", "recall"} <= set(metadata.scores["test"])
+    assert str(tmp_path) not in sidecar.decode()

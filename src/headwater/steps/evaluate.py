@@ -65,7 +65,7 @@ def evaluate(
         "network": line_scores(found, true_lines, distance_m=buffer_m, backbone=backbone),
         "dem_only": line_scores(baseline, true_lines, distance_m=buffer_m, backbone=backbone),
     }
-    result = {name: _rounded(score) for name, score in scores.items()}
+    result: dict[str, Any] = {name: _rounded(score) for name, score in scores.items()}
     result["buffer_m"] = buffer_m
     print(f"{'off the backbone':<17} {'precision':>9} {'recall':>7} {'F1':>7} {'km':>9}")
     for name, score in scores.items():

@@ -1,0 +1,167 @@
+"""How well lines match true lines: completeness and correctness within a buffer.
+
+Heipke, Mayer, Wiedemann & Jamet (1997), Evaluation of automatic road extraction, IAPRS 32(3-2W3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from shapely.geometry.base import BaseGeometry
+
+from headwater.grid import RasterGrid
+from headwater.vector.dem_backbone import flow
+from headwater.vector.geodesy import geodesic_length_m
+
+TWO_PIXELS_M = 40.0
+"""Two pixels of the 20 m grid."""
+_BISECTIONS = 40
+
+
+@dataclass(frozen=True)
+class LineScores:
+    """Agreement of found lines with true ones."""
+
+    completeness: float
+    """Share of the true length that has a found line within the distance (recall); NaN without truth."""
+    correctness: float
+    """Share of the found length that has a true line within the distance (precision); NaN if nothing is found."""
+    f1: float
+    """Harmonic mean of both."""
+    true_length_m: float
+    found_length_m: float
+
+
+def line_scores(
+    found: gpd.GeoSeries,
+    truth: gpd.GeoSeries,
+    *,
+    distance_m: float = TWO_PIXELS_M,
+    backbone: gpd.GeoSeries | None = None,
+) -> LineScores:
+    """Compare two sets of lines.
+
+    Parameters
+    ----------
+    found, truth : GeoSeries
+        Lines with a CRS.
+    distance_m : float
+        Half width of the buffer, metres.
+    backbone : GeoSeries, optional
+        Lines near which (within `distance_m`) nothing is scored, in either set.
+    """
+    crs = local_metric_crs(truth if len(truth) else found)
+    found_m, truth_m = found.to_crs(crs).to_numpy(), truth.to_crs(crs).to_numpy()
+    if backbone is not None and len(backbone):
+        near = _buffer(backbone.to_crs(crs).to_numpy(), distance_m)
+        found_off, truth_off = _outside(found_m, near), _outside(truth_m, near)
+    else:
+        found_off, truth_off = found_m, truth_m
+    true_length, found_length = _length(truth_off), _length(found_off)
+    # Matches are sought among all lines: a line off the backbone may run along one that lies near it.
+    completeness = _length(_inside(truth_off, _buffer(found_m, distance_m))) / true_length if true_length else np.nan
+    correctness = _length(_inside(found_off, _buffer(truth_m, distance_m))) / found_length if found_length else np.nan
+    both = completeness + correctness
+    f1 = 2 * completeness * correctness / both if both > 0 else (0.0 if both == 0 else np.nan)
+    return LineScores(float(completeness), float(correctness), float(f1), true_length, found_length)
+
+
+def length_off_backbone_m(lines: gpd.GeoSeries, backbone: gpd.GeoSeries, *, distance_m: float = TWO_PIXELS_M) -> float:
+    """Return the length of lines farther than `distance_m` from the backbone, metres."""
+    if len(lines) == 0:
+        return 0.0
+    crs = local_metric_crs(lines)
+    return _length(_outside(lines.to_crs(crs).to_numpy(), _buffer(backbone.to_crs(crs).to_numpy(), distance_m)))
+
+
+def dem_streams(
+    elevation: NDArray[np.float32],
+    grid: RasterGrid,
+    mask: NDArray[np.bool_],
+    total_length_m: float,
+    *,
+    backbone: gpd.GeoSeries | None = None,
+    distance_m: float = TWO_PIXELS_M,
+) -> gpd.GeoDataFrame:
+    """Return the streams that elevation alone gives, of a set total length: the baseline to beat.
+
+    The upstream area at which streams begin is found by bisection.
+
+    Parameters
+    ----------
+    elevation : (y, x) float32
+        Metres.
+    grid : RasterGrid
+        Its grid, EPSG:4326.
+    mask : (y, x) bool
+        Cells of the area.
+    total_length_m : float
+        Length the streams shall have, off the backbone if one is given.
+    backbone : GeoSeries, optional
+        Lines near which length does not count.
+    distance_m : float
+        How near.
+
+    Returns
+    -------
+    GeoDataFrame
+        Columns upstream_area_km2, geometry (one line for each step between two cells), EPSG:4326.
+    """
+    water = flow(elevation, mask, grid)
+    below = water.below
+    cells = np.flatnonzero(mask.ravel() & np.isfinite(elevation.ravel()) & (below >= 0))
+    cells = cells[below[cells] != cells]
+    start, end = _centres(cells, grid), _centres(below[cells], grid)
+    lines = np.asarray(shapely.linestrings(np.stack([start, end], axis=1)), dtype=object)
+    length = geodesic_length_m(lines)
+    if backbone is not None and len(backbone):
+        crs = local_metric_crs(backbone)
+        near = _buffer(backbone.to_crs(crs).to_numpy(), distance_m)
+        shapely.prepare(near)
+        middle = gpd.GeoSeries(gpd.points_from_xy(*((start + end) / 2).T), crs="EPSG:4326").to_crs(crs)
+        length = np.where(shapely.intersects(near, middle.to_numpy()), 0.0, length)
+    steps = water.upstream_area_km2[cells]
+    low, high = float(steps.min()), float(steps.max())
+    for _ in range(_BISECTIONS):
+        # Upstream areas span decades.
+        threshold = np.sqrt(low * high)
+        if length[steps >= threshold].sum() > total_length_m:
+            low = threshold
+        else:
+            high = threshold
+    chosen = steps >= high
+    return gpd.GeoDataFrame({"upstream_area_km2": steps[chosen]}, geometry=lines[chosen], crs="EPSG:4326")
+
+
+def local_metric_crs(lines: gpd.GeoSeries) -> CRS:
+    """Return an equal-area projection centred on the lines, true to scale there (Lambert azimuthal)."""
+    west, south, east, north = lines.to_crs("EPSG:4326").total_bounds
+    return CRS.from_proj4(
+        f"+proj=laea +lat_0={(south + north) / 2:.6f} +lon_0={(west + east) / 2:.6f} +datum=WGS84 +units=m +no_defs"
+    )
+
+
+def _centres(cells: NDArray[np.int64], grid: RasterGrid) -> NDArray[np.float64]:
+    rows, columns = np.divmod(cells, grid.width)
+    return np.column_stack([grid.west + (columns + 0.5) * grid.dx, grid.north - (rows + 0.5) * grid.dy])
+
+
+def _buffer(lines: NDArray[np.object_], distance_m: float) -> BaseGeometry:
+    return shapely.union_all(shapely.buffer(lines, distance_m, quad_segs=8))
+
+
+def _inside(lines: NDArray[np.object_], area: BaseGeometry) -> NDArray[np.object_]:
+    return np.asarray(shapely.intersection(shapely.union_all(lines), area)).reshape(-1)
+
+
+def _outside(lines: NDArray[np.object_], area: BaseGeometry) -> NDArray[np.object_]:
+    return np.asarray(shapely.difference(shapely.union_all(lines), area)).reshape(-1)
+
+
+def _length(lines: NDArray[np.object_]) -> float:
+    return float(shapely.length(lines).sum())

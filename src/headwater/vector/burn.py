@@ -1,0 +1,98 @@
+"""Burning catchments and reaches into the raster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numba import njit
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+from shapely.geometry.base import BaseGeometry
+
+# Two crossings of pixel edges nearer than this (as a share of the line) are one crossing of a corner.
+_CORNER = 1e-9
+
+
+def burn_polygon(polygon: BaseGeometry, transform: Affine, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return where cell centres lie inside a polygon, (y, x) bool."""
+    inside: NDArray[np.bool_] = geometry_mask([polygon], shape, transform, invert=True)
+    return inside
+
+
+def burn_line(pixels: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Return the cells a line runs through.
+
+    Every cell that holds a piece of the line is there (a line through a corner takes all cells of the corner), so
+    that no step between neighbouring other cells can touch the line. Amanatides & Woo (1987).
+
+    Parameters
+    ----------
+    pixels : (n, 2) float64
+        Column and row of the vertices, in pixels from the upper left corner.
+    shape : (rows, columns)
+        Size of the raster; cells outside are left out.
+
+    Returns
+    -------
+    (m,) int64
+        Flat indices; a cell may come again.
+    """
+    cells = _cells_along(np.ascontiguousarray(pixels, dtype=np.float64))
+    rows, columns = cells[:, 1], cells[:, 0]
+    there = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    flat: NDArray[np.int64] = rows[there] * shape[1] + columns[there]
+    return flat
+
+
+def to_pixels(points: NDArray[np.float64], transform: Affine) -> NDArray[np.float64]:
+    """Return columns and rows, in pixels from the upper left corner, of (n, 2) longitudes and latitudes."""
+    return np.column_stack([(points[:, 0] - transform.c) / transform.a, (points[:, 1] - transform.f) / transform.e])
+
+
+@njit(cache=True)
+def _cells_along(pixels: Any) -> Any:
+    bound = 8
+    for i in range(len(pixels) - 1):
+        bound += 3 * int(abs(pixels[i + 1, 0] - pixels[i, 0]) + abs(pixels[i + 1, 1] - pixels[i, 1])) + 12
+    cells = np.empty((bound, 2), np.int64)
+    cells[0, 0], cells[0, 1] = np.floor(pixels[0, 0]), np.floor(pixels[0, 1])
+    count = 1
+    for i in range(len(pixels)):
+        # A vertex in a corner touches the cells above and left of it too.
+        if pixels[i, 0] == np.floor(pixels[i, 0]) and pixels[i, 1] == np.floor(pixels[i, 1]):
+            for back_x, back_y in ((1, 0), (0, 1), (1, 1)):
+                cells[count, 0], cells[count, 1] = pixels[i, 0] - back_x, pixels[i, 1] - back_y
+                count += 1
+    for i in range(len(pixels) - 1):
+        x0, y0, x1, y1 = pixels[i, 0], pixels[i, 1], pixels[i + 1, 0], pixels[i + 1, 1]
+        column, row = int(np.floor(x0)), int(np.floor(y0))
+        last_column, last_row = int(np.floor(x1)), int(np.floor(y1))
+        dx, dy = x1 - x0, y1 - y0
+        step_x, step_y = (1 if dx > 0 else -1), (1 if dy > 0 else -1)
+        # Share of the line at which it leaves the cell to the side, and up or down.
+        next_x = ((column + (1 if dx > 0 else 0)) - x0) / dx if dx != 0 else np.inf
+        next_y = ((row + (1 if dy > 0 else 0)) - y0) / dy if dy != 0 else np.inf
+        each_x, each_y = (abs(1 / dx) if dx != 0 else np.inf), (abs(1 / dy) if dy != 0 else np.inf)
+        steps = abs(last_column - column) + abs(last_row - row)
+        while steps > 0:
+            if column != last_column and row != last_row and abs(next_x - next_y) < _CORNER:
+                cells[count, 0], cells[count, 1] = column + step_x, row
+                cells[count + 1, 0], cells[count + 1, 1] = column, row + step_y
+                count += 2
+                column, row = column + step_x, row + step_y
+                next_x, next_y = next_x + each_x, next_y + each_y
+                steps -= 2
+            elif row == last_row or (column != last_column and next_x < next_y):
+                column, next_x = column + step_x, next_x + each_x
+                steps -= 1
+            else:
+                row, next_y = row + step_y, next_y + each_y
+                steps -= 1
+            cells[count, 0], cells[count, 1] = column, row
+            count += 1
+        if column != last_column or row != last_row:
+            cells[count, 0], cells[count, 1] = last_column, last_row
+            count += 1
+    return cells[:count]

@@ -1,0 +1,39 @@
+"""Lengths on the WGS84 ellipsoid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import Geod
+
+GEOD = Geod(ellps="WGS84")
+METRES_PER_DEGREE = 111_195.0
+"""Length of a degree of latitude, near enough for tolerances."""
+
+
+def geodesic_length_m(lines: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the geodesic length of each line.
+
+    Parameters
+    ----------
+    lines : (n,) array of shapely LineString
+        Longitude, latitude in degrees (WGS84). Empty or missing lines have length 0.
+
+    Returns
+    -------
+    (n,) float64
+        Metres, by Karney's inverse geodesic between neighbouring vertices.
+    """
+    lines = np.asarray(lines, dtype=object)
+    if len(lines) == 0:
+        return np.zeros(0)
+    points, line = shapely.get_coordinates(lines, return_index=True)
+    same = line[1:] == line[:-1]
+    start, end = points[:-1][same], points[1:][same]
+    if len(start) == 0:
+        return np.zeros(len(lines))
+    _, _, step = GEOD.inv(start[:, 0], start[:, 1], end[:, 0], end[:, 1])
+    return np.bincount(line[1:][same], weights=step, minlength=len(lines)).astype(np.float64)

@@ -1,0 +1,70 @@
+"""Strahler orders on a directed forest of segments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+def strahler_orders(target: NDArray[np.int64], outside_order: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the Strahler order of each segment (Strahler 1957, doi:10.1029/TR038i006p00913).
+
+    A source has order 1. Where two or more inflows share the highest order the segment has one more, else it has the
+    highest. A segment whose upstream lies outside the area has at least the order it is known to have.
+
+    Parameters
+    ----------
+    target : (n,) int64
+        Row of the segment each flows into; -1 at an outlet.
+    outside_order : (n,) int32
+        Order that a segment has at least because of upstream outside the area; 0 where there is none.
+
+    Returns
+    -------
+    (n,) int32
+        Orders; 0 for segments in a circle or downstream of one.
+    """
+    orders: NDArray[np.int32] = _orders(
+        np.ascontiguousarray(target, np.int64), np.ascontiguousarray(outside_order, np.int32)
+    )
+    return orders
+
+
+@njit(cache=True)
+def _orders(target: Any, outside_order: Any) -> Any:
+    count = len(target)
+    waiting = np.zeros(count, np.int64)
+    for i in range(count):
+        if target[i] >= 0:
+            waiting[target[i]] += 1
+    orders = np.zeros(count, np.int32)
+    highest = np.zeros(count, np.int32)
+    times = np.zeros(count, np.int32)
+    ready = np.empty(count, np.int64)
+    last = 0
+    for i in range(count):
+        if waiting[i] == 0:
+            ready[last] = i
+            last += 1
+    first = 0
+    # Up- to downstream: a segment is ready when all that flow into it are done.
+    while first < last:
+        i = ready[first]
+        first += 1
+        order = max(1, highest[i] + (1 if times[i] > 1 else 0))
+        orders[i] = max(order, outside_order[i])
+        below = target[i]
+        if below < 0:
+            continue
+        if orders[i] > highest[below]:
+            highest[below], times[below] = orders[i], 1
+        elif orders[i] == highest[below]:
+            times[below] += 1
+        waiting[below] -= 1
+        if waiting[below] == 0:
+            ready[last] = below
+            last += 1
+    return orders

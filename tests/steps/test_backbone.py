@@ -1,0 +1,97 @@
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from headwater.errors import InputError
+from headwater.grid import elevation_grid
+from headwater.raster import write_cog
+from headwater.steps.backbone import backbone, common_grid
+from headwater.steps.plan import read_plan, write_plan
+
+BASIN = "4020000001"
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A plan of two cells with a tilted valley through both."""
+    polygon = shapely.box(11.01, 45.01, 11.19, 45.09)
+    gpd.GeoDataFrame({"HYBAS_ID": [int(BASIN)]}, geometry=[polygon], crs="EPSG:4326").to_file(tmp_path / "basins.gpkg")
+    write_plan([tmp_path / "basins.gpkg"], BASIN, tmp_path / "plan.json", cell_degrees=0.1, margin_px=16)
+    elevation = []
+    for cell in read_plan(tmp_path / "plan.json").cells:
+        grid = elevation_grid(cell, margin_px=16)
+        x, y = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
+        longitude, latitude = grid.west + (x + 0.5) * grid.dx, grid.north - (y + 0.5) * grid.dy
+        # Falls to the east and to the middle, with side valleys.
+        height = 2000 * abs(latitude - 45.05) - 800 * (longitude - 11) + 3 * np.sin(longitude * 600) + 500
+        path = tmp_path / f"{cell.name}.tif"
+        write_cog(path, height.astype(np.float32)[np.newaxis], transform=grid.transform)
+        elevation.append(path)
+    return tmp_path, elevation
+
+
+def run(folder, **options):
+    backbone(
+        folder / "plan.json",
+        [folder / "basins.gpkg"],
+        folder / "reaches.parquet",
+        folder / "catchments.parquet",
+        **options,
+    )
+    return gpd.read_parquet(folder / "reaches.parquet"), gpd.read_parquet(folder / "catchments.parquet")
+
+
+def test_from_elevation_over_two_cells(place):
+    folder, elevation = place
+    reaches, catchments = run(folder, kind="dem", elevation=elevation, min_area_km2=2.0)
+    first = (folder / "reaches.parquet").read_bytes()
+    assert len(reaches) >= 3
+    assert set(reaches["cell"]) == {"N45.0E011.0", "N45.0E011.1"}
+    # The trunk crosses from one cell into the other without a break.
+    trunk = reaches.loc[reaches["upstream_area_km2"].idxmax()]
+    assert trunk["cell"] == "N45.0E011.1"
+    assert trunk["upstream_area_km2"] > 60
+    assert shapely.box(11.01, 45.01, 11.19, 45.09).buffer(0.001).contains(shapely.union_all(catchments.geometry))
+    run(folder, kind="dem", elevation=elevation[::-1], min_area_km2=2.0)
+    assert (folder / "reaches.parquet").read_bytes() == first
+
+
+def test_from_tdx(place, capsys):
+    folder, _ = place
+    line = shapely.LineString([(11.05, 45.05), (11.15, 45.05)])
+    streams = gpd.GeoDataFrame(
+        {"LINKNO": [5], "DSLINKNO": [-1], "strmOrder": [1], "DSContArea": [4e6]}, geometry=[line], crs="EPSG:4326"
+    )
+    squares = [shapely.box(11.05, 45.04, 11.1, 45.06), shapely.box(11.1, 45.04, 11.15, 45.06)]
+    polygons = gpd.GeoDataFrame({"streamID": [5, 5]}, geometry=squares, crs="EPSG:4326")
+    streams.to_file(folder / "s.gpkg")
+    polygons.to_file(folder / "c.gpkg")
+    reaches, catchments = run(folder, kind="tdx", streams=folder / "s.gpkg", catchments=folder / "c.gpkg")
+    assert reaches[["link_id", "cell"]].values.tolist() == [[5, "N45.0E011.1"]]
+    assert catchments.geometry[0].area == pytest.approx(0.002)
+    assert "1 catchments of several polygons dissolved" in capsys.readouterr().err
+    streams.drop(columns="LINKNO").to_file(folder / "bad.gpkg")
+    before = (folder / "reaches.parquet").read_bytes()
+    with pytest.raises(InputError, match="LINKNO"):
+        run(folder, kind="tdx", streams=folder / "bad.gpkg", catchments=folder / "c.gpkg")
+    assert (folder / "reaches.parquet").read_bytes() == before
+    assert not list(folder.glob(".*part*"))
+
+
+def test_what_is_not_given_is_told(place):
+    folder, elevation = place
+    with pytest.raises(InputError, match="needs streams"):
+        run(folder, kind="tdx")
+    with pytest.raises(InputError, match="needs polygons"):
+        run(folder, kind="dem")
+    with pytest.raises(InputError, match="no kind"):
+        run(folder, kind="osm", elevation=elevation)
+
+
+def test_the_common_grid_keeps_pixels_square_and_few():
+    grid = common_grid((10, 60, 12, 61), max_px=10**9)
+    assert (grid.dx / grid.dy, grid.height) == (2, 3600)
+    small = common_grid((10, 60, 12, 61), max_px=100_000)
+    assert small.width * small.height <= 100_000
+    assert small.bounds == pytest.approx((10, 60, 12, 61), abs=small.dy)

@@ -1,0 +1,157 @@
+from itertools import pairwise
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+
+from headwater.errors import InputError
+from headwater.grid import Cell, elevation_grid, prediction_grid
+from headwater.raster import mosaic_vrt, write_cog
+from headwater.steps.network import network
+from headwater.steps.vectorize import vectorize, vectorize_cell
+from headwater.vector.backbone import tdx_backbone, write_backbone
+from headwater.vector.check import check_network
+
+DEGREES = 0.05
+CELLS = [Cell(row=2, column=200 + i, degrees=DEGREES) for i in range(2)]
+EDGE = CELLS[1].bounds[0]
+"""Longitude at which the two cells meet."""
+SOUTH, NORTH = CELLS[0].bounds[1] + 0.01, CELLS[0].bounds[3] - 0.01
+MIDDLE = (SOUTH + NORTH) / 2
+
+
+def tables(count=5):
+    """A trunk to the east through both cells, of `count` links of equal length, the last ending in the second cell."""
+    west, east = CELLS[0].bounds[0] + 0.008, CELLS[1].bounds[2] - 0.008
+    stations = np.linspace(west, east, count + 1)
+    lines = [shapely.LineString([(a, MIDDLE), (b, MIDDLE)]) for a, b in pairwise(stations)]
+    boxes = [shapely.box(a, SOUTH, b, NORTH) for a, b in pairwise(stations)]
+    ids = np.arange(1, count + 1)
+    below = np.append(ids[1:], -1)
+    streams = gpd.GeoDataFrame(
+        {"LINKNO": ids, "DSLINKNO": below, "strmOrder": 1, "DSContArea": 1e6}, geometry=lines, crs="EPSG:4326"
+    )
+    return streams, gpd.GeoDataFrame({"streamID": ids}, geometry=boxes, crs="EPSG:4326")
+
+
+@pytest.fixture
+def place(tmp_path):
+    probability, elevation = [], []
+    for cell in CELLS:
+        grid = prediction_grid(cell)
+        data = np.full(grid.shape, 5, np.uint8)
+        for column in range(20, grid.width - 10, 35):
+            # Side streams from both sides, with a gap before the trunk.
+            data[70 : grid.height // 2 - 4, column] = 240
+            data[grid.height // 2 + 4 : -70, column + 10] = 240
+        write_cog(tmp_path / f"p{cell.name}.tif", data[np.newaxis], transform=grid.transform, mask=data > 0)
+        probability.append(tmp_path / f"p{cell.name}.tif")
+        grid = elevation_grid(cell, margin_px=64)
+        x, y = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
+        height = 3000 * abs(grid.north - (y + 0.5) * grid.dy - MIDDLE) - 0.05 * x + 100
+        write_cog(tmp_path / f"e{cell.name}.tif", height.astype(np.float32)[np.newaxis], transform=grid.transform)
+        elevation.append(tmp_path / f"e{cell.name}.tif")
+    streams, catchments = tables()
+    streams.to_file(tmp_path / "streams.gpkg")
+    catchments.to_parquet(tmp_path / "catchments_tdx.parquet")
+    made = tdx_backbone(streams, catchments, [(cell.name, cell.bounds) for cell in CELLS])
+    write_backbone(made, tmp_path / "reaches.parquet", tmp_path / "catchments.parquet")
+    return tmp_path, probability, elevation
+
+
+def run_cell(place, name, **options):
+    folder, probability, elevation = place
+    out = folder / f"{name}.parquet"
+    files = {"probability": probability, "elevation": elevation} | options
+    vectorize_cell(
+        **files, reaches=folder / "reaches.parquet", catchments=folder / "catchments.parquet", cell=name, out=out
+    )
+    return out
+
+
+def test_cells_make_a_network(place):
+    folder, *_ = place
+    parts = [run_cell(place, cell.name) for cell in CELLS]
+    links = [set(gpd.read_parquet(part)["link_id"]) for part in parts]
+    assert links == [{1, 2}, {3, 4, 5}]
+    network(parts, folder / "reaches.parquet", folder / "w.parquet", folder / "w.checks.json", basin_id="7")
+    found = gpd.read_parquet(folder / "w.parquet")
+    assert check_network(found, gpd.read_parquet(folder / "reaches.parquet"))["faults"] == 0
+    new = found[~found["from_tdx"]]
+    assert len(new) >= 12
+    # Link 3 belongs to the second cell and reaches into the first: its water there is found from its files.
+    third = new[new["stream_id"] // 100_000 % 10_000_000 == 3]
+    assert third.total_bounds[0] < EDGE < third.total_bounds[2]
+    assert found["strahler_order"].max() == 2
+
+
+def test_the_order_of_files_does_not_matter(place):
+    name = CELLS[1].name
+    first = run_cell(place, name).read_bytes()
+    again = run_cell(place, name, probability=place[1][::-1], elevation=place[2][::-1]).read_bytes()
+    assert first == again
+
+
+def test_a_cell_without_reaches_gets_an_empty_file(place):
+    read = gpd.read_parquet(run_cell(place, "N00.0E000.0"))
+    assert len(read) == 0
+    assert read.crs == "EPSG:4326"
+
+
+def test_the_cells_own_raster_must_be_there(place):
+    with pytest.raises(InputError, match="not among the rasters"):
+        run_cell(place, CELLS[1].name, probability=place[1][:1])
+    with pytest.raises(InputError, match="does not exist"):
+        run_cell(place, CELLS[1].name, probability=[place[0] / "none.tif"])
+    assert not (place[0] / f"{CELLS[1].name}.parquet").exists()
+
+
+def standalone(place, out, **options):
+    folder, probability, elevation = place
+    (folder / "p.vrt").write_text(mosaic_vrt(probability))
+    (folder / "e.vrt").write_text(mosaic_vrt(elevation))
+    files = {
+        "probability": folder / "p.vrt",
+        "elevation": folder / "e.vrt",
+        "streams": folder / "streams.gpkg",
+        "catchments": folder / "catchments_tdx.parquet",
+    } | options
+    vectorize(**files, out=folder / out)
+    return folder / out
+
+
+def test_in_one_go_with_any_number_of_jobs(place, monkeypatch):
+    monkeypatch.setattr("headwater.steps.vectorize.CHUNK_CATCHMENTS", 2)
+    one = standalone(place, "one.parquet", basin_id="7")
+    two = standalone(place, "two.parquet", basin_id="7", jobs=2)
+    assert one.read_bytes() == two.read_bytes()
+    assert one.with_name("one.checks.json").read_bytes() == two.with_name("two.checks.json").read_bytes()
+    # As the two cells give it.
+    folder = place[0]
+    parts = [run_cell(place, cell.name) for cell in CELLS]
+    network(parts, folder / "reaches.parquet", folder / "w.parquet", folder / "w.checks.json", basin_id="7")
+    alone, joined = gpd.read_parquet(one), gpd.read_parquet(folder / "w.parquet")
+    assert alone["stream_id"].tolist() == joined["stream_id"].tolist()
+    assert shapely.equals_exact(alone.geometry.to_numpy(), joined.geometry.to_numpy(), 1e-7).all()
+
+
+def test_a_raster_that_ends_early_is_counted(place):
+    import json
+
+    out = standalone(place, "half.parquet", probability=place[1][0])
+    counts = json.loads(out.with_suffix(".checks.json").read_text())["counts"]
+    assert counts["catchments_partly_without_data"] == 1
+    assert counts["catchments_wholly_without_data"] == 2
+    assert len(gpd.read_parquet(out)) > 5
+
+
+def test_bad_input_is_told_and_nothing_written(place):
+    folder = place[0]
+    gpd.read_file(folder / "streams.gpkg").drop(columns="LINKNO").to_file(folder / "bad.gpkg")
+    with pytest.raises(InputError, match="LINKNO"):
+        standalone(place, "out.parquet", streams=folder / "bad.gpkg")
+    with pytest.raises(InputError, match="jobs"):
+        standalone(place, "out.parquet", jobs=0)
+    assert not (folder / "out.parquet").exists()
+    assert not (folder / "out.checks.json").exists()

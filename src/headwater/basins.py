@@ -63,7 +63,7 @@ def basin_polygon(polygons: Sequence[Path], basin_id: str) -> BaseGeometry:
             f"Basin {basin_id} is not in {', '.join(str(path) for path in polygons)}.",
             f"Use an id of the file, such as {known}.",
         )
-    polygon = shapely.make_valid(rows.geometry.iloc[0])
+    polygon: BaseGeometry = shapely.make_valid(rows.geometry.iloc[0])
     if polygon.is_empty or polygon.area == 0:
         raise InputError(f"The polygon of basin {basin_id} is empty.", "Give a polygon with an area.")
     return polygon

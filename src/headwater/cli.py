@@ -59,10 +59,10 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--margin-px", type=int, default=64, help="margin of a cell, 10 m pixels (default 64)")
     _out(parser, "plan.json")
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.plan import write_plan
 
-        return write_plan(**options)  # type: ignore[arg-type]
+        write_plan(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -77,10 +77,10 @@ def _search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dem-collections", nargs="+", default=["cop-dem-glo-30", "cop-dem-glo-90"])
     _out(parser, "items.parquet")
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.search import search
 
-        return search(**options)  # type: ignore[arg-type]
+        search(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -98,10 +98,10 @@ def _select(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--missing-scl", choices=("clear", "refuse"), default="clear")
     _signing(parser)
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.select import select
 
-        return select(**options)  # type: ignore[arg-type]
+        select(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -115,10 +115,10 @@ def _composite(parser: argparse.ArgumentParser) -> None:
     _signing(parser)
     _out(parser, "composite.tif")
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.composite import composite
 
-        return composite(**options)  # type: ignore[arg-type]
+        composite(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -133,10 +133,10 @@ def _elevation(parser: argparse.ArgumentParser) -> None:
     _signing(parser)
     _out(parser, "elevation.tif")
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.elevation import elevation
 
-        return elevation(**options)  # type: ignore[arg-type]
+        elevation(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -153,12 +153,12 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=1, help="tiles at once (default 1)")
     _out(parser, "probability.tif")
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.data import default_checkpoint
         from headwater.steps.predict import predict
 
         options["checkpoint"] = options["checkpoint"] or default_checkpoint()
-        return predict(**options)  # type: ignore[arg-type]
+        predict(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -167,10 +167,10 @@ def _mosaic(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rasters", type=Path, nargs="+", required=True, help="probability.tif of each cell")
     _out(parser, "mosaic.vrt")
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.mosaic import mosaic
 
-        return mosaic(**options)  # type: ignore[arg-type]
+        mosaic(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -186,10 +186,10 @@ def _backbone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reaches-out", dest="out_reaches", type=Path, required=True)
     parser.add_argument("--catchments-out", dest="out_catchments", type=Path, required=True)
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.backbone import backbone
 
-        return backbone(**options)  # type: ignore[arg-type]
+        backbone(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -209,7 +209,7 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--basin", dest="basin_id", default="0", help="HYBAS_ID, for ids unique in the world")
     parser.add_argument("--jobs", type=int, default=1, help="processes, without --cell (default 1)")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability of water (default 0.5)")
-    parser.add_argument("--floor", type=float, default=0.1, help="never crossed up to this (default 0.1)")
+    parser.add_argument("--floor", type=float, default=0.1, help="crossed only at a price up to this (default 0.1)")
     parser.add_argument("--min-piece-px", type=int, default=8, help="smaller pieces are dropped (default 8)")
     _out(parser, "waterways.parquet")
 
@@ -222,19 +222,20 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
         basin_id: str,
         jobs: int,
         **options: object,
-    ) -> object:
+    ) -> None:
         from headwater.steps.vectorize import vectorize, vectorize_cell
 
         if cell is not None:
             if reaches is None:
                 raise InputError("--cell is given without --reaches.", "Give reaches.parquet of the basin.")
-            return vectorize_cell(probability, elevation, reaches, cell=cell, **options)  # type: ignore[arg-type]
+            vectorize_cell(probability, elevation, reaches, cell=cell, **options)  # type: ignore[arg-type]
+            return
         if streams is None or len(probability) != 1 or len(elevation) != 1:
             raise InputError(
                 "Without --cell, --streams and exactly one raster each of --probability and --elevation are needed.",
                 "Give them, or --cell and --reaches.",
             )
-        return vectorize(
+        vectorize(
             probability[0],
             elevation[0],
             streams,
@@ -261,7 +262,7 @@ def _network(parser: argparse.ArgumentParser) -> None:
 
         return 1 if check_file(file) else 0
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.network import network
 
         missing = [name for name, value in options.items() if value is None]
@@ -269,7 +270,7 @@ def _network(parser: argparse.ArgumentParser) -> None:
             raise InputError(
                 f"--{missing[0].replace('_id', '')} is not given.", "Give it, or use `headwater network check FILE`."
             )
-        return network(**options)  # type: ignore[arg-type]
+        network(**options)  # type: ignore[arg-type]
 
     check.set_defaults(run=run_check)
     parser.set_defaults(run=run)
@@ -284,10 +285,10 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--summary", type=Path, required=True, help="summary.csv to write")
     parser.add_argument("--page", type=Path, required=True, help="index.html to write; its pictures go beside it")
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.report import report
 
-        return report(**options)  # type: ignore[arg-type]
+        report(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -300,10 +301,10 @@ def _items(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", default="00.00", help="processing baseline; from 04.00 on 1000 is subtracted")
     parser.add_argument("--out", type=Path, required=True, help="folder of the catalogue to write")
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.items import items_from_folder
 
-        return items_from_folder(**options)  # type: ignore[arg-type]
+        items_from_folder(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -311,10 +312,10 @@ def _items(parser: argparse.ArgumentParser) -> None:
 def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config_path", metavar="CONFIG", type=Path, help="YAML, such as config/train-demo.yaml")
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.train.run import train
 
-        return train(**options)  # type: ignore[arg-type]
+        train(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -328,10 +329,10 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--buffer-m", type=float, default=40.0, help="distance (default 40: two 20 m pixels)")
     parser.add_argument("--out", type=Path, help="scores.json to write")
 
-    def run(**options: object) -> object:
+    def run(**options: object) -> None:
         from headwater.steps.evaluate import evaluate
 
-        return evaluate(**options)  # type: ignore[arg-type]
+        evaluate(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -349,10 +350,10 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--dates", type=int, default=5, help="acquisitions of each MGRS tile (default 5)")
     build.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
 
-    def run_build(**options: object) -> object:
+    def run_build(**options: object) -> None:
         from headwater.demo.build import build_planet
 
-        return build_planet(**options)  # type: ignore[arg-type]
+        build_planet(**options)  # type: ignore[arg-type]
 
     build.set_defaults(run=run_build)
 
@@ -364,10 +365,10 @@ def _demo(parser: argparse.ArgumentParser) -> None:
         "--token-lifetime", dest="token_lifetime_s", type=float, default=2700.0, help="seconds (default 2700)"
     )
 
-    def run_serve(**options: object) -> object:
+    def run_serve(**options: object) -> None:
         from headwater.demo.serve import serve as serve_folders
 
-        return serve_folders(**options)  # type: ignore[arg-type]
+        serve_folders(**options)  # type: ignore[arg-type]
 
     serve.set_defaults(run=run_serve)
 
@@ -378,10 +379,10 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     everything.add_argument("--port", type=int, default=8321, help="port of the catalogue (default 8321)")
     everything.add_argument("--cores", default="all", help="cores for the workflow (default all)")
 
-    def run_demo(**options: object) -> object:
+    def run_demo(**options: object) -> None:
         from headwater.demo.run import run_demo as run_everything
 
-        return run_everything(**options)  # type: ignore[arg-type]
+        run_everything(**options)  # type: ignore[arg-type]
 
     everything.set_defaults(run=run_demo)
 

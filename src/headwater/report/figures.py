@@ -52,7 +52,7 @@ def hillshade(elevation: NDArray[np.float32], grid: RasterGrid, *, exaggeration:
     azimuth, altitude = np.radians(315.0), np.radians(45.0)
     east, north_ = np.cos(altitude) * np.sin(azimuth), np.cos(altitude) * np.cos(azimuth)
     shade = (-right * east + down * north_ + np.sin(altitude)) / norm
-    return np.clip(shade, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(shade, 0, 1), dtype=np.float32)
 
 
 def draw_image(path: Path, image: NDArray[Any], grid: RasterGrid, *, title: str, **style: Any) -> None:

@@ -72,14 +72,15 @@ def report(
     with atomic_path(summary) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     rows = order_by_source(table)
+    total, backbone, new = (float(rows[column].iloc[-1]) for column in ("all", "backbone", "new"))
     laws = _laws(read_json(checks))
     tags = [raster.raster_tags(path) for path in composite]
     facts = {
         "basin_id": basin,
         "segments": len(waterways),
-        "total_km": float(rows.loc["all", "all"]),
-        "backbone_km": float(rows.loc["all", "backbone"]),
-        "new_km": float(rows.loc["all", "new"]),
+        "total_km": total,
+        "backbone_km": backbone,
+        "new_km": new,
         "faults": sum(laws.values()),
         "table": [{"order": order, **row} for order, row in rows.to_dict("index").items()],
         "maps": [{"file": f"{name}.png", "caption": caption} for name, caption in MAPS.items()],

@@ -1,0 +1,1 @@
+"""The demo planet: a seeded landscape that looks to the pipeline like the real sources, and its catalogue."""

@@ -1,0 +1,106 @@
+"""`headwater demo run`: build the planets, serve them, run the real workflow on them, say where the results are."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from headwater.demo.build import build_planet
+from headwater.demo.serve import running_catalogue
+from headwater.errors import InputError, WorkError
+
+_LOCK = Path(".snakemake/demo.lock")
+
+
+def run_demo(*, config: Path, planets: Path, seeds: Sequence[int], cores: str, port: int) -> None:
+    """Run the workflow on demo planets through their own catalogue.
+
+    Parameters
+    ----------
+    config : Path
+        Configuration of the run; the basins of the planets are added to it.
+    planets : Path
+        Folder that holds one folder a planet.
+    seeds : sequence of int
+        Planets to map, side by side.
+    cores : str
+        Cores for the workflow: a number or "all".
+    port : int
+        Port of the catalogue; the configuration names it.
+
+    Raises
+    ------
+    InputError
+        The current folder is not the repository.
+    WorkError
+        The port is taken, or the workflow failed.
+    """
+    if not Path("Snakefile").is_file() or not config.is_file():
+        raise InputError(f"Snakefile or {config} is not in this folder.", "Run it from the folder of the repository.")
+    folders = [planets / f"planet-{seed}" for seed in seeds]
+    with _only_one_run() as lock:
+        for seed, folder in zip(seeds, folders, strict=True):
+            print(f"Planet {seed}: {folder}", file=sys.stderr, flush=True)
+            build_planet(seed, folder, jobs=os.cpu_count() or 1)
+        basins = [json.loads((folder / "planet.json").read_text())["basin_id"] for folder in folders]
+        with running_catalogue(folders, port=port):
+            polygons = [str(folder / "hydrobasins.gpkg") for folder in folders]
+            chosen = "basins=" + json.dumps({"polygons": polygons, "ids": basins})
+            _snakemake(lock, ["--configfile", str(config), "--cores", cores, "--config", chosen])
+    results = Path(yaml.safe_load(config.read_text()).get("results", "results"))
+    for basin in basins:
+        folder = results / basin
+        print(f"Basin {basin}")
+        print(f"  network  {folder / 'waterways.parquet'}")
+        print(f"  map      {folder / 'report' / 'network.png'}")
+        print(f"  report   {folder / 'report' / 'index.html'}")
+
+
+def _snakemake(lock: int, options: list[str]) -> None:
+    # The snakemake beside this Python: the one of the same environment, whatever PATH says.
+    beside = Path(sys.executable).with_name("snakemake")
+    program = str(beside) if beside.is_file() else shutil.which("snakemake")
+    if program is None:
+        raise WorkError("snakemake is not installed.", "Install Headwater with its dependencies: `make install`.")
+    environment = dict(os.environ, PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    done = subprocess.run([program, *options], check=False, pass_fds=(lock,), env=environment)
+    if done.returncode != 0:
+        raise WorkError(
+            f"The workflow ended with exit code {done.returncode}.",
+            "Read the messages above, mend the cause and run the same command again; it goes on from there.",
+        )
+
+
+@contextmanager
+def _only_one_run() -> Iterator[int]:
+    """Hold a lock that a killed run gives back by itself, and clear what such a run left of snakemake's own lock.
+
+    snakemake inherits the lock's descriptor: where only this process was killed and snakemake goes on, the lock
+    stays held until it has ended, and the next run waits for it.
+    """
+    _LOCK.parent.mkdir(exist_ok=True)
+    with _LOCK.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another run of the demo is going on here; waiting for it to end.", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        was_killed = file.read().strip() != ""
+        if was_killed:
+            # Nobody else runs here (we hold the lock), so snakemake's lock is a dead run's.
+            shutil.rmtree(".snakemake/locks", ignore_errors=True)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield file.fileno()
+        file.truncate(0)

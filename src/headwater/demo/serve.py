@@ -1,0 +1,357 @@
+"""The demo planet's catalogue: a STAC API, assets with range requests behind tokens, and the token endpoint.
+
+It answers as the Planetary Computer does, small: pystac-client and the pipeline need no special case for it. All
+items are read once, at the start; only files that an item names are served.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from headwater.demo.holdings import STAC_VERSION, Holdings, read_folders
+from headwater.demo.queries import body_of_query, item_test, page_of, sort_items
+from headwater.demo.tokens import DEFAULT_LIFETIME_S, Tokens
+from headwater.errors import WorkError
+
+Item = dict[str, Any]
+
+_API = "https://api.stacspec.org/v1.0.0"
+_CONFORMANCE = [
+    f"{_API}/core",
+    f"{_API}/collections",
+    f"{_API}/ogcapi-features",
+    f"{_API}/item-search",
+    f"{_API}/item-search#query",
+    f"{_API}/item-search#sort",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
+]
+_GEOJSON = "application/geo+json"
+
+
+def serve(
+    folders: Sequence[Path],
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token_lifetime_s: float = DEFAULT_LIFETIME_S,
+) -> None:
+    """Serve planet folders until interrupted; prints one line with the address.
+
+    Raises
+    ------
+    WorkError
+        The port is taken.
+    InputError
+        A folder holds no items.
+    """
+    app = create_app(list(folders), token_lifetime_s=token_lifetime_s)
+    with _bound(host, port) as listener:
+        print(f"The catalogue is at {_address(listener)}/stac (stop it with Ctrl+C).", flush=True)
+        # uvicorn closes in order and then raises Ctrl+C again.
+        with suppress(KeyboardInterrupt):
+            _server(app).run(sockets=[listener])
+
+
+@contextmanager
+def running_catalogue(
+    folders: Sequence[Path],
+    port: int = 0,
+    token_lifetime_s: float = DEFAULT_LIFETIME_S,
+    *,
+    require_token: bool = True,
+) -> Iterator[str]:
+    """Serve planet folders on 127.0.0.1 from a thread while the block runs.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Planet folders.
+    port : int
+        0 takes a free one.
+    token_lifetime_s : float
+        Seconds a token is valid.
+    require_token : bool
+        Whether assets need a token.
+
+    Yields
+    ------
+    str
+        Base address; the API is under /stac, the token endpoint under /api/sas/v1/token.
+    """
+    app = create_app(list(folders), token_lifetime_s=token_lifetime_s, require_token=require_token)
+    with _bound("127.0.0.1", port) as listener:
+        server = _server(app)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            if not server.started:
+                raise WorkError("The catalogue did not start.", "Run it in the foreground with 'headwater demo serve'.")
+            yield _address(listener)
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)
+
+
+def create_app(
+    folders: list[Path], *, token_lifetime_s: float = DEFAULT_LIFETIME_S, require_token: bool = True
+) -> Starlette:
+    """Return the catalogue's application.
+
+    Parameters
+    ----------
+    folders : list of Path
+        Planet folders, served side by side.
+    token_lifetime_s : float
+        Seconds a token is valid.
+    require_token : bool
+        Whether assets answer 403 without a valid token.
+
+    Raises
+    ------
+    InputError
+        A folder holds no items, an item's file lies outside its folder, or two folders hold the same item.
+    """
+    catalogue = read_folders(folders)
+    tokens = Tokens(lifetime_s=token_lifetime_s) if require_token else None
+    api = _Api(catalogue)
+    signing = _Signing(catalogue, tokens or Tokens(lifetime_s=token_lifetime_s))
+    return Starlette(
+        routes=[
+            Route("/stac", api.landing),
+            Route("/stac/", api.landing),
+            Route("/stac/conformance", lambda request: JSONResponse({"conformsTo": _CONFORMANCE})),
+            Route("/stac/collections", api.collections),
+            Route("/stac/collections/{collection}", api.collection),
+            Route("/stac/collections/{collection}/items", api.collection_items),
+            Route("/stac/collections/{collection}/items/{item}", api.item),
+            Route("/stac/search", api.search_get, methods=["GET"]),
+            Route("/stac/search", api.search_post, methods=["POST"]),
+            Route("/api/sas/v1/token/{collection}", signing.token),
+            Route("/api/sas/v1/sign", signing.sign),
+            Route("/assets/{name:path}", partial(_asset, catalogue, tokens), methods=["GET", "HEAD"]),
+        ],
+        exception_handlers={HTTPException: _error_reply, ValueError: _bad_request},
+    )
+
+
+class _Api:
+    """The STAC API's pages."""
+
+    def __init__(self, catalogue: Holdings) -> None:
+        self._items = catalogue.items
+        self._collections = catalogue.collections
+
+    def landing(self, request: Request) -> Response:
+        root = _root(request)
+        links = [
+            _link("self", root),
+            _link("root", root),
+            _link("conformance", f"{root}/conformance"),
+            _link("data", f"{root}/collections"),
+            _link("search", f"{root}/search", _GEOJSON, method="GET"),
+            _link("search", f"{root}/search", _GEOJSON, method="POST"),
+            *(_link("child", f"{root}/collections/{name}") for name in self._collections),
+        ]
+        return JSONResponse(
+            {
+                "type": "Catalog",
+                "id": "headwater-demo",
+                "title": "Headwater demo planet",
+                "description": "Sentinel-2-like scenes and elevation of a made-up landscape.",
+                "stac_version": STAC_VERSION,
+                "conformsTo": _CONFORMANCE,
+                "links": links,
+            }
+        )
+
+    def collections(self, request: Request) -> Response:
+        root = _root(request)
+        documents = [self._collection(root, name) for name in self._collections]
+        links = [_link("self", f"{root}/collections"), _link("root", root)]
+        return JSONResponse({"collections": documents, "links": links})
+
+    def collection(self, request: Request) -> Response:
+        return JSONResponse(self._collection(_root(request), request.path_params["collection"]))
+
+    def item(self, request: Request) -> Response:
+        name, item_id = request.path_params["collection"], request.path_params["item"]
+        if (name, item_id) not in self._items:
+            raise HTTPException(404, f"Item {item_id} in Collection {name} does not exist.")
+        return JSONResponse(_public(self._items[name, item_id], request), media_type=_GEOJSON)
+
+    def collection_items(self, request: Request) -> Response:
+        name = request.path_params["collection"]
+        self._collection(_root(request), name)
+        body = body_of_query(request.query_params) | {"collections": [name]}
+        return self._search(request, body, "GET")
+
+    def search_get(self, request: Request) -> Response:
+        return self._search(request, body_of_query(request.query_params), "GET")
+
+    async def search_post(self, request: Request) -> Response:
+        body = json.loads(await request.body() or b"{}")
+        if not isinstance(body, dict):
+            raise ValueError("the body must be a JSON object")
+        return self._search(request, body, "POST")
+
+    def _search(self, request: Request, body: Mapping[str, Any], method: str) -> Response:
+        test = item_test(body)
+        found = sort_items([item for item in self._items.values() if test(item)], body.get("sortby"))
+        limit, start = page_of(body)
+        page = found[start : start + limit]
+        links = [_link("root", _root(request)), _link("self", str(request.url))]
+        if start + limit < len(found):
+            token = f"next:{start + limit}"
+            if method == "POST":
+                links.append(_link("next", str(request.url), _GEOJSON, method="POST", body={**body, "token": token}))
+            else:
+                query = urlencode({**dict(request.query_params), "token": token})
+                links.append(_link("next", f"{str(request.url).split('?')[0]}?{query}", _GEOJSON, method="GET"))
+        reply = {
+            "type": "FeatureCollection",
+            "features": [_public(item, request) for item in page],
+            "links": links,
+            "numberMatched": len(found),
+            "numberReturned": len(page),
+        }
+        return JSONResponse(reply, media_type=_GEOJSON)
+
+    def _collection(self, root: str, name: str) -> dict[str, Any]:
+        if name not in self._collections:
+            raise HTTPException(404, f"Collection {name} does not exist.")
+        links = [
+            _link("self", f"{root}/collections/{name}"),
+            _link("root", root),
+            _link("parent", root),
+            _link("items", f"{root}/collections/{name}/items", _GEOJSON),
+        ]
+        return {**self._collections[name], "links": links}
+
+
+def _public(item: Item, request: Request) -> Item:
+    """Return an item as this server shows it: absolute addresses, its own links."""
+    base, root = str(request.base_url).rstrip("/"), _root(request)
+    collection = f"{root}/collections/{item['collection']}"
+    assets = {
+        key: {**asset, "href": base + asset["href"] if asset["href"].startswith("/assets/") else asset["href"]}
+        for key, asset in item["assets"].items()
+    }
+    links = [
+        _link("self", f"{collection}/items/{item['id']}", _GEOJSON),
+        _link("collection", collection),
+        _link("parent", collection),
+        _link("root", root),
+    ]
+    return {**item, "assets": assets, "links": links}
+
+
+def _root(request: Request) -> str:
+    return f"{str(request.base_url).rstrip('/')}/stac"
+
+
+def _link(rel: str, href: str, media_type: str = "application/json", **more: Any) -> dict[str, Any]:
+    return {"rel": rel, "href": href, "type": media_type, **more}
+
+
+class _Signing:
+    """The token endpoint."""
+
+    def __init__(self, catalogue: Holdings, tokens: Tokens) -> None:
+        self._catalogue = catalogue
+        self._tokens = tokens
+
+    def token(self, request: Request) -> Response:
+        collection = request.path_params["collection"]
+        if collection not in self._catalogue.collections:
+            raise HTTPException(404, f"Collection {collection} does not exist.")
+        expiry, token = self._tokens.issue(collection)
+        return JSONResponse({"msft:expiry": expiry, "token": token})
+
+    def sign(self, request: Request) -> Response:
+        href = request.query_params.get("href")
+        if not href:
+            raise ValueError("href is missing")
+        _, collection = self._catalogue.files.get(urlsplit(href).path, (None, None))
+        if collection is None:
+            raise HTTPException(404, "There is no such asset.")
+        expiry, token = self._tokens.issue(collection)
+        return JSONResponse({"msft:expiry": expiry, "href": f"{href.split('?')[0]}?{token}"})
+
+
+def _asset(catalogue: Holdings, tokens: Tokens | None, request: Request) -> Response:
+    """Answer with a file, or a part of it; only files that an item names are there, so no path can lead elsewhere."""
+    path, collection = catalogue.files.get(f"/assets/{quote(request.path_params['name'])}", (None, ""))
+    if path is None or not path.is_file():
+        return _storage_error(404, "BlobNotFound", "The specified blob does not exist.")
+    if tokens is not None and not tokens.valid(collection, request.query_params):
+        return _storage_error(
+            403,
+            "AuthenticationFailed",
+            "Server failed to authenticate the request. Make sure the value of Authorization header is formed "
+            "correctly including the signature.",
+        )
+    return FileResponse(path, media_type="image/tiff" if path.suffix == ".tif" else None)
+
+
+def _storage_error(status: int, code: str, message: str) -> Response:
+    """Answer as Azure's blob storage does."""
+    body = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    return Response(body, status, media_type="application/xml", headers={"x-ms-error-code": code})
+
+
+async def _error_reply(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = "NotFoundError" if error.status_code == 404 else "RequestError"
+    return JSONResponse({"code": code, "description": error.detail}, error.status_code)
+
+
+async def _bad_request(request: Request, error: Exception) -> Response:
+    return JSONResponse({"code": "RequestValidationError", "description": str(error)}, 400)
+
+
+def _server(app: Starlette) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=2
+    )
+    return uvicorn.Server(config)
+
+
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind the port before the server starts, so that a taken one is told plainly."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        # A port whose last server was killed a moment ago may be taken again at once.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(128)
+        except OSError as error:
+            raise WorkError(
+                f"Port {port} on {host} cannot be used ({error.strerror}).",
+                "Choose another with --port, or stop its user.",
+            ) from error
+        yield listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

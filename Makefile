@@ -31,16 +31,16 @@ test: $(STAMP)
 	pytest
 
 lint: $(STAMP)
-	ruff check src tests benchmarks
-	ruff format --check src tests benchmarks
+	ruff check
+	ruff format --check
 	mypy
 	snakefmt --check Snakefile workflow
 	codespell src tests docs workflow config README.md CHANGELOG.md
-	python -m tests.lint_workflow
+	snakemake --lint
 
 format: $(STAMP)
-	ruff check --fix src tests benchmarks
-	ruff format src tests benchmarks
+	ruff check --fix
+	ruff format
 	snakefmt Snakefile workflow
 
 dry-run: $(STAMP)

@@ -1,0 +1,231 @@
+"""Build a demo planet: make its truth, then everything that would be known of it, as files in one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+from affine import Affine
+from numpy.typing import NDArray
+
+from headwater.demo import acquisitions, clouds, dem, items, sampling, scenes, vectors
+from headwater.demo.character import Character, character
+from headwater.demo.drainage import Drainage, make_drainage
+from headwater.demo.landscape import Landscape, make_landscape
+from headwater.demo.layout import Layout, MgrsTile, layout
+from headwater.demo.surface import Lines, Surface, make_lines, make_surface
+from headwater.errors import InputError
+from headwater.files import write_json
+from headwater.raster import write_cog
+
+GENERATOR_VERSION = 1
+"""Counts up when the same seed gives another planet; older planets are then rebuilt."""
+_MARK = "planet.json"
+
+
+def build_planet(
+    seed: int,
+    out: Path,
+    *,
+    size_degrees: tuple[float, float] = (0.3, 0.2),
+    cell_degrees: float = 0.1,
+    dates: int = 5,
+    jobs: int = 2,
+) -> None:
+    """Build the planet of a seed in a folder, whole or not at all; do nothing if it is there already.
+
+    Parameters
+    ----------
+    seed
+        Which planet.
+    out
+        Folder to make.  A planet with other options is replaced.
+    size_degrees
+        (longitude, latitude) of the window.
+    cell_degrees
+        Side of the cells the planet is laid out for.
+    dates
+        Acquisitions of each MGRS tile, 2 or more.
+    jobs
+        Threads; the files do not depend on it.
+
+    Raises
+    ------
+    InputError
+        If the options do not fit together, or `out` exists and is not a demo planet.
+    """
+    place = layout(seed, size_degrees=size_degrees, cell_degrees=cell_degrees)
+    if dates < 2 or dates > 40:
+        raise InputError(f"A planet with {dates} dates cannot be made.", "Give between 2 and 40 dates.")
+    if jobs < 1:
+        raise InputError(f"{jobs} jobs cannot do any work.", "Give at least one job.")
+    summary = planet_summary(place, dates)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _MARK).is_file())):
+        raise InputError(f"{out} exists and is not a demo planet.", "Give another folder, or empty this one.")
+    if (out / _MARK).is_file() and json.loads((out / _MARK).read_text()) == summary:
+        return
+    with _folder(out) as folder:
+        _fill(folder, place, dates, jobs)
+        write_json(folder / _MARK, summary)  # last, so that a folder with the mark is whole
+
+
+def planet_summary(place: Layout, dates: int) -> dict[str, Any]:
+    """Return what planet.json says."""
+    basin = place.basin_id
+    return {
+        "generator_version": GENERATOR_VERSION,
+        "seed": place.seed,
+        "basin_id": basin,
+        "bounds": list(place.bounds),
+        "cell_degrees": place.cell_degrees,
+        "dates": dates,
+        "mgrs_tiles": [tile.name for tile in place.mgrs_tiles()],
+        "period": ["2022-01-01", "2023-12-31"],
+        "files": {
+            "basins": "hydrobasins.gpkg",
+            "streams": f"TDX_streamnet_{basin}_01.gpkg",
+            "catchments": f"TDX_streamreach_basins_{basin}_01.gpkg",
+            "labels": "nhd.gpkg",
+            "truth": "truth.gpkg",
+        },
+    }
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `out` that takes its place when the block ends well."""
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(out)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        temporary.mkdir()
+        yield temporary
+        if out.exists() and any(out.iterdir()):
+            old = out.with_name(f".{out.name}.{os.getpid()}.old.part")
+            out.rename(old)
+            temporary.rename(out)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what killed builds of the same folder left behind."""
+    for left in out.parent.glob(f".{out.name}.*.part"):
+        pid = left.name.removeprefix(f".{out.name}.").split(".")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _fill(folder: Path, place: Layout, dates: int, jobs: int) -> None:
+    nature = character(place.seed)
+    land = make_landscape(place, nature)
+    drainage = make_drainage(place, nature, land)
+    lines = make_lines(place, land, drainage)
+    surface = make_surface(place, nature, land, drainage, lines)
+    for collection in items.collections(place.bounds):
+        write_json(folder / "stac" / f"{collection['id']}.collection.json", collection)
+    passes = acquisitions.acquisitions(place, nature, dates)
+    peak = np.unravel_index(int(land.elevation.argmax()), land.elevation.shape)
+    skies = [clouds.make_sky(place, date, (int(peak[0]), int(peak[1]))) for date in passes]
+    work: list[Callable[[], None]] = [
+        partial(_write_vectors, folder, place, land, drainage, lines),
+        partial(_write_elevation, folder, place, nature, land, surface),
+    ]
+    with ThreadPoolExecutor(jobs) as pool:
+        running: list[Future[None]] = [pool.submit(task) for task in work]
+        for side, tile in enumerate(place.mgrs_tiles()):
+            at = sampling.tile_positions(place, tile)
+            ground = scenes.over_tile(surface, at)
+            running += [
+                pool.submit(_write_scenes, folder, place, nature, tile, side, date, ground, sky, at)
+                for date, sky in zip(passes, skies, strict=True)
+            ]
+            wait(running)  # one tile's ground in memory at a time
+            del ground
+        for future in running:
+            future.result()
+
+
+def _write_scenes(
+    folder: Path,
+    place: Layout,
+    nature: Character,
+    tile: MgrsTile,
+    side: int,
+    date: acquisitions.Acquisition,
+    ground: scenes.TileSurface,
+    sky: clouds.Sky,
+    at: sampling.Positions,
+) -> None:
+    """Write one acquisition of one tile in each of its baselines."""
+    rng = np.random.default_rng([place.seed, 9, date.number, side])
+    shape = (tile.height, tile.width)
+    seen = scenes.swath(shape, date) if side == 1 else np.ones(shape, np.bool_)
+    above = clouds.over_tile(sky, at)
+    reflectance = scenes.under_sky(scenes.surface_reflectance(ground, nature, date, rng), above, rng)
+    scl = clouds.classify(above, reflectance, seen, rng)
+    for baseline in date.baselines if side == 0 else date.baselines[:1]:
+        item = items.scene_item(tile, date, baseline, scl, swath=seen)
+        numbers = scenes.digital_numbers(reflectance, seen, baseline)
+        bands: dict[str, NDArray[Any]] = dict(zip(("B08", "B04", "B03", "B02"), numbers, strict=True))
+        for key, data in {**bands, "SCL": scl}.items():
+            a, _, c, _, e, f = item["assets"][key]["proj:transform"]
+            write_cog(
+                folder / item["assets"][key]["href"],
+                data[None],
+                transform=Affine(a, 0, c, 0, e, f),
+                crs=f"EPSG:{tile.epsg}",
+                nodata=0,
+                overview_resampling="nearest" if key == "SCL" else "average",
+            )
+        write_json(folder / "stac" / items.S2 / f"{item['id']}.json", item)
+
+
+def _write_elevation(folder: Path, place: Layout, nature: Character, land: Landscape, surface: Surface) -> None:
+    for tile in dem.degree_tiles(place, nature, land, surface):
+        item = items.elevation_item(tile)
+        write_cog(folder / item["assets"]["data"]["href"], tile.elevation[None], transform=tile.transform)
+        write_json(folder / "stac" / items.GLO30 / f"{item['id']}.json", item)
+
+
+def _write_vectors(folder: Path, place: Layout, land: Landscape, drainage: Drainage, lines: Lines) -> None:
+    links = vectors.backbone_links(drainage)
+    basin = place.basin_id
+    numbers = vectors.catchment_numbers(land, links)
+    _write_layer(folder / "hydrobasins.gpkg", "hydrobasins", vectors.basin_table(place, land))
+    _write_layer(
+        folder / f"TDX_streamnet_{basin}_01.gpkg",
+        f"TDX_streamnet_{basin}_01",
+        vectors.streamnet_table(place, land, drainage, links),
+    )
+    _write_layer(
+        folder / f"TDX_streamreach_basins_{basin}_01.gpkg",
+        f"TDX_streamreach_basins_{basin}_01",
+        vectors.catchment_table(place, numbers),
+    )
+    _write_layer(folder / "truth.gpkg", "truth", vectors.truth_table(place, land, drainage))
+    for layer, table in vectors.nhd_tables(place, land, drainage, lines).items():
+        _write_layer(folder / "nhd.gpkg", layer, table)
+
+
+def _write_layer(path: Path, layer: str, table: gpd.GeoDataFrame) -> None:
+    """Write or add one layer; GeoPackage stamps a date into its table of contents, here a fixed one."""
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2023-01-01T00:00:00.000Z"})
+    try:
+        pyogrio.write_dataframe(table, path, layer=layer, driver="GPKG", append=path.exists())
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})

@@ -1,0 +1,215 @@
+"""The true channel network and the coarser backbone that TanDEM-X would give.  Arrays and small records, no files.
+
+A channel begins where the upstream area exceeds a threshold that the rock decides; the rock shows in soil and
+vegetation (`headwater.demo.surface`), so imagery can tell what one threshold of flow accumulation cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from headwater.demo.character import Character
+from headwater.demo.erosion import accumulate
+from headwater.demo.landscape import Landscape
+from headwater.demo.layout import Layout
+from headwater.demo.noise import fractal
+
+EPHEMERAL, INTERMITTENT, PERENNIAL = 1, 2, 3
+REGIMES = {EPHEMERAL: "ephemeral", INTERMITTENT: "intermittent", PERENNIAL: "perennial"}
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A piece of channel between two nodes of the network."""
+
+    cells: NDArray[np.int32]
+    """Flat cell numbers downstream; the last one is the node it ends at, which belongs to the next reach."""
+    downstream: int
+    """Index of the next reach, -1 at the coast."""
+
+
+@dataclass(frozen=True)
+class Drainage:
+    """Channels of a planet; arrays are flat over the truth grid."""
+
+    rock: NDArray[np.float32]
+    """(y, x) permeability of the rock: 0 tight, 1 permeable; channels begin further down on permeable rock."""
+    wetness: NDArray[np.float32]
+    """(y, x) runoff relative to a temperate climate."""
+    regime: NDArray[np.uint8]
+    """0 off the channels, else EPHEMERAL, INTERMITTENT or PERENNIAL."""
+    discharge_km2: NDArray[np.float32]
+    """Upstream area weighted by wetness."""
+    strahler: NDArray[np.int32]
+    """Strahler order of channel cells, 0 elsewhere."""
+    reaches: list[Reach]
+    """Channels between heads, confluences, changes of regime or backbone, and the coast; upstream ones first."""
+    backbone: NDArray[np.bool_]
+    """True on the cells of the TDX-like backbone."""
+    backbone_reaches: list[Reach]
+    """Reaches of the backbone, upstream ones first."""
+
+
+def make_drainage(place: Layout, nature: Character, land: Landscape) -> Drainage:
+    """Decide where channels run, how lasting their water is and which of them the backbone knows."""
+    rng = np.random.default_rng([place.seed, 3])
+    shape = land.land.shape
+    short = min(shape)
+    patches = fractal(shape, rng, wavelength_px=short / 4, octaves=5, persistence=0.5)
+    rock = (1 / (1 + np.exp(-2.2 * patches))).astype(np.float32)
+    local = fractal(shape, rng, wavelength_px=40, octaves=3)
+    climate = fractal(shape, rng, wavelength_px=short / 1.5, octaves=2)
+    lift = land.elevation / max(float(land.elevation.max()), 1.0)
+    wetness = (nature.wetness * np.exp(0.3 * climate + 0.5 * (lift - 0.3) - 0.5 * (rock - 0.5))).astype(np.float32)
+    head_area = nature.head_area_km2 * np.exp(
+        nature.head_spread * (2.4 * (rock - 0.5)) + 0.25 * local - 0.35 * np.log(wetness)
+    )
+    head_area = np.clip(head_area, 0.02, 0.9).ravel()
+    backbone = _backbone_cells(place, land)
+    begins = (land.area_km2 > head_area) | backbone
+    channel = downstream_of(land.order, land.receiver, begins & land.land.ravel())
+    cell_km2 = np.float32(place.pixel_m[0] * place.pixel_m[1] / 1e6)
+    discharge = accumulate(
+        land.order, land.receiver, np.where(land.land, wetness * cell_km2, 0).astype(np.float32).ravel()
+    )
+    permanence = discharge * np.exp(0.35 * fractal(shape, rng, wavelength_px=short / 8, octaves=2)).ravel()
+    regime = _regimes(land.order, land.receiver, channel, permanence, 0.45, 2.2)
+    strahler = strahler_order(land.order, land.receiver, channel)
+    kind = regime.astype(np.int32) * 2 + backbone
+    return Drainage(
+        rock,
+        wetness,
+        regime,
+        discharge,
+        strahler,
+        split_reaches(land.order, land.receiver, channel, kind),
+        backbone,
+        split_reaches(land.order, land.receiver, backbone, backbone.astype(np.int32)),
+    )
+
+
+def _backbone_cells(place: Layout, land: Landscape) -> NDArray[np.bool_]:
+    """Flat mask of the cells that a threshold of 3 to 4.5 km2 makes a channel (less on a small planet).
+
+    Besides, the small branches of one confluence of three are taken in, because TauDEM answers three-way confluences
+    with a link of length zero and no catchment, which real TDX-Hydro has and one threshold may not produce here.
+    """
+    rng = np.random.default_rng([place.seed, 4])
+    size = float(land.land.sum()) * place.pixel_m[0] * place.pixel_m[1] / 1e6
+    threshold = min(float(rng.uniform(3, 4.5)), size / 160)
+    inland = land.land.ravel()
+    backbone = (land.area_km2 >= threshold) & inland
+    cells = np.flatnonzero(inland & (land.receiver >= 0))
+    donors = cells[np.argsort(land.receiver[cells], kind="stable")]
+    into, first, count = np.unique(land.receiver[donors], return_index=True, return_counts=True)
+    best, best_area = -1, -1.0
+    width = land.land.shape[1]
+    for k in np.flatnonzero((count >= 3) & backbone[into]):
+        areas = np.sort(land.area_km2[donors[first[k] : first[k] + count[k]]])[::-1]
+        # Not at the coast, where no reach follows.
+        if backbone[land.receiver[into[k]]] and areas[0] >= threshold and areas[2] > best_area:
+            best, best_area = int(k), float(areas[2])
+    if best >= 0:
+        joining = donors[first[best] : first[best] + count[best]]
+        for donor in joining[np.argsort(-land.area_km2[joining], kind="stable")][1:3]:
+            if not backbone[donor]:
+                branch = _main_stem_up(int(donor), land, width)
+                backbone[branch] = True
+    return backbone
+
+
+def _main_stem_up(cell: int, land: Landscape, width: int) -> list[int]:
+    """Cells of the largest branch from `cell` upstream, as long as they drain at least half of what it drains."""
+    path, limit = [cell], 0.5 * float(land.area_km2[cell])
+    while True:
+        around = [path[-1] + r * width + c for r in (-1, 0, 1) for c in (-1, 0, 1) if r or c]
+        donors = [a for a in around if land.receiver[a] == path[-1] and land.area_km2[a] >= limit]
+        if not donors:
+            return path
+        path.append(max(donors, key=lambda a: float(land.area_km2[a])))
+
+
+@njit(cache=True, nogil=True)
+def downstream_of(
+    order: NDArray[np.int32], receiver: NDArray[np.int32], begins: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Flat mask of the land cells in or downstream of `begins`."""
+    channel = begins.copy()
+    for i in range(order.size - 1, -1, -1):  # ridges to coast
+        if channel[order[i]]:
+            channel[receiver[order[i]]] = True
+    land = np.zeros(begins.size, np.bool_)
+    for i in range(order.size):
+        land[order[i]] = channel[order[i]]
+    return land
+
+
+@njit(cache=True, nogil=True)
+def _regimes(order, receiver, channel, permanence, intermittent, perennial):  # type: ignore[no-untyped-def]
+    """Flat regime of channel cells; it never becomes less lasting downstream."""
+    regime = np.zeros(channel.size, np.uint8)
+    for i in range(order.size - 1, -1, -1):
+        cell = order[i]
+        if channel[cell]:
+            own = 3 if permanence[cell] >= perennial else (2 if permanence[cell] >= intermittent else 1)
+            regime[cell] = max(regime[cell], own)
+            if channel[receiver[cell]]:
+                regime[receiver[cell]] = max(regime[receiver[cell]], regime[cell])
+    return regime
+
+
+@njit(cache=True, nogil=True)
+def strahler_order(
+    order: NDArray[np.int32], receiver: NDArray[np.int32], channel: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """Strahler order of channel cells (flat, 0 elsewhere): heads 1; where two of the highest order meet, one more."""
+    strahler = np.zeros(channel.size, np.int32)
+    highest = np.zeros(channel.size, np.int32)
+    times = np.zeros(channel.size, np.int32)
+    for i in range(order.size - 1, -1, -1):
+        cell = order[i]
+        if not channel[cell]:
+            continue
+        strahler[cell] = max(1, highest[cell] + (1 if times[cell] > 1 else 0))
+        below = receiver[cell]
+        if strahler[cell] > highest[below]:
+            highest[below], times[below] = strahler[cell], 1
+        elif strahler[cell] == highest[below]:
+            times[below] += 1
+    return strahler
+
+
+def split_reaches(
+    order: NDArray[np.int32], receiver: NDArray[np.int32], channel: NDArray[np.bool_], kind: NDArray[np.int32]
+) -> list[Reach]:
+    """Cut channels at confluences and where `kind` (flat) changes; a reach ends in the first cell of the next one.
+
+    At the coast a reach ends in the last land cell.  Where channels meet in the last land cell there is no room for a
+    further reach, so each of them ends there on its own.  Every reach has two cells or more.
+    """
+    cells = order[channel[order]]
+    below = receiver[cells]
+    inflow = np.bincount(below, minlength=channel.size)
+    # bincount also counts sea cells; only channel cells are asked.
+    changes = np.zeros(channel.size, np.bool_)
+    changes[below[kind[cells] != kind[below]]] = True
+    last = np.zeros(channel.size, np.bool_)
+    last[cells] = ~channel[below]
+    starts = channel & ((inflow != 1) | changes) & ~last
+    at_start = [int(c) for c in cells[::-1] if starts[c]]  # ridges to coast: upstream reaches first
+    number = {cell: k for k, cell in enumerate(at_start)}
+    reaches = []
+    for cell in at_start:
+        path = [cell]
+        while not last[path[-1]]:
+            path.append(int(receiver[path[-1]]))
+            if starts[path[-1]]:
+                break
+        end = path[-1]
+        downstream = number[end] if starts[end] and len(path) > 1 else -1
+        reaches.append(Reach(np.array(path, np.int32), downstream))
+    return reaches

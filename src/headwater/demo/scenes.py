@@ -1,0 +1,130 @@
+"""Sentinel-2-like scenes: reflectance of the surface under a season, a sun and a sky.  Pure arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.demo.acquisitions import BOA_OFFSET, Acquisition
+from headwater.demo.character import Character
+from headwater.demo.clouds import TileSky
+from headwater.demo.noise import fractal
+from headwater.demo.sampling import Positions, sample
+from headwater.demo.surface import Surface
+
+# Reflectance in N, R, G, B.
+_GRASS_GREEN = (0.360, 0.055, 0.080, 0.042)
+_GRASS_DRY = (0.270, 0.175, 0.135, 0.085)
+_LUSH = (0.400, 0.040, 0.070, 0.032)
+_CANOPY = (0.270, 0.026, 0.043, 0.024)
+_SAND = (0.390, 0.330, 0.275, 0.205)
+_ROAD = (0.240, 0.215, 0.200, 0.180)
+_CLEAR_WATER = (0.018, 0.026, 0.042, 0.048)
+_BROWN_WATER = (0.055, 0.105, 0.095, 0.062)
+_SWAMP = (0.170, 0.045, 0.060, 0.038)
+_DEEP_SEA = (0.010, 0.015, 0.028, 0.042)
+_SHALLOW_SEA = (0.016, 0.055, 0.090, 0.098)
+_CLOUD = (0.66, 0.62, 0.62, 0.64)
+
+Field = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TileSurface:
+    """The surface of a planet on a tile's 10 m grid: (field, y, x) float32 in the order of `Surface`."""
+
+    stack: Field
+
+    def __getitem__(self, name: str) -> Field:
+        """Return one field, (y, x)."""
+        field: Field = self.stack[_NAMES[name]]
+        return field
+
+
+_NAMES = {field.name: k for k, field in enumerate(fields(Surface))}
+
+
+def over_tile(surface: Surface, at: Positions) -> TileSurface:
+    """Sample the surface on a tile's grid; beyond the window is sea."""
+    stack = np.empty((len(_NAMES), *at.shape), np.float32)
+    for name, k in _NAMES.items():
+        stack[k] = sample(getattr(surface, name), at, fill=1.0 if name == "sea" else 0.0)
+    return TileSurface(stack)
+
+
+def surface_reflectance(ground: TileSurface, nature: Character, date: Acquisition, rng: np.random.Generator) -> Field:
+    """Return the (band, y, x) reflectance N, R, G, B without clouds."""
+    season = date.season
+    cover = ground["moisture"] * (0.35 + 0.75 * season) + 0.3 * ground["parcel"] * (0.4 + 0.6 * season)
+    cover += 0.05 * ground["texture"]
+    np.clip(cover, 0.02, 0.95, out=cover)
+    freshness = np.clip(season * 0.85 + 0.35 * (ground["moisture"] - 0.4), 0.03, 1)
+    banks = ground["green"] * (0.45 + 0.35 * ground["moisture"]) * (1 - 0.6 * ground["canopy"])
+    ripples = fractal(cover.shape, rng, wavelength_px=60, octaves=3)
+    flow = np.float32(max(0.0, season - 0.3) / 0.7)  # how much of the intermittent beds carries water
+    bright = 1 + 0.09 * ground["texture"]
+    light = _illumination(ground, date)
+    out = np.empty((4, *cover.shape), np.float32)
+    for band in range(4):
+        rock = ground["rock"] * ground["rock"]
+        layer = (nature.soil[band] * (1 - rock) + nature.rock[band] * rock) * bright
+        grass = _GRASS_DRY[band] + (_GRASS_GREEN[band] - _GRASS_DRY[band]) * freshness
+        layer += (grass - layer) * cover
+        layer += (_CANOPY[band] * (0.9 + 0.1 * season) * (1 + 0.05 * ground["texture"]) - layer) * ground["canopy"]
+        layer += (_LUSH[band] - layer) * banks
+        layer += (_SAND[band] - layer) * ground["wash"] * (1 - 0.8 * ground["canopy"]) * 0.7
+        layer += (_ROAD[band] - layer) * ground["bare"]
+        river = _CLEAR_WATER[band] + (_BROWN_WATER[band] - _CLEAR_WATER[band]) * nature.turbidity * (0.4 + 0.6 * season)
+        layer += (_SAND[band] * (1 - flow) + river * flow - layer) * ground["bed"] * (1 - 0.6 * ground["canopy"])
+        layer += (_SWAMP[band] * (1.25 - 0.35 * season) - layer) * ground["swamp"] * 0.75
+        layer *= light
+        layer += (river - layer) * ground["water"]
+        sea = _DEEP_SEA[band] + (_SHALLOW_SEA[band] - _DEEP_SEA[band]) * ground["shallow"] * 0.7
+        layer += (sea * (1 + 0.04 * ripples) - layer) * ground["sea"]
+        out[band] = layer
+    return out
+
+
+def _illumination(ground: TileSurface, date: Acquisition) -> Field:
+    """Brightness of slopes under the sun relative to flat ground, with diffuse light in the shade."""
+    zenith, azimuth = np.radians(date.sun_zenith), np.radians(date.sun_azimuth)
+    east, north = ground["slope_east"], ground["slope_north"]
+    towards = np.cos(zenith) - np.sin(zenith) * (east * np.sin(azimuth) + north * np.cos(azimuth))
+    incidence = np.maximum(towards, 0) / np.sqrt(1 + east * east + north * north)
+    light: Field = (0.28 + 0.72 * incidence / np.cos(zenith)).astype(np.float32)
+    return np.minimum(light, 1.8)
+
+
+def under_sky(clear: Field, sky: TileSky, rng: np.random.Generator) -> Field:
+    """Add shadow, thin and thick cloud, haze and the sensor's noise to clear reflectance (band, y, x), in place."""
+    haze = np.float32(rng.uniform(0, 0.006))
+    dim = 1 - 0.58 * sky.shadow
+    billows = 0.85 + 0.15 * np.clip(sky.cloud, 0, 1)
+    for band in range(4):
+        layer = clear[band]
+        layer *= dim
+        layer += (0.55 - layer) * sky.cirrus
+        layer += (_CLOUD[band] * billows - layer) * sky.cloud
+        layer += haze * (0.6, 1.0, 1.3, 1.8)[band]
+        noise = rng.standard_normal(layer.shape, dtype=np.float32)
+        layer += noise * (0.0016 + 0.018 * layer)
+    return clear
+
+
+def digital_numbers(reflectance: Field, valid: NDArray[np.bool_], baseline: str) -> NDArray[np.uint16]:
+    """Return (band, y, x) DN: reflectance times 10,000, from baseline 04.00 on plus 1000; 0 where not `valid`."""
+    offset = BOA_OFFSET if baseline >= "04.00" else 0
+    dn: NDArray[np.uint16] = np.clip(np.rint(reflectance * 10_000) + offset, 1, 65_535).astype(np.uint16)
+    dn[:, ~valid] = 0
+    return dn
+
+
+def swath(shape: tuple[int, int], date: Acquisition) -> NDArray[np.bool_]:
+    """Return the (y, x) mask of pixels the satellite saw: all, or all west of a slanted edge."""
+    if not date.swath_edge:
+        return np.ones(shape, np.bool_)
+    y, x = np.ogrid[0 : shape[0], 0 : shape[1]]
+    seen: NDArray[np.bool_] = x + 0.21 * y < 0.72 * shape[1]
+    return seen

@@ -1,0 +1,23 @@
+import pytest
+from jinja2 import UndefinedError
+
+from headwater.report.page import render_page
+
+FACTS = {
+    "basin_id": "7<script>", "segments": 3, "total_km": 3.0, "backbone_km": 1.0, "new_km": 2.0, "faults": 0,
+    "table": [{"order": 1, "backbone": 1.0, "new": 2.0, "all": 3.0}], "maps": [{"file": "a.png", "caption": "A map"}],
+    "checks": [("no cycle", 0)], "scenes": ["S2A"], "unseen": 0.01, "checkpoint": "abc",
+}  # fmt: skip
+
+
+def test_the_page_shows_what_it_is_given_and_escapes_it():
+    page = render_page(FACTS)
+    assert "7&lt;script&gt;" in page
+    assert '<img src="a.png"' in page
+    assert "Every law of a valid network holds." in page
+    assert "2 faults" in render_page(FACTS | {"faults": 2})
+
+
+def test_a_missing_fact_is_an_error():
+    with pytest.raises(UndefinedError):
+        render_page({key: value for key, value in FACTS.items() if key != "scenes"})

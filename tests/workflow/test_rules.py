@@ -1,0 +1,102 @@
+"""The workflow without running it: lint, and what a dry run would do."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+import yaml
+from shapely import box
+
+from headwater.cli import _COMMANDS
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+RULES = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+
+
+def snakemake(*arguments, cwd=ROOT):
+    environment = dict(os.environ, PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    done = subprocess.run(
+        [str(BIN / "snakemake"), *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def two_basins(tmp_path):
+    polygons = [box(10, 5, 10.2, 5.1), box(20, 5, 20.1, 5.1)]
+    table = gpd.GeoDataFrame({"HYBAS_ID": [1, 2]}, geometry=polygons, crs=4326)
+    table.to_file(tmp_path / "basins.gpkg", layer="b")
+    config = {
+        "basins": {"polygons": "basins.gpkg", "ids": ["1", "2"]},
+        "grid": {"cell_degrees": 0.1},
+        "catalog": {"url": "http://127.0.0.1:9", "signing": "none"},
+        "search": {"datetime": "2023-01-01/2023-12-31"},
+        "backbone": {"kind": "dem"},
+        "predict": {"checkpoint": "weights.safetensors"},
+    }
+    (tmp_path / "weights.safetensors").touch()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path
+
+
+def dry_run(folder, *arguments):
+    return snakemake(
+        "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--configfile",
+        str(folder / "config.yaml"), "--dry-run", *arguments,
+    )  # fmt: skip
+
+
+def test_lint_is_clean():
+    code, text = snakemake("--lint")
+    assert code == 0, text
+    assert "Congratulations" in text
+
+
+def test_every_rule_calls_the_subcommand_of_its_name_and_every_log_is_kept():
+    rules = re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", RULES, flags=re.M | re.S)
+    assert len(rules) >= 11
+    for name, body in rules:
+        assert "log:" in body, name
+        assert "conda:" in body, name
+        word = {"refresh_items": "search", "refresh_scenes": "select"}.get(name, name)
+        assert word in _COMMANDS
+        assert f"headwater {word} " in body or re.search(rf"\b{word.upper()}\b", body), name
+
+
+def test_a_dry_run_plans_each_step_once_a_cell_or_a_basin(two_basins):
+    code, text = dry_run(two_basins)
+    assert code == 0, text
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", text, flags=re.M))
+    for step in ("select", "composite", "elevation", "predict", "vectorize"):
+        assert counts[step] == "3", step
+    for step in ("plan", "search", "backbone", "mosaic", "network", "report"):
+        assert counts[step] == "2", step
+    assert not (two_basins / "results").exists()
+
+
+def test_a_refresh_touches_items_and_scenes_alone(two_basins):
+    code, text = dry_run(two_basins, "refresh")
+    assert code == 0, text
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", text, flags=re.M))
+    assert counts["refresh_items"] == "2"
+    assert counts["refresh_scenes"] == "3"
+    assert not {"composite", "predict", "vectorize"} & set(counts)
+
+
+def test_a_cell_reads_its_neighbours_and_no_mosaic(two_basins):
+    code, text = dry_run(two_basins, "--printshellcmds")
+    assert code == 0
+    command = next(line for line in text.splitlines() if "headwater vectorize" in line and "basins" not in line)
+    assert "mosaic" not in command
+
+
+def test_another_configuration_shows_nothing_of_the_default_one(two_basins):
+    """config/config.yaml names TDX files; a configuration that stands for itself must not inherit them."""
+    code, text = dry_run(two_basins, "--printshellcmds")
+    assert code == 0
+    assert "planetarycomputer" not in text

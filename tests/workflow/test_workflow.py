@@ -1,0 +1,232 @@
+"""The whole workflow, for real: a small planet behind its own catalogue, snakemake in a process of its own."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+import rasterio
+import yaml
+
+from headwater.demo.build import build_planet
+from headwater.demo.serve import running_catalogue
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+pytestmark = pytest.mark.e2e
+KINDS = ("composite.tif", "elevation.tif", "probability.tif", "scenes.json", "dem.json", "waterways.parquet")
+
+
+@pytest.fixture(scope="module")
+def planet(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planets") / "planet"
+    build_planet(3, folder, size_degrees=(0.1, 0.05), cell_degrees=0.05, dates=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(planet):
+    # Tokens end long before the run does.
+    with running_catalogue([planet], token_lifetime_s=20) as url:
+        yield url
+
+
+def configure(folder, planet, served, **changes):
+    basin = json.loads((planet / "planet.json").read_text())["basin_id"]
+    config = {
+        "basins": {"polygons": str(planet / "hydrobasins.gpkg"), "ids": [basin]},
+        "grid": {"cell_degrees": 0.05},
+        "catalog": {"url": f"{served}/stac", "signing": "token", "token_url": f"{served}/api/sas/v1/token"},
+        "search": {"datetime": "2023-01-01/2023-12-31"},
+        "backbone": {
+            "kind": "tdx",
+            "streams": f"{planet}/TDX_streamnet_{{basin_id}}_01.gpkg",
+            "catchments": f"{planet}/TDX_streamreach_basins_{{basin_id}}_01.gpkg",
+        },
+    }
+    for key, change in changes.items():
+        config[key] = config[key] | change if key in config else change
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return basin
+
+
+def command(folder, *arguments, cores=2):
+    return [
+        str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder),
+        "--configfile", str(folder / "config.yaml"), "--cores", str(cores), *arguments,
+    ]  # fmt: skip
+
+
+def environment():
+    return dict(os.environ, PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}", PYTHONWARNINGS="default")
+
+
+def run(folder, *arguments, cores=2):
+    done = subprocess.run(
+        command(folder, *arguments, cores=cores), env=environment(), capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def digests(folder, basin):
+    found = {}
+    for path in sorted((folder / "results" / basin).rglob("*")):
+        if path.name in (*KINDS, "mosaic.vrt", "items.parquet", "summary.csv", "waterways.checks.json"):
+            found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, planet, served):
+    folder = tmp_path_factory.mktemp("run")
+    basin = configure(folder, planet, served)
+    code, text = run(folder, cores=2)
+    assert code == 0, text
+    return folder, basin
+
+
+def test_the_network_is_there_and_valid(finished):
+    folder, basin = finished
+    results = folder / "results" / basin
+    network = gpd.read_parquet(results / "waterways.parquet")
+    checks = json.loads((results / "waterways.checks.json").read_text())
+    assert checks["faults"] == 0
+    assert network["from_tdx"].any()
+    assert (~network["from_tdx"]).any()
+    assert network.crs.to_epsg() == 4326
+    done = subprocess.run(
+        [str(BIN / "headwater"), "network", "check", str(results / "waterways.parquet")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_backbone_reach_is_in_the_network(finished, planet):
+    folder, basin = finished
+    network = gpd.read_parquet(folder / "results" / basin / "waterways.parquet")
+    streams = gpd.read_file(planet / f"TDX_streamnet_{basin}_01.gpkg")
+    assert set(network["tdx_stream_id"][network["from_tdx"]]) == set(streams["LINKNO"])
+
+
+def test_rasters_cover_their_cells_and_the_mosaic_their_union(finished):
+    folder, basin = finished
+    plan = json.loads((folder / "results" / basin / "plan.json").read_text())
+    for cell in plan["cells"]:
+        path = folder / "results" / basin / "cells" / cell["name"] / "probability.tif"
+        with rasterio.open(path) as dataset:
+            assert dataset.bounds == pytest.approx(tuple(cell["bounds"]), abs=1e-6)
+            assert dataset.shape == (cell["height"] // 2, cell["width"] // 2)
+            assert dataset.overviews(1) or max(dataset.shape) <= 512
+            assert len(dataset.tags()["checkpoint_sha256"]) == 64
+    with rasterio.open(folder / "results" / basin / "mosaic.vrt") as dataset:
+        assert dataset.bounds == pytest.approx(tuple(plan["bounds"]), abs=dataset.res[0])
+
+
+def test_the_report_shows_the_network(finished):
+    folder, basin = finished
+    page = (folder / "results" / basin / "report/index.html").read_text()
+    assert basin in page
+    for name in ("network", "sources", "composite", "elevation", "probability"):
+        assert (folder / "results" / basin / "report" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    code, text = run(finished[0])
+    assert code == 0
+    assert "Nothing to be done" in text
+
+
+def test_a_refresh_without_news_leaves_nothing_to_do(finished):
+    folder, basin = finished
+    before = digests(folder, basin)
+    code, text = run(folder, "refresh")
+    assert code == 0, text
+    assert "refresh_scenes" in text
+    code, text = run(folder)
+    assert "Nothing to be done" in text
+    assert digests(folder, basin) == before
+
+
+def test_no_signature_is_in_any_file(finished):
+    folder, _ = finished
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert b"sig=" not in path.read_bytes(), path
+
+
+def test_one_core_and_kills_give_the_same_bytes(tmp_path, planet, served, finished):
+    """Killed hard a few times on the way, on one core: the outputs equal those of the undisturbed run."""
+    basin = configure(tmp_path, planet, served)
+    for seconds in (6, 11, 17):
+        process = subprocess.Popen(
+            command(tmp_path, cores=1), env=environment(), start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        run(tmp_path, "--unlock")
+    code, text = run(tmp_path, cores=1)
+    assert code == 0, text
+    assert digests(tmp_path, basin) == digests(finished[0], basin)
+    assert not list((tmp_path / "results" / basin).rglob(".*.part*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"colour": {"river": "blue"}}, "colour"),
+        ({"basins": {"ids": ["12345"]}}, "12345 is not in"),
+        ({"search": {"datetime": "2023-12-31/2023-01-01"}}, "empty"),
+        ({"backbone": {"streams": "nowhere/{basin_id}.gpkg"}}, "no file"),
+    ],
+)
+def test_bad_configuration_is_refused_before_anything_runs(tmp_path, planet, served, changes, words):
+    configure(tmp_path, planet, served, **changes)
+    code, text = run(tmp_path)
+    assert code != 0
+    assert words in text
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_unreachable_catalogue_ends_the_run_with_its_cause(tmp_path, planet):
+    configure(tmp_path, planet, "http://127.0.0.1:9")
+    code, text = run(tmp_path)
+    assert code != 0
+    assert "127.0.0.1:9" in text
+    assert not list(tmp_path.rglob("items.parquet"))
+
+
+def test_streams_without_linkno_are_refused(tmp_path, planet, served):
+    basin = json.loads((planet / "planet.json").read_text())["basin_id"]
+    streams = gpd.read_file(planet / f"TDX_streamnet_{basin}_01.gpkg").rename(columns={"LINKNO": "link"})
+    streams.to_file(tmp_path / "streams.gpkg", layer="streams")
+    configure(tmp_path, planet, served, backbone={"streams": str(tmp_path / "streams.gpkg")})
+    code, text = run(tmp_path)
+    assert code != 0
+    assert "LINKNO" in text
+    assert not list(tmp_path.rglob("composite.tif"))
+
+
+def test_the_backbone_can_come_from_the_elevation(tmp_path, planet, finished):
+    """Read from disk, without a server: the folder of the planet is a catalogue as well."""
+    basin = configure(
+        tmp_path, planet, "", catalog={"url": str(planet), "signing": "none", "token_url": None},
+        backbone={"kind": "dem", "min_area_km2": 1.0},
+    )  # fmt: skip
+    code, text = run(tmp_path)
+    assert code == 0, text
+    network = gpd.read_parquet(tmp_path / "results" / basin / "waterways.parquet")
+    assert network["from_tdx"].any()
+    same = ("composite.tif", "elevation.tif", "probability.tif")
+    ours, theirs = digests(tmp_path, basin), digests(finished[0], basin)
+    rasters = [name for name in ours if name.endswith(same)]
+    assert rasters
+    assert all(ours[name] == theirs[name] for name in rasters if "scenes" not in name)

@@ -114,6 +114,21 @@ def test_a_mosaic_holds_each_cell_and_its_mask(tmp_path):
     assert set(np.unique(values[ok])) == {20}
 
 
+def test_a_mosaic_of_rasters_without_mask_is_valid_only_where_they_lie(tmp_path):
+    paths = []
+    for row, column in ((81, 119), (80, 120)):
+        grid = cell_grid(Cell(row, column, 0.1)).coarsen(10)
+        paths.append(tmp_path / f"{row}.tif")
+        raster.write_cog(paths[-1], np.full((1, *grid.shape), -5, np.float32), transform=grid.transform)
+    window = RasterGrid(west=11.9, north=8.2, dx=0.01, dy=0.01, width=20, height=20)
+    values, valid = raster.read_window(raster.mosaic_vrt(paths), window, resampling="nearest")
+    assert valid[:10, :10].all()
+    assert valid[10:, 10:].all()
+    assert not valid[:10, 11:].any()
+    assert not valid[10:, :9].any()
+    assert (values[valid] == -5).all()
+
+
 def test_rasters_of_two_kinds_make_no_mosaic(tmp_path):
     raster.write_cog(tmp_path / "a.tif", DATA, transform=GRID.transform)
     raster.write_cog(tmp_path / "b.tif", DATA[:1], transform=GRID.transform)

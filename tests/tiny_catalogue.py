@@ -95,7 +95,14 @@ def write_tiny_plan(path: Path, *, margin_px: int = 16) -> None:
     bounds = [*edges[:, :2].min(axis=0).tolist(), *edges[:, 2:].max(axis=0).tolist()]
     write_json(
         path,
-        {"basin_id": "1", "cell_degrees": CELL_DEGREES, "margin_px": margin_px, "bounds": bounds, "cells": entries},
+        {
+            "basin_id": "1",
+            "cell_degrees": CELL_DEGREES,
+            "margin_px": margin_px,
+            "bounds": bounds,
+            "basin_bounds": bounds,
+            "cells": entries,
+        },
     )
 
 

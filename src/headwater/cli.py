@@ -151,6 +151,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlap-px", type=int, default=208, help="least overlap of tiles (default 208)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     parser.add_argument("--batch-size", type=int, default=1, help="tiles at once (default 1)")
+    parser.add_argument("--max-missing", type=float, help="largest missing share of a tile (default: the checkpoint's)")
     _out(parser, "probability.tif")
 
     def run(**options: object) -> None:

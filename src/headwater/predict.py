@@ -191,7 +191,7 @@ def _batches(
         if not tile_composite.any():
             continue
         made, missing_share = make_channels(tile_composite, elevation[window], recipe)
-        if missing_share > recipe.max_missing_share:
+        if missing_share > recipe.max_missing_share or missing_share == 1:
             continue
         starts.append((row, column))
         channels.append(made)

@@ -344,7 +344,7 @@ def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str
     # Outward: rows of the world whose pixels do not divide the width leave a part of a pixel, which is masked.
     width, height = math.ceil((east - west) / dx - 1e-6), math.ceil((north - south) / dy - 1e-6)
 
-    def sources(band: int | str, *, missing: float | None) -> Iterator[str]:
+    def sources(band: int | str, *, extra: str = "") -> Iterator[str]:
         for layer in layers:
             grid = layer.grid
             name = os.path.relpath(layer.path, relative_to) if relative_to else str(layer.path.resolve())
@@ -355,8 +355,7 @@ def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str
                 f'<SrcRect xOff="0" yOff="0" xSize="{grid.width}" ySize="{grid.height}"/>'
                 f'<DstRect xOff="{(grid.west - west) / dx:.9g}" yOff="{(north - grid.north) / dy:.9g}" '
                 f'xSize="{grid.width * grid.dx / dx:.9g}" ySize="{grid.height * grid.dy / dy:.9g}"/>'
-                + (f"<NODATA>{missing:.9g}</NODATA>" if missing is not None else "")
-                + "</ComplexSource>"
+                f"{extra}</ComplexSource>"
             )
 
     lines = [
@@ -368,11 +367,13 @@ def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str
         lines.append(f'<VRTRasterBand dataType="{_VRT_TYPES[dtype]}" band="{band}">')
         if nodata is not None:
             lines.append(f"<NoDataValue>{nodata:.9g}</NoDataValue>")
-        lines.extend(sources(band, missing=nodata))
+        lines.extend(sources(band, extra="" if nodata is None else f"<NODATA>{nodata:.9g}</NODATA>"))
         lines.append("</VRTRasterBand>")
-    if masked:
+    if nodata is None:
         lines.append('<MaskBand><VRTRasterBand dataType="Byte">')
-        lines.extend(sources("mask,1", missing=None))
+        # Rasters without a mask are valid wherever they lie (0 * value + 255), and nowhere else.
+        everywhere = "<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio>"
+        lines.extend(sources("mask,1") if masked else sources(1, extra=everywhere))
         lines.append("</VRTRasterBand></MaskBand>")
     lines.append("</VRTDataset>")
     return "\n".join(lines) + "\n"

@@ -17,7 +17,18 @@ UTM = "EPSG:32632"
 def write_plan(folder):
     path = folder / "plan.json"
     cells = [{"name": CELL.name, "bounds": list(CELL.bounds)}]
-    path.write_text(json.dumps({"basin_id": "1", "cell_degrees": 0.05, "margin_px": MARGIN_PX, "cells": cells}) + "\n")
+    path.write_text(
+        json.dumps(
+            {
+                "basin_id": "1",
+                "cell_degrees": 0.05,
+                "margin_px": MARGIN_PX,
+                "basin_bounds": list(CELL.bounds),
+                "cells": cells,
+            }
+        )
+        + "\n"
+    )
     return path
 
 

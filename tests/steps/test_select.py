@@ -276,7 +276,14 @@ def real_folder(tmp_path: Path) -> Path:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is not beside the checkout")
 def test_real_scenes_of_earth_search(real_folder: Path, tmp_path: Path) -> None:
     cell = {"name": "N46.05E015.20", "bounds": [15.2, 46.05, 15.25, 46.1], "width": 1, "height": 1}
-    plan = {"basin_id": "2", "cell_degrees": 0.05, "margin_px": 64, "bounds": cell["bounds"], "cells": [cell]}
+    plan = {
+        "basin_id": "2",
+        "cell_degrees": 0.05,
+        "margin_px": 64,
+        "bounds": cell["bounds"],
+        "basin_bounds": cell["bounds"],
+        "cells": [cell],
+    }
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     items, out = tmp_path / "items.parquet", tmp_path / "scenes.json"
     search(tmp_path / "plan.json", items, url=str(real_folder), datetime="2023-08-01/2023-08-31")

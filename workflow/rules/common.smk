@@ -85,10 +85,14 @@ def neighbour_files(name):
     return files
 
 
+def option(name, value):
+    return "" if value is None else f"{name} {value}"
+
+
 def signing_options():
-    token_url = config["catalog"]["token_url"]
-    return f"--signing {config['catalog']['signing']}" + (
-        f" --token-url {token_url}" if token_url else ""
+    catalog = config["catalog"]
+    return (
+        f"--signing {catalog['signing']} {option('--token-url', catalog['token_url'])}"
     )
 
 

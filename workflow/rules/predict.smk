@@ -21,12 +21,13 @@ rule predict:
         overlap_px=config["predict"]["overlap_px"],
         device=config["predict"]["device"],
         batch_size=config["predict"]["batch_size"],
+        max_missing=option("--max-missing", config["predict"]["max_missing"]),
         version=STEP_VERSIONS["predict"],
     shell:
         "headwater predict --composite {input.composite} --elevation {input.elevation} --plan {input.plan}"
         " --cell {wildcards.cell} --checkpoint {input.checkpoint:q} --tile-px {params.tile_px}"
         " --overlap-px {params.overlap_px} --device {params.device} --batch-size {params.batch_size}"
-        " --out {output} 2> {log}"
+        " {params.max_missing} --out {output} 2> {log}"
 
 
 rule mosaic:

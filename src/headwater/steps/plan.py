@@ -19,6 +19,8 @@ class Plan:
     basin_id: str
     cell_degrees: float
     margin_px: int
+    basin_bounds: Bounds
+    """West, south, east, north of the polygon."""
     cells: tuple[Cell, ...]
 
     @property
@@ -50,7 +52,13 @@ def plan_basin(polygons: Sequence[Path], basin_id: str, *, cell_degrees: float, 
     """Return the plan of a basin without writing it (the workflow does so while it is parsed)."""
     polygon = basin_polygon(polygons, basin_id)
     cells = cells_intersecting(polygon, cell_degrees)
-    return Plan(basin_id=str(basin_id), cell_degrees=cell_degrees, margin_px=margin_px, cells=tuple(cells))
+    return Plan(
+        basin_id=str(basin_id),
+        cell_degrees=cell_degrees,
+        margin_px=margin_px,
+        basin_bounds=polygon.bounds,
+        cells=tuple(cells),
+    )
 
 
 def write_plan(polygons: Sequence[Path], basin_id: str, out: Path, *, cell_degrees: float, margin_px: int) -> None:
@@ -73,6 +81,7 @@ def write_plan(polygons: Sequence[Path], basin_id: str, out: Path, *, cell_degre
     write_json(
         out,
         {
+            "basin_bounds": list(plan.basin_bounds),
             "basin_id": plan.basin_id,
             "bounds": list(plan.bounds),
             "cell_degrees": plan.cell_degrees,
@@ -105,7 +114,13 @@ def read_plan(path: Path) -> Plan:
             basin_id=str(value["basin_id"]),
             cell_degrees=degrees,
             margin_px=int(value["margin_px"]),
+            basin_bounds=_bounds(value["basin_bounds"]),
             cells=tuple(Cell.from_name(cell["name"], degrees) for cell in value["cells"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a plan.", "Run `headwater plan` again.") from error
+
+
+def _bounds(value: Sequence[float]) -> Bounds:
+    west, south, east, north = (float(edge) for edge in value)
+    return (west, south, east, north)

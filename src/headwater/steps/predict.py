@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,12 @@ def predict(
     device: str = "auto",
     batch_size: int = 1,
     threads: int = THREADS,
+    max_missing: float | None = None,
 ) -> None:
     """Write probability.tif of a cell: 20 m, uint8 p * 255 with an internal mask.
 
-    Masked (nodata) are pixels whose four composite pixels hold no data and those that lie only in tiles more than half
-    of which is missing. The sea is predicted like anything else. The same input gives the same bytes whatever the
+    Masked (nodata) are pixels whose four composite pixels hold no data and those that lie only in tiles too much of
+    which is missing. The sea is predicted like anything else. The same input gives the same bytes whatever the
     machine has to do besides.
 
     Parameters
@@ -51,6 +53,8 @@ def predict(
         Weights (.safetensors with its .json); those of the package where not given.
     tile_px, overlap_px, batch_size, threads
         See `headwater.predict.predict_probability`.
+    max_missing : float, optional
+        Largest share of missing pixels of a tile that is predicted, in place of the recipe's.
     device : str
         "auto" (a GPU where there is one), "cpu" or "cuda".
 
@@ -65,6 +69,9 @@ def predict(
             f"The checkpoint's output is {weights.model.config.scale} times smaller than its input.",
             "Use one with one encoder more than decoders.",
         )
+    recipe = weights.metadata.recipe
+    if max_missing is not None:
+        recipe = replace(recipe, max_missing_share=max_missing)
     the_plan = read_plan(plan)
     the_cell = the_plan.cell(cell)
     bands, _, grid, _ = raster.read_raster(composite)
@@ -73,7 +80,7 @@ def predict(
     heights = np.where(known, metres, np.nan).astype(np.float32, copy=False)
     probability, valid = predict_probability(
         weights.model,
-        weights.metadata.recipe,
+        recipe,
         bands[:4],
         heights,
         tile_px=tile_px,

@@ -57,8 +57,10 @@ def report(
     basin = the_plan.basin_id
     waterways = gpd.read_parquet(network)
     table = summary_table(waterways)
-    grid = _map_grid(the_plan.bounds)
-    relief, _ = raster.read_window(raster.mosaic_vrt(elevation), grid)
+    grid = _map_grid(the_plan.basin_bounds)
+    relief, known = raster.read_window(raster.mosaic_vrt(elevation), grid)
+    # The basin's cells need not fill their rectangle.
+    relief = np.where(known, relief, np.float32(np.nan))
     shade = hillshade(relief, grid)
     folder = page.parent
 

@@ -344,11 +344,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     build = actions.add_parser("build", help="make a demo planet")
     build.add_argument("--seed", type=int, required=True)
     build.add_argument("--out", type=Path, required=True, help="folder of the planet")
-    build.add_argument(
-        "--size-degrees", type=float, nargs=2, default=(0.3, 0.2), metavar=("LON", "LAT"), help="(default 0.3 0.2)"
-    )
-    build.add_argument("--cell-degrees", type=float, default=0.1, help="(default 0.1)")
-    build.add_argument("--dates", type=int, default=5, help="acquisitions of each MGRS tile (default 5)")
+    _planet(build)
     build.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
 
     def run_build(**options: object) -> None:
@@ -379,6 +375,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     everything.add_argument("--seeds", type=int, nargs="+", default=[1], help="planets to map (default 1)")
     everything.add_argument("--port", type=int, default=8321, help="port of the catalogue (default 8321)")
     everything.add_argument("--cores", default="all", help="cores for the workflow (default all)")
+    _planet(everything)
 
     def run_demo(**options: object) -> None:
         from headwater.demo.run import run_demo as run_everything
@@ -386,6 +383,14 @@ def _demo(parser: argparse.ArgumentParser) -> None:
         run_everything(**options)  # type: ignore[arg-type]
 
     everything.set_defaults(run=run_demo)
+
+
+def _planet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size-degrees", type=float, nargs=2, default=(0.3, 0.2), metavar=("LON", "LAT"), help="(default 0.3 0.2)"
+    )
+    parser.add_argument("--cell-degrees", type=float, default=0.1, help="(default 0.1)")
+    parser.add_argument("--dates", type=int, default=5, help="acquisitions of each MGRS tile (default 5)")
 
 
 def _out(parser: argparse.ArgumentParser, name: str) -> None:

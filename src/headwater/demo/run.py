@@ -21,7 +21,17 @@ from headwater.errors import InputError, WorkError
 _LOCK = Path(".snakemake/demo.lock")
 
 
-def run_demo(*, config: Path, planets: Path, seeds: Sequence[int], cores: str, port: int) -> None:
+def run_demo(
+    *,
+    config: Path,
+    planets: Path,
+    seeds: Sequence[int],
+    cores: str,
+    port: int,
+    size_degrees: tuple[float, float] = (0.3, 0.2),
+    cell_degrees: float = 0.1,
+    dates: int = 5,
+) -> None:
     """Run the workflow on demo planets through their own catalogue.
 
     Parameters
@@ -36,6 +46,8 @@ def run_demo(*, config: Path, planets: Path, seeds: Sequence[int], cores: str, p
         Cores for the workflow: a number or "all".
     port : int
         Port of the catalogue; the configuration names it.
+    size_degrees, cell_degrees, dates
+        Of the planets, see `headwater.demo.build.build_planet`; the configuration names the same cells.
 
     Raises
     ------
@@ -50,7 +62,14 @@ def run_demo(*, config: Path, planets: Path, seeds: Sequence[int], cores: str, p
     with _only_one_run() as lock:
         for seed, folder in zip(seeds, folders, strict=True):
             print(f"Planet {seed}: {folder}", file=sys.stderr, flush=True)
-            build_planet(seed, folder, jobs=os.cpu_count() or 1)
+            build_planet(
+                seed,
+                folder,
+                size_degrees=size_degrees,
+                cell_degrees=cell_degrees,
+                dates=dates,
+                jobs=os.cpu_count() or 1,
+            )
         basins = [json.loads((folder / "planet.json").read_text())["basin_id"] for folder in folders]
         with running_catalogue(folders, port=port):
             polygons = [str(folder / "hydrobasins.gpkg") for folder in folders]

@@ -1,0 +1,89 @@
+"""`headwater demo run`, which `make demo` calls: in a folder of its own, on two tiny planets side by side."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+import yaml
+
+from headwater.cli import main
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    for name in ("Snakefile", "workflow", "profiles"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    config["grid"] = {"cell_degrees": 0.05}
+    config["catalog"] |= {
+        "url": f"http://127.0.0.1:{port}/stac",
+        "token_url": f"http://127.0.0.1:{port}/api/sas/v1/token",
+    }
+    (tmp_path / "demo.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path, port
+
+
+def arguments(port, *seeds):
+    return [
+        "demo", "run", "--config", "demo.yaml", "--port", str(port), "--seeds", *map(str, seeds),
+        "--size-degrees", "0.05", "0.05", "--cell-degrees", "0.05", "--dates", "2", "--cores", "2",
+    ]  # fmt: skip
+
+
+def test_two_planets_in_one_go_after_a_kill_and_then_nothing_to_do(clone):
+    folder, port = clone
+    command = [sys.executable, "-m", "headwater.cli", *arguments(port, 5, 6)]
+    process = subprocess.Popen(
+        command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    # Killed once snakemake holds its lock, which the next run must clear by itself.
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(".snakemake/locks/*")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(folder.glob(".snakemake/locks/*"))
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for seed in (5, 6):
+        basin = json.loads((folder / f"demo/planet-{seed}/planet.json").read_text())["basin_id"]
+        for word in ("waterways.parquet", "report/network.png", "report/index.html"):
+            assert f"results/{basin}/{word}" in done.stdout
+            assert (folder / "results" / basin / word).is_file()
+        assert set(gpd.read_parquet(folder / "results" / basin / "waterways.parquet")["basin_id"]) == {basin}
+    again = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_a_taken_port_is_told(clone, capsys):
+    _, port = clone
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        assert main(arguments(port, 5)) == 1
+    assert str(port) in capsys.readouterr().err
+    assert not Path("results").exists()
+
+
+def test_another_folder_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "config/demo.yaml", tmp_path)
+    assert main(["demo", "run"]) == 2
+    assert "repository" in capsys.readouterr().err

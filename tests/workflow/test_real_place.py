@@ -1,0 +1,62 @@
+"""A real place end to end: Sentinel-2 bands without SCL and SRTM of Lommel, Belgium, with a backbone from the DEM."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+pytestmark = [pytest.mark.e2e, pytest.mark.real]
+
+
+@pytest.fixture(scope="module")
+def lommel(tmp_path_factory, shared_data):
+    folder = tmp_path_factory.mktemp("lommel")
+    source = shared_data / "s2-lommel-dem"
+    environment = dict(os.environ, PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}")
+
+    def run(*command):
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    run(
+        "headwater", "items", str(source), "--dem", str(source / "srtm_gl1_crop.tif"),
+        "--datetime", "2019-06-01", "--basin", "9000000001", "--out", "data/place",
+    )  # fmt: skip
+    config = yaml.safe_load((ROOT / "config/own-rasters.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    run("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2")
+    return folder / "results" / "9000000001"
+
+
+def test_the_network_is_valid_and_lies_in_the_place(lommel):
+    checks = json.loads((lommel / "waterways.checks.json").read_text())
+    assert checks["faults"] == 0
+    network = gpd.read_parquet(lommel / "waterways.parquet")
+    west, south, east, north = network.total_bounds
+    assert 5.22 < west < east < 5.31
+    assert 51.21 < south < north < 51.31
+    assert network["from_tdx"].any()
+
+
+def test_scenes_without_scl_are_named(lommel):
+    for path in lommel.glob("cells/*/composite.tif"):
+        with rasterio.open(path) as dataset:
+            assert dataset.tags()["without_scl"].startswith("S2_20190601")
+
+
+def test_probability_is_there_wherever_there_is_imagery(lommel):
+    for path in lommel.glob("cells/*/probability.tif"):
+        with rasterio.open(path) as dataset, rasterio.open(path.with_name("composite.tif")) as composite:
+            valid = dataset.dataset_mask() > 0
+            seen = composite.read(5)[64:-64, 64:-64] > 0
+        blocks = seen.reshape(valid.shape[0], 2, valid.shape[1], 2).any(axis=(1, 3))
+        assert np.array_equal(valid, blocks)

@@ -11,6 +11,7 @@ from headwater import raster
 from headwater.catalog.assets import Asset
 from headwater.errors import InputError, WorkError
 from headwater.grid import Cell, RasterGrid, cell_grid
+from headwater.raster import opening
 
 GRID = cell_grid(Cell(81, 119, 0.1)).crop(row=0, column=0, height=600, width=700)
 DATA = np.random.default_rng(0).integers(1, 255, (2, 600, 700)).astype(np.uint8)
@@ -198,7 +199,7 @@ def flaky(masked):
 
 
 def test_a_read_over_http_survives_failures_and_an_expired_token(flaky, monkeypatch):
-    monkeypatch.setitem(raster.GDAL_HTTP_OPTIONS, "GDAL_HTTP_MAX_RETRY", "0")
+    monkeypatch.setitem(opening.GDAL_HTTP_OPTIONS, "GDAL_HTTP_MAX_RETRY", "0")
     _Flaky.failures, _Flaky.needs = 2, "sig=fresh"
     renewals = []
 
@@ -213,8 +214,8 @@ def test_a_read_over_http_survives_failures_and_an_expired_token(flaky, monkeypa
 
 
 def test_a_dead_asset_is_told_without_its_signature(flaky, monkeypatch):
-    monkeypatch.setattr(raster, "READ_ATTEMPTS", 2)
-    monkeypatch.setitem(raster.GDAL_HTTP_OPTIONS, "GDAL_HTTP_MAX_RETRY", "0")
+    monkeypatch.setattr(opening, "READ_ATTEMPTS", 2)
+    monkeypatch.setitem(opening.GDAL_HTTP_OPTIONS, "GDAL_HTTP_MAX_RETRY", "0")
     _Flaky.failures = 1000
     with pytest.raises(WorkError) as caught:
         raster.read_window(Asset(f"{flaky}/b.tif", "c"), GRID, signer=lambda a, renew=False: a.href + "?sig=secret")

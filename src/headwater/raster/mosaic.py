@@ -1,0 +1,108 @@
+"""A virtual mosaic over the rasters of cells."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from rasterio.enums import MaskFlags
+from rasterio.io import DatasetReader
+
+from headwater.errors import InputError
+from headwater.grid import RasterGrid
+from headwater.raster.opening import grid_of, with_retry
+
+_VRT_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
+
+
+def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str:
+    """Return the text of a VRT that lays cells' rasters side by side.
+
+    Cells of different rows of the world have different columns to the degree; the mosaic takes the finest and
+    reads the others bilinearly. Where rasters overlap (elevation with its margins) the later path wins.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Rasters in EPSG:4326, alike in bands and dtype.
+    relative_to : Path, optional
+        Folder that paths in the text are relative to; absolute where not given.
+
+    Raises
+    ------
+    InputError
+        No path is given, or the rasters differ in bands, dtype or mask.
+    """
+
+    if not paths:
+        raise InputError("There is no raster to make a mosaic of.", "Check the list of cells in plan.json.")
+    layers = [with_retry(Path(path), None, partial(_layer, Path(path))) for path in paths]
+    first = layers[0]
+    for layer in layers:
+        if layer.kind != first.kind:
+            raise InputError(
+                f"{layer.path} and {first.path} differ in bands, data type or mask.",
+                "Make a mosaic of rasters of one kind only.",
+            )
+    count, dtype, nodata, masked = first.kind
+    dx = min(layer.grid.dx for layer in layers)
+    dy = min(layer.grid.dy for layer in layers)
+    west = min(layer.grid.bounds[0] for layer in layers)
+    south = min(layer.grid.bounds[1] for layer in layers)
+    east = max(layer.grid.bounds[2] for layer in layers)
+    north = max(layer.grid.bounds[3] for layer in layers)
+    # Outward: rows of the world whose pixels do not divide the width leave a part of a pixel, which is masked.
+    width, height = math.ceil((east - west) / dx - 1e-6), math.ceil((north - south) / dy - 1e-6)
+
+    def sources(band: int | str, *, extra: str = "") -> Iterator[str]:
+        for layer in layers:
+            grid = layer.grid
+            name = os.path.relpath(layer.path, relative_to) if relative_to else str(layer.path.resolve())
+            yield (
+                f'<ComplexSource resampling="{"nearest" if band == "mask,1" else "bilinear"}">'
+                f'<SourceFilename relativeToVRT="{int(relative_to is not None)}">{escape(name)}</SourceFilename>'
+                f"<SourceBand>{band}</SourceBand>"
+                f'<SrcRect xOff="0" yOff="0" xSize="{grid.width}" ySize="{grid.height}"/>'
+                f'<DstRect xOff="{(grid.west - west) / dx:.9g}" yOff="{(north - grid.north) / dy:.9g}" '
+                f'xSize="{grid.width * grid.dx / dx:.9g}" ySize="{grid.height * grid.dy / dy:.9g}"/>'
+                f"{extra}</ComplexSource>"
+            )
+
+    lines = [
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">',
+        '<SRS dataAxisToSRSAxisMapping="2,1">EPSG:4326</SRS>',
+        f"<GeoTransform>{west!r}, {dx!r}, 0.0, {north!r}, 0.0, {-dy!r}</GeoTransform>",
+    ]
+    for band in range(1, count + 1):
+        lines.append(f'<VRTRasterBand dataType="{_VRT_TYPES[dtype]}" band="{band}">')
+        if nodata is not None:
+            lines.append(f"<NoDataValue>{nodata:.9g}</NoDataValue>")
+        lines.extend(sources(band, extra="" if nodata is None else f"<NODATA>{nodata:.9g}</NODATA>"))
+        lines.append("</VRTRasterBand>")
+    if nodata is None:
+        lines.append('<MaskBand><VRTRasterBand dataType="Byte">')
+        # Rasters without a mask are valid wherever they lie (0 * value + 255), and nowhere else.
+        everywhere = "<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio>"
+        lines.extend(sources("mask,1") if masked else sources(1, extra=everywhere))
+        lines.append("</VRTRasterBand></MaskBand>")
+    lines.append("</VRTDataset>")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class _Layer:
+    path: Path
+    grid: RasterGrid
+    kind: tuple[int, str, float | None, bool]
+    """Bands, dtype, nodata, whether it has a mask."""
+
+
+def _layer(path: Path, dataset: DatasetReader) -> _Layer:
+    masked = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+    nodata = None if dataset.nodata is None else float(dataset.nodata)
+    return _Layer(Path(path), grid_of(dataset, path), (dataset.count, dataset.dtypes[0], nodata, masked))

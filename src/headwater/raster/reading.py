@@ -1,0 +1,194 @@
+"""Reading windows, overviews and whole rasters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+
+from headwater import grid as grids
+from headwater.catalog.assets import Asset, Signer
+from headwater.errors import InputError
+from headwater.grid import RasterGrid
+from headwater.raster.opening import crs_of, grid_of, public_name, with_retry
+
+
+def read_window(
+    source: Asset | Path | str,
+    grid: RasterGrid,
+    *,
+    band: int = 1,
+    resampling: str = "bilinear",
+    signer: Signer | None = None,
+    nodata: float | None = None,
+    crs: str | None = None,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read one band warped onto a grid.
+
+    Parameters
+    ----------
+    source : Asset, Path or str
+        A STAC asset (signed just before it is opened), a file, or the text of a VRT.
+    grid : RasterGrid
+        Grid to read onto.
+    band : int
+        Band number, from 1.
+    resampling : str
+        Name of a GDAL resampling: nearest, bilinear, cubic, average, ...
+    signer : Signer, optional
+        Gives the address to open for an asset.
+    nodata : float, optional
+        Value of missing pixels where the file's own tag is missing or wrong.
+    crs : str, optional
+        CRS to take where the file has none.
+
+    Returns
+    -------
+    values : (y, x) array of the file's dtype
+    valid : (y, x) bool
+        True inside the file where its pixels are not missing.
+
+    Raises
+    ------
+    WorkError
+        The file cannot be read after several tries.
+    InputError
+        The file has no CRS and none was given.
+    """
+
+    def read(dataset: DatasetReader) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        if band > dataset.count:
+            raise InputError(
+                f"{public_name(source)} has {dataset.count} band(s); band {band} was asked for.",
+                "Give a raster with the expected bands.",
+            )
+        missing = nodata if nodata is not None else dataset.nodata
+        source_crs = crs_of(dataset, crs, source)
+        options: dict[str, Any] = {
+            "src_crs": source_crs,
+            "crs": grids.CRS,
+            "transform": grid.transform,
+            "width": grid.width,
+            "height": grid.height,
+            "resampling": Resampling[resampling],
+            # The approximate transformer is exact to this share of a pixel; cells must agree along their edges.
+            "tolerance": 0.01,
+        }
+        if missing is not None:
+            options |= {"src_nodata": missing, "nodata": missing}
+        else:
+            options |= {"add_alpha": True}
+        with WarpedVRT(dataset, **options) as warped:
+            values = warped.read(band)
+            # Without a nodata value the last band of the VRT is the mask that add_alpha made.
+            valid = warped.read(warped.count) > 0 if missing is None else values != missing
+        if np.issubdtype(values.dtype, np.floating):
+            valid &= np.isfinite(values)
+        return values, valid
+
+    return with_retry(source, signer, read)
+
+
+def read_overview(
+    source: Asset | Path | str, *, max_px: int, signer: Signer | None = None, crs: str | None = None
+) -> tuple[NDArray[Any], Affine, CRS]:
+    """Read a whole raster decimated, which GDAL serves from its overviews.
+
+    Parameters
+    ----------
+    source : Asset, Path or str
+        What to read.
+    max_px : int
+        Longest side of the result.
+    signer : Signer, optional
+        Gives the address to open for an asset.
+    crs : str, optional
+        CRS to take where the file has none.
+
+    Returns
+    -------
+    values : (y, x) array
+        Band 1, nearest neighbour.
+    transform : Affine
+        From pixels of the result to the file's CRS.
+    crs : CRS
+    """
+
+    def read(dataset: DatasetReader) -> tuple[NDArray[Any], Affine, CRS]:
+        shrink = max(1.0, max(dataset.width, dataset.height) / max_px)
+        height, width = max(1, round(dataset.height / shrink)), max(1, round(dataset.width / shrink))
+        values = dataset.read(1, out_shape=(height, width), resampling=Resampling.nearest)
+        transform = dataset.transform @ Affine.scale(dataset.width / width, dataset.height / height)
+        return values, transform, crs_of(dataset, crs, source)
+
+    return with_retry(source, signer, read)
+
+
+def read_raster(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_], RasterGrid, dict[str, str]]:
+    """Read a raster of ours whole.
+
+    Returns
+    -------
+    data : (band, y, x) array
+    valid : (y, x) bool
+        The dataset's mask.
+    grid : RasterGrid
+    tags : dict of str
+    """
+
+    def read(dataset: DatasetReader) -> tuple[NDArray[Any], NDArray[np.bool_], RasterGrid, dict[str, str]]:
+        return dataset.read(), dataset.dataset_mask() > 0, grid_of(dataset, path), dict(dataset.tags())
+
+    return with_retry(path, None, read)
+
+
+def read_pixels(path: Path) -> NDArray[Any]:
+    """Read band 1 of a raster whole, on its own grid: (y, x) array of the file's dtype."""
+
+    def read(dataset: DatasetReader) -> NDArray[Any]:
+        return np.asarray(dataset.read(1))
+
+    return with_retry(path, None, read)
+
+
+def raster_grid(path: Path | str) -> RasterGrid:
+    """Return the grid of a raster in EPSG:4326 (a file or the text of a VRT).
+
+    Raises
+    ------
+    InputError
+        The raster is in another CRS, or rotated.
+    """
+    return with_retry(path, None, lambda dataset: grid_of(dataset, path))
+
+
+def raster_tags(path: Path) -> dict[str, str]:
+    """Return the dataset tags of a raster."""
+    return with_retry(path, None, lambda dataset: dict(dataset.tags()))
+
+
+def raster_facts(path: Path) -> dict[str, Any]:
+    """Return what a STAC item tells of a file: CRS, transform, shape, dtype, nodata, bounds in EPSG:4326."""
+
+    def read(dataset: DatasetReader) -> dict[str, Any]:
+        crs = crs_of(dataset, None, path)
+        return {
+            "crs": crs,
+            "epsg": crs.to_epsg(),
+            "transform": dataset.transform,
+            "shape": dataset.shape,
+            "count": dataset.count,
+            "dtype": dataset.dtypes[0],
+            "nodata": dataset.nodata,
+            "bounds": transform_bounds(crs, grids.CRS, *dataset.bounds),
+        }
+
+    return with_retry(path, None, read)

@@ -1,0 +1,84 @@
+import json
+
+import geopandas as gpd
+import numpy as np
+import pytest
+from shapely import LineString, box
+
+from headwater import raster
+from headwater.cli import main
+from headwater.errors import InputError
+from headwater.grid import Cell, elevation_grid
+from headwater.steps.evaluate import evaluate
+
+CELL = Cell(160, 239, 0.05)
+WEST, SOUTH, EAST, NORTH = CELL.bounds
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A plane that falls to the south with three straight valleys; the middle one is the backbone."""
+    grid = elevation_grid(CELL, margin_px=0)
+    columns = (np.arange(grid.width) + 0.5) / grid.width
+    rows = np.linspace(60, 0, grid.height)[:, np.newaxis]
+    valleys = np.min([np.abs(columns - middle) for middle in (0.2, 0.5, 0.8)], axis=0)
+    height = (rows + 200 * valleys[np.newaxis]).astype(np.float32)
+    raster.write_cog(tmp_path / "elevation.tif", height[np.newaxis], transform=grid.transform)
+    gpd.GeoDataFrame({"HYBAS_ID": [1]}, geometry=[box(*CELL.bounds)], crs=4326).to_file(
+        tmp_path / "basin.gpkg", layer="b"
+    )
+
+    def valley(share, top=0.0):
+        lon = WEST + share * (EAST - WEST)
+        return LineString([(lon, NORTH - top * (NORTH - SOUTH)), (lon, SOUTH)])
+
+    truth = gpd.GeoDataFrame(geometry=[valley(0.2), valley(0.5), valley(0.8)], crs=4326)
+    truth.to_crs(32632).to_file(tmp_path / "truth.gpkg", layer="t")
+
+    def network(*lines):
+        gpd.GeoDataFrame(
+            {"from_tdx": [True] + [False] * len(lines)}, geometry=[valley(0.5), *lines], crs=4326
+        ).to_parquet(tmp_path / "network.parquet")
+        return tmp_path
+
+    return network, valley
+
+
+def run(folder, **options):
+    return evaluate(
+        folder / "network.parquet", folder / "truth.gpkg", [folder / "elevation.tif"], [folder / "basin.gpkg"], "1",
+        buffer_m=40, **options,
+    )  # fmt: skip
+
+
+def test_the_truth_itself_scores_one_and_the_backbone_does_not_count(place):
+    network, valley = place
+    scores = run(network(valley(0.2), valley(0.8)))
+    assert scores["network"]["f1"] == pytest.approx(1)
+    assert scores["network"]["true_length_m"] == pytest.approx(2 * 5530, rel=0.02)
+
+
+def test_half_the_truth_is_half_the_recall_and_the_baseline_has_the_same_length(place):
+    network, valley = place
+    scores = run(network(valley(0.2)))
+    assert scores["network"]["correctness"] == pytest.approx(1)
+    assert scores["network"]["completeness"] == pytest.approx(0.5, abs=0.01)
+    # The threshold moves in whole cells of upstream area, so the length is met as nearly as they allow.
+    assert scores["dem_only"]["found_length_m"] == pytest.approx(scores["network"]["found_length_m"], rel=0.2)
+    assert scores["dem_only"]["correctness"] > 0.9
+
+
+def test_the_scores_are_written_and_bad_truth_is_told(place, capsys):
+    network, valley = place
+    folder = network(valley(0.2), LineString([(WEST, SOUTH + 0.02), (EAST, SOUTH + 0.02)]))
+    code = main(
+        ["evaluate", "--network", str(folder / "network.parquet"), "--truth", str(folder / "truth.gpkg"),
+         "--elevation", str(folder / "elevation.tif"), "--polygons", str(folder / "basin.gpkg"), "--basin", "1",
+         "--out", str(folder / "scores.json")]
+    )  # fmt: skip
+    assert code == 0
+    assert json.loads((folder / "scores.json").read_text())["network"]["correctness"] < 0.75
+    assert "dem_only" in capsys.readouterr().out
+    (folder / "truth.gpkg").write_text("nothing")
+    with pytest.raises(InputError, match=r"truth\.gpkg cannot be read"):
+        run(folder)

@@ -56,8 +56,10 @@ def test_what_a_killed_process_left_is_removed_but_not_what_a_living_one_writes(
     host = socket.gethostname()
     gone = tmp_path / f".file.{host}-{dead.pid}-abc.part.txt"
     kept = [tmp_path / f".file.{host}-{os.getpid()}-abc.part.txt", tmp_path / ".file.elsewhere-1-abc.part.txt"]
-    for path in (gone, *kept):
+    beside = tmp_path / f"{gone.name}.ovr.tmp"
+    for path in (gone, beside, *kept):
         path.touch()
     write_if_changed(target, b"x")
     assert not gone.exists()
+    assert not beside.exists()
     assert all(path.exists() for path in kept)

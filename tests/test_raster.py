@@ -221,3 +221,22 @@ def test_a_dead_asset_is_told_without_its_signature(flaky, monkeypatch):
         raster.read_window(Asset(f"{flaky}/b.tif", "c"), GRID, signer=lambda a, renew=False: a.href + "?sig=secret")
     assert "b.tif could not be read after 2 tries" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_cells_are_read_together_onto_a_coarse_grid_from_their_overviews(tmp_path):
+    paths = []
+    for number, column in enumerate((119, 120)):
+        grid = cell_grid(Cell(81, column, 0.1))
+        data = np.full((1, *grid.shape), 50 * (number + 1), np.uint8)
+        valid = np.ones(grid.shape, bool)
+        valid[: grid.height // 2, : grid.width // 2] = number == 1
+        paths.append(tmp_path / f"{number}.tif")
+        raster.write_cog(paths[-1], data, transform=grid.transform, mask=valid)
+    coarse = RasterGrid(west=11.85, north=8.25, dx=0.005, dy=0.005, width=60, height=40)
+    values, valid = raster.read_cells(paths, coarse, resampling="average")
+    assert set(np.unique(values[valid])) == {50, 100}
+    assert (values[10:30, 30:50] == 100).all()
+    assert valid[21:30, 10:50].all()
+    assert not valid[10:19, 10:19].any()
+    assert not valid[:, :10].any()
+    assert not valid[:10].any()

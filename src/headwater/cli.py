@@ -14,6 +14,7 @@ from pathlib import Path
 from headwater.errors import HeadwaterError, InputError
 
 _Add = Callable[[argparse.ArgumentParser], None]
+_EACH_CELL = "of each cell, or one path with {cell} in place of its name"
 _SIGNING = ("planetary_computer", "token", "none")
 
 
@@ -165,13 +166,15 @@ def _predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _mosaic(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rasters", type=Path, nargs="+", required=True, help="probability.tif of each cell")
+    parser.add_argument("--rasters", type=Path, nargs="+", required=True, help=f"probability.tif {_EACH_CELL}")
+    parser.add_argument("--plan", type=Path, help="plan.json of the basin, where {cell} is used")
     _out(parser, "mosaic.vrt")
 
-    def run(**options: object) -> None:
+    def run(rasters: list[Path], plan: Path | None, **options: object) -> None:
         from headwater.steps.mosaic import mosaic
+        from headwater.steps.plan import cell_paths
 
-        mosaic(**options)  # type: ignore[arg-type]
+        mosaic(cell_paths(rasters, plan), **options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -182,15 +185,18 @@ def _backbone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streams", type=Path, help="TDX-Hydro streamnet, for kind tdx")
     parser.add_argument("--catchments", type=Path, help="TDX-Hydro catchments, for kind tdx")
     parser.add_argument("--polygons", type=Path, nargs="+", default=[], help="basin polygons, for kind dem")
-    parser.add_argument("--elevation", type=Path, nargs="+", default=[], help="elevation.tif of cells, for kind dem")
+    parser.add_argument(
+        "--elevation", type=Path, nargs="+", default=[], help=f"elevation.tif {_EACH_CELL}, for kind dem"
+    )
     parser.add_argument("--min-area-km2", type=float, default=5.0, help="where a reach begins, for kind dem")
     parser.add_argument("--reaches-out", dest="out_reaches", type=Path, required=True)
     parser.add_argument("--catchments-out", dest="out_catchments", type=Path, required=True)
 
-    def run(**options: object) -> None:
+    def run(plan: Path, elevation: list[Path], **options: object) -> None:
         from headwater.steps.backbone import backbone
+        from headwater.steps.plan import cell_paths
 
-        backbone(**options)  # type: ignore[arg-type]
+        backbone(plan, elevation=cell_paths(elevation, plan), **options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -249,7 +255,8 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
 
 
 def _network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--segments", type=Path, nargs="+", help="waterways.parquet of each cell")
+    parser.add_argument("--segments", type=Path, nargs="+", help=f"waterways.parquet {_EACH_CELL}")
+    parser.add_argument("--plan", type=Path, help="plan.json of the basin, where {cell} is used")
     parser.add_argument("--reaches", type=Path, help="reaches.parquet of the basin")
     parser.add_argument("--basin", dest="basin_id", help="HYBAS_ID")
     parser.add_argument("--out", type=Path, help="waterways.parquet to write")
@@ -263,15 +270,17 @@ def _network(parser: argparse.ArgumentParser) -> None:
 
         return 1 if check_file(file) else 0
 
-    def run(**options: object) -> None:
+    def run(plan: Path | None, **options: object) -> None:
         from headwater.steps.network import network
+        from headwater.steps.plan import cell_paths
 
         missing = [name for name, value in options.items() if value is None]
         if missing:
             raise InputError(
                 f"--{missing[0].replace('_id', '')} is not given.", "Give it, or use `headwater network check FILE`."
             )
-        network(**options)  # type: ignore[arg-type]
+        segments: list[Path] = options.pop("segments")  # type: ignore[assignment]
+        network(cell_paths(segments, plan), **options)  # type: ignore[arg-type]
 
     check.set_defaults(run=run_check)
     parser.set_defaults(run=run)
@@ -282,14 +291,19 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", type=Path, required=True, help="waterways.parquet of the basin")
     parser.add_argument("--checks", type=Path, required=True, help="waterways.checks.json of the basin")
     for name in ("composite", "elevation", "probability"):
-        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, help=f"{name}.tif of each cell")
+        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, help=f"{name}.tif {_EACH_CELL}")
     parser.add_argument("--summary", type=Path, required=True, help="summary.csv to write")
     parser.add_argument("--page", type=Path, required=True, help="index.html to write; its pictures go beside it")
 
-    def run(**options: object) -> None:
+    def run(
+        plan: Path, composite: list[Path], elevation: list[Path], probability: list[Path], **options: object
+    ) -> None:
+        from headwater.steps.plan import cell_paths
         from headwater.steps.report import report
 
-        report(**options)  # type: ignore[arg-type]
+        rasters = {"composite": composite, "elevation": elevation, "probability": probability}
+        found = {name: cell_paths(paths, plan) for name, paths in rasters.items()}
+        report(plan, **found, **options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 

@@ -49,7 +49,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def _remove_leftovers(path: Path) -> None:
     """Remove what killed processes of this machine left of earlier tries to write `path`."""
     start = f".{path.stem}.{socket.gethostname()}-"
-    for leftover in path.parent.glob(f"{glob.escape(start)}*.part{glob.escape(path.suffix)}"):
+    for leftover in path.parent.glob(f"{glob.escape(start)}*.part*"):
         process = leftover.name.removeprefix(start).split("-")[0]
         if process.isdigit() and not _is_alive(int(process)):
             _remove(leftover)
@@ -66,6 +66,9 @@ def _is_alive(process: int) -> bool:
 
 
 def _remove(path: Path) -> None:
+    # GDAL's COG driver writes overviews and mask beside it, under names that begin with it.
+    for beside in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        beside.unlink(missing_ok=True)
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

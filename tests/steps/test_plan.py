@@ -1,11 +1,12 @@
 import json
+from pathlib import Path
 
 import geopandas as gpd
 import pytest
 from shapely import box
 
 from headwater.errors import InputError
-from headwater.steps.plan import plan_basin, read_plan, write_plan
+from headwater.steps.plan import cell_paths, plan_basin, read_plan, write_plan
 
 
 @pytest.fixture
@@ -44,3 +45,14 @@ def test_what_is_no_plan_is_refused(polygons, tmp_path):
     write_plan(polygons, "42", out, cell_degrees=0.1, margin_px=0)
     with pytest.raises(InputError, match="not in the plan"):
         read_plan(out).cell("N01E001")
+
+
+def test_a_pattern_becomes_one_path_a_cell(polygons, tmp_path):
+    out = tmp_path / "plan.json"
+    write_plan(polygons, "42", out, cell_degrees=0.1, margin_px=64)
+    found = cell_paths([Path("first.tif"), Path("my cells/{cell}/a.tif")], out)
+    assert found[0] == Path("first.tif")
+    assert [path.parent.name for path in found[1:]] == [cell.name for cell in read_plan(out).cells]
+    assert cell_paths([Path("a.tif")], None) == [Path("a.tif")]
+    with pytest.raises(InputError, match="no plan"):
+        cell_paths([Path("{cell}.tif")], None)

@@ -110,11 +110,13 @@ def test_a_reprocessed_scene_replaces_the_older_one(plan: Path, tmp_path: Path) 
     assert names(tmp_path / "items.parquet", S2) == [new.id]
 
 
-def test_a_catalogue_without_a_collection_of_elevation_is_fine(folder: Path, plan: Path, tmp_path: Path) -> None:
+def test_a_catalogue_without_any_elevation_is_told_before_all_becomes_sea(
+    folder: Path, plan: Path, tmp_path: Path
+) -> None:
     shutil.copytree(folder / "stac" / S2, tmp_path / "own" / "stac" / S2)
-    search(plan, tmp_path / "items.parquet", url=str(tmp_path / "own"), datetime=SUMMER)
-    assert names(tmp_path / "items.parquet", "cop-dem-glo-30") == []
-    assert names(tmp_path / "items.parquet", S2)
+    with pytest.raises(WorkError, match="no elevation tile of cop-dem-glo-30 or cop-dem-glo-90"):
+        search(plan, tmp_path / "items.parquet", url=str(tmp_path / "own"), datetime=SUMMER)
+    assert not (tmp_path / "items.parquet").exists()
 
 
 @pytest.mark.parametrize(

@@ -286,7 +286,8 @@ def test_real_scenes_of_earth_search(real_folder: Path, tmp_path: Path) -> None:
     }
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     items, out = tmp_path / "items.parquet", tmp_path / "scenes.json"
-    search(tmp_path / "plan.json", items, url=str(real_folder), datetime="2023-08-01/2023-08-31")
+    interval = "2023-08-01/2023-08-31"
+    search(tmp_path / "plan.json", items, url=str(real_folder), datetime=interval, dem_collections=())
     select(items, tmp_path / "plan.json", cell["name"], out, tmp_path / "dem.json", cache_dir=tmp_path / "cache")
     scenes = read_json(out)["scenes"]
     assert {scene["mgrs_tile"] for scene in scenes} == {"33TWL", "33TWM"}

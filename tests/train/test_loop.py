@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from headwater.channels import PAPER
+from headwater.errors import InputError
 from headwater.models.registry import build_network
 from headwater.train.chips import CellChips
 from headwater.train.loop import LoopSettings, Stage, _learning_rate, _stage_at, train_network, validation_scores
@@ -144,3 +145,11 @@ def test_validation_leaves_out_what_training_does_not_count(cells, tmp_path):
         types=np.full(cells[0].shape, 255, dtype=np.uint8),
     )
     assert set(validation_scores(model, [unmapped], PAPER, window_px=96).values()) == {0.0}
+
+
+def test_a_state_of_other_settings_is_refused_and_kept(cells, tmp_path):
+    run(network(), cells, SETTINGS, tmp_path / "state.pt")
+    before = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(InputError, match="another network, recipe or settings"):
+        run(network(), cells, replace(SETTINGS, drop_share=0.5), tmp_path / "state.pt")
+    assert (tmp_path / "state.pt").read_bytes() == before

@@ -1,6 +1,8 @@
 """What the rules share: the checked configuration, the cells of each basin, the options that several need."""
 
+import hashlib
 import os
+import shlex
 import shutil
 from functools import cache
 from pathlib import Path
@@ -72,6 +74,16 @@ def basin_folder(wildcards, input):
     return os.path.dirname(input[0])
 
 
+def of_all_cells(name):
+    """Return a params function: the pattern that `headwater` fills with the cells of the plan.
+
+    A basin may have more cells than fit on a command line.
+    """
+    return lambda wildcards: shlex.quote(
+        str(RESULTS / wildcards.basin / "cells/{cell}" / name)
+    )
+
+
 def neighbour_files(name):
     """Return an input function: that file of the cell and of the cells around it."""
 
@@ -89,10 +101,13 @@ def option(name, value):
     return "" if value is None else f"{name} {value}"
 
 
-def signing_options():
-    catalog = config["catalog"]
+def checkpoint_identity():
+    """Hash of the checkpoint's JSON, which holds the weights' hash and the channel recipe."""
+    described = Path(CHECKPOINT).with_suffix(".json")
     return (
-        f"--signing {catalog['signing']} {option('--token-url', catalog['token_url'])}"
+        hashlib.sha256(described.read_bytes()).hexdigest()
+        if described.is_file()
+        else None
     )
 
 
@@ -117,8 +132,11 @@ def backbone_inputs(wildcards):
 
 def backbone_sources(wildcards, input):
     if config["backbone"]["kind"] == "tdx":
-        return f"--streams {input.streams} --catchments {input.catchments}"
+        return f"--streams {shlex.quote(input.streams)} --catchments {shlex.quote(input.catchments)}"
+    polygons = shlex.join(
+        [input.polygons] if isinstance(input.polygons, str) else input.polygons
+    )
     return (
-        f"--polygons {input.polygons} --elevation {input.elevation}"
+        f"--polygons {polygons} --elevation {of_all_cells('elevation.tif')(wildcards)}"
         f" --min-area-km2 {config['backbone']['min_area_km2']}"
     )

@@ -1,6 +1,7 @@
 """composite, elevation: the inputs of the network, cell by cell.
 
-Contains modified Copernicus Sentinel data; Copernicus DEM (c) DLR e.V. and Airbus Defence and Space GmbH.
+Contains modified Copernicus Sentinel data; Copernicus DEM (c) DLR e.V. and Airbus Defence and Space GmbH. How scenes are reached is a resource, not a param: another token endpoint makes
+nothing again.
 """
 
 
@@ -16,15 +17,16 @@ rule composite:
         "../../envs/headwater.yaml"
     resources:
         net=1,
+        signing=config["catalog"]["signing"],
+        token_url=config["catalog"]["token_url"] or "",
         mem_mb=4000,
     params:
         method=config["composite"]["method"],
         dilate_px=config["composite"]["dilate_px"],
-        signing=signing_options(),
         version=STEP_VERSIONS["composite"],
     shell:
-        "headwater composite --scenes {input.scenes} --plan {input.plan} --cell {wildcards.cell}"
-        " --method {params.method} --dilate-px {params.dilate_px} {params.signing} --out {output} 2> {log}"
+        "headwater composite --scenes {input.scenes:q} --plan {input.plan:q} --cell {wildcards.cell}"
+        " --method {params.method} --dilate-px {params.dilate_px} --signing {resources.signing} --token-url {resources.token_url:q} --out {output:q} 2> {log:q}"
 
 
 rule elevation:
@@ -39,11 +41,12 @@ rule elevation:
         "../../envs/headwater.yaml"
     resources:
         net=1,
+        signing=config["catalog"]["signing"],
+        token_url=config["catalog"]["token_url"] or "",
         mem_mb=1000,
     params:
         missing=config["elevation"]["missing"],
-        signing=signing_options(),
         version=STEP_VERSIONS["elevation"],
     shell:
-        "headwater elevation --dem {input.dem} --plan {input.plan} --cell {wildcards.cell}"
-        " --missing {params.missing} {params.signing} --out {output} 2> {log}"
+        "headwater elevation --dem {input.dem:q} --plan {input.plan:q} --cell {wildcards.cell}"
+        " --missing {params.missing} --signing {resources.signing} --token-url {resources.token_url:q} --out {output:q} 2> {log:q}"

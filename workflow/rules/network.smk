@@ -21,8 +21,8 @@ rule backbone:
         sources=backbone_sources,
         version=STEP_VERSIONS["backbone"],
     shell:
-        "headwater backbone --plan {input.plan} --kind {params.kind} {params.sources}"
-        " --reaches-out {output.reaches} --catchments-out {output.catchments} 2> {log}"
+        "headwater backbone --plan {input.plan:q} --kind {params.kind} {params.sources}"
+        " --reaches-out {output.reaches:q} --catchments-out {output.catchments:q} 2> {log:q}"
 
 
 # A catchment belongs to one cell but may reach into the next: only those are read, not the mosaic, so that new
@@ -47,14 +47,15 @@ rule vectorize:
         min_piece_px=config["vectorize"]["min_piece_px"],
         version=STEP_VERSIONS["vectorize"],
     shell:
-        "headwater vectorize --probability {input.probability} --elevation {input.elevation}"
-        " --reaches {input.reaches} --catchments {input.catchments} --cell {wildcards.cell}"
+        "headwater vectorize --probability {input.probability:q} --elevation {input.elevation:q}"
+        " --reaches {input.reaches:q} --catchments {input.catchments:q} --cell {wildcards.cell}"
         " --threshold {params.threshold} --floor {params.floor} --min-piece-px {params.min_piece_px}"
-        " --out {output} 2> {log}"
+        " --out {output:q} 2> {log:q}"
 
 
 rule network:
     input:
+        plan=rules.plan.output,
         segments=lambda wildcards: cell_files(wildcards.basin, "waterways.parquet"),
         reaches=rules.backbone.output.reaches,
     output:
@@ -67,7 +68,8 @@ rule network:
     resources:
         mem_mb=4000,
     params:
+        segments=of_all_cells("waterways.parquet"),
         version=STEP_VERSIONS["network"],
     shell:
-        "headwater network --segments {input.segments} --reaches {input.reaches}"
-        " --basin {wildcards.basin} --out {output.network} --checks {output.checks} 2> {log}"
+        "headwater network --plan {input.plan:q} --segments {params.segments} --reaches {input.reaches:q}"
+        " --basin {wildcards.basin} --out {output.network:q} --checks {output.checks:q} 2> {log:q}"

@@ -6,7 +6,8 @@ rule predict:
         composite=rules.composite.output,
         elevation=rules.elevation.output,
         plan=rules.plan.output,
-        checkpoint=CHECKPOINT,
+        # By its identity, not by the time of its file, which a new checkout changes.
+        checkpoint=ancient(CHECKPOINT),
     output:
         RESULTS / "{basin}/cells/{cell}/probability.tif",
     log:
@@ -15,29 +16,34 @@ rule predict:
         "../../envs/headwater.yaml"
     resources:
         gpu=gpus_wanted(),
+        # Where it is computed is no part of the result: a resource, not a param.
+        device=config["predict"]["device"],
+        batch_size=config["predict"]["batch_size"],
         mem_mb=4000,
     params:
         tile_px=config["predict"]["tile_px"],
         overlap_px=config["predict"]["overlap_px"],
-        device=config["predict"]["device"],
-        batch_size=config["predict"]["batch_size"],
+        checkpoint=checkpoint_identity(),
         max_missing=option("--max-missing", config["predict"]["max_missing"]),
         version=STEP_VERSIONS["predict"],
     shell:
-        "headwater predict --composite {input.composite} --elevation {input.elevation} --plan {input.plan}"
+        "headwater predict --composite {input.composite:q} --elevation {input.elevation:q} --plan {input.plan:q}"
         " --cell {wildcards.cell} --checkpoint {input.checkpoint:q} --tile-px {params.tile_px}"
-        " --overlap-px {params.overlap_px} --device {params.device} --batch-size {params.batch_size}"
-        " {params.max_missing} --out {output} 2> {log}"
+        " --overlap-px {params.overlap_px} --device {resources.device} --batch-size {resources.batch_size}"
+        " {params.max_missing} --out {output:q} 2> {log:q}"
 
 
 rule mosaic:
     input:
-        lambda wildcards: cell_files(wildcards.basin, "probability.tif"),
+        plan=rules.plan.output,
+        rasters=lambda wildcards: cell_files(wildcards.basin, "probability.tif"),
     output:
         RESULTS / "{basin}/mosaic.vrt",
     log:
         LOGS / "{basin}/mosaic.log",
     conda:
         "../../envs/headwater.yaml"
+    params:
+        rasters=of_all_cells("probability.tif"),
     shell:
-        "headwater mosaic --rasters {input} --out {output} 2> {log}"
+        "headwater mosaic --plan {input.plan:q} --rasters {params.rasters} --out {output:q} 2> {log:q}"

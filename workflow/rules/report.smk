@@ -33,8 +33,11 @@ rule report:
     resources:
         mem_mb=3000,
     params:
+        composite=of_all_cells("composite.tif"),
+        elevation=of_all_cells("elevation.tif"),
+        probability=of_all_cells("probability.tif"),
         version=STEP_VERSIONS["report"],
     shell:
-        "headwater report --plan {input.plan} --network {input.network} --checks {input.checks}"
-        " --composite {input.composite} --elevation {input.elevation} --probability {input.probability}"
-        " --summary {output.summary} --page {output.page} 2> {log}"
+        "headwater report --plan {input.plan:q} --network {input.network:q} --checks {input.checks:q}"
+        " --composite {params.composite} --elevation {params.elevation} --probability {params.probability}"
+        " --summary {output.summary:q} --page {output.page:q} 2> {log:q}"

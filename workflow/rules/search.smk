@@ -1,10 +1,10 @@
 """plan, search, select: which cells, which items, which scenes; refresh makes the last two afresh."""
 
 SEARCH = (
-    "headwater search --plan {params.folder}/plan.json --out {params.folder}/items.parquet"
+    "headwater search --plan {params.folder:q}/plan.json --out {params.folder:q}/items.parquet"
     " --url {params.url:q} --datetime {params.datetime} --years-back {params.years_back}"
     " --max-cloud-cover {params.max_cloud_cover} --sentinel2-collection {params.sentinel2}"
-    " --dem-collections {params.dem} 2> {log}"
+    " --dem-collections {params.dem} 2> {log:q}"
 )
 SEARCH_PARAMS = {
     "folder": basin_folder,
@@ -18,22 +18,21 @@ SEARCH_PARAMS = {
 }
 # The cache holds statistics of scenes, shared by the cells of a basin; safe to delete at any time.
 SELECT = (
-    "headwater select --items {params.folder}/items.parquet --plan {params.folder}/plan.json"
-    " --cell {wildcards.cell} --cache {params.folder}/scene_statistics"
-    " --scenes-out {params.folder}/cells/{wildcards.cell}/scenes.json"
-    " --dem-out {params.folder}/cells/{wildcards.cell}/dem.json"
+    "headwater select --items {params.folder:q}/items.parquet --plan {params.folder:q}/plan.json"
+    " --cell {wildcards.cell} --cache {params.folder:q}/scene_statistics"
+    " --scenes-out {params.folder:q}/cells/{wildcards.cell}/scenes.json"
+    " --dem-out {params.folder:q}/cells/{wildcards.cell}/dem.json"
     " --max-scenes {params.max_scenes} --min-gain {params.min_gain}"
     " --stop-uncovered {params.stop_uncovered} --missing-scl {params.missing_scl}"
-    " {params.signing} 2> {log}"
+    " --signing {resources.signing} --token-url {resources.token_url:q} 2> {log:q}"
 )
-TOUCH_MANIFESTS = "touch {params.folder}/cells/{wildcards.cell}/scenes.json {params.folder}/cells/{wildcards.cell}/dem.json"
+TOUCH_MANIFESTS = "touch {params.folder:q}/cells/{wildcards.cell}/scenes.json {params.folder:q}/cells/{wildcards.cell}/dem.json"
 SELECT_PARAMS = {
     "folder": basin_folder,
     "max_scenes": config["select"]["max_scenes"],
     "min_gain": config["select"]["min_gain"],
     "stop_uncovered": config["select"]["stop_uncovered"],
     "missing_scl": config["select"]["missing_scl"],
-    "signing": signing_options(),
     "version": STEP_VERSIONS["select"],
 }
 
@@ -52,7 +51,7 @@ rule plan:
         margin_px=config["grid"]["margin_px"],
     shell:
         "headwater plan --polygons {input.polygons:q} --basin {wildcards.basin}"
-        " --cell-degrees {params.cell_degrees} --margin-px {params.margin_px} --out {output} 2> {log}"
+        " --cell-degrees {params.cell_degrees} --margin-px {params.margin_px} --out {output:q} 2> {log:q}"
 
 
 rule search:
@@ -85,6 +84,8 @@ rule select:
         "../../envs/headwater.yaml"
     resources:
         net=1,
+        signing=config["catalog"]["signing"],
+        token_url=config["catalog"]["token_url"] or "",
     params:
         **SELECT_PARAMS,
     shell:
@@ -123,6 +124,8 @@ rule refresh_scenes:
         "../../envs/headwater.yaml"
     resources:
         net=1,
+        signing=config["catalog"]["signing"],
+        token_url=config["catalog"]["token_url"] or "",
     params:
         **SELECT_PARAMS,
     shell:

@@ -26,7 +26,7 @@ class SelectionRule:
 
     max_scenes: int = 6
     """Most scenes of one tile."""
-    cloud_steps: tuple[float, ...] = (1, 11, 21, 31, 41, 51, 61, 71, 81, 91)
+    cloud_steps: tuple[float, ...] = (1, 11, 21, 31, 41, 51, 61, 71, 81, 91, 101)
     """Cloud limits in percent, tried one after the other."""
     min_gain: float = 0.1
     """Share of the uncovered pixels a scene must add."""

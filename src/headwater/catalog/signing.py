@@ -85,7 +85,8 @@ class _PlanetaryComputerSigner:
                 self._renewed = time.monotonic()
             try:
                 return str(self._sas.sign_url(asset.href))
-            except requests.RequestException as error:
+            except Exception as error:
+                # Whatever the SDK raises: a reply that it cannot parse may stand in its message, token and all.
                 raise WorkError(
                     f"The Planetary Computer gave no token for {asset.collection} ({type(error).__name__}).",
                     "Check the network and the service's state, then run again.",

@@ -116,10 +116,12 @@ def _only_one_run() -> Iterator[int]:
         file.seek(0)
         was_killed = file.read().strip() != ""
         if was_killed:
-            # Nobody else runs here (we hold the lock), so snakemake's lock is a dead run's.
+            # We hold the lock and the last demo here never gave its own back: snakemake's lock is that dead run's.
             shutil.rmtree(".snakemake/locks", ignore_errors=True)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
-        yield file.fileno()
-        file.truncate(0)
+        try:
+            yield file.fileno()
+        finally:
+            file.truncate(0)

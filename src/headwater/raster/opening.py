@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
@@ -36,6 +37,8 @@ GDAL_HTTP_OPTIONS: dict[str, Any] = {
     # Bytes: rasterio hands a number to GDAL as it is, where GDAL's own text option would mean megabytes.
     "GDAL_CACHEMAX": 256 * 2**20,
 }
+_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises, and what of GDAL's it lets through."""
 _SIGNATURE = re.compile(r"\?[^\s'\"]*")
 
 # GDAL's messages hold the signed address; ours (below) are told without it.
@@ -43,8 +46,17 @@ logging.getLogger("rasterio").addHandler(logging.NullHandler())
 logging.getLogger("rasterio").propagate = False
 
 
-def with_retry(source: Asset | Path | str, signer: Signer | None, read: Callable[[DatasetReader], _T]) -> _T:
-    """Open and read; on failure open again, signed afresh and past GDAL's cache of failed requests."""
+def with_retry(
+    source: Asset | Path | str,
+    signer: Signer | None,
+    read: Callable[[DatasetReader], _T],
+    *,
+    level: int | None = None,
+) -> _T:
+    """Open (at an overview level, if one is given) and read.
+
+    On failure open again, signed afresh and past GDAL's cache of failed requests.
+    """
     if isinstance(source, Path) and not source.is_file():
         raise InputError(f"{source} does not exist.", "Give the path of a raster file.")
     remote = isinstance(source, Asset) and source.href.startswith(("http://", "https://"))
@@ -53,14 +65,14 @@ def with_retry(source: Asset | Path | str, signer: Signer | None, read: Callable
         for attempt in Retrying(
             stop=stop_after_attempt(attempts),
             wait=wait_random_exponential(multiplier=0.3, max=10),
-            retry=retry_if_exception_type(RasterioError),
+            retry=retry_if_exception_type(_ERRORS),
             reraise=True,
         ):
             with attempt:
                 again = attempt.retry_state.attempt_number > 1
-                with _open(source, signer, again=again) as dataset:
+                with _open(source, signer, again=again, level=level) as dataset:
                     return read(dataset)
-    except RasterioError as error:
+    except _ERRORS as error:
         tried = f" after {attempts} tries" if attempts > 1 else ""
         raise WorkError(
             f"{public_name(source)} could not be read{tried}: {_without_signature(str(error))}.",
@@ -114,7 +126,9 @@ def public_name(source: Asset | Path | str) -> str:
 
 
 @contextmanager
-def _open(source: Asset | Path | str, signer: Signer | None, *, again: bool) -> Iterator[DatasetReader]:
+def _open(
+    source: Asset | Path | str, signer: Signer | None, *, again: bool, level: int | None
+) -> Iterator[DatasetReader]:
     options = dict(GDAL_HTTP_OPTIONS)
     if again:
         # GDAL replays a cached failure: read past its cache.
@@ -123,7 +137,8 @@ def _open(source: Asset | Path | str, signer: Signer | None, *, again: bool) -> 
         address = signer(source, renew=again) if signer is not None else source.href
     else:
         address = str(source)
-    with rasterio.Env(**options), rasterio.open(address) as dataset:
+    opening: dict[str, Any] = {} if level is None else {"overview_level": level}
+    with rasterio.Env(**options), rasterio.open(address, **opening) as dataset:
         yield dataset
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,37 +66,47 @@ def read_window(
         The file has no CRS and none was given.
     """
 
-    def read(dataset: DatasetReader) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        if band > dataset.count:
-            raise InputError(
-                f"{public_name(source)} has {dataset.count} band(s); band {band} was asked for.",
-                "Give a raster with the expected bands.",
-            )
-        missing = nodata if nodata is not None else dataset.nodata
-        source_crs = crs_of(dataset, crs, source)
-        options: dict[str, Any] = {
-            "src_crs": source_crs,
-            "crs": grids.CRS,
-            "transform": grid.transform,
-            "width": grid.width,
-            "height": grid.height,
-            "resampling": Resampling[resampling],
-            # The approximate transformer is exact to this share of a pixel; cells must agree along their edges.
-            "tolerance": 0.01,
-        }
-        if missing is not None:
-            options |= {"src_nodata": missing, "nodata": missing}
-        else:
-            options |= {"add_alpha": True}
-        with WarpedVRT(dataset, **options) as warped:
-            values = warped.read(band)
-            # Without a nodata value the last band of the VRT is the mask that add_alpha made.
-            valid = warped.read(warped.count) > 0 if missing is None else values != missing
-        if np.issubdtype(values.dtype, np.floating):
-            valid &= np.isfinite(values)
-        return values, valid
-
+    read = partial(_read_warped, source=source, grid=grid, band=band, resampling=resampling, nodata=nodata, crs=crs)
     return with_retry(source, signer, read)
+
+
+def _read_warped(
+    dataset: DatasetReader,
+    *,
+    source: Asset | Path | str,
+    grid: RasterGrid,
+    band: int,
+    resampling: str,
+    nodata: float | None = None,
+    crs: str | None = None,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    if band > dataset.count:
+        raise InputError(
+            f"{public_name(source)} has {dataset.count} band(s); band {band} was asked for.",
+            "Give a raster with the expected bands.",
+        )
+    missing = nodata if nodata is not None else dataset.nodata
+    options: dict[str, Any] = {
+        "src_crs": crs_of(dataset, crs, source),
+        "crs": grids.CRS,
+        "transform": grid.transform,
+        "width": grid.width,
+        "height": grid.height,
+        "resampling": Resampling[resampling],
+        # The approximate transformer is exact to this share of a pixel; cells must agree along their edges.
+        "tolerance": 0.01,
+    }
+    if missing is not None:
+        options |= {"src_nodata": missing, "nodata": missing}
+    else:
+        options |= {"add_alpha": True}
+    with WarpedVRT(dataset, **options) as warped:
+        values = warped.read(band)
+        # Without a nodata value the last band of the VRT is the mask that add_alpha made.
+        valid = warped.read(warped.count) > 0 if missing is None else values != missing
+    if np.issubdtype(values.dtype, np.floating):
+        valid &= np.isfinite(values)
+    return values, valid
 
 
 def read_overview(
@@ -130,6 +142,56 @@ def read_overview(
         return values, transform, crs_of(dataset, crs, source)
 
     return with_retry(source, signer, read)
+
+
+def read_cells(
+    paths: Sequence[Path], grid: RasterGrid, *, band: int = 1, resampling: str = "bilinear"
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read one band of many cells' rasters onto one coarse grid, each from the overview that is fine enough.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Rasters of ours in EPSG:4326, of one dtype; where they overlap, the later one wins.
+    grid : RasterGrid
+        Grid to read onto; may be much coarser than the rasters.
+    band : int
+        Band number, from 1.
+    resampling : str
+        Name of a GDAL resampling.
+
+    Returns
+    -------
+    values : (y, x) array
+        0 where no raster lies.
+    valid : (y, x) bool
+    """
+    values, valid = None, np.zeros(grid.shape, bool)
+    for path in paths:
+        part = grid.window(raster_grid(path).bounds)
+        level = _overview_level(path, part.dx)
+        cell_values, cell_valid = with_retry(
+            path, None, partial(_read_warped, source=path, grid=part, band=band, resampling=resampling), level=level
+        )
+        if values is None:
+            values = np.zeros(grid.shape, cell_values.dtype)
+        row, column = round((grid.north - part.north) / grid.dy), round((part.west - grid.west) / grid.dx)
+        place = (slice(row, row + part.height), slice(column, column + part.width))
+        np.copyto(values[place], cell_values, where=cell_valid)
+        valid[place] |= cell_valid
+    if values is None:
+        raise InputError("There is no raster to read.", "Check the list of cells in plan.json.")
+    return values, valid
+
+
+def _overview_level(path: Path, dx: float) -> int | None:
+    """Return the coarsest overview whose pixels are not larger than `dx` degrees; None for the raster itself."""
+
+    def level(dataset: DatasetReader) -> int | None:
+        fine_enough = [number for number, factor in enumerate(dataset.overviews(1)) if factor * dataset.res[0] <= dx]
+        return fine_enough[-1] if fine_enough else None
+
+    return with_retry(path, None, level)
 
 
 def read_raster(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_], RasterGrid, dict[str, str]]:

@@ -70,7 +70,9 @@ def elevation(
     for collection, members in groupby(items, key=lambda item: item[0]):
         layer = _blank(grid)
         for _, _, href, epsg in members:
-            layer = _lay_over(layer, Asset(href=href, collection=collection), grid, epsg, signer)
+            # The fallbacks are coarser (GLO-90): bicubic, as the paper fills Armenia and Azerbaijan.
+            resampling = "cubic" if layers else "bilinear"
+            layer = _lay_over(layer, Asset(href=href, collection=collection), grid, epsg, signer, resampling)
         names.append(collection)
         layers.append(layer)
     merged, source = terrain.merge_elevation(layers or [_blank(grid)])
@@ -102,13 +104,14 @@ def _lay_over(
     grid: RasterGrid,
     epsg: int | None,
     signer: Signer,
+    resampling: str,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Read a tile where the layer has no value yet.
 
     A tile on the grid's own posting comes through bilinear reading unchanged; others (GLO-90, SRTM) are interpolated.
     """
     crs = f"EPSG:{epsg}" if epsg else None
-    values, valid = raster.read_window(asset, grid, signer=signer, crs=crs)
+    values, valid = raster.read_window(asset, grid, signer=signer, crs=crs, resampling=resampling)
     take = valid & ~layer[1]
     return np.where(take, values, layer[0]).astype(np.float32), layer[1] | take
 

@@ -100,7 +100,8 @@ def _copy_band(source: Path, target: Path) -> Path:
     data = raster.read_pixels(source)
     if data.dtype not in (np.uint8, np.uint16, np.int16):
         raise InputError(f"{source} holds {data.dtype}, not Sentinel-2 numbers.", "Give bands as uint16.")
-    values: NDArray[Any] = data.astype(np.uint8 if target.stem == SCL else np.uint16)
+    # Reflectance in int16 may lie a little below zero.
+    values: NDArray[Any] = np.maximum(data, 0).astype(np.uint8 if target.stem == SCL else np.uint16)
     if facts["nodata"] not in (None, 0):
         values = np.where(data == facts["nodata"], 0, np.maximum(values, 1)).astype(values.dtype)
     resampling = "nearest" if target.stem == SCL else "average"

@@ -11,6 +11,9 @@ from headwater.errors import InputError
 from headwater.files import read_json, write_json
 from headwater.grid import Bounds, Cell, cell_grid, cells_intersecting
 
+CELL_IN_PATH = "{cell}"
+"""Stands for the name of a cell in a path."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -119,6 +122,28 @@ def read_plan(path: Path) -> Plan:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a plan.", "Run `headwater plan` again.") from error
+
+
+def cell_paths(paths: Sequence[Path], plan: Path | None) -> list[Path]:
+    """Return paths with each one that holds {cell} replaced by one for every cell of a plan.
+
+    A basin may have more cells than fit on a command line.
+
+    Raises
+    ------
+    InputError
+        A path holds {cell}, and no plan is given.
+    """
+    if not any(CELL_IN_PATH in str(path) for path in paths):
+        return list(paths)
+    if plan is None:
+        raise InputError(f"A path holds {CELL_IN_PATH}, but no plan is given.", "Give --plan as well.")
+    names = [cell.name for cell in read_plan(plan).cells]
+    found: list[Path] = []
+    for path in paths:
+        text = str(path)
+        found += [Path(text.replace(CELL_IN_PATH, name)) for name in names] if CELL_IN_PATH in text else [path]
+    return found
 
 
 def _bounds(value: Sequence[float]) -> Bounds:

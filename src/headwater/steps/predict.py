@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater import raster
+from headwater.channels import Recipe
 from headwater.errors import InputError
 from headwater.grid import TILE_PX, RasterGrid, cell_grid, prediction_grid
 from headwater.models import Checkpoint, default_checkpoint, load_checkpoint
@@ -97,7 +98,7 @@ def predict(
         quantise(probability[window])[None],
         transform=core.transform,
         mask=valid[window],
-        tags=_tags(weights, tile_px, overlap_px),
+        tags=_tags(weights, recipe, tile_px, overlap_px),
         band_names=("probability",),
     )
 
@@ -118,11 +119,11 @@ def _check_composite(path: Path, bands: np.ndarray, grid: RasterGrid, expected: 
         raise InputError(f"{path} has an odd number of rows or columns.", "Use an even margin and cell size.")
 
 
-def _tags(weights: Checkpoint, tile_px: int, overlap_px: int) -> dict[str, str]:
+def _tags(weights: Checkpoint, recipe: Recipe, tile_px: int, overlap_px: int) -> dict[str, str]:
     return {
         "checkpoint_sha256": weights.metadata.sha256,
         "network": weights.metadata.network,
-        "recipe": json.dumps(weights.metadata.recipe.to_dict(), sort_keys=True),
+        "recipe": json.dumps(recipe.to_dict(), sort_keys=True),
         "tiles": f"{tile_px} px, overlap at least {overlap_px} px",
         "unit": "probability of water * 255",
     }

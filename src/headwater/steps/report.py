@@ -58,7 +58,7 @@ def report(
     waterways = gpd.read_parquet(network)
     table = summary_table(waterways)
     grid = _map_grid(the_plan.basin_bounds)
-    relief, known = raster.read_window(raster.mosaic_vrt(elevation), grid)
+    relief, known = raster.read_cells(elevation, grid)
     # The basin's cells need not fill their rectangle.
     relief = np.where(known, relief, np.float32(np.nan))
     shade = hillshade(relief, grid)
@@ -67,7 +67,7 @@ def report(
     title = f"Basin {basin}"
     draw_network(folder / "network.png", waterways, shade, grid, title=f"{title}: waterways", by="strahler_order")
     draw_network(folder / "sources.png", waterways, shade, grid, title=f"{title}: sources", by="source")
-    unseen = _draw_composite(folder / "composite.png", composite, grid, title)
+    unseen = _draw_composite(folder / "composite.png", composite, grid, known, title)
     draw_image(folder / "elevation.png", relief, grid, title=f"{title}: elevation", cmap="terrain", label="metres")
     _draw_probability(folder / "probability.png", probability, grid, title)
 
@@ -103,19 +103,20 @@ def _map_grid(bounds: tuple[float, float, float, float]) -> RasterGrid:
     )
 
 
-def _draw_composite(path: Path, composite: Sequence[Path], grid: RasterGrid, title: str) -> float:
-    """Draw the composite in true colours; return the share of pixels without a clear view."""
-    text = raster.mosaic_vrt(composite)
-    bands = [raster.read_window(text, grid, band=band, resampling="average")[0] for band in (2, 3, 4)]
-    views, _ = raster.read_window(text, grid, band=5, resampling="nearest")
-    colours: NDArray[Any] = np.stack(bands, axis=-1)
-    colours[views == 0] = 190
+def _draw_composite(
+    path: Path, composite: Sequence[Path], grid: RasterGrid, inside: NDArray[np.bool_], title: str
+) -> float:
+    """Draw the composite in true colours; return the share of the cells' pixels without a clear view."""
+    bands = [raster.read_cells(composite, grid, band=band, resampling="average") for band in (2, 3, 4)]
+    colours: NDArray[Any] = np.stack([values for values, _ in bands], axis=-1)
+    seen = bands[0][1]
+    colours[~seen] = 190
     draw_image(path, colours, grid, title=f"{title}: cloud-free composite")
-    return float(np.mean(views == 0))
+    return float(np.mean(~seen[inside])) if inside.any() else 0.0
 
 
 def _draw_probability(path: Path, probability: Sequence[Path], grid: RasterGrid, title: str) -> None:
-    values, valid = raster.read_window(raster.mosaic_vrt(probability), grid, resampling="average")
+    values, valid = raster.read_cells(probability, grid, resampling="average")
     shown = np.ma.masked_array(values.astype(np.float32) / 255.0, mask=~valid)
     draw_image(
         path,

@@ -86,9 +86,19 @@ def search(
             "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name.",
         )
     usable = newest_processing(usable)
-    for collection in dem_collections:
-        tiles = find_items(provider, Query(collection, box))
-        usable += _usable(tiles, cells, needs_bands=False)
+    tiles = [
+        tile
+        for collection in dem_collections
+        for tile in _usable(find_items(provider, Query(collection, box)), cells, needs_bands=False)
+    ]
+    if dem_collections and not tiles:
+        # Nothing at all would be taken for sea in every cell of a land basin.
+        raise WorkError(
+            f"The catalogue {url} has no elevation tile of {' or '.join(dem_collections)} "
+            f"for basin {the_plan.basin_id}.",
+            "Check the names in catalog.dem_collections.",
+        )
+    usable += tiles
     write_items(
         out,
         usable,

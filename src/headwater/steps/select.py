@@ -37,7 +37,7 @@ def select(
     signing: str = "none",
     token_url: str | None = None,
     max_scenes: int = 6,
-    cloud_steps: Sequence[float] = (1, 11, 21, 31, 41, 51, 61, 71, 81, 91),
+    cloud_steps: Sequence[float] = (1, 11, 21, 31, 41, 51, 61, 71, 81, 91, 101),
     min_gain: float = 0.1,
     stop_uncovered: float = 0.01,
     missing_scl: str = "clear",

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from headwater.channels import Recipe, make_channels
+from headwater.errors import InputError
 from headwater.evaluate.pixels import PixelCounts, count_pixels
 from headwater.files import atomic_path
 from headwater.models.waternet import WaterNet
@@ -118,7 +119,10 @@ def train_network(
     model.to(settings.device)
     average = copy.deepcopy(model).eval().requires_grad_(False)
     optimizer = _optimizer(model, settings)
-    step, best = _resume(state_path, model, average, optimizer)
+    # How often to look and where to compute may change on the way; all else makes another training of it.
+    same = replace(settings, validate_every=0, save_minutes=0.0, threads=0, device="")
+    made_with = repr((same, recipe, model.config))
+    step, best = _resume(state_path, model, average, optimizer, made_with)
     last_line = last_save = time.monotonic()
     steps_then, losses = step, list[float]()
     while step < settings.steps:
@@ -146,7 +150,7 @@ def train_network(
                 keep(average, step, scores)
             last_line, steps_then, losses = time.monotonic(), step, []
         if now - last_save >= 60 * settings.save_minutes or step == settings.steps:
-            _save_state(state_path, model, average, optimizer, step, best)
+            _save_state(state_path, model, average, optimizer, step, best, made_with)
             last_save = time.monotonic()
     return average
 
@@ -250,11 +254,18 @@ def _update_average(average: WaterNet, model: WaterNet, decay: float, step: int)
         kept.lerp_(current, share)
 
 
-def _resume(path: Path, model: WaterNet, average: WaterNet, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+def _resume(
+    path: Path, model: WaterNet, average: WaterNet, optimizer: torch.optim.Optimizer, made_with: str
+) -> tuple[int, float]:
     """Load the state, if there is one; return the steps done and the best F1* so far."""
     if not path.is_file():
         return 0, -1.0
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if state["made_with"] != made_with:
+        raise InputError(
+            f"{path} is the state of a training with another network, recipe or settings.",
+            "Give the training another work folder, or delete the state to start afresh.",
+        )
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
@@ -263,7 +274,13 @@ def _resume(path: Path, model: WaterNet, average: WaterNet, optimizer: torch.opt
 
 
 def _save_state(
-    path: Path, model: WaterNet, average: WaterNet, optimizer: torch.optim.Optimizer, step: int, best: float
+    path: Path,
+    model: WaterNet,
+    average: WaterNet,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    best: float,
+    made_with: str,
 ) -> None:
     with atomic_path(path) as temporary:
         torch.save(
@@ -273,6 +290,7 @@ def _save_state(
                 "optimizer": optimizer.state_dict(),
                 "step": step,
                 "best": best,
+                "made_with": made_with,
             },
             temporary,
         )

@@ -12,7 +12,7 @@ STEP_VERSIONS = {
     "elevation": 1,
     "predict": 1,
     "backbone": 1,
-    "vectorize": 1,
+    "vectorize": 2,
     "network": 1,
     "report": 1,
 }

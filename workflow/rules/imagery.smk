@@ -26,7 +26,7 @@ rule composite:
         version=STEP_VERSIONS["composite"],
     shell:
         "headwater composite --scenes {input.scenes:q} --plan {input.plan:q} --cell {wildcards.cell}"
-        " --method {params.method} --dilate-px {params.dilate_px} --signing {resources.signing} --token-url {resources.token_url:q} --out {output:q} 2> {log:q}"
+        " --method {params.method} --dilate-px {params.dilate_px} --signing {resources.signing} --token-url={resources.token_url:q} --out {output:q} 2> {log:q}"
 
 
 rule elevation:
@@ -49,4 +49,4 @@ rule elevation:
         version=STEP_VERSIONS["elevation"],
     shell:
         "headwater elevation --dem {input.dem:q} --plan {input.plan:q} --cell {wildcards.cell}"
-        " --missing {params.missing} --signing {resources.signing} --token-url {resources.token_url:q} --out {output:q} 2> {log:q}"
+        " --missing {params.missing} --signing {resources.signing} --token-url={resources.token_url:q} --out {output:q} 2> {log:q}"

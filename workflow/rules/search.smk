@@ -24,7 +24,7 @@ SELECT = (
     " --dem-out {params.folder:q}/cells/{wildcards.cell}/dem.json"
     " --max-scenes {params.max_scenes} --min-gain {params.min_gain}"
     " --stop-uncovered {params.stop_uncovered} --missing-scl {params.missing_scl}"
-    " --signing {resources.signing} --token-url {resources.token_url:q} 2> {log:q}"
+    " --signing {resources.signing} --token-url={resources.token_url:q} 2> {log:q}"
 )
 TOUCH_MANIFESTS = "touch {params.folder:q}/cells/{wildcards.cell}/scenes.json {params.folder:q}/cells/{wildcards.cell}/dem.json"
 SELECT_PARAMS = {

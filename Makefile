@@ -47,4 +47,4 @@ dry-run: $(STAMP)
 	snakemake --dry-run --configfile config/demo.yaml
 
 clean:
-	rm -rf $(VENV) demo results/[0-9]* results/logs .snakemake
+	rm -rf $(VENV) demo results/999[0-9]* results/logs/999[0-9]* .snakemake

@@ -207,18 +207,20 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
         "--reaches and --catchments as `backbone` writes them. Without: the whole network in one go, from "
         "--streams and --catchments with TDX-Hydro's columns."
     )
-    parser.add_argument("--probability", type=Path, nargs="+", required=True)
-    parser.add_argument("--elevation", type=Path, nargs="+", required=True)
+    parser.add_argument("--probability", type=Path, nargs="+", required=True, help="probability.tif or mosaic.vrt")
+    parser.add_argument("--elevation", type=Path, nargs="+", required=True, help="metres, over the same area")
     parser.add_argument("--streams", type=Path, help="streams with TDX-Hydro's columns (GeoPackage or GeoParquet)")
     parser.add_argument("--reaches", type=Path, help="reaches.parquet, with --cell")
-    parser.add_argument("--catchments", type=Path, required=True)
+    parser.add_argument("--catchments", type=Path, required=True, help="catchments.parquet, or TDX-Hydro's")
     parser.add_argument("--cell", help="name of the cell")
-    parser.add_argument("--basin", dest="basin_id", default="0", help="HYBAS_ID, for ids unique in the world")
+    parser.add_argument(
+        "--basin", dest="basin_id", default="0", help="HYBAS_ID; without it ids are not unique in the world"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes, without --cell (default 1)")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability of water (default 0.5)")
     parser.add_argument("--floor", type=float, default=0.1, help="crossed only at a price up to this (default 0.1)")
     parser.add_argument("--min-piece-px", type=int, default=8, help="smaller pieces are dropped (default 8)")
-    _out(parser, "waterways.parquet")
+    _out(parser, "waterways.parquet (and, without --cell, waterways.checks.json beside it)")
 
     def run(
         cell: str | None,
@@ -263,7 +265,7 @@ def _network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checks", type=Path, help="waterways.checks.json to write")
     tools = parser.add_subparsers(metavar="check")
     check = tools.add_parser("check", help="check that a file is a valid network")
-    check.add_argument("file", type=Path)
+    check.add_argument("file", type=Path, help="GeoParquet or GeoPackage with the network's columns")
 
     def run_check(file: Path, **_: object) -> int:
         from headwater.steps.network import check as check_file

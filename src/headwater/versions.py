@@ -14,5 +14,5 @@ STEP_VERSIONS = {
     "backbone": 1,
     "vectorize": 2,
     "network": 1,
-    "report": 1,
+    "report": 2,
 }

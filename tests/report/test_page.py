@@ -6,7 +6,7 @@ from headwater.report.page import render_page
 FACTS = {
     "basin_id": "7<script>", "segments": 3, "total_km": 3.0, "backbone_km": 1.0, "new_km": 2.0, "faults": 0,
     "table": [{"order": 1, "backbone": 1.0, "new": 2.0, "all": 3.0}], "maps": [{"file": "a.png", "caption": "A map"}],
-    "checks": [("no cycle", 0)], "scenes": ["S2A"], "unseen": 0.01, "checkpoint": "abc",
+    "checks": [("no cycle", 0)], "scenes": ["S2A"], "unseen": 0.01, "checkpoint": "abc", "demo_weights": True,
 }  # fmt: skip
 
 
@@ -15,6 +15,8 @@ def test_the_page_shows_what_it_is_given_and_escapes_it():
     assert "7&lt;script&gt;" in page
     assert '<img src="a.png"' in page
     assert "Every law of a valid network holds." in page
+    assert "not meant for maps of the real world" in page
+    assert "real world" not in render_page(FACTS | {"demo_weights": False})
     assert "2 faults" in render_page(FACTS | {"faults": 2})
 
 

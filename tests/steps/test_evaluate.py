@@ -68,6 +68,14 @@ def test_half_the_truth_is_half_the_recall_and_the_baseline_has_the_same_length(
     assert scores["dem_only"]["correctness"] > 0.9
 
 
+def test_a_missing_network_is_told(place):
+    network, valley = place
+    folder = network(valley(0.2))
+    (folder / "network.parquet").unlink()
+    with pytest.raises(InputError, match=r"network\.parquet cannot be read"):
+        run(folder)
+
+
 def test_the_scores_are_written_and_bad_truth_is_told(place, capsys):
     network, valley = place
     folder = network(valley(0.2), LineString([(WEST, SOUTH + 0.02), (EAST, SOUTH + 0.02)]))
@@ -79,6 +87,15 @@ def test_the_scores_are_written_and_bad_truth_is_told(place, capsys):
     assert code == 0
     assert json.loads((folder / "scores.json").read_text())["network"]["correctness"] < 0.75
     assert "dem_only" in capsys.readouterr().out
+    with pytest.raises(InputError, match="more than 0"):
+        evaluate(
+            folder / "network.parquet", folder / "truth.gpkg", [folder / "elevation.tif"], [folder / "basin.gpkg"],
+            "1", buffer_m=-5,
+        )  # fmt: skip
+    (folder / "truth.gpkg").unlink()
+    (folder / "basin.gpkg").rename(folder / "truth.gpkg")
+    with pytest.raises(InputError, match="lines alone"):
+        run(folder)
     (folder / "truth.gpkg").write_text("nothing")
     with pytest.raises(InputError, match=r"truth\.gpkg cannot be read"):
         run(folder)

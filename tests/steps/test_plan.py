@@ -38,6 +38,8 @@ def test_what_is_no_plan_is_refused(polygons, tmp_path):
     out = tmp_path / "plan.json"
     with pytest.raises(InputError, match="not in"):
         write_plan(polygons, "43", out, cell_degrees=0.1, margin_px=64)
+    with pytest.raises(InputError, match="not even"):
+        write_plan(polygons, "42", out, cell_degrees=0.1, margin_px=3)
     assert not out.exists()
     out.write_text(json.dumps({"cells": []}))
     with pytest.raises(InputError, match="not a plan"):

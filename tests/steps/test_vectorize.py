@@ -7,7 +7,7 @@ import shapely
 
 from headwater.errors import InputError
 from headwater.grid import Cell, elevation_grid, prediction_grid
-from headwater.raster import mosaic_vrt, write_cog
+from headwater.raster import mosaic_vrt, read_raster, write_cog
 from headwater.steps.network import network
 from headwater.steps.vectorize import vectorize, vectorize_cell
 from headwater.vector.backbone import tdx_backbone, write_backbone
@@ -155,3 +155,26 @@ def test_bad_input_is_told_and_nothing_written(place):
         standalone(place, "out.parquet", jobs=0)
     assert not (folder / "out.parquet").exists()
     assert not (folder / "out.checks.json").exists()
+
+
+def test_what_does_not_belong_together_is_told(place, capsys):
+    folder, probability = place[0], place[1]
+    streams = gpd.read_file(folder / "streams.gpkg")
+    for name, table, words in (
+        ("far.gpkg", streams.set_geometry(streams.translate(30, 0)), "do not lie in one place"),
+        ("none.gpkg", streams.iloc[:0], "hold no reach"),
+    ):
+        table.to_file(folder / name, layer="s")
+        with pytest.raises(InputError, match=words):
+            standalone(place, "out.parquet", streams=folder / name)
+    data, _, grid, _ = read_raster(probability[0])
+    metres = np.full((1, *grid.shape), 50, np.float32)
+    write_cog(folder / "metres.tif", metres, transform=grid.transform)
+    with pytest.raises(InputError, match="not a probability"):
+        standalone(place, "out.parquet", probability=folder / "metres.tif")
+    write_cog(folder / "colours.tif", np.repeat(data, 3, axis=0), transform=grid.transform)
+    with pytest.raises(InputError, match="not a probability"):
+        standalone(place, "out.parquet", probability=folder / "colours.tif")
+    with pytest.raises(InputError, match="does not end in"):
+        standalone(place, "out.gpkg")
+    assert not list(folder.glob("out.*"))

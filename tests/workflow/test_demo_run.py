@@ -82,6 +82,15 @@ def test_a_taken_port_is_told(clone, capsys):
     assert not Path("results").exists()
 
 
+def test_a_bad_configuration_is_told_before_anything_is_built(clone, capsys):
+    folder, port = clone
+    config = yaml.safe_load((folder / "demo.yaml").read_text())
+    (folder / "demo.yaml").write_text(yaml.safe_dump(config | {"colour": 1}))
+    assert main(arguments(port, 5)) == 2
+    assert "colour" in capsys.readouterr().err
+    assert not (folder / "demo").exists()
+
+
 def test_another_folder_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "config/demo.yaml", tmp_path)

@@ -55,6 +55,12 @@ def cells_of(basin):
     return {cell.name: cell for cell in plan.cells}
 
 
+if all(os.path.isfile(path) for path in polygon_files()):
+    # A basin that is not in the files is told at once.
+    for basin in BASINS:
+        cells_of(basin)
+
+
 @cache
 def tdx_files(basin):
     try:

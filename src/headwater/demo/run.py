@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from headwater.config import check_config
 from headwater.demo.build import build_planet
 from headwater.demo.serve import running_catalogue
 from headwater.errors import InputError, WorkError
@@ -58,6 +59,7 @@ def run_demo(
     """
     if not Path("Snakefile").is_file() or not config.is_file():
         raise InputError(f"Snakefile or {config} is not in this folder.", "Run it from the folder of the repository.")
+    check_config(yaml.safe_load(config.read_text()), Path("workflow/schemas/config.schema.yaml"))
     folders = [planets / f"planet-{seed}" for seed in seeds]
     with _only_one_run() as lock:
         for seed, folder in zip(seeds, folders, strict=True):

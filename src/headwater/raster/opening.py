@@ -75,8 +75,11 @@ def with_retry(
     except _ERRORS as error:
         tried = f" after {attempts} tries" if attempts > 1 else ""
         raise WorkError(
-            f"{public_name(source)} could not be read{tried}: {_without_signature(str(error))}.",
-            "Check that the file is whole and the server answers, then run again.",
+            # GDAL's own words, where rasterio only points to them.
+            f"{public_name(source)} could not be read{tried}: {_without_signature(str(error.__cause__ or error))}.",
+            "Check that the file is whole and the server answers, then run again."
+            if remote
+            else "Check that the file is whole, or make it again.",
         ) from None
     raise AssertionError("unreachable")  # pragma: no cover
 

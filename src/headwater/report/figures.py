@@ -22,7 +22,7 @@ matplotlib.use("Agg")
 
 _DPI = 150
 _WIDTH_INCHES = 10.0
-_ORDER_COLOURS = ("#6fb6e8", "#3d8fd1", "#1f66b0", "#123f86", "#0a2360", "#4b0f6b", "#7a0f5c", "#a3123f", "#c7391d")
+_ORDER_COLOURS = ("#4a9ad4", "#3d8fd1", "#1f66b0", "#123f86", "#0a2360", "#4b0f6b", "#7a0f5c", "#a3123f", "#c7391d")
 _NEW_COLOUR, _BACKBONE_COLOUR = "#d7301f", "#08306b"
 
 
@@ -109,7 +109,8 @@ def draw_network(
             for value in sorted(set(order.tolist())):
                 colour = _ORDER_COLOURS[min(value, len(_ORDER_COLOURS)) - 1]
                 _lines(axes, network[order == value], colour, 0.4 + 0.35 * value, f"order {value}")
-        axes.legend(loc="lower left", fontsize=7, framealpha=0.9)
+        # Beside the map, where it hides nothing.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=5, fontsize=8, frameon=False)
 
 
 def probability_colours() -> ListedColormap:
@@ -122,7 +123,9 @@ def probability_colours() -> ListedColormap:
 
 def _lines(axes: Any, table: gpd.GeoDataFrame, colour: str, width: float, label: str) -> None:
     paths = [np.asarray(line.coords)[:, :2] for line in table.geometry]
-    axes.add_collection(LineCollection(paths, colors=colour, linewidths=width, label=f"{label} ({len(paths)})"))
+    axes.add_collection(
+        LineCollection(paths, colors=colour, linewidths=width, label=f"{label} ({len(paths)} segments)")
+    )
 
 
 def _extent(grid: RasterGrid) -> tuple[float, float, float, float]:
@@ -137,6 +140,7 @@ def _map(path: Path, grid: RasterGrid, title: str) -> Iterator[tuple[Figure, Any
     height = _WIDTH_INCHES * (north - south) * aspect / (east - west)
     figure = Figure(figsize=(_WIDTH_INCHES, float(np.clip(height, 3.0, 14.0)) + 0.6), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
+    axes.set_facecolor("#dddddd")  # outside the cells of the basin
     yield figure, axes
     axes.set(xlim=(west, east), ylim=(south, north), xlabel="longitude", ylabel="latitude", title=title, aspect=aspect)
     axes.ticklabel_format(useOffset=False)

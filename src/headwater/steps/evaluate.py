@@ -55,7 +55,9 @@ def evaluate(
     dict
         Scores of "network" and "dem_only"; printed as well.
     """
-    waterways = gpd.read_parquet(network)
+    if buffer_m <= 0:
+        raise InputError(f"A distance of {buffer_m} m finds nothing.", "Give --buffer-m more than 0.")
+    waterways = _read_network(network)
     true_lines = _read_lines(truth)
     from_backbone = waterways["from_tdx"].to_numpy(bool)
     backbone, found = waterways.geometry[from_backbone], waterways.geometry[~from_backbone]
@@ -102,7 +104,19 @@ def _read_lines(path: Path) -> gpd.GeoSeries:
         raise InputError(f"{path} cannot be read as lines ({error}).", "Give a GeoPackage or GeoParquet.") from error
     if table.crs is None:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
+    if not table.geometry.geom_type.isin(("LineString", "MultiLineString")).all():
+        raise InputError(f"{path} does not hold lines alone.", "Give the true channels as lines.")
     return table.geometry.to_crs(CRS)
+
+
+def _read_network(path: Path) -> gpd.GeoDataFrame:
+    try:
+        table = gpd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as GeoParquet.", "Give waterways.parquet of a basin.") from error
+    if "from_tdx" not in table.columns:
+        raise InputError(f"{path} has no column from_tdx.", "Give waterways.parquet of a basin.")
+    return table
 
 
 def _rounded(score: LineScores) -> dict[str, float]:

@@ -53,6 +53,8 @@ class Plan:
 
 def plan_basin(polygons: Sequence[Path], basin_id: str, *, cell_degrees: float, margin_px: int) -> Plan:
     """Return the plan of a basin without writing it (the workflow does so while it is parsed)."""
+    if margin_px < 0 or margin_px % 2:
+        raise InputError(f"The margin of {margin_px} px is not even.", "Use an even number of pixels from 0 on.")
     polygon = basin_polygon(polygons, basin_id)
     cells = cells_intersecting(polygon, cell_degrees)
     return Plan(

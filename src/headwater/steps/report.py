@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import raster
+from headwater.data import default_checkpoint
+from headwater.errors import InputError
 from headwater.files import atomic_path, read_json, write_if_changed
 from headwater.grid import RasterGrid
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colours
@@ -55,6 +57,7 @@ def report(
     """
     the_plan = read_plan(plan)
     basin = the_plan.basin_id
+    laws = _laws(read_json(checks))
     waterways = gpd.read_parquet(network)
     table = summary_table(waterways)
     grid = _map_grid(the_plan.basin_bounds)
@@ -75,8 +78,8 @@ def report(
         table.to_csv(temporary, index=False, lineterminator="\n")
     rows = order_by_source(table)
     total, backbone, new = (float(rows[column].iloc[-1]) for column in ("all", "backbone", "new"))
-    laws = _laws(read_json(checks))
     tags = [raster.raster_tags(path) for path in composite]
+    checkpoint = raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown")
     facts = {
         "basin_id": basin,
         "segments": len(waterways),
@@ -89,7 +92,8 @@ def report(
         "checks": sorted(laws.items()),
         "scenes": sorted({scene for tag in tags for scene in tag.get("scenes", "").split()}),
         "unseen": unseen,
-        "checkpoint": raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown")[:12],
+        "checkpoint": checkpoint[:12],
+        "demo_weights": checkpoint == read_json(default_checkpoint().with_suffix(".json"))["sha256"],
     }
     write_if_changed(page, render_page(facts).encode())
 
@@ -132,4 +136,7 @@ def _draw_probability(path: Path, probability: Sequence[Path], grid: RasterGrid,
 
 def _laws(checks: Any) -> dict[str, int]:
     """Return the number of faults of each law of waterways.checks.json."""
-    return {law: int(result["faults"]) for law, result in checks["laws"].items()}
+    try:
+        return {law: int(result["faults"]) for law, result in checks["laws"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError("The checks are not those of a network.", "Give waterways.checks.json.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -13,12 +14,13 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from shapely import box
 
 from headwater.errors import InputError
 from headwater.files import atomic_path
 from headwater.grid import Bounds, Cell, RasterGrid
 from headwater.progress import progress
-from headwater.raster import raster_grid, read_window
+from headwater.raster import raster_facts, raster_grid, read_overview, read_window
 from headwater.steps.network import write_checked
 from headwater.vector.backbone import read_table, tdx_backbone
 from headwater.vector.catchment import Settings
@@ -127,8 +129,11 @@ def vectorize(
     )
     if jobs < 1:
         raise InputError(f"{jobs} jobs cannot work.", "Give --jobs 1 or more.")
+    if out.suffix.lower() not in (".parquet", ".geoparquet"):
+        raise InputError(f"{out.name} does not end in .parquet.", "The network is written as GeoParquet; name it so.")
     lattice = raster_grid(Path(probability))
     backbone = tdx_backbone(read_table(streams), read_table(catchments))
+    _check_together(Path(probability), Path(elevation), lattice, backbone.reaches)
     chunks = _chunks(backbone.reaches, backbone.catchments, lattice)
     work = partial(_chunk_segments, [Path(probability)], [Path(elevation)], lattice, settings)
     if jobs == 1 or len(chunks) < 2:
@@ -208,6 +213,31 @@ def _read_layers(
         take = valid & np.isnan(layer)
         layer[take] = shares[take]
     return layer
+
+
+def _check_together(probability: Path, elevation: Path, lattice: RasterGrid, reaches: gpd.GeoDataFrame) -> None:
+    """Refuse rasters that are not what they are given for, and inputs that do not lie in one place."""
+    facts = raster_facts(probability)
+    sample = read_overview(probability, max_px=512)[0]
+    shares = facts["dtype"] == "uint8" or (np.issubdtype(sample.dtype, np.floating) and np.nanmax(sample) <= 1)
+    if facts["count"] != 1 or not shares:
+        raise InputError(
+            f"{probability} is not a probability: one band of 0 to 255 in 8 bits, or of 0 to 1, is needed.",
+            "Give probability.tif or mosaic.vrt as --probability.",
+        )
+    if reaches.empty:
+        raise InputError("The streams hold no reach.", "Give the streams of the place.")
+    raster, known = box(*lattice.bounds), box(*raster_facts(elevation)["bounds"])
+    # A little wider: a single straight reach has no area.
+    area = raster.intersection(box(*reaches.total_bounds).buffer(0.001))
+    if area.area == 0 or not known.intersects(area):
+        raise InputError(
+            "Streams, probability and elevation do not lie in one place.",
+            "Give files of the same place, each with its right coordinate reference system.",
+        )
+    missing = 1 - known.intersection(area).area / area.area
+    if missing > 0.001:
+        print(f"vectorize: {missing:.0%} of the area has no elevation", file=sys.stderr)
 
 
 def _rows_of_cell(path: Path, cell: str) -> gpd.GeoDataFrame:

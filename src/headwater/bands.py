@@ -10,7 +10,6 @@ SCL = "SCL"
 
 CLEAR_SCL = (2, 4, 5, 6, 7, 11)
 """Classes taken as a clear view: dark area, vegetation, bare soil, water, unclassified, snow (method.md, Imagery)."""
-SCL_NODATA = 0
 
 OFFSET_DN = 1000
 """Added to reflectance from processing baseline 04.00 on."""

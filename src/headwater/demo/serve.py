@@ -48,7 +48,7 @@ _GEOJSON = "application/geo+json"
 def serve(
     folders: Sequence[Path],
     host: str = "127.0.0.1",
-    port: int = 8765,
+    port: int = 8321,
     token_lifetime_s: float = DEFAULT_LIFETIME_S,
 ) -> None:
     """Serve planet folders until interrupted; prints one line with the address.

@@ -14,6 +14,8 @@ ORDER = [
     {"basins"},
     {"catalog"},
     {"raster"},
+    {"relief"},
+    {"quantities"},
     {"composite", "terrain", "channels"},
     {"models"},
     {"predict"},

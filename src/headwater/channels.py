@@ -1,59 +1,226 @@
-"""The ten channels a network sees, made by one function for training, evaluation and prediction.
+"""The channels a network sees, made by one function for training, evaluation and prediction.
 
-The recipe (order, signs, constants) is a value stored in every checkpoint, so a network cannot be served other inputs
-than it was trained on (Pierson and Mehrabi 2024, arXiv 2412.00050, and the behaviour of its release).
+A recipe names its channels in the network's order; what each is made of, by which formula, stands in one table
+(`headwater.quantities.QUANTITIES`). The recipe (order, parameters, scaling, signs, constants) is a value stored in
+every checkpoint, so a network cannot be served other inputs than it was trained on (Pierson and Mehrabi 2024, arXiv
+2412.00050, and the behaviour of its release).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headwater.bands import CHANNELS, COMPOSITE_NODATA
+from headwater.bands import CHANNELS
 from headwater.errors import InputError
+from headwater.quantities import (
+    ELEVATION,
+    IMAGE_BANDS,
+    QUANTITIES,
+    BoolArray,
+    Parameters,
+    Quantity,
+    Tile,
+)
 
 Float32Array = npt.NDArray[np.float32]
+
+PIXEL_M = 10.0
+"""Pixel size a recipe is for unless it says otherwise."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What is done to a channel's values after its formula; nothing by default."""
+
+    low: float | None = None
+    """Lower values become this one."""
+    high: float | None = None
+    """Higher values become this one."""
+    levels: int = 0
+    """Above 0: low to high is stretched to whole numbers from 0 to so many (255: 8 bits)."""
+    gain: float = 1.0
+    """Multiplies what the above gives."""
+    offset: float = 0.0
+    """Is added last."""
+
+    def __post_init__(self) -> None:
+        if self.levels < 0 or (self.levels and (self.low is None or self.high is None)):
+            raise InputError(f"A scaling of {self.levels} levels lacks its range.", "Give it low and high.")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise InputError(f"A scaling from {self.low} to {self.high} is empty.", "Give low below high.")
+
+    def apply(self, values: Float32Array) -> None:
+        """Scale values in place; NaN stays."""
+        if self.low is not None or self.high is not None:
+            np.clip(values, self.low, self.high, out=values)
+        if self.levels and self.low is not None and self.high is not None:
+            values -= np.float32(self.low)
+            values *= np.float32(self.levels / (self.high - self.low))
+            np.rint(values, out=values)
+        if self.gain != 1:
+            values *= np.float32(self.gain)
+        if self.offset != 0:
+            values += np.float32(self.offset)
+
+    def describe(self) -> str:
+        """Return the scaling in words."""
+        parts = []
+        if self.low is not None or self.high is not None:
+            low, high = ("..." if bound is None else f"{bound:g}" for bound in (self.low, self.high))
+            parts.append(f"clipped to {low} to {high}")
+        if self.levels:
+            parts.append(f"stretched to whole numbers 0 to {self.levels}")
+        if (self.gain, self.offset) != (1, 0):
+            parts.append(f"times {self.gain:g} plus {self.offset:g}")
+        return ", ".join(parts) or "none"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel of a recipe: a quantity of the table with its parameters and scaling."""
+
+    name: str
+    """Name within the recipe."""
+    quantity: str = ""
+    """Key of `headwater.quantities.QUANTITIES`; the name where empty."""
+    parameters: Parameters = field(default_factory=dict, hash=False)
+    """Of the quantity; those not given take its defaults, which are filled in here."""
+    scaling: Scaling = Scaling()
+    """Of its values."""
+
+    def __post_init__(self) -> None:
+        quantity = self.quantity or self.name
+        if quantity not in QUANTITIES:
+            raise InputError(f"There is no channel {quantity!r}.", f"Use some of: {', '.join(QUANTITIES)}.")
+        defaults = QUANTITIES[quantity].parameters
+        unknown = sorted(set(self.parameters) - set(defaults))
+        if unknown:
+            raise InputError(
+                f"The channel {self.name!r} has no parameter {', '.join(unknown)}.",
+                f"Use some of: {', '.join(defaults) or 'none, it takes no parameters'}.",
+            )
+        object.__setattr__(self, "quantity", quantity)
+        object.__setattr__(self, "parameters", {**defaults, **self.parameters})
+        # Refuses parameters that are no numbers.
+        QUANTITIES[quantity].reach(self.parameters)
+
+    @property
+    def definition(self) -> Quantity:
+        """Its row of the table."""
+        return QUANTITIES[self.quantity]
+
+    def to_json(self) -> str | dict[str, Any]:
+        """Return the channel as JSON stores it: its name alone says all of one without parameters and scaling."""
+        if self.name == self.quantity and not self.parameters and self.scaling == Scaling():
+            return self.name
+        scaling = {key: value for key, value in asdict(self.scaling).items() if value != getattr(Scaling(), key)}
+        return {
+            "name": self.name,
+            "quantity": self.quantity,
+            "parameters": dict(self.parameters),
+            **({"scaling": scaling} if scaling else {}),
+        }
+
+    @staticmethod
+    def from_json(value: str | Channel | Mapping[str, Any]) -> Channel:
+        """Read a channel from JSON; what is unknown in it is refused with an InputError."""
+        if isinstance(value, Channel):
+            return value
+        if isinstance(value, str):
+            # Alone, a name can only stand for a quantity, and is the recipe's to refuse.
+            return Channel(value)
+        try:
+            return Channel(**{**value, "scaling": Scaling(**value.get("scaling", {}))})
+        except (AttributeError, TypeError) as error:
+            raise InputError(
+                f"A channel of the recipe cannot be read ({error}).", "Use the recipe written with the checkpoint."
+            ) from error
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the ten channels are made from a composite and its elevation."""
+    """How a network's channels are made from a composite and its elevation."""
 
     name: str
     """Profile this recipe belongs to, for people."""
-    channels: tuple[str, ...] = CHANNELS
-    """Names of the channels (headwater.bands.CHANNELS) in the network's order."""
+    channels: tuple[Channel, ...] = CHANNELS  # type: ignore[assignment]
+    """The channels in the network's order; names alone are taken for channels by default."""
     index_epsilon: float = 0.0
     """Added to the denominators of NDVI and NDWI, whose bands run from 0 to 1."""
     dy_sign: int = 1
     """1: dE/dy is positive where the terrain rises southward (down the rows); -1: northward."""
     max_missing_share: float = 0.5
     """A tile in which a larger share of pixels is missing is not predicted."""
+    pixel_m: float = PIXEL_M
+    """Pixel size in metres it is for; angles, slopes and areas count with it, radii are in pixels."""
 
     def __post_init__(self) -> None:
-        if sorted(self.channels) != sorted(CHANNELS):
+        object.__setattr__(self, "channels", tuple(Channel.from_json(channel) for channel in self.channels))
+        names = self.names
+        if not names or len(set(names)) != len(names):
             raise InputError(
-                f"The channel recipe {self.name!r} lists {', '.join(self.channels)}.",
-                f"List each of {', '.join(CHANNELS)} once.",
+                f"The channel recipe {self.name!r} lists {', '.join(names) or 'no channels'}.",
+                "List each channel once, at least one.",
             )
-        if self.dy_sign not in (1, -1) or not 0 <= self.max_missing_share <= 1:
+        if self.dy_sign not in (1, -1) or not 0 <= self.max_missing_share <= 1 or not self.pixel_m > 0:
             raise InputError(
                 f"The channel recipe {self.name!r} has a value out of range.",
-                "Use dy_sign 1 or -1 and max_missing_share from 0 to 1.",
+                "Use dy_sign 1 or -1, max_missing_share from 0 to 1 and pixel_m above 0.",
             )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the channels in order."""
+        return tuple(channel.name for channel in self.channels)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Bands of the composite it reads, and `ELEVATION` if it reads that."""
+        return tuple(dict.fromkeys(source for channel in self.channels for source in channel.definition.sources))
+
+    @property
+    def reach_px(self) -> float:
+        """How far from a pixel its channels look, in pixels; infinite where everything upstream counts."""
+        return max(channel.definition.reach(channel.parameters) for channel in self.channels)
+
+    @property
+    def reads_whole_tile(self) -> bool:
+        """Whether a channel depends on the tile's own extremes, so that overlapping tiles differ: seams."""
+        return any(channel.definition.reads_whole_tile(channel.parameters) for channel in self.channels)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return name, source, formula, parameters and scaling of each channel, for people who read a checkpoint."""
+        constants = {"epsilon": f"{self.index_epsilon:g}", "sign": "" if self.dy_sign > 0 else "-"}
+        return [
+            {
+                "name": channel.name,
+                "source": ["elevation" if source == ELEVATION else source for source in channel.definition.sources],
+                "formula": channel.definition.formula.format(**constants),
+                "parameters": dict(channel.parameters),
+                "scaling": channel.scaling.describe(),
+                "unit": channel.definition.unit,
+            }
+            for channel in self.channels
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON stores it."""
-        return {**asdict(self), "channels": list(self.channels)}
+        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["channels"] = [channel.to_json() for channel in self.channels]
+        if self.pixel_m == PIXEL_M:
+            # As it was written before recipes named their pixel size: such a recipe is the same value.
+            del values["pixel_m"]
+        return values
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Recipe:
         """Read a recipe from JSON; unknown and missing keys are refused with an InputError."""
-        unknown = set(values) - {field.name for field in fields(Recipe)}
+        unknown = set(values) - {item.name for item in fields(Recipe)}
         if unknown or "name" not in values or "channels" not in values:
             raise InputError(
                 f"The channel recipe has unknown keys ({', '.join(sorted(unknown)) or 'none'}) or no name or channels.",
@@ -62,110 +229,140 @@ class Recipe:
         return Recipe(**{**values, "channels": tuple(values["channels"])})
 
 
-PAPER = Recipe(name="paper")
-"""As the paper's text has it."""
-RELEASE = Recipe(
-    name="release",
-    channels=("N", "R", "G", "B", "NDWI", "NDVI", "elevation", "dE/dx", "dE/dy", "gradient"),
-    index_epsilon=1e-9,
-    dy_sign=-1,
-)
-"""As the published program trains."""
-RECIPES = {recipe.name: recipe for recipe in (PAPER, RELEASE)}
-
-
 def make_channels(
-    composite: npt.NDArray[np.uint8], elevation: Float32Array, recipe: Recipe
+    composite: npt.NDArray[np.uint8] | None,
+    elevation: Float32Array | None,
+    recipe: Recipe,
+    *,
+    bands: Sequence[str] = IMAGE_BANDS,
+    halo_px: tuple[int, int, int, int] = (0, 0, 0, 0),
 ) -> tuple[Float32Array, float]:
     """Return the network's input for one tile.
 
     Parameters
     ----------
-    composite : (4, y, x) uint8
-        N, R, G, B; 0 is nodata.
-    elevation : (y, x) float32
-        Metres on the same grid; NaN where unknown.
+    composite : (band, y, x) uint8, optional
+        The image; 0 is nodata. None for recipes of relief alone.
+    elevation : (y, x) float32, optional
+        Metres on the same grid; NaN where unknown. None for recipes of imagery alone.
     recipe : Recipe
-        Order, signs and constants.
+        Channels, their order, signs and constants.
+    bands : sequence of str
+        Names of the composite's bands, in its order.
+    halo_px : (top, bottom, left, right)
+        Pixels at each side that are read (`Recipe.reach_px` says how many are of use) but not returned: with them the
+        channels of a tile are those of the whole raster, unless the recipe `reads_whole_tile`.
 
     Returns
     -------
-    channels : (10, y, x) float32
+    channels : (channel, y, x) float32
         Finite everywhere: a channel's missing pixels hold that channel's mean (0 if all are missing).
     missing_share : float
         Share of pixels at which at least one channel was missing, 0 to 1.
+
+    Raises
+    ------
+    InputError
+        A band or the elevation is not there, or the grids differ.
     """
-    if composite.shape != (4, *elevation.shape):
-        raise InputError(
-            f"The composite has shape {composite.shape} and the elevation {elevation.shape}.",
-            "Give four bands and an elevation on the same grid.",
-        )
-    out = np.empty((len(recipe.channels), *elevation.shape), dtype=np.float32)
-    where = {name: out[position] for position, name in enumerate(recipe.channels)}
-    missing_bands = composite == COMPOSITE_NODATA
-    missing = dict(zip("NRGB", missing_bands, strict=True))
-
-    nir, red, green, _ = (band.astype(np.float32) for band in composite)
-    for name, band in zip("NRGB", composite, strict=True):
-        np.take(_REFLECTANCE, band, out=where[name])
-    _normalized_difference(nir, red, recipe.index_epsilon, out=where["NDVI"])
-    _normalized_difference(green, nir, recipe.index_epsilon, out=where["NDWI"])
-    missing["NDVI"] = missing["N"] | missing["R"]
-    missing["NDWI"] = missing["N"] | missing["G"]
-
-    _elevation_channels(elevation, recipe, where)
-    elevation_known = bool(np.isfinite(elevation).all())
-    missing_any = missing_bands.any(axis=0)
-    for name in ("elevation", "dE/dx", "dE/dy", "gradient"):
+    tile = _tile(composite, elevation, recipe, bands, halo_px)
+    out = np.empty((len(recipe.channels), *tile.shape), dtype=np.float32)
+    missing_any = np.zeros(tile.shape, dtype=bool)
+    for channel, values in zip(recipe.channels, out, strict=True):
+        definition = channel.definition
+        definition.write(tile, channel.parameters, values)
+        channel.scaling.apply(values)
         # Unknown heights spread to the differences of their neighbours, each channel has its own gaps.
-        missing[name] = _NONE if elevation_known else ~np.isfinite(where[name])
-        missing_any = missing_any | missing[name]
-    for name, gaps in missing.items():
-        _fill_with_mean(where[name], gaps)
+        gaps = tile.unknown(values) if ELEVATION in definition.sources else tile.nodata(definition.sources)
+        if gaps is not None:
+            missing_any |= gaps
+            _fill_with_mean(values, gaps)
     return out, float(missing_any.mean())
 
 
-_REFLECTANCE = (np.arange(256) * 2 / 255 - 1).astype(np.float32)
-_NONE = np.zeros((), dtype=bool)
+def _tile(
+    composite: npt.NDArray[np.uint8] | None,
+    elevation: Float32Array | None,
+    recipe: Recipe,
+    bands: Sequence[str],
+    halo_px: tuple[int, int, int, int],
+) -> Tile:
+    """Bring what is given together, refusing what does not fit."""
+    have = dict(zip(bands, composite, strict=False)) if composite is not None else {}
+    missing = [source for source in recipe.sources if source != ELEVATION and source not in have]
+    if missing:
+        raise InputError(
+            f"The channel recipe {recipe.name!r} needs the band {missing[0]}, which is not there.",
+            f"Give an image with {', '.join(source for source in recipe.sources if source != ELEVATION)}.",
+        )
+    if elevation is None and ELEVATION in recipe.sources:
+        raise InputError(
+            f"The channel recipe {recipe.name!r} needs the elevation, which is not there.", "Give it in metres."
+        )
+    shapes = [array.shape for array in (composite, elevation) if array is not None]
+    if any(shape[-2:] != shapes[0][-2:] for shape in shapes) or (composite is not None and len(composite) != len(have)):
+        raise InputError(
+            f"The composite has shape {composite.shape if composite is not None else None} and the elevation "
+            f"{elevation.shape if elevation is not None else None}.",
+            f"Give {len(bands)} bands and an elevation on the same grid.",
+        )
+    rows, columns = shapes[0][-2:]
+    top, bottom, left, right = halo_px
+    core = (slice(top, rows - bottom), slice(left, columns - right))
+    known = elevation is None or bool(np.isfinite(elevation).all())
+    if elevation is not None and not known:
+        elevation = np.where(np.isfinite(elevation), elevation, np.float32(np.nan))
+    return Tile(
+        bands=have,
+        elevation=elevation,
+        elevation_known=known,
+        index_epsilon=recipe.index_epsilon,
+        dy_sign=recipe.dy_sign,
+        pixel_m=recipe.pixel_m,
+        core=core,
+        shape=(rows - top - bottom, columns - left - right),
+    )
 
 
-def _normalized_difference(a: Float32Array, b: Float32Array, epsilon: float, *, out: Float32Array) -> None:
-    """Write (a - b) / (a + b + epsilon) of bands on 0..1; a and b are given on 0..255, which the ratio does not see."""
-    np.subtract(a, b, out=out)
-    total = a + b
-    total += np.float32(255 * epsilon)
-    # Both bands missing: the pixel is filled later, any finite value will do.
-    total[total == 0] = 1
-    out /= total
+PAPER = Recipe(name="paper")
+"""As the paper's text has it."""
+RELEASE = Recipe(
+    name="release",
+    channels=("N", "R", "G", "B", "NDWI", "NDVI", "elevation", "dE/dx", "dE/dy", "gradient"),  # type: ignore[arg-type]
+    index_epsilon=1e-9,
+    dy_sign=-1,
+)
+"""As the published program trains."""
+RELATIVE = Recipe(
+    name="relative",
+    channels=tuple(Channel("relative_elevation" if name == "elevation" else name) for name in CHANNELS),
+)
+"""The paper's with the elevation above a local smooth surface in place of the tile's lowest: nothing to make seams."""
+_EIGHT_BITS = 255
+ESRI_STREAMS = Recipe(
+    name="esri_streams",
+    channels=(
+        Channel("TPI", parameters={"radius_px": 3}, scaling=Scaling(low=-5, high=5, levels=_EIGHT_BITS)),
+        Channel("geomorphon", scaling=Scaling(low=1, high=10, levels=_EIGHT_BITS)),
+        Channel("TWI", scaling=Scaling(low=0, high=25, levels=_EIGHT_BITS)),
+    ),
+    pixel_m=5.0,
+)
+"""Three channels of relief as bytes, for streams from a fine elevation model, in fixed ranges."""
+_UNIT = Scaling(gain=0.5, offset=0.5)
+EVANET = Recipe(
+    name="evanet",
+    channels=(*(Channel(band, scaling=_UNIT) for band in "RGB"), Channel("min_max_elevation")),
+)
+"""Image and elevation on 0 to 1, the elevation last."""
+EVANET_RELEASE = Recipe(
+    name="evanet_release", channels=(*(Channel(band) for band in "RGB"), Channel("min_max_elevation"))
+)
+"""The same with the image on -1 to 1, as the published program of EvaNet trains."""
+RECIPES = {recipe.name: recipe for recipe in (PAPER, RELEASE, RELATIVE, ESRI_STREAMS, EVANET, EVANET_RELEASE)}
 
 
-def _elevation_channels(elevation: Float32Array, recipe: Recipe, where: Mapping[str, Float32Array]) -> None:
-    """Write the shifted elevation, its differences per pixel and their length; NaN where a height is unknown."""
-    height = np.where(np.isfinite(elevation), elevation, np.float32(np.nan))
-    lowest = np.fmin.reduce(height, axis=None)
-    np.subtract(height, lowest, out=where["elevation"])
-    dx, dy = where["dE/dx"], where["dE/dy"]
-    _central_difference(height.T, out=dx.T)
-    _central_difference(height, out=dy)
-    np.hypot(dx, dy, out=where["gradient"])
-    if recipe.dy_sign < 0:
-        np.negative(dy, out=dy)
-
-
-def _central_difference(height: Float32Array, *, out: Float32Array) -> None:
-    """Write half the difference of the next and the previous row, one-sided in the first and last."""
-    if len(height) < 2:
-        out[...] = 0
-        return
-    np.subtract(height[2:], height[:-2], out=out[1:-1])
-    out[1:-1] *= np.float32(0.5)
-    np.subtract(height[1], height[0], out=out[0])
-    np.subtract(height[-1], height[-2], out=out[-1])
-
-
-def _fill_with_mean(channel: Float32Array, gaps: npt.NDArray[np.bool_]) -> None:
-    if not gaps.any():
-        return
+def _fill_with_mean(channel: Float32Array, gaps: BoolArray) -> None:
     known = channel[~gaps]
     # Summed in double precision: the mean must not depend on where in the tile the gaps lie.
     channel[gaps] = known.mean(dtype=np.float64) if known.size else 0.0

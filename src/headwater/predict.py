@@ -15,7 +15,7 @@ from headwater.bands import COMPOSITE_NODATA
 from headwater.channels import Float32Array, Recipe, make_channels
 from headwater.errors import InputError
 from headwater.grid import TILE_PX, tiles
-from headwater.models.waternet import WaterNet
+from headwater.models.network import Network
 
 OVERLAP_PX = 208
 """Least overlap of neighbouring tiles on the 10 m grid."""
@@ -28,7 +28,7 @@ _T = TypeVar("_T", bound=np.generic)
 
 
 def predict_probability(
-    model: WaterNet,
+    model: Network,
     recipe: Recipe,
     composite: npt.NDArray[np.uint8],
     elevation: Float32Array,
@@ -47,7 +47,7 @@ def predict_probability(
 
     Parameters
     ----------
-    model : WaterNet
+    model : Network
         In evaluation mode.
     recipe : Recipe
         The channels it was trained with.

@@ -51,6 +51,8 @@ def test_round_trip_casts_to_float32_and_keeps_the_metadata(saved):
     assert checkpoint.metadata.licence == "CC0-1.0"
     assert checkpoint.metadata.training == {"seeds": [1]}
     assert checkpoint.metadata.input_pixel_m == 10
+    assert [channel["name"] for channel in checkpoint.metadata.channels] == list(RELEASE.names)
+    assert checkpoint.metadata.channels[4]["formula"] == "(G - N) / (G + N + 1e-09) on v / 255"
     assert not checkpoint.model.training
     for name, tensor in checkpoint.model.state_dict().items():
         assert tensor.dtype == torch.float32
@@ -123,7 +125,10 @@ def test_a_file_that_is_no_safetensors_is_refused(saved):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"network": "unet"}, "no network 'unet'"),
+        ({"network": "linknet"}, "no network 'linknet'"),
+        ({"network": "unet"}, "lacks|unknown tensor"),
+        ({"config": {**SIZES, "in_channels": 9}}, "makes 10 channels, the network takes 9"),
+        ({"recipe": {"name": "x", "channels": ["N", "SWIR"]}}, "no channel 'SWIR'"),
         ({"config": {**SIZES, "depth": 3}}, "no size depth"),
         ({"config": {**SIZES, "decoders": 9}}, "do not fit"),
         ({"comment": "x"}, "does not describe a checkpoint"),
@@ -168,3 +173,14 @@ def test_the_packages_weights_load_and_are_small():
     assert checkpoint.model.config.scale == 2
     assert {"test", "validation"} <= set(checkpoint.metadata.scores)
     assert checkpoint.metadata.licence
+
+
+def test_another_recipe_than_the_networks_is_refused_at_once(tmp_path):
+    model = build_network("unet", {"in_channels": 3, "base_channels": 2})
+    with pytest.raises(InputError, match="makes 10 channels, the network takes 3"):
+        save_checkpoint(tmp_path / "w.safetensors", model, recipe=PAPER, licence="CC0-1.0")
+
+
+def test_the_packages_json_is_what_older_versions_wrote():
+    values = json.loads(default_checkpoint().with_suffix(".json").read_text())
+    assert load_checkpoint(default_checkpoint()).metadata.recipe.to_dict() == values["recipe"]

@@ -1,5 +1,6 @@
 """The loop learns, can be stopped anywhere, and starts its learning rate gently."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,15 @@ from headwater.channels import PAPER
 from headwater.errors import InputError
 from headwater.models.registry import build_network
 from headwater.train.chips import CellChips
-from headwater.train.loop import LoopSettings, Stage, _learning_rate, _stage_at, train_network, validation_scores
+from headwater.train.loop import (
+    LoopSettings,
+    Stage,
+    _learning_rate,
+    _stage_at,
+    _update_average,
+    train_network,
+    validation_scores,
+)
 
 SIZES = {"base_channels": 2, "encoders": 2, "decoders": 1}
 SETTINGS = LoopSettings(
@@ -153,3 +162,14 @@ def test_a_state_of_other_settings_is_refused_and_kept(cells, tmp_path):
     with pytest.raises(InputError, match="another network, recipe or settings"):
         run(network(), cells, replace(SETTINGS, drop_share=0.5), tmp_path / "state.pt")
     assert (tmp_path / "state.pt").read_bytes() == before
+
+
+def test_the_average_knows_what_batch_norms_have_seen():
+    torch.manual_seed(0)
+    model = build_network("unet", {"base_channels": 2, "encoders": 2, "decoders": 1})
+    average = copy.deepcopy(model)
+    model.train().logits(torch.rand(2, 10, 16, 16) + 3)
+    _update_average(average, model, 0.9, 1000)
+    for seen, latest in zip(average.buffers(), model.buffers(), strict=True):
+        assert torch.equal(seen, latest)
+    assert average.first.first_norm.running_mean.abs().max() > 0

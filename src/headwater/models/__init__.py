@@ -2,5 +2,13 @@
 
 from headwater.data import default_checkpoint
 from headwater.models.checkpoint import Checkpoint, CheckpointMetadata, load_checkpoint, save_checkpoint
+from headwater.models.importing import import_checkpoint
 
-__all__ = ["Checkpoint", "CheckpointMetadata", "default_checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointMetadata",
+    "default_checkpoint",
+    "import_checkpoint",
+    "load_checkpoint",
+    "save_checkpoint",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from torch import Tensor
 from headwater.channels import Recipe
 from headwater.errors import InputError
 from headwater.files import read_json, write_if_changed, write_json
+from headwater.models.network import Network
 from headwater.models.registry import build_network, describe_network
-from headwater.models.waternet import WaterNet
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,27 @@ class CheckpointMetadata:
     """Data, command and settings of the training."""
     scores: Mapping[str, Any] = field(default_factory=dict)
     """Scores on data it was not trained on."""
+    channels: Sequence[Mapping[str, Any]] = ()
+    """The recipe told for people: name, source, formula, parameters and scaling (the normalisation) of each channel."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metadata as JSON stores it."""
-        return {**asdict(self), "recipe": self.recipe.to_dict()}
+        return {**asdict(self), "recipe": self.recipe.to_dict(), "channels": list(self.channels)}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A network with its weights, and where they come from."""
 
-    model: WaterNet
-    """In evaluation mode: (batch, 10, y, x) float32 -> probabilities (batch, 1, y / 2, x / 2)."""
+    model: Network
+    """In evaluation mode. WaterNet, hourglass, U-Net and FCN-8s take channels (batch, channel, y, x) float32 to
+    probabilities (batch, 1, y / scale, x / scale), EvaNet image and elevation to scores (batch, 2, y, x)."""
     metadata: CheckpointMetadata
+
+    @property
+    def predictor(self) -> Network:
+        """The same for prediction: whatever the network, channels (batch, channel, y, x) to probabilities."""
+        return self.model.predictor()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -90,13 +98,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (SafetensorError, ValueError) as error:
         raise InputError(f"{path} is not a whole safetensors file ({error}).", "Copy it again.") from error
     model = build_network(metadata.network, metadata.config)
-    _load_weights(model, tensors, path)
+    _check_channels(model, metadata.recipe, sidecar)
+    fill_network(model, tensors, path, remedy="Use the weights and the JSON file of one and the same training.")
     return Checkpoint(model=model.eval().requires_grad_(False), metadata=metadata)
 
 
 def save_checkpoint(
     path: Path,
-    model: WaterNet,
+    model: Network,
     *,
     recipe: Recipe,
     licence: str,
@@ -110,26 +119,29 @@ def save_checkpoint(
     ----------
     path : Path
         Where to write, ending in .safetensors.
-    model : WaterNet
+    model : Network
         The network; stays as it is.
     recipe : Recipe
         The channels it was trained with.
     licence, training, scores
         See `CheckpointMetadata`.
     dtype : torch.dtype
-        How the weights are stored.
+        How the weights are stored; whole numbers, as of batch norms, stay as they are.
 
     Raises
     ------
     InputError
-        A weight is not finite in `dtype`, or the name does not end in .safetensors.
+        A weight is not finite in `dtype`, the name does not end in .safetensors, or the recipe does not make as many
+        channels as the network takes.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"{path} does not end in .safetensors.", "Give the checkpoint that suffix.")
+    _check_channels(model, recipe, path)
     tensors = {}
     for name, tensor in model.state_dict().items():
-        stored = tensor.detach().cpu().contiguous().to(dtype)
+        stored = tensor.detach().cpu().contiguous()
+        stored = stored.to(dtype) if stored.is_floating_point() else stored
         if not torch.isfinite(stored).all():
             raise InputError(f"The tensor {name} is not finite as {dtype}.", "Store it as float32 or train again.")
         tensors[name] = stored
@@ -141,6 +153,8 @@ def save_checkpoint(
         recipe=recipe,
         sha256=hashlib.sha256(content).hexdigest(),
         licence=licence,
+        input_pixel_m=recipe.pixel_m,
+        channels=recipe.describe(),
         training=training or {},
         scores=scores or {},
     )
@@ -161,7 +175,25 @@ def _read_metadata(sidecar: Path) -> CheckpointMetadata:
     return CheckpointMetadata(**{**values, "recipe": Recipe.from_dict(values["recipe"])})
 
 
-def _load_weights(model: WaterNet, tensors: Mapping[str, Tensor], path: Path) -> None:
+def fill_network(model: Network, tensors: Mapping[str, Tensor], path: Path, *, remedy: str) -> None:
+    """Put tensors into a network, refusing all that do not fit it exactly.
+
+    Parameters
+    ----------
+    model : Network
+        Changed in place.
+    tensors : mapping
+        By the names of the network's state_dict; floating ones of any type become float32.
+    path : Path
+        Where they were read, for messages.
+    remedy : str
+        What the user can do where they do not fit.
+
+    Raises
+    ------
+    InputError
+        Names the first tensor that is missing, unknown, of another shape or kind, or not finite.
+    """
     expected = model.state_dict()
     problems = [f"lacks {name}" for name in expected if name not in tensors]
     problems += [f"has an unknown tensor {name}" for name in tensors if name not in expected]
@@ -169,11 +201,20 @@ def _load_weights(model: WaterNet, tensors: Mapping[str, Tensor], path: Path) ->
         have, want = tuple(tensors[name].shape), tuple(expected[name].shape)
         if have != want:
             problems.append(f"holds {name} as {have} where the network has {want}")
+        elif tensors[name].is_floating_point() != expected[name].is_floating_point():
+            problems.append(f"holds {name} as {tensors[name].dtype} where the network has {expected[name].dtype}")
         elif not torch.isfinite(tensors[name]).all():
             problems.append(f"holds values in {name} that are not finite")
     if problems:
         more = f" (and {len(problems) - 1} more such tensors)" if len(problems) > 1 else ""
+        raise InputError(f"{path} {sorted(problems)[0]}{more}.", remedy)
+    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+
+
+def _check_channels(model: Network, recipe: Recipe, path: Path) -> None:
+    if len(recipe.channels) != model.config.in_channels:
         raise InputError(
-            f"{path} {sorted(problems)[0]}{more}.", "Use the weights and the JSON file of one and the same training."
+            f"{path}: the recipe {recipe.name!r} makes {len(recipe.channels)} channels, "
+            f"the network takes {model.config.in_channels}.",
+            "Use a network and a recipe that go together.",
         )
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

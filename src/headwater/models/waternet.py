@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headwater.models.network import Network
+
 LEAK = 0.01
 NORM_EPSILON = 1e-5
 
@@ -51,8 +53,10 @@ class WaterNetConfig:
         return int(2 ** (self.encoders - self.decoders))
 
 
-class WaterNet(nn.Module):
+class WaterNet(Network):
     """Attention over channels, encoders and decoders with skips, and a 1 x 1 head."""
+
+    config: WaterNetConfig
 
     def __init__(self, config: WaterNetConfig | None = None) -> None:
         super().__init__()
@@ -74,7 +78,7 @@ class WaterNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Probabilities (batch, out, y / scale, x / scale) of channels (batch, in, y, x)."""
-        return torch.sigmoid(self.logits(x).float())
+        return self.probability(x)
 
     def logits(self, x: Tensor) -> Tensor:
         """The same before the sigmoid, for losses that want the logarithm."""

@@ -80,7 +80,7 @@ def predict(
     metres, known = raster.read_window(elevation, grid)
     heights = np.where(known, metres, np.nan).astype(np.float32, copy=False)
     probability, valid = predict_probability(
-        weights.model,
+        weights.predictor,
         recipe,
         bands[:4],
         heights,

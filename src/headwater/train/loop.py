@@ -19,7 +19,7 @@ from headwater.channels import Recipe, make_channels
 from headwater.errors import InputError
 from headwater.evaluate.pixels import PixelCounts, count_pixels
 from headwater.files import atomic_path
-from headwater.models.waternet import WaterNet
+from headwater.models.network import Network
 from headwater.train.augment import drop_pixels, turn
 from headwater.train.chips import CellChips, random_chip
 from headwater.train.labels import values_of_types
@@ -81,26 +81,26 @@ class LoopSettings:
         return sum(stage.steps for stage in self.stages)
 
 
-Validation = Callable[[WaterNet], dict[str, float]]
+Validation = Callable[[Network], dict[str, float]]
 
 
 def train_network(
-    model: WaterNet,
+    model: Network,
     cells: Sequence[CellChips],
     recipe: Recipe,
     settings: LoopSettings,
     *,
     state_path: Path,
     validate: Validation,
-    keep: Callable[[WaterNet, int, dict[str, float]], None],
-) -> WaterNet:
+    keep: Callable[[Network, int, dict[str, float]], None],
+) -> Network:
     """Train a network and return the averaged weights of the last step.
 
     Every step draws its chips from its own number, so a run that was killed goes on as if nothing had happened.
 
     Parameters
     ----------
-    model : WaterNet
+    model : Network
         Network with its first weights; changed in place.
     cells : sequence of CellChips
         Where chips are cut.
@@ -156,7 +156,7 @@ def train_network(
 
 
 def validation_scores(
-    model: WaterNet, cells: Sequence[CellChips], recipe: Recipe, *, window_px: int, device: str = "cpu"
+    model: Network, cells: Sequence[CellChips], recipe: Recipe, *, window_px: int, device: str = "cpu"
 ) -> dict[str, float]:
     """Score a network on the window in the middle of each cell.
 
@@ -170,7 +170,7 @@ def validation_scores(
         if missing_share > recipe.max_missing_share:
             continue
         with torch.inference_mode():
-            probability = model(torch.from_numpy(channels)[None].to(device)).float().cpu()
+            probability = model.probability(torch.from_numpy(channels)[None].to(device)).cpu()
         values = torch.from_numpy(values_of_types(types))[None, None]
         targets = targets_of_values(values, scale=model.config.scale)
         total += count_pixels(
@@ -182,7 +182,7 @@ def validation_scores(
 
 
 def _train_step(
-    model: WaterNet,
+    model: Network,
     optimizer: torch.optim.Optimizer,
     cells: Sequence[CellChips],
     recipe: Recipe,
@@ -222,7 +222,7 @@ def _draw_batch(
     return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(labels))
 
 
-def _optimizer(model: WaterNet, settings: LoopSettings) -> torch.optim.Optimizer:
+def _optimizer(model: Network, settings: LoopSettings) -> torch.optim.Optimizer:
     rate = settings.stages[0].learning_rate
     if settings.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=settings.weight_decay)
@@ -247,15 +247,18 @@ def _learning_rate(stage: Stage, step: int) -> float:
 
 
 @torch.no_grad()
-def _update_average(average: WaterNet, model: WaterNet, decay: float, step: int) -> None:
+def _update_average(average: Network, model: Network, decay: float, step: int) -> None:
     # Early on the average follows closely, or it would remember the first weights for long.
     share = 1 - min(decay, step / (step + 10))
     for kept, current in zip(average.parameters(), model.parameters(), strict=True):
         kept.lerp_(current, share)
+    # What batch norms have seen is an average already.
+    for seen, latest in zip(average.buffers(), model.buffers(), strict=True):
+        seen.copy_(latest)
 
 
 def _resume(
-    path: Path, model: WaterNet, average: WaterNet, optimizer: torch.optim.Optimizer, made_with: str
+    path: Path, model: Network, average: Network, optimizer: torch.optim.Optimizer, made_with: str
 ) -> tuple[int, float]:
     """Load the state, if there is one; return the steps done and the best F1* so far."""
     if not path.is_file():
@@ -275,8 +278,8 @@ def _resume(
 
 def _save_state(
     path: Path,
-    model: WaterNet,
-    average: WaterNet,
+    model: Network,
+    average: Network,
     optimizer: torch.optim.Optimizer,
     step: int,
     best: float,

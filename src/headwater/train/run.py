@@ -15,8 +15,8 @@ from headwater.channels import RECIPES, Recipe
 from headwater.errors import InputError
 from headwater.evaluate.pixels import PixelCounts, count_pixels
 from headwater.models import load_checkpoint, save_checkpoint
+from headwater.models.network import Network
 from headwater.models.registry import build_network
-from headwater.models.waternet import WaterNet
 from headwater.predict import predict_probability, resolve_device
 from headwater.train.chips import CellChips
 from headwater.train.labels import values_of_types
@@ -73,7 +73,7 @@ def train(config_path: Path) -> None:
     sizes = {key: value for key, value in config.network.items() if key != "name"}
     model = build_network(config.network["name"], sizes)
 
-    def validate(network: WaterNet) -> dict[str, float]:
+    def validate(network: Network) -> dict[str, float]:
         return validation_scores(
             network,
             cells["validation"],
@@ -84,7 +84,7 @@ def train(config_path: Path) -> None:
 
     best = config.work / "best.safetensors"
 
-    def keep(network: WaterNet, step: int, scores: dict[str, float]) -> None:
+    def keep(network: Network, step: int, scores: dict[str, float]) -> None:
         save_checkpoint(
             best,
             network,
@@ -133,12 +133,12 @@ def finish(config: TrainConfig, best: Path, test_cells: Sequence[CellChips]) -> 
     _say(f"wrote {config.out}")
 
 
-def test_scores(model: WaterNet, config: TrainConfig, cells: Sequence[CellChips]) -> dict[str, float]:
+def test_scores(model: Network, config: TrainConfig, cells: Sequence[CellChips]) -> dict[str, float]:
     """Score a network on whole cells, tiled and blended as in prediction."""
     total = PixelCounts()
     for cell in cells:
         probability, valid = predict_probability(
-            model,
+            model.predictor(),
             config.recipe,
             cell.composite,
             cell.elevation,

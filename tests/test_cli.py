@@ -15,7 +15,9 @@ def test_every_promised_subcommand_is_there():
     assert set(_COMMANDS) >= PROMISED
 
 
-@pytest.mark.parametrize("command", [[word] for word in _COMMANDS] + [["demo", "build"], ["network", "check"]])
+@pytest.mark.parametrize(
+    "command", [[word] for word in _COMMANDS] + [["demo", "build"], ["network", "check"], ["models", "import"]]
+)
 def test_each_has_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])

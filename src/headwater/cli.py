@@ -337,6 +337,54 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _models(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    listing = actions.add_parser("list", help="list networks, channel recipes and the default checkpoint")
+
+    def run_list(**_: object) -> None:
+        from headwater.steps.models import list_models
+
+        list_models()
+
+    listing.set_defaults(run=run_list)
+
+    info = actions.add_parser("info", help="print what a checkpoint says of itself")
+    info.add_argument("file", metavar="FILE", nargs="?", type=Path, help=".safetensors (default: Headwater's own)")
+
+    def run_info(**options: object) -> None:
+        from headwater.steps.models import show_model
+
+        show_model(**options)  # type: ignore[arg-type]
+
+    info.set_defaults(run=run_info)
+
+    importing = actions.add_parser("import", help="make a checkpoint from published weights")
+    importing.add_argument("network", choices=("waternet", "evanet"), help="whose weights they are")
+    importing.add_argument("file", metavar="FILE", type=Path, help=".pt, .ckpt or .safetensors with a state_dict")
+    importing.add_argument("--out", type=Path, required=True, help=".safetensors to write; its .json goes beside it")
+    importing.add_argument("--recipe", help="channels it was trained with (default: those of the published program)")
+    importing.add_argument("--licence", help="licence of the weights")
+    importing.add_argument("--pixel-m", type=float, help="pixel size they were trained at (default: the recipe's)")
+
+    def run_import(**options: object) -> None:
+        from headwater.steps.models import import_model
+
+        import_model(**options)  # type: ignore[arg-type]
+
+    importing.set_defaults(run=run_import)
+
+    verify = actions.add_parser("verify", help="load a checkpoint and run it twice on a seeded input")
+    verify.add_argument("file", metavar="FILE", type=Path, help=".safetensors")
+
+    def run_verify(**options: object) -> None:
+        from headwater.steps.models import verify_model
+
+        verify_model(**options)  # type: ignore[arg-type]
+
+    verify.set_defaults(run=run_verify)
+
+
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", type=Path, required=True, help="waterways.parquet")
     parser.add_argument("--truth", type=Path, required=True, help="lines of the true channels")
@@ -450,6 +498,7 @@ _COMMANDS: dict[str, tuple[str, _Add]] = {
     "report": ("make tables, maps and a page of a basin", _report),
     "items": ("make a catalogue from a folder of one's own rasters", _items),
     "train": ("train a network", _train),
+    "models": ("networks and checkpoints: list, info, import, verify", _models),
     "evaluate": ("score a network of waterways against the truth", _evaluate),
     "demo": ("the demo planet: build, serve, run", _demo),
 }

@@ -1,0 +1,137 @@
+"""models: what networks and checkpoints there are, what is in one, import of published weights, a check of one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headwater.channels import RECIPES
+from headwater.errors import WorkError
+from headwater.models import default_checkpoint, import_checkpoint, load_checkpoint
+from headwater.models.checkpoint import Checkpoint
+from headwater.models.importing import PUBLISHED
+from headwater.models.network import Network
+from headwater.models.registry import NETWORKS, build_network
+
+_VERIFY_PX = 256
+_SEED = 0
+
+
+def list_models() -> None:
+    """Print the networks with their default sizes, the channel recipes and the checkpoint that comes with Headwater."""
+    print("networks (parameters and sizes by default)")
+    for name, entry in NETWORKS.items():
+        with torch.device("meta"):
+            model = build_network(name, {})
+        print(f"  {name:<10} {_count(model):>11,}  {entry.summary}")
+        print(f"  {'':<10} {'':>11}  {_sizes(asdict(model.config))}")
+    print("channel recipes")
+    for recipe in RECIPES.values():
+        print(f"  {recipe.name:<15} {recipe.pixel_m:g} m: {', '.join(recipe.names)}")
+    print(f"import: {', '.join(PUBLISHED)}")
+    path = default_checkpoint()
+    there = path.is_file()
+    print(f"default checkpoint: {path.name if there else 'none'}")
+    if there:
+        print(_line(load_checkpoint(path)))
+
+
+def show_model(file: Path | None = None) -> None:
+    """Print all that a checkpoint says of itself, and its size.
+
+    Parameters
+    ----------
+    file : Path, optional
+        The .safetensors file; the checkpoint that comes with Headwater where not given.
+    """
+    path = file if file is not None else default_checkpoint()
+    checkpoint = load_checkpoint(path)
+    metadata, sizes = checkpoint.metadata, checkpoint.model.config
+    print(path.name)
+    print(_line(checkpoint))
+    print(f"licence: {metadata.licence}")
+    print(f"sha256: {metadata.sha256}")
+    print(
+        f"input: {sizes.in_channels} channels at {metadata.input_pixel_m:g} m, both sides divisible by "
+        f"{sizes.multiple_px} px; output {sizes.scale} times smaller"
+    )
+    print(f"recipe {metadata.recipe.name}:")
+    for number, channel in enumerate(metadata.recipe.describe()):
+        source = ", ".join(channel["source"])
+        print(f"  {number} {channel['name']} from {source}: {channel['formula']}; scaling: {channel['scaling']}")
+        if channel["parameters"]:
+            print(f"    {_sizes(channel['parameters'])}")
+    for title, values in (("scores", metadata.scores), ("training", metadata.training)):
+        print(f"{title}: {json.dumps(values, indent=1, sort_keys=True) if values else 'not stated'}")
+
+
+def import_model(
+    network: str,
+    file: Path,
+    out: Path,
+    *,
+    recipe: str | None = None,
+    licence: str | None = None,
+    pixel_m: float | None = None,
+) -> None:
+    """Write a checkpoint from a published file of weights; see `headwater.models.import_checkpoint`."""
+    import_checkpoint(network, file, out, recipe=recipe, licence=licence, pixel_m=pixel_m)
+    checkpoint = load_checkpoint(out)
+    print(f"{out}: {_line(checkpoint).strip()}, recipe {checkpoint.metadata.recipe.name}")
+
+
+def verify_model(file: Path) -> None:
+    """Load a checkpoint, run it twice on a seeded input and print what came out.
+
+    Parameters
+    ----------
+    file : Path
+        The .safetensors file.
+
+    Raises
+    ------
+    InputError
+        The checkpoint cannot be loaded.
+    WorkError
+        The two outputs differ, or are no probabilities.
+    """
+    checkpoint = load_checkpoint(file)
+    model, sizes = checkpoint.predictor, checkpoint.model.config
+    side = max(2, -(-_VERIFY_PX // sizes.multiple_px)) * sizes.multiple_px
+    image = torch.rand((1, sizes.in_channels, side, side), generator=torch.Generator().manual_seed(_SEED))
+    threads = torch.get_num_threads()
+    # The order of sums depends on the number of threads.
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            first, second = (model(image) for _ in range(2))
+    finally:
+        torch.set_num_threads(threads)
+    if not torch.equal(first, second):
+        raise WorkError(f"{file} gives two outputs of one input.", "Try another machine, or report it.")
+    if not (torch.isfinite(first).all() and first.min() >= 0 and first.max() <= 1):
+        raise WorkError(f"{file} gives values that are no probabilities.", "Use other weights.")
+    digest = hashlib.sha256(first.contiguous().numpy().tobytes()).hexdigest()
+    print(f"{file}: sha256 of the weights as stated, {_line(checkpoint).strip()}")
+    print(f"input {tuple(image.shape)} of seed {_SEED}, output {tuple(first.shape)}, the same twice")
+    print(f"mean {first.mean():.6f}, least {first.min():.6f}, most {first.max():.6f}, sha256 {digest}")
+
+
+def _line(checkpoint: Checkpoint) -> str:
+    metadata = checkpoint.metadata
+    tensors = len(checkpoint.model.state_dict())
+    count = f"{_count(checkpoint.model):,} parameters in {tensors} tensors"
+    return f"  {metadata.network} ({_sizes(metadata.config)}): {count}"
+
+
+def _count(model: Network) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _sizes(values: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

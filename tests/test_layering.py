@@ -14,7 +14,7 @@ ORDER = [
     {"basins"},
     {"catalog"},
     {"raster"},
-    {"composite", "terrain", "channels"},
+    {"composite", "masks", "terrain", "channels"},
     {"models"},
     {"predict"},
     {"vector"},

@@ -63,7 +63,8 @@ def test_every_key_is_described_in_schema_and_docs():
         if "default" in rule and not isinstance(rule["default"], dict):
             row = next(line for line in text.splitlines() if f"`{name}`" in line)
             default = rule["default"]
-            shown = "null" if default is None else ", ".join(default) if isinstance(default, list) else str(default)
+            shown = ", ".join(map(str, default)) if isinstance(default, list) else str(default)
+            shown = {"None": "null", "True": "true", "False": "false"}.get(shown, shown)
             assert f"| {shown} |" in row, (name, shown)
 
 

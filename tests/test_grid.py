@@ -131,6 +131,56 @@ def test_neighbours_are_the_cell_and_those_around_it():
     assert len(neighbours(Cell(0, 0, 1.0), field)) == 4
 
 
+@pytest.mark.parametrize("degrees", SIZES)
+def test_cells_on_both_sides_of_the_antimeridian_are_neighbours(degrees):
+    # Chukotka: the last column of the eastern hemisphere and the first of the western one.
+    per_degree = round(1 / degrees)
+    rows = range(66 * per_degree, 66 * per_degree + 3)
+    columns = (-180 * per_degree, -180 * per_degree + 1, 180 * per_degree - 2, 180 * per_degree - 1)
+    field = [Cell(row, column, degrees) for row in rows for column in columns]
+    east, west = field[4 + 3], field[4]
+    assert east.bounds[2] == 180
+    assert west.bounds[0] == -180
+    assert west in neighbours(east, field)
+    assert east in neighbours(west, field)
+    assert len(neighbours(east, field)) == len(neighbours(west, field)) == 9
+
+
+@given(cells(), cells())
+def test_being_neighbours_is_mutual(one, other):
+    other = Cell(other.row, other.column, one.degrees)
+    assert (one in neighbours(other, [one])) == (other in neighbours(one, [other]))
+
+
+def test_a_turned_grid_has_the_same_pixels_a_whole_turn_away():
+    grid = cell_grid(Cell.from_name("S17E179", 1.0), margin_px=64)
+    turned = grid.turned(-360)
+    assert grid.bounds[2] > 180
+    assert turned.bounds == pytest.approx((grid.west - 360, grid.bounds[1], grid.bounds[2] - 360, grid.north))
+    assert (turned.shape, turned.dx, turned.dy) == (grid.shape, grid.dx, grid.dy)
+    assert turned.turned(360).west == pytest.approx(grid.west)
+
+
+@given(cells(), st.integers(-5000, 5000), st.integers(-5000, 5000))
+def test_a_grid_finds_the_place_of_another_on_its_lattice(cell, row, column):
+    grid = elevation_grid(cell, margin_px=64)
+    other = grid.crop(row=row, column=column, height=100, width=90)
+    assert grid.place_of(other) == (row, column)
+    half = RasterGrid(other.west + grid.dx / 2, other.north, other.dx, other.dy, 90, 100)
+    assert grid.place_of(half) is None
+    coarser = RasterGrid(other.west, other.north, 3 * other.dx, 3 * other.dy, 30, 33)
+    assert grid.place_of(coarser) is None
+
+
+def test_neighbouring_cells_of_one_latitude_band_share_elevation_posts():
+    for name, other in (("N49E010", "N48E011"), ("N64E010", "N63E009"), ("S51W070", "S52W071")):
+        one, two = (elevation_grid(Cell.from_name(n, 1.0), margin_px=64) for n in (name, other))
+        assert one.place_of(two) is not None
+    # 50 N is the limit of a band.
+    one, two = (elevation_grid(Cell.from_name(n, 1.0), margin_px=64) for n in ("N49E010", "N50E010"))
+    assert one.place_of(two) is None
+
+
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(32, 900), st.data())
 def test_tiles_cover_the_raster_with_the_overlap_asked_for(height, width, tile, data):
     overlap = data.draw(st.integers(0, tile // 2))

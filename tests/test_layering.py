@@ -16,7 +16,7 @@ ORDER = [
     {"raster"},
     {"relief"},
     {"quantities"},
-    {"composite", "terrain", "channels"},
+    {"composite", "masks", "terrain", "channels"},
     {"models"},
     {"predict"},
     {"vector"},

@@ -84,9 +84,9 @@ def write_tiny_catalogue(folder: Path, scenes: Sequence[TinyScene] = DEFAULT_SCE
         write_json(folder / "stac" / f"{collection}.collection.json", document)
 
 
-def write_tiny_plan(path: Path, *, margin_px: int = 16) -> None:
-    """Write a plan.json of three cells that the tiny catalogue covers."""
-    cells = [Cell.from_name(name, CELL_DEGREES) for name in CELLS]
+def write_tiny_plan(path: Path, *, margin_px: int = 16, names: Sequence[str] = CELLS) -> None:
+    """Write a plan.json of some cells, by default the three that the tiny catalogue covers."""
+    cells = [Cell.from_name(name, CELL_DEGREES) for name in names]
     entries = [
         {"name": cell.name, "bounds": cell.bounds, "width": cell_grid(cell).width, "height": cell_grid(cell).height}
         for cell in cells

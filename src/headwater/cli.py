@@ -70,12 +70,16 @@ def _plan(parser: argparse.ArgumentParser) -> None:
 
 def _search(parser: argparse.ArgumentParser) -> None:
     _plan_file(parser)
-    parser.add_argument("--url", required=True, help="STAC API, folder of items, or STAC GeoParquet file")
+    parser.add_argument("--url", required=True, help="STAC API, folder of items, or STAC GeoParquet (file or folder)")
     parser.add_argument("--datetime", required=True, help="YYYY-MM-DD/YYYY-MM-DD")
     parser.add_argument("--years-back", type=int, default=1, help="earlier years searched as well (default 1)")
     parser.add_argument("--max-cloud-cover", type=float, default=90.0, help="percent (default 90)")
     parser.add_argument("--sentinel2-collection", default="sentinel-2-l2a")
     parser.add_argument("--dem-collections", nargs="+", default=["cop-dem-glo-30", "cop-dem-glo-90"])
+    parser.add_argument("--slice-days", type=int, default=31, help="days an API is asked for at a time (default 31)")
+    parser.add_argument("--workers", type=int, default=2, help="requests to an API at once (default 2)")
+    parser.add_argument("--timeout-s", type=float, default=60.0, help="seconds a request may take (default 60)")
+    parser.add_argument("--page-limit", type=int, default=250, help="items a page (default 250)")
     _out(parser, "items.parquet")
 
     def run(**options: object) -> None:
@@ -94,6 +98,13 @@ def _select(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dem-out", type=Path, required=True, help="dem.json to write")
     parser.add_argument("--cache", dest="cache_dir", type=Path, required=True, help="folder of scene statistics")
     parser.add_argument("--max-scenes", type=int, default=6, help="most scenes of an MGRS tile (default 6)")
+    parser.add_argument(
+        "--cloud-steps",
+        type=float,
+        nargs="+",
+        default=[1, 11, 21, 31, 41, 51, 61, 71, 81, 91, 101],
+        help="cloud limits in percent, rising (default 1 11 21 ... 101)",
+    )
     parser.add_argument("--min-gain", type=float, default=0.1, help="least share a scene must add (default 0.1)")
     parser.add_argument("--stop-uncovered", type=float, default=0.01, help="share left unseen (default 0.01)")
     parser.add_argument("--missing-scl", choices=("clear", "refuse"), default="clear")
@@ -113,6 +124,10 @@ def _composite(parser: argparse.ArgumentParser) -> None:
     _cell(parser)
     parser.add_argument("--method", choices=("best_first", "mean", "median"), default="mean")
     parser.add_argument("--dilate-px", type=int, default=2, help="widening of clouds, 10 m pixels (default 2)")
+    parser.add_argument("--mask", choices=("scl", "omnicloudmask"), default="scl", help="what tells clouds")
+    parser.add_argument("--allow-cloud", action="store_true", help="keep cloudy views where no scene is clear")
+    parser.add_argument("--reader", choices=("rasterio", "odc", "stackstac"), default="rasterio")
+    parser.add_argument("--readers", type=int, default=4, help="bands read at the same time (default 4)")
     _signing(parser)
     _out(parser, "composite.tif")
 
@@ -128,8 +143,13 @@ def _elevation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dem", type=Path, required=True, help="dem.json of the cell")
     _plan_file(parser)
     _cell(parser)
+    parser.add_argument("--polygons", type=Path, nargs="+", default=[], help="basin polygons, which tell land from sea")
+    parser.add_argument("--basin", dest="basin_id", help="HYBAS_ID of the polygon (default: the plan's)")
     parser.add_argument(
-        "--missing", choices=("sea", "extend", "refuse"), default="sea", help="what to make of places without a tile"
+        "--missing",
+        choices=("sea", "extend", "refuse", "zero"),
+        default="sea",
+        help="what to make of places without elevation (default sea)",
     )
     _signing(parser)
     _out(parser, "elevation.tif")

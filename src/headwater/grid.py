@@ -109,6 +109,35 @@ class RasterGrid:
             height=height,
         )
 
+    def turned(self, degrees: float) -> RasterGrid:
+        """Return the same pixels with longitudes moved by whole turns: the place is the same, 360 or -360 degrees away.
+
+        A cell beside the antimeridian reaches beyond 180 with its margin; files there are told in longitudes under 180.
+        """
+        return RasterGrid(
+            west=self.west + degrees,
+            north=self.north,
+            dx=self.dx,
+            dy=self.dy,
+            width=self.width,
+            height=self.height,
+        )
+
+    def place_of(self, other: RasterGrid) -> tuple[int, int] | None:
+        """Return the row and column where another grid's first pixel lies on this one's lattice.
+
+        The place may be negative or beyond the last pixel. None if the grids have other pixels, or their pixels do
+        not lie on one another: a hundredth of a pixel is allowed for rounding, over the whole of both grids.
+        """
+        row, column = (self.north - other.north) / self.dy, (other.west - self.west) / self.dx
+        ends = (
+            row + other.height * other.dy / self.dy - other.height,
+            column + other.width * other.dx / self.dx - other.width,
+        )
+        place = (round(row), round(column))
+        off = max(abs(row - place[0]), abs(column - place[1]), abs(ends[0] - place[0]), abs(ends[1] - place[1]))
+        return place if off < 0.01 else None
+
     def coarsen(self, factor: int) -> RasterGrid:
         """Return the grid whose pixels are `factor` x `factor` of these (cut where it does not divide)."""
         return RasterGrid(
@@ -219,8 +248,16 @@ def cells_intersecting(polygon: BaseGeometry, degrees: float) -> list[Cell]:
 
 
 def neighbours(cell: Cell, cells: Iterable[Cell]) -> list[Cell]:
-    """Return the cell itself and those of `cells` that touch it, in the order of `cells`."""
-    return [other for other in cells if abs(other.row - cell.row) <= 1 and abs(other.column - cell.column) <= 1]
+    """Return the cell itself and those of `cells` that touch it, in the order of `cells`.
+
+    Cells on both sides of the antimeridian are neighbours.
+    """
+    around = round(360 / _exact(cell.degrees))
+
+    def steps_east(other: Cell) -> int:
+        return (other.column - cell.column + 1) % around - 1
+
+    return [other for other in cells if abs(other.row - cell.row) <= 1 and steps_east(other) in (-1, 0, 1)]
 
 
 def columns_per_cell(cell: Cell) -> int:

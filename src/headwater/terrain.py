@@ -1,20 +1,106 @@
-"""Elevation of a cell from the tiles of elevation models: pure arrays (method.md section 1, Imagery)."""
+"""Elevation of a cell from the tiles of elevation models: pure arrays (method.md section 1, Imagery).
+
+Tiles of one lattice are joined first and interpolated then, so that no edge lies between them. A *void* is a place
+inside a tile without a value, a *gap* one that no tile covers: GLO-30 has no tiles of the open sea.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.features import rasterize
 from scipy import ndimage
+from scipy.sparse import csc_array
+from scipy.sparse.linalg import spsolve
+from shapely import clip_by_rect
+from shapely.affinity import translate
+from shapely.geometry.base import BaseGeometry
+
+from headwater.grid import RasterGrid
 
 SEA_LEVEL_M = 0.0
 SOURCE_SEA = 0
 """Source of pixels without any tile: the sea, at elevation 0."""
+SOURCE_FILLED = 255
+"""Source of pixels interpolated across a void that no model fills."""
+SEAM_PX = 2
+"""Widest seam between tiles that is bridged (the Planetary Computer's GLO-30 has seams of one: pitfalls)."""
+VOID_REACH_M = 500.0
+"""A void is interpolated if no point of it is farther than this from a value: up to a kilometre across."""
+VOID_PX = 500_000
+"""And if it has no more pixels than these, however thin it is: bounds the memory that a void takes."""
+POLYGON_PRECISION_DEGREES = 1 / 240
+"""HydroBASINS are drawn on a grid of 15 arc seconds: their coast may lie so far out at sea."""
+_DEGREE_M = 111_195.0
+"""Of latitude, on the sphere: good to half a percent, enough to size a void."""
+_BLOCK_ROWS = 256
+_Array = NDArray[np.float32]
+_Mask = NDArray[np.bool_]
 
 
-def fill_seams(
-    elevation: NDArray[np.float32], valid: NDArray[np.bool_], *, width_px: int = 2
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Fill gaps of a pixel or two between tiles with the mean of the valid neighbours.
+@dataclass(frozen=True)
+class Surface:
+    """Elevation on a grid; the arrays are (y, x)."""
+
+    grid: RasterGrid
+    values: _Array
+    """Metres; 0 where not known."""
+    valid: _Mask
+    """Where it is known."""
+    covered: _Mask
+    """Where a tile lies, known or not."""
+    bridged: _Mask
+    """Where it is known from both sides of a seam only."""
+
+    @staticmethod
+    def empty(grid: RasterGrid) -> Surface:
+        """Return a surface of which nothing is known."""
+        return Surface(grid, np.zeros(grid.shape, np.float32), *(np.zeros(grid.shape, bool) for _ in range(3)))
+
+
+def paste(surface: Surface, other: Surface) -> None:
+    """Lay another surface of the same lattice into one, in place, where it has no value yet.
+
+    Parameters
+    ----------
+    surface : Surface
+        Changed; what of the other lies beyond it is dropped.
+    other : Surface
+        `surface.grid.place_of(other.grid)` is not None.
+    """
+    place = surface.grid.place_of(other.grid)
+    if place is None:
+        raise ValueError("the other surface lies on another lattice")
+    (top, left), (height, width) = place, surface.grid.shape
+    rows = slice(max(0, top), max(0, min(height, top + other.grid.height)))
+    columns = slice(max(0, left), max(0, min(width, left + other.grid.width)))
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return
+    here, there = (
+        (rows, columns),
+        (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)),
+    )
+    take = other.valid[there] & ~surface.valid[here]
+    np.copyto(surface.values[here], other.values[there], where=take)
+    np.copyto(surface.bridged[here], other.bridged[there], where=take)
+    surface.valid[here] |= take
+    surface.covered[here] |= other.covered[there]
+
+
+def bridge_seams(surface: Surface) -> Surface:
+    """Return a surface with its seams bridged, see `fill_seams`."""
+    values, valid = fill_seams(surface.values, surface.valid)
+    return Surface(surface.grid, values, valid, surface.covered, surface.bridged | (valid & ~surface.valid))
+
+
+def fill_seams(elevation: _Array, valid: _Mask, *, width_px: int = SEAM_PX) -> tuple[_Array, _Mask]:
+    """Bridge seams of a pixel or two, linearly between the values on both sides.
+
+    A pixel is bridged where, up or down its column or along its row, a value lies on either side and the stretch
+    between them is at most `width_px` long. A coast has a value on one side only, a lake-sized void is wider.
 
     Parameters
     ----------
@@ -23,55 +109,230 @@ def fill_seams(
     valid : (y, x) bool
         Where it is known.
     width_px : int
-        Widest gap (from either side) that is filled; wider ones are left.
+        Widest stretch that is bridged.
 
     Returns
     -------
     elevation : (y, x) float32
     valid : (y, x) bool
     """
-    # A seam is what a closing of the valid area closes: the open sea beyond a coast is not.
-    structure = np.ones((2 * width_px + 1,) * 2, bool)
-    padded = np.pad(valid, width_px, mode="edge")
-    closed = ndimage.binary_closing(padded, structure)[width_px:-width_px, width_px:-width_px]
-    gaps = closed & ~valid
-    if not gaps.any():
-        return elevation, valid
-    weight = ndimage.uniform_filter(valid.astype(np.float32), 2 * width_px + 1)
-    total = ndimage.uniform_filter(np.where(valid, elevation, 0).astype(np.float32), 2 * width_px + 1)
-    filled = np.where(gaps, total / np.maximum(weight, 1e-6), elevation).astype(np.float32)
-    return filled, valid | gaps
+    # Where two seams cross, the second pass finds the values that the first one made.
+    for _ in range(2):
+        if valid.all():
+            break
+        total, count = np.zeros(elevation.shape, np.float32), np.zeros(elevation.shape, np.uint8)
+        _bridge_columns(elevation, valid, width_px, total, count)
+        _bridge_columns(elevation.T, valid.T, width_px, total.T, count.T)
+        bridged = count > 0
+        elevation = np.where(bridged, total / np.maximum(count, 1), elevation).astype(np.float32)
+        valid = valid | bridged
+    return elevation, valid
 
 
-def merge_elevation(
-    layers: list[tuple[NDArray[np.float32], NDArray[np.bool_]]],
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Merge elevation models, best first; what none covers is sea.
+def _bridge_columns(elevation: _Array, valid: _Mask, width_px: int, total: _Array, count: NDArray[np.uint8]) -> None:
+    """Add to `total` and `count`, in place, what bridges stretches along axis 0."""
+    height = len(elevation)
+    done = valid.copy()
+    for width in range(1, width_px + 1):
+        for above in range(1, width + 1):
+            below = width + 1 - above
+            if above + below >= height:
+                continue
+            upper, middle, lower = (
+                slice(height - above - below),
+                slice(above, height - below),
+                slice(above + below, None),
+            )
+            bridge = ~done[middle] & valid[upper] & valid[lower]
+            row, column = np.nonzero(bridge)
+            one, other = elevation[upper][row, column], elevation[lower][row, column]
+            # The nearer value weighs more.
+            total[middle][row, column] += (one * below + other * above) / (above + below)
+            count[middle][row, column] += 1
+            done[middle] |= bridge
+
+
+def sample(surface: Surface, grid: RasterGrid, *, method: str = "bilinear") -> Surface:
+    """Interpolate a surface at the pixel centres of a grid.
+
+    On the surface's own lattice its values come back unchanged. Posts without a value are left out and the weights
+    of the others scaled up; where one of its sixteen posts is missing, "cubic" is bilinear.
 
     Parameters
     ----------
-    layers : list of ((y, x) float32 metres, (y, x) bool valid)
-        One entry a collection, best first (GLO-30, then GLO-90).
+    surface : Surface
+        Elevation on its own lattice.
+    grid : RasterGrid
+        Grid to sample on.
+    method : str
+        "bilinear", or "cubic" (Keys 1981, a = -0.5, as GDAL's cubic).
+
+    Returns
+    -------
+    Surface
+        Known where the nearest post is.
+    """
+    result = Surface.empty(grid)
+    if surface.grid.place_of(grid) is not None:
+        paste(result, surface)
+        return result
+    own = surface.grid
+    down, right = np.arange(0.5, grid.height), np.arange(0.5, grid.width)
+    # Places of the grid's pixel centres, in posts from the centre of the surface's first one.
+    rows: NDArray[np.float64] = (own.north - grid.north + down * grid.dy) / own.dy - 0.5
+    columns: NDArray[np.float64] = (grid.west - own.west + right * grid.dx) / own.dx - 0.5
+    nearest_column, inside_column = _nearest(columns, own.width)
+    linear_x = _taps(columns, own.width, "bilinear")
+    cubic_x = _taps(columns, own.width, "cubic") if method == "cubic" else None
+    for start in range(0, grid.height, _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        nearest_row, inside_row = _nearest(rows[block], own.height)
+        at, inside = np.ix_(nearest_row, nearest_column), inside_row[:, np.newaxis] & inside_column
+        for name in ("valid", "covered", "bridged"):
+            getattr(result, name)[block] = getattr(surface, name)[at] & inside
+        values, weight, _ = _weigh(surface, _taps(rows[block], own.height, "bilinear"), linear_x)
+        values = values / np.where(weight > 0, weight, 1)
+        if cubic_x is not None:
+            bent, _, complete = _weigh(surface, _taps(rows[block], own.height, "cubic"), cubic_x)
+            values = np.where(complete, bent, values)
+        result.values[block] = np.where(result.valid[block], values, 0)
+    return result
+
+
+_Taps = tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.bool_]]
+"""(taps, n) posts to weigh, their weights, and whether they exist."""
+
+
+def _taps(places: NDArray[np.float64], size: int, method: str) -> _Taps:
+    # On a post (but for rounding) only that one counts: rows of all GLO-30 tiles coincide.
+    places = np.where(np.abs(places - np.round(places)) < 1e-4, np.round(places), places)
+    first = np.floor(places).astype(np.intp)
+    offsets = np.array([[0], [1]]) if method == "bilinear" else np.array([[-1], [0], [1], [2]])
+    distance = np.abs(places - first - offsets)
+    near, far = 1.5 * distance**3 - 2.5 * distance**2 + 1, -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+    weights = 1 - distance if method == "bilinear" else np.where(distance <= 1, near, far)
+    posts = first + offsets
+    # A post without weight need not exist.
+    exists = ((posts >= 0) & (posts < size)) | (weights == 0)
+    return np.clip(posts, 0, size - 1), np.where((posts >= 0) & (posts < size), weights, 0), exists
+
+
+def _weigh(surface: Surface, rows: _Taps, columns: _Taps) -> tuple[NDArray[np.float64], NDArray[np.float64], _Mask]:
+    """Return the weighted sum of the posts that are known, their weight, and whether none was missing."""
+    shape = (rows[0].shape[1], columns[0].shape[1])
+    total, weight, complete = np.zeros(shape), np.zeros(shape), np.ones(shape, bool)
+    for row, row_weight, row_exists in zip(*rows, strict=True):
+        values, valid = surface.values[row].astype(np.float64), surface.valid[row]
+        values[~valid] = 0
+        along, known, whole = np.zeros(shape), np.zeros(shape), np.ones(shape, bool)
+        for column, column_weight, column_exists in zip(*columns, strict=True):
+            seen = valid[:, column]
+            along += values[:, column] * column_weight
+            known += seen * column_weight
+            whole &= column_exists & (seen | (column_weight == 0))
+        factor = row_weight[:, np.newaxis]
+        total += along * factor
+        weight += known * factor
+        complete &= row_exists[:, np.newaxis] & (whole | (factor == 0))
+    return total, weight, complete
+
+
+def _nearest(places: NDArray[np.float64], size: int) -> tuple[NDArray[np.intp], _Mask]:
+    """Return the nearest post of each place, and whether the place lies on the surface at all."""
+    nearest = np.floor(places + 0.5 + 1e-6).astype(np.intp)
+    return np.clip(nearest, 0, size - 1), (nearest >= 0) & (nearest < size)
+
+
+def merge(surface: Surface, source: NDArray[np.uint8], layer: Surface, number: int) -> None:
+    """Lay the next best elevation model into what is known so far, in place.
+
+    Parameters
+    ----------
+    surface : Surface
+        What the better models know; `Surface.empty` before the first.
+    source : (y, x) uint8
+        Number of the model a pixel came from, from 1; 0 where none has a value.
+    layer : Surface
+        The model, on the same lattice; may be smaller.
+    number : int
+        Its number.
+    """
+    before = surface.valid.copy()
+    paste(surface, layer)
+    source[surface.valid & ~before] = number
+
+
+def fill_voids(elevation: _Array, valid: _Mask, voids: _Mask, *, pixel_m: tuple[float, float]) -> tuple[_Array, _Mask]:
+    """Interpolate small voids from the values around them.
+
+    A void is small if no point of it lies farther than `VOID_REACH_M` from a value, and it has no more than `VOID_PX`
+    pixels; a larger one is left whole.
+
+    Parameters
+    ----------
+    elevation : (y, x) float32
+        Metres.
+    valid : (y, x) bool
+        Where it is known.
+    voids : (y, x) bool
+        Where it is not, inside a tile.
+    pixel_m : (height, width)
+        Sides of a pixel, metres.
 
     Returns
     -------
     elevation : (y, x) float32
-        Metres; 0 where no layer is valid.
-    source : (y, x) uint8
-        Number of the layer a pixel came from, from 1; 0 is the sea.
+        In a void, the membrane spanned over its rim (Laplace's equation): a slope goes on through it, and it is
+        never higher or lower than the rim.
+    filled : (y, x) bool
+        Where a void was filled.
     """
-    shape = layers[0][0].shape
-    elevation = np.full(shape, SEA_LEVEL_M, np.float32)
-    source = np.full(shape, SOURCE_SEA, np.uint8)
-    for number, (values, valid) in enumerate(layers, start=1):
-        values, valid = fill_seams(values, valid)
-        take = valid & (source == SOURCE_SEA)
-        np.copyto(elevation, values, where=take)
-        source[take] = number
-    return elevation, source
+    filled = np.zeros(voids.shape, bool)
+    if not voids.any() or not valid.any():
+        return elevation, filled
+    labels, _ = ndimage.label(voids)
+    sizes = np.bincount(labels.ravel())
+    reach = tuple(int(np.ceil(VOID_REACH_M / side)) + 1 for side in pixel_m)
+    result = elevation.copy()
+    for number, place in enumerate(ndimage.find_objects(labels), start=1):
+        if sizes[number] > VOID_PX:
+            continue
+        near = tuple(slice(max(0, side.start - px), side.stop + px) for side, px in zip(place, reach, strict=True))
+        void = labels[near] == number
+        if not valid[near].any():
+            continue
+        distance_m = ndimage.distance_transform_edt(~valid[near], sampling=pixel_m)
+        membrane = None
+        if distance_m[void].max() <= VOID_REACH_M:
+            membrane = _membrane(elevation[near], valid[near], void, pixel_m)
+        if membrane is not None:
+            result[near][void] = membrane
+            filled[near] |= void
+    return result, filled
 
 
-def extend_edges(elevation: NDArray[np.float32], source: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _membrane(elevation: _Array, valid: _Mask, void: _Mask, pixel_m: tuple[float, float]) -> NDArray[np.float64] | None:
+    """Solve Laplace's equation in a connected void for the values on its rim; None if there is no rim."""
+    number = np.full(void.shape, -1)
+    number[void] = np.arange(void.sum())
+    diagonal, known = np.zeros(void.sum()), np.zeros(void.sum())
+    entries: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
+    for axis, spacing in enumerate(pixel_m):
+        for here, there in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+            one, other = ((side,) if axis == 0 else (slice(None), side) for side in (here, there))
+            rim, inner = void[one] & valid[other], void[one] & void[other]
+            weight = 1 / spacing**2
+            np.add.at(diagonal, number[one][rim | inner], weight)
+            np.add.at(known, number[one][rim], weight * elevation[other][rim].astype(np.float64))
+            entries.append((number[one][inner], number[other][inner], np.full(inner.sum(), -weight)))
+    if not (valid & ndimage.binary_dilation(void)).any():
+        return None
+    each = np.arange(void.sum())
+    rows, columns, weights = (np.concatenate(part) for part in zip((each, each, diagonal), *entries, strict=True))
+    return np.asarray(spsolve(csc_array((weights, (rows, columns))), known))
+
+
+def extend_edges(elevation: _Array, source: NDArray[np.uint8]) -> _Array:
     """Give pixels without any source the elevation of the nearest pixel that has one.
 
     For elevation models of one's own, which end somewhere on land: a fall to sea level there would be a false cliff.
@@ -90,3 +351,45 @@ def extend_edges(elevation: NDArray[np.float32], source: NDArray[np.uint8]) -> N
     """
     _, (rows, columns) = ndimage.distance_transform_edt(source == SOURCE_SEA, return_indices=True)
     return np.asarray(elevation[rows, columns])
+
+
+def land_mask(polygon: BaseGeometry, grid: RasterGrid) -> _Mask:
+    """Return where a basin is land for sure: inside its polygon, and not within the polygon's precision of its edge.
+
+    Parameters
+    ----------
+    polygon : shapely geometry
+        Polygon or multipolygon of the basin, EPSG:4326.
+    grid : RasterGrid
+        May reach beyond longitude 180 or -180.
+
+    Returns
+    -------
+    (y, x) bool
+    """
+    # Read wider than the grid, so that its own edge is none of the polygon's.
+    high, wide = (int(np.ceil(POLYGON_PRECISION_DEGREES / step)) for step in (grid.dy, grid.dx))
+    around = grid.crop(row=-high, column=-wide, height=grid.height + 2 * high, width=grid.width + 2 * wide)
+    west, south, east, north = around.bounds
+    parts = []
+    for turn in (-360.0, 0.0, 360.0):
+        part = clip_by_rect(polygon, west - turn, south, east - turn, north)
+        if not part.is_empty:
+            parts.append((translate(part, xoff=turn), 1))
+    inside = np.zeros(around.shape, np.uint8)
+    if parts:
+        inside = rasterize(parts, around.shape, transform=around.transform, dtype=np.uint8)
+    deep = ndimage.minimum_filter(inside, size=(2 * high + 1, 2 * wide + 1), mode="nearest")
+    return np.asarray(deep[high:-high, wide:-wide] > 0)
+
+
+def pixel_sides_m(grid: RasterGrid) -> tuple[float, float]:
+    """Return the height and the width of a pixel in the middle of a grid, metres."""
+    _, south, _, north = grid.bounds
+    return _DEGREE_M * grid.dy, _DEGREE_M * grid.dx * float(np.cos(np.radians((south + north) / 2)))
+
+
+def area_km2(where: _Mask, grid: RasterGrid) -> float:
+    """Return the area of the pixels of a grid that are True."""
+    height_m, width_m = pixel_sides_m(grid)
+    return float(where.sum()) * height_m * width_m / 1e6

@@ -6,10 +6,10 @@ The workflow puts them into a rule's params, since editing the package's code tr
 from __future__ import annotations
 
 STEP_VERSIONS = {
-    "search": 1,
-    "select": 1,
-    "composite": 1,
-    "elevation": 1,
+    "search": 2,
+    "select": 2,
+    "composite": 2,
+    "elevation": 2,
     "predict": 1,
     "backbone": 1,
     "vectorize": 2,

@@ -83,3 +83,50 @@ def test_no_geometry_is_refused(geometry: dict[str, object]) -> None:
 def test_a_footprint_that_crosses_itself_still_answers() -> None:
     bow_tie = {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]}
     assert touches(footprint(bow_tie), (0.9, 0.4, 1, 0.6))
+
+
+def round_the_pole(latitude: float, step: int, *, closed: bool = True) -> dict[str, object]:
+    """A ring along a parallel, eastwards, its longitudes between -180 and 180."""
+    ring = [[(longitude + 180.0) % 360.0 - 180.0, latitude] for longitude in range(0, 360 + step, step)]
+    return {"type": "Polygon", "coordinates": [ring if closed else ring[:-1]]}
+
+
+@pytest.mark.parametrize("latitude", [82.0, -82.0])
+@pytest.mark.parametrize("step", [10, 60, 90])
+def test_a_footprint_over_a_pole_holds_the_pole(latitude: float, step: int) -> None:
+    shape = footprint(round_the_pole(latitude, step))
+    assert shape.area == pytest.approx(360 * 8)
+    pole = 89.0 if latitude > 0 else -89.0
+    for longitude in range(-180, 180, 15):
+        assert touches(shape, (longitude, pole, longitude + 1, pole + 1))
+        assert not touches(shape, (longitude, 0, longitude + 1, 80))
+    assert not touches(shape, (0, -pole, 1, -pole + 1))
+
+
+def test_each_part_of_a_footprint_is_unwrapped() -> None:
+    """Catalogues that split footprints now and then leave one part wrapped."""
+    wrapped = [[[179, 0], [-179, 0], [-179, 1], [179, 1], [179, 0]]]
+    plain = [[[175, 0], [176, 0], [176, 1], [175, 1], [175, 0]]]
+    shape = footprint({"type": "MultiPolygon", "coordinates": [wrapped, plain]})
+    assert shape.area == pytest.approx(3)
+    assert touches(shape, (-179.5, 0, -179.2, 1))
+    assert not touches(shape, (0, 0, 1, 1))
+
+
+def test_a_footprint_of_the_whole_world_is_meant() -> None:
+    assert footprint(mapping(box(-180, -90, 180, 90))).area == pytest.approx(360 * 180)
+
+
+@settings(deadline=None)
+@given(longitudes, st.floats(-80, 80), st.floats(0.1, 20))
+def test_a_footprint_touches_what_it_holds_wherever_it_lies(west: float, south: float, width: float) -> None:
+    """Written within -180 to 180, as catalogues do, or beyond."""
+    ring = [[west, south], [west + width, south], [west + width, south + 1], [west, south + 1], [west, south]]
+    turned = [[x - 360 if x > 180 else x, y] for x, y in ring]
+    middle = west + width / 2
+    small = (middle - 0.01, south + 0.4, middle + 0.01, south + 0.6)
+    far = (middle + 90, south + 0.4, middle + 90.01, south + 0.6)
+    for written in (ring, turned):
+        shape = footprint({"type": "Polygon", "coordinates": [written]})
+        assert touches(shape, small)
+        assert not touches(shape, far)

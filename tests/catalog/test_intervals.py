@@ -1,10 +1,11 @@
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.catalog.intervals import Interval, parse_instant, parse_interval, years_before
+from headwater.catalog.intervals import Interval, parse_instant, parse_interval, time_slices, years_before
 
 instants = st.datetimes(min_value=datetime(1972, 1, 1), max_value=datetime(2090, 1, 1)).map(
     lambda instant: instant.replace(tzinfo=UTC)
@@ -14,10 +15,10 @@ instants = st.datetimes(min_value=datetime(1972, 1, 1), max_value=datetime(2090,
 @pytest.mark.parametrize(
     ("text", "start", "end"),
     [
-        ("2023", "2023-01-01T00:00:00Z", "2023-12-31T23:59:59Z"),
-        ("2024-02", "2024-02-01T00:00:00Z", "2024-02-29T23:59:59Z"),
-        ("2023-06-01", "2023-06-01T00:00:00Z", "2023-06-01T23:59:59Z"),
-        ("2023-06-01/2023-06-30", "2023-06-01T00:00:00Z", "2023-06-30T23:59:59Z"),
+        ("2023", "2023-01-01T00:00:00Z", "2023-12-31T23:59:59.999999Z"),
+        ("2024-02", "2024-02-01T00:00:00Z", "2024-02-29T23:59:59.999999Z"),
+        ("2023-06-01", "2023-06-01T00:00:00Z", "2023-06-01T23:59:59.999999Z"),
+        ("2023-06-01/2023-06-30", "2023-06-01T00:00:00Z", "2023-06-30T23:59:59.999999Z"),
         ("2023-06-01T10:00:00+02:00", "2023-06-01T08:00:00Z", "2023-06-01T08:00:00Z"),
     ],
 )
@@ -62,3 +63,49 @@ def test_overlap_is_mutual(a: datetime, b: datetime, c: datetime, d: datetime) -
     (a, b), (c, d) = sorted((a, b)), sorted((c, d))
     expected = max(a, c) <= min(b, d)
     assert Interval(a, b).overlaps(c, d) == Interval(c, d).overlaps(a, b) == expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(instants, st.integers(0, 400)), min_size=1, max_size=4), st.integers(1, 100))
+def test_slices_cover_the_intervals_and_nothing_else(spans: list[tuple[datetime, int]], days: int) -> None:
+    intervals = [Interval(start, start + timedelta(days=length, hours=5)) for start, length in spans]
+    slices = time_slices(intervals, days)
+    assert all(part.end - part.start <= timedelta(days=days) for part in slices)
+    ends = [(part.start, part.end) for part in slices]
+    assert ends == sorted(set(ends))
+    # Neighbours meet in an instant that both hold; no two share more.
+    assert all(one.end <= other.start for one, other in pairwise(slices))
+    for interval in intervals:
+        assert any(part.overlaps(interval.start, interval.start) for part in slices)
+        assert any(part.overlaps(interval.end, interval.end) for part in slices)
+        inside = [part for part in slices if part.overlaps(interval.start, interval.end)]
+        assert all(one.end == other.start for one, other in pairwise(inside))
+    for part in slices:
+        assert any(interval.overlaps(part.start, part.start) for interval in intervals)
+        assert any(interval.overlaps(part.end, part.end) for interval in intervals)
+
+
+def test_a_year_is_asked_month_by_month_and_years_that_overlap_once() -> None:
+    year = parse_interval("2023-01-01/2023-12-31")
+    assert len(time_slices([year], 31)) == 12
+    two = parse_interval("2022-01-01/2023-12-31")
+    (whole,) = time_slices([two, years_before(two, 1)], 3660)
+    assert str(whole) == "2021-01-01T00:00:00Z/2023-12-31T23:59:59.999999Z"
+
+
+def test_no_microsecond_is_lost_between_years() -> None:
+    last = parse_interval("2022").end
+    first = parse_interval("2023").start
+    assert first is not None
+    assert last is not None
+    assert first - last == timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "9999", "9999-12"])
+def test_the_end_of_the_calendar_is_a_date_too(text: str) -> None:
+    assert str(parse_interval(text)).endswith("9999-12-31T23:59:59.999999Z")
+
+
+def test_before_the_calendar_there_is_nothing() -> None:
+    with pytest.raises(ValueError):
+        years_before(parse_interval("0001-05-01/0001-06-01"), 1)

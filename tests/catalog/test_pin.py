@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
-from headwater.catalog.pin import pinned_item, read_items, read_query, write_items
+from headwater.catalog.pin import iter_items, pinned_item, read_items, read_query, write_items, write_sorted
 from headwater.errors import InputError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -147,3 +147,52 @@ def test_real_items_of_two_providers_and_elevation_fit_together(tmp_path: Path) 
     for item in items:
         assert back[item["id"]]["properties"].get("eo:cloud_cover") == item["properties"].get("eo:cloud_cover")
     assert back["S2A_33TWL_20230815_0_L2A"]["properties"]["earthsearch:boa_offset_applied"] is True
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.dictionaries(
+        st.sampled_from(["datetime", "updated", "created", "eo:cloud_cover", "proj:epsg", "platform", "proj:code"]),
+        json_values | st.just("2023-06-01T10:00:00+02:00") | st.just("2023-06-01T10:00:00.123456789Z"),
+    ),
+    json_values,
+    json_values,
+    json_values,
+)
+def test_whatever_a_catalogue_writes_is_pinned_as_it_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, properties: dict[str, Any], bbox: Any, version: Any, code: Any
+) -> None:
+    path = tmp_path_factory.mktemp("pin") / "items.parquet"
+    item = {**scene("a"), "bbox": bbox, "stac_version": version}
+    item["properties"] |= properties
+    item["assets"]["B04"] |= {"proj:code": code, "proj:epsg": code, "type": code}
+    pinned = pinned_item(item)
+    assert pinned_item(pinned) == pinned
+    write_items(path, [item], url="u", query={})
+    (back,) = read_items(path)
+    assert pinned_item(back) == pinned
+
+
+def test_instants_are_one_however_they_are_written() -> None:
+    texts = ("2023-06-01T10:00:00.5Z", "2023-06-01t12:00:00.500+02:00", "2023-06-01T10:00:00.500000")
+    assert {pinned_item(scene("a", updated=text))["properties"]["updated"] for text in texts} == {
+        "2023-06-01T10:00:00.500000Z"
+    }
+
+
+def test_many_items_are_written_and_read_in_parts(tmp_path: Path) -> None:
+    names = [f"item{number:05d}" for number in range(4500)]
+    pinned = pinned_item(scene("x"))
+    assert write_sorted(tmp_path / "a.parquet", ({**pinned, "id": name} for name in names), url="u", query={})
+    assert pq.ParquetFile(tmp_path / "a.parquet").num_row_groups == 3
+    items = iter_items(tmp_path / "a.parquet")
+    assert [item["id"] for item in items] == names
+    write_items(tmp_path / "b.parquet", [{**scene("x"), "id": name} for name in reversed(names)], url="u", query={})
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()

@@ -32,17 +32,23 @@ def catalogue(folder: Path) -> Iterator[str]:
         yield f"{url}/stac"
 
 
-@pytest.fixture(params=["api", "folder", "table"])
+@pytest.fixture(params=["api", "folder", "table", "tables"])
 def provider(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Provider:
     if request.param == "api":
         return make_provider(request.getfixturevalue("catalogue"), page_limit=2)
     if request.param == "folder":
         return make_provider(str(folder))
     found = [
-        item for name in ("sentinel-2-l2a", "cop-dem-glo-30") for item in ItemFolder(folder).search(Query(name, PLACE))
+        item
+        for name in ("sentinel-2-l2a", "cop-dem-glo-30")
+        for item in find_items(ItemFolder(folder), Query(name, PLACE))
     ]
-    write_items(tmp_path / "index.parquet", found, url="u", query={})
-    return make_provider(str(tmp_path / "index.parquet"))
+    if request.param == "table":
+        write_items(tmp_path / "index.parquet", found, url="u", query={})
+        return make_provider(str(tmp_path / "index.parquet"))
+    for number, item in enumerate(found):
+        write_items(tmp_path / "index" / f"part={number % 3}" / f"{number}.parquet", [item], url="u", query={})
+    return make_provider(str(tmp_path / "index"))
 
 
 def names(items: list[dict[str, Any]]) -> list[str]:
@@ -64,6 +70,15 @@ def test_all_kinds_of_catalogue_give_the_same_items(provider: Provider) -> None:
     ]
     assert find_items(provider, Query("no-such-collection", PLACE)) == []
     assert find_items(provider, Query("sentinel-2-l2a", (170, 45, -170, 46))) == []
+
+
+def test_all_kinds_of_catalogue_give_items_by_id(provider: Provider) -> None:
+    known = [DEFAULT_SCENES[0].id, DEFAULT_SCENES[-1].id]
+    asked = [*known, "no-such-item", *(f"filler-{number}" for number in range(120))]
+    found = [item for page in provider.by_ids("sentinel-2-l2a", asked) for item in page.items]
+    assert sorted(names(found)) == sorted(known)
+    assert not any(page.items for page in provider.by_ids("sentinel-2-l2a", []))
+    assert not any(page.items for page in provider.by_ids("no-such-collection", known))
 
 
 def test_items_of_a_folder_have_absolute_paths_to_files(folder: Path) -> None:
@@ -98,10 +113,9 @@ def test_an_unreachable_catalogue_is_told_in_bounded_time() -> None:
     assert time.monotonic() - start < 15
 
 
-def test_a_catalogue_that_never_answers_is_told_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headwater.catalog.providers._OPEN_TIMEOUT_S", (0.3, 0.3))
+def test_a_catalogue_that_never_answers_is_told_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(WorkError, match="cannot be reached"):
-        find_items(StacApi(f"http://127.0.0.1:{listener.getsockname()[1]}/stac"), Query("c", PLACE))
+        find_items(StacApi(f"http://127.0.0.1:{listener.getsockname()[1]}/stac", timeout_s=0.3), Query("c", PLACE))
 
 
 def test_a_server_that_is_no_stac_api_is_told(folder: Path) -> None:

@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 
+from headwater.catalog import token_cache
 from headwater.catalog.assets import Asset
 from headwater.catalog.signing import make_signer
 from headwater.demo.serve import running_catalogue
@@ -20,10 +23,31 @@ from tiny_catalogue import TinyScene, write_tiny_catalogue
 
 LOCAL = Asset("/data/B02.tif", "sentinel-2-l2a")
 REMOTE = Asset("http://127.0.0.1:9/B02.tif", "sentinel-2-l2a")
+BLOB = Asset("https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/33/T/B02.tif", "sentinel-2-l2a")
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without tokens, and signers without memory."""
+    folder = tmp_path / "runtime"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    make_signer.cache_clear()
+    return folder
+
+
+def in_a_new_process(signing: str, url: str | None, asset: Asset = REMOTE) -> subprocess.Popen[str]:
+    """Sign an asset in another process, which prints the address."""
+    code = (
+        "import sys; from headwater.catalog.assets import Asset; from headwater.catalog.signing import make_signer;"
+        "print(make_signer(sys.argv[1], sys.argv[2] or None)(Asset(*sys.argv[3:])))"
+    )
+    words = [sys.executable, "-c", code, signing, url or "", asset.href, asset.collection]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
 @contextmanager
-def endpoint(*replies: tuple[int, bytes]) -> Iterator[tuple[str, list[str]]]:
+def endpoint(*replies: tuple[int, bytes], delay_s: float = 0.0) -> Iterator[tuple[str, list[str]]]:
     """A token endpoint that gives the replies one after the other, the last one for ever."""
     asked: list[str] = []
 
@@ -31,6 +55,7 @@ def endpoint(*replies: tuple[int, bytes]) -> Iterator[tuple[str, list[str]]]:
         def do_GET(self) -> None:
             status, body = replies[min(len(asked), len(replies) - 1)]
             asked.append(self.path)
+            time.sleep(delay_s)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -83,24 +108,158 @@ def test_renewal_before_expiry_and_on_demand(monkeypatch: pytest.MonkeyPatch) ->
         signer = make_signer("token", url)
         start = time.time()
         assert signer(REMOTE).endswith("ONE")
-        monkeypatch.setattr("headwater.catalog.signing.time.time", lambda: start + 745)
+        monkeypatch.setattr("headwater.catalog.token_cache.time.time", lambda: start + 745)
         assert signer(REMOTE).endswith("ONE")
-        monkeypatch.setattr("headwater.catalog.signing.time.time", lambda: start + 755)
+        monkeypatch.setattr("headwater.catalog.token_cache.time.time", lambda: start + 755)
         assert signer(REMOTE).endswith("TWO"), "a quarter of the life was left and the token was not renewed"
         assert signer(REMOTE, renew=True).endswith("THREE")
         assert len(asked) == 3
 
 
-def test_readers_refused_at_once_ask_for_one_new_token() -> None:
+def test_a_long_lived_token_is_renewed_five_minutes_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with endpoint(token("ONE", 2700), token("TWO", 5400)) as (url, _):
+        signer, start = make_signer("token", url), time.time()
+        for after, name in ((0, "ONE"), (2390, "ONE"), (2410, "TWO")):
+            monkeypatch.setattr("headwater.catalog.token_cache.time.time", lambda after=after: start + after)
+            assert signer(REMOTE).endswith(name), after
+
+
+def test_many_readers_refused_ask_for_one_new_token() -> None:
     with endpoint(token("ONE"), token("TWO"), token("THREE")) as (url, asked):
-        signer = make_signer("token", url)
-        signer(REMOTE)
-        time.sleep(1.1)
-        threads = [threading.Thread(target=signer, args=(REMOTE,), kwargs={"renew": True}) for _ in range(8)]
+        signer, together = make_signer("token", url), threading.Barrier(8)
+        given = []
+
+        def read(number: int) -> None:
+            signer(REMOTE)
+            together.wait()
+            time.sleep(0.02 * number)
+            given.append(signer(REMOTE, renew=True))
+
+        threads = [threading.Thread(target=read, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        assert len(asked) == 2
+        assert all(address.endswith("TWO") for address in given)
+        # The new one is refused as well.
+        assert make_signer("token", url)(REMOTE).endswith("TWO")
+        assert signer(REMOTE, renew=True).endswith("THREE")
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_processes_share_a_token_and_its_renewal(known: bool, runtime: Path) -> None:
+    with endpoint(token("ONE"), token("TWO"), delay_s=0.5) as (url, asked):
+        signer = make_signer("token", url)
+        if known:
+            signer(REMOTE)
+        processes = [in_a_new_process("token", url) for _ in range(2)]
+        assert [process.communicate()[0].strip()[-3:] for process in processes] == ["ONE", "ONE"]
+        assert [process.returncode for process in processes] == [0, 0]
+        assert len(asked) == 1, "each process asked for itself"
+        if known:
+            assert signer(REMOTE, renew=True).endswith("TWO")
+            assert in_a_new_process("token", url).communicate()[0].strip().endswith("TWO")
+            assert len(asked) == 2
+        # What was refused here may have been renewed elsewhere.
+        make_signer.cache_clear()
+        assert make_signer("token", url)(REMOTE, renew=True).endswith("TWO" if known else "ONE")
+        assert len(asked) == 1 + known
+
+
+def test_the_shared_tokens_are_private_and_cannot_be_searched_for(runtime: Path) -> None:
+    with endpoint(token("ONE")) as (url, _):
+        make_signer("token", url)(REMOTE)
+    (folder,) = runtime.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    files = list(folder.iterdir())
+    assert any(path.stat().st_size for path in files)
+    for path in files:
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert b"sig" not in path.read_bytes()
+        assert b"ONE" not in path.read_bytes()
+        assert "sentinel" not in path.name
+
+
+def spoil_by_a_link(folder: Path, aside: Path) -> None:
+    folder.rename(aside)
+    folder.symlink_to(aside)
+
+
+def spoil_by_opening_it(folder: Path, aside: Path) -> None:
+    folder.chmod(0o755)
+
+
+def spoil_by_a_file(folder: Path, aside: Path) -> None:
+    folder.rename(aside)
+    folder.touch(mode=0o600)
+
+
+@pytest.mark.parametrize("spoil", [spoil_by_a_link, spoil_by_opening_it, spoil_by_a_file])
+def test_a_folder_that_others_may_have_made_is_not_used(spoil: Any, runtime: Path, tmp_path: Path) -> None:
+    with endpoint(token("ONE"), token("TWO")) as (url, _):
+        assert make_signer("token", url)(REMOTE).endswith("ONE")
+        (folder,) = runtime.iterdir()
+        spoil(folder, tmp_path / "aside")
+        make_signer.cache_clear()
+        assert make_signer("token", url)(REMOTE).endswith("TWO")
+        assert token_cache.shared_folder() is None
+
+
+def test_a_place_where_others_may_exchange_folders_is_passed_over(runtime: Path) -> None:
+    runtime.chmod(0o777)
+    folder = token_cache.shared_folder()
+    assert folder is None or folder.parent != runtime
+    runtime.chmod(0o700)
+    folder = token_cache.shared_folder()
+    assert folder is not None
+    assert folder.parent == runtime
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not base64 \xff",
+        b"e30",
+        b"WzFd",
+        b"eyJ0ZXh0IjogInNpZz1PVEhFUiIsICJleHBpcnkiOiAiTmFOIiwgImZldGNoZWQiOiAxfQ",
+        b"eyJ0ZXh0IjogInNlY3JldCIsICJleHBpcnkiOiA5ZTksICJmZXRjaGVkIjogMX0",
+        b"A" * 100_000,
+    ],
+)
+def test_a_damaged_file_of_tokens_is_ignored_and_mended(content: bytes, runtime: Path) -> None:
+    with endpoint(token("ONE"), token("TWO")) as (url, asked):
+        make_signer("token", url)(REMOTE)
+        (path,) = (path for path in next(runtime.iterdir()).iterdir() if path.stat().st_size)
+        path.write_bytes(content)
+        for _ in range(2):
+            make_signer.cache_clear()
+            assert make_signer("token", url)(REMOTE).endswith("TWO")
+        assert len(asked) == 2
+
+
+def test_links_and_files_of_others_in_the_folder_are_not_followed(runtime: Path, tmp_path: Path) -> None:
+    with endpoint(token("ONE"), token("TWO"), token("THREE")) as (url, _):
+        make_signer("token", url)(REMOTE)
+        (path,) = (path for path in next(runtime.iterdir()).iterdir() if path.stat().st_size)
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+        make_signer.cache_clear()
+        assert make_signer("token", url)(REMOTE).endswith("TWO")
+        assert not path.is_symlink(), "the link was written through"
+        path.chmod(0o644)
+        make_signer.cache_clear()
+        assert make_signer("token", url)(REMOTE).endswith("THREE")
+
+
+def test_without_any_place_to_share_each_process_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_cache, "shared_folder", lambda: None)
+    with endpoint(token("ONE"), token("TWO")) as (url, asked):
+        signer = make_signer("token", url)
+        assert [signer(REMOTE)[-3:] for _ in range(3)] == ["ONE"] * 3
+        make_signer.cache_clear()
+        assert make_signer("token", url)(REMOTE).endswith("TWO")
         assert len(asked) == 2
 
 
@@ -145,10 +304,91 @@ def test_bad_settings_are_refused(signing: str, url: str | None) -> None:
         make_signer(signing, url)
 
 
+@pytest.fixture
+def sdk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The SDK's settings, read afresh from the environment."""
+    make_signer("planetary_computer")  # loads the SDK past its warnings
+    from planetary_computer import sas
+    from planetary_computer.settings import Settings
+
+    def set_up(url: str, key: str | None = None) -> None:
+        monkeypatch.setenv("PC_SDK_SAS_URL", url)
+        if key is not None:
+            monkeypatch.setenv("PC_SDK_SUBSCRIPTION_KEY", key)
+        Settings.get.cache_clear()
+        sas.TOKEN_CACHE.clear()
+        make_signer.cache_clear()
+
+    yield set_up
+    Settings.get.cache_clear()
+    sas.TOKEN_CACHE.clear()
+
+
 def test_the_sdk_signs_only_the_services_own_addresses() -> None:
     signer = make_signer("planetary_computer")
     assert signer(LOCAL) == LOCAL.href
     assert signer(REMOTE, renew=True) == REMOTE.href
+    public = Asset("https://ai4edatasetspublicassets.blob.core.windows.net/assets/a.png", "c")
+    assert signer(public) == public.href
+    signed = Asset(f"{BLOB.href}?st=1&se=2&sp=rl&sig=x", "c")
+    assert signer(signed) == signed.href
+
+
+def test_the_sdk_is_asked_once_per_container_for_all_processes(sdk: Any) -> None:
+    with endpoint(token("ONE"), token("TWO"), delay_s=0.3) as (url, asked):
+        sdk(url)
+        signer = make_signer("planetary_computer")
+        assert signer(BLOB) == f"{BLOB.href}?st=1&se=2&sp=rl&sig=ONE"
+        assert asked == ["/token/sentinel2l2a01/sentinel2-l2"]
+        assert in_a_new_process("planetary_computer", None, BLOB).communicate()[0].strip().endswith("sig=ONE")
+        assert len(asked) == 1
+        assert signer(BLOB, renew=True).endswith("sig=TWO")
+        assert in_a_new_process("planetary_computer", None, BLOB).communicate()[0].strip().endswith("sig=TWO")
+        assert len(asked) == 2
+        signer(Asset(BLOB.href.replace("sentinel2-l2", "other"), "c"))
+        assert asked[2:] == ["/token/sentinel2l2a01/other"]
+
+
+def test_the_sdks_short_lived_tokens_are_used_and_renewed(sdk: Any) -> None:
+    with endpoint(token("ONE", 2), token("TWO", 60)) as (url, asked):
+        sdk(url)
+        signer = make_signer("planetary_computer")
+        for _ in range(5):
+            assert signer(BLOB).endswith("ONE")
+        assert len(asked) == 1, "the SDK takes a token of less than a minute for none"
+        time.sleep(1.6)
+        assert signer(BLOB).endswith("TWO")
+
+
+def test_a_subscribers_token_is_not_shared_with_others(sdk: Any) -> None:
+    with endpoint(token("ALL"), token("MINE")) as (url, asked):
+        sdk(url)
+        assert make_signer("planetary_computer")(BLOB).endswith("ALL")
+        sdk(url, key="subscriber")
+        assert make_signer("planetary_computer")(BLOB).endswith("MINE")
+        assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    "reply", [(404, b"{}"), (200, b"SECRET"), (200, b'{"msft:expiry": "2030-01-01T00:00:00Z", "token": "SECRET"}')]
+)
+def test_what_the_sdk_cannot_use_is_told_without_quoting_it(sdk: Any, reply: tuple[int, bytes]) -> None:
+    with endpoint(reply) as (url, _):
+        sdk(url)
+        with pytest.raises(WorkError) as caught:
+            make_signer("planetary_computer")(BLOB)
+    assert "sentinel-2-l2a" in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_an_sdk_that_waits_for_ever_is_left_alone(sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.catalog.signing._SDK_PATIENCE_S", 0.3)
+    with endpoint(token("ONE"), delay_s=2) as (url, _):
+        sdk(url)
+        start = time.monotonic()
+        with pytest.raises(WorkError, match="TimeoutError"):
+            make_signer("planetary_computer")(BLOB)
+        assert time.monotonic() - start < 1.5
 
 
 def test_a_short_lived_token_expires_and_is_renewed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

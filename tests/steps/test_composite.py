@@ -46,7 +46,7 @@ def test_strips_and_readers_do_not_change_a_byte(tmp_path, monkeypatch):
     scenes = [write_scene(tmp_path, "a", cloud=slice(100, 300)), write_scene(tmp_path, "b", value=2500)]
     run(tmp_path, scenes, readers=4)
     whole = (tmp_path / "composite.tif").read_bytes()
-    monkeypatch.setattr(step, "STRIP_ROWS", 97)
+    monkeypatch.setattr(step, "PART_ROWS", 97)
     run(tmp_path, scenes, readers=1)
     assert (tmp_path / "composite.tif").read_bytes() == whole
 

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import geopandas as gpd
 import pytest
-from shapely import box
+from shapely import MultiPolygon, box
 
 from headwater.errors import InputError
+from headwater.grid import neighbours
 from headwater.steps.plan import cell_paths, plan_basin, read_plan, write_plan
 
 
@@ -32,6 +33,20 @@ def test_the_same_plan_is_the_same_bytes(polygons, tmp_path):
     for name in ("a", "b"):
         write_plan(polygons, "42", tmp_path / name, cell_degrees=0.1, margin_px=64)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("south", [-17.0, 66.0])
+def test_a_basin_on_both_sides_of_the_antimeridian_has_cells_on_both(tmp_path, south):
+    # Fiji and Chukotka, cut at 180 as HydroBASINS are.
+    polygon = MultiPolygon([box(179.9, south, 180, south + 0.1), box(-180, south, -179.9, south + 0.1)])
+    path = tmp_path / "basins.gpkg"
+    gpd.GeoDataFrame({"HYBAS_ID": [42]}, geometry=[polygon], crs=4326).to_file(path, layer="b")
+    write_plan([path], "42", tmp_path / "plan.json", cell_degrees=0.1, margin_px=64)
+    plan = read_plan(tmp_path / "plan.json")
+    west, east = plan.cells
+    assert (west.bounds[0], east.bounds[2]) == (-180, 180)
+    assert neighbours(west, plan.cells) == [west, east]
+    assert plan.bounds == (-180, south, 180, south + 0.1)
 
 
 def test_what_is_no_plan_is_refused(polygons, tmp_path):

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import rasterio
+import shapely
 
-from headwater.catalog.pin import read_items, write_items
+from headwater.catalog.pin import _table, read_items, read_query, write_items
 from headwater.demo.serve import running_catalogue
 from headwater.errors import InputError, WorkError
 from headwater.files import read_json
@@ -241,6 +244,78 @@ def test_a_broken_file_is_told_and_nothing_is_written(selecting: Select, tmp_pat
 def test_bad_arguments_are_refused(folder: Path, selecting: Select, words: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         selecting(str(folder), **words)
+
+
+def test_the_order_of_the_pin_and_items_far_away_change_nothing(
+    folder: Path, selecting: Select, tmp_path: Path
+) -> None:
+    selecting(str(folder))
+    before = [(tmp_path / NORTH_WEST / name).read_bytes() for name in ("scenes.json", "dem.json")]
+    items, record = tmp_path / "items.parquet", read_query(tmp_path / "items.parquet")
+    pinned = read_items(items)
+    # 40 degrees to the east: too far to be any candidate's neighbour.
+    far = [_moved(item, 40.0) for item in pinned]
+    table = pa.concat_tables(
+        [_table([item]) for item in sorted([*pinned, *far], key=lambda item: item["id"], reverse=True)]
+    )
+    metadata = pq.read_schema(items).metadata
+    pq.write_table(table.replace_schema_metadata(metadata), items)
+    assert read_query(items) == record
+    assert len(read_items(items)) == 2 * len(pinned)
+    selecting(str(folder))
+    assert [(tmp_path / NORTH_WEST / name).read_bytes() for name in ("scenes.json", "dem.json")] == before
+
+
+def _moved(item: dict[str, Any], degrees: float) -> dict[str, Any]:
+    west, south, east, north = item["bbox"]
+    box = shapely.box(west + degrees, south, east + degrees, north)
+    return {**item, "id": f"far_{item['id']}", "bbox": list(box.bounds), "geometry": shapely.geometry.mapping(box)}
+
+
+def test_a_scene_that_is_gone_is_left_out_and_the_next_best_is_taken(
+    selecting: Select, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tiny_catalogue(tmp_path / "planet")
+    with running_catalogue([tmp_path / "planet"], require_token=False) as url:
+        first, _ = selecting(f"{url}/stac")
+        lost = next(name for name in names(first) if "33TWM" in name)
+        shutil.rmtree(tmp_path / "planet" / "assets" / "sentinel-2-l2a" / lost)
+        second, _ = selecting(f"{url}/stac", cache_dir=tmp_path / "new")
+    assert lost not in names(second)
+    assert any("33TWM" in name for name in names(second))
+    assert f"{lost} is left out" in capsys.readouterr().err
+
+
+def test_a_preview_of_eight_bits_is_refused_before_any_composite(selecting: Select, tmp_path: Path) -> None:
+    write_tiny_catalogue(tmp_path / "planet")
+    for path in (tmp_path / "planet" / "assets" / "sentinel-2-l2a").glob("*/B03.tif"):
+        shutil.copy(path.with_name("SCL.tif"), path)
+    with pytest.raises(InputError, match=r"B03 of .* holds uint8"):
+        selecting(str(tmp_path / "planet"))
+    assert not (tmp_path / NORTH_WEST).exists()
+
+
+def test_a_scene_that_does_not_tell_its_clouds_ranks_last(selecting: Select, tmp_path: Path) -> None:
+    write_tiny_catalogue(
+        tmp_path / "planet", [TinyScene("33TWM", "20230610", cloudy=(0, 0.3)), TinyScene("33TWM", "20230620")]
+    )
+    path = next((tmp_path / "planet" / "stac" / "sentinel-2-l2a").glob("*20230620*"))
+    item = read_json(path)
+    del item["properties"]["eo:cloud_cover"]
+    path.write_text(json.dumps(item))
+    scenes, _ = selecting(str(tmp_path / "planet"), min_gain=0.0)
+    assert ["20230610" in name for name in names(scenes)] == [True, False]
+    assert scenes["scenes"][1]["cloud_cover"] == 100
+
+
+def test_cloud_steps_decide_what_is_tried_first(selecting: Select, tmp_path: Path) -> None:
+    write_tiny_catalogue(
+        tmp_path / "planet", [TinyScene("33TWM", "20230610", cloudy=(0, 0.3)), TinyScene("33TWM", "20230620")]
+    )
+    scenes, _ = selecting(str(tmp_path / "planet"), cloud_steps=[1], stop_uncovered=0.0, min_gain=0.0)
+    assert ["20230620" in name for name in names(scenes)] == [True]
+    scenes, _ = selecting(str(tmp_path / "planet"), cloud_steps=[0.5, 101], max_scenes=1)
+    assert ["20230620" in name for name in names(scenes)] == [True]
 
 
 def test_bad_input_files_are_refused(folder: Path, selecting: Select, tmp_path: Path) -> None:

@@ -14,20 +14,12 @@ import pytest
 import rasterio
 import yaml
 
-from headwater.demo.build import build_planet
 from headwater.demo.serve import running_catalogue
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 pytestmark = pytest.mark.e2e
 KINDS = ("composite.tif", "elevation.tif", "probability.tif", "scenes.json", "dem.json", "waterways.parquet")
-
-
-@pytest.fixture(scope="module")
-def planet(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("planets") / "planet"
-    build_planet(3, folder, size_degrees=(0.1, 0.05), cell_degrees=0.05, dates=3)
-    return folder
 
 
 @pytest.fixture(scope="module")

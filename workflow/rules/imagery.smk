@@ -23,16 +23,21 @@ rule composite:
     params:
         method=config["composite"]["method"],
         dilate_px=config["composite"]["dilate_px"],
+        mask=config["composite"]["mask"],
+        allow_cloud="--allow-cloud" if config["composite"]["allow_cloud"] else "",
+        reader=config["composite"]["reader"],
         version=STEP_VERSIONS["composite"],
     shell:
         "headwater composite --scenes {input.scenes:q} --plan {input.plan:q} --cell {wildcards.cell}"
-        " --method {params.method} --dilate-px {params.dilate_px} --signing {resources.signing} --token-url={resources.token_url:q} --out {output:q} 2> {log:q}"
+        " --method {params.method} --dilate-px {params.dilate_px} --mask {params.mask} {params.allow_cloud}"
+        " --reader {params.reader} --signing {resources.signing} --token-url={resources.token_url:q} --out {output:q} 2> {log:q}"
 
 
 rule elevation:
     input:
         dem=rules.select.output.dem,
         plan=rules.plan.output,
+        polygons=polygon_files(),
     output:
         RESULTS / "{basin}/cells/{cell}/elevation.tif",
     log:
@@ -49,4 +54,5 @@ rule elevation:
         version=STEP_VERSIONS["elevation"],
     shell:
         "headwater elevation --dem {input.dem:q} --plan {input.plan:q} --cell {wildcards.cell}"
+        " --polygons {input.polygons:q} --basin {wildcards.basin}"
         " --missing {params.missing} --signing {resources.signing} --token-url={resources.token_url:q} --out {output:q} 2> {log:q}"

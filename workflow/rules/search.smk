@@ -4,7 +4,8 @@ SEARCH = (
     "headwater search --plan {params.folder:q}/plan.json --out {params.folder:q}/items.parquet"
     " --url {params.url:q} --datetime {params.datetime} --years-back {params.years_back}"
     " --max-cloud-cover {params.max_cloud_cover} --sentinel2-collection {params.sentinel2}"
-    " --dem-collections {params.dem} 2> {log:q}"
+    " --dem-collections {params.dem} --slice-days {resources.slice_days}"
+    " --workers {resources.workers} --timeout-s {resources.timeout_s} 2> {log:q}"
 )
 SEARCH_PARAMS = {
     "folder": basin_folder,
@@ -16,13 +17,20 @@ SEARCH_PARAMS = {
     "dem": config["catalog"]["dem_collections"],
     "version": STEP_VERSIONS["search"],
 }
+# How the catalogue is asked changes nothing in what it answers, so it makes nothing again.
+SEARCH_RESOURCES = {
+    "net": 1,
+    "slice_days": config["search"]["slice_days"],
+    "workers": config["search"]["workers"],
+    "timeout_s": str(config["search"]["timeout_s"]),
+}
 # The cache holds statistics of scenes, shared by the cells of a basin; safe to delete at any time.
 SELECT = (
     "headwater select --items {params.folder:q}/items.parquet --plan {params.folder:q}/plan.json"
     " --cell {wildcards.cell} --cache {params.folder:q}/scene_statistics"
     " --scenes-out {params.folder:q}/cells/{wildcards.cell}/scenes.json"
     " --dem-out {params.folder:q}/cells/{wildcards.cell}/dem.json"
-    " --max-scenes {params.max_scenes} --min-gain {params.min_gain}"
+    " --max-scenes {params.max_scenes} --cloud-steps {params.cloud_steps} --min-gain {params.min_gain}"
     " --stop-uncovered {params.stop_uncovered} --missing-scl {params.missing_scl}"
     " --signing {resources.signing} --token-url={resources.token_url:q} 2> {log:q}"
 )
@@ -30,6 +38,7 @@ TOUCH_MANIFESTS = "touch {params.folder:q}/cells/{wildcards.cell}/scenes.json {p
 SELECT_PARAMS = {
     "folder": basin_folder,
     "max_scenes": config["select"]["max_scenes"],
+    "cloud_steps": config["select"]["cloud_steps"],
     "min_gain": config["select"]["min_gain"],
     "stop_uncovered": config["select"]["stop_uncovered"],
     "missing_scl": config["select"]["missing_scl"],
@@ -64,7 +73,7 @@ rule search:
     conda:
         "../../envs/headwater.yaml"
     resources:
-        net=1,
+        **SEARCH_RESOURCES,
     params:
         **SEARCH_PARAMS,
     shell:
@@ -106,7 +115,7 @@ rule refresh_items:
     conda:
         "../../envs/headwater.yaml"
     resources:
-        net=1,
+        **SEARCH_RESOURCES,
     params:
         **SEARCH_PARAMS,
     shell:

@@ -37,12 +37,13 @@ def newest_processing(items: Iterable[Item]) -> list[Item]:
     """
     groups: dict[tuple[str, str, str], list[Item]] = {}
     for item in items:
-        groups.setdefault(_acquisition(item), []).append(item)
+        groups.setdefault(acquisition(item), []).append(item)
     kept = [item for group in groups.values() for item in _newest(group)]
     return sorted(kept, key=lambda item: str(item["id"]))
 
 
-def _acquisition(item: Item) -> tuple[str, str, str]:
+def acquisition(item: Item) -> tuple[str, str, str]:
+    """Return what tells an acquisition from others: platform, second and MGRS tile (the id where there is none)."""
     properties = item["properties"]
     text = properties.get("datetime") or properties.get("start_datetime") or ""
     second = parse_instant(text).replace(microsecond=0).isoformat() if text else ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 Box = tuple[float, float, float, float]
@@ -67,8 +68,9 @@ def touches(footprint: BaseGeometry, box: Box) -> bool:
 def footprint(geometry: dict[str, Any]) -> BaseGeometry:
     """Return the shape of a GeoJSON geometry; one that wraps round the world is unwrapped.
 
-    A polygon across the antimeridian whose longitudes jump between -180 and 180 seems to span the world; its
-    negative longitudes are moved east by 360 degrees, so that it may reach beyond 180.
+    A polygon whose longitudes jump between -180 and 180 seems to span the world. One that jumps out and back crosses
+    the antimeridian: its negative longitudes are moved east by 360 degrees, so that it may reach beyond 180. One that
+    jumps but once goes round a pole, which is then added to it.
 
     Raises
     ------
@@ -81,10 +83,33 @@ def footprint(geometry: dict[str, Any]) -> BaseGeometry:
         raise ValueError(f"not a GeoJSON geometry ({error})") from error
     if shape.is_empty or not np.isfinite(shape.bounds).all():
         raise ValueError("an empty geometry")
-    if shape.geom_type == "Polygon" and shape.bounds[2] - shape.bounds[0] > 180.0:
-        shape = shapely.transform(shape, _positive_longitudes)
+    if isinstance(shape, shapely.Polygon):
+        shape = _unwrapped(shape)
+    elif isinstance(shape, shapely.MultiPolygon):
+        shape = shapely.MultiPolygon([_unwrapped(part) for part in shape.geoms])
     # Footprints now and then cross themselves, which shapely's predicates refuse.
     return shape if shape.is_valid else shapely.make_valid(shape)
+
+
+def _unwrapped(polygon: shapely.Polygon) -> shapely.Polygon:
+    west, _, east, _ = polygon.bounds
+    if east - west <= 180.0:
+        return polygon
+    ring = shapely.get_coordinates(polygon.exterior)
+    longitudes = np.unwrap(ring[:, 0], period=360.0)
+    if np.ptp(longitudes) == 0.0:
+        return polygon  # from -180 to 180 by four corners: the whole round, meant as it stands
+    if abs(longitudes[-1] - longitudes[0]) > 180.0:
+        return _round_a_pole(longitudes, ring[:, 1])
+    return shapely.transform(polygon, _positive_longitudes)
+
+
+def _round_a_pole(longitudes: NDArray[np.float64], latitudes: NDArray[np.float64]) -> shapely.Polygon:
+    """Close a ring that goes once round the world over the pole that is nearer."""
+    pole = float(np.copysign(90.0, latitudes.mean()))
+    longitudes = longitudes - np.floor((longitudes.min() + 180.0) / 360.0) * 360.0
+    edge = [(longitudes[-1], pole), (longitudes[0], pole)]
+    return shapely.Polygon([*zip(longitudes, latitudes, strict=True), *edge])
 
 
 def _positive_longitudes(xy: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

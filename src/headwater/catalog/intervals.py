@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -33,7 +34,8 @@ class Interval:
 def parse_interval(text: str) -> Interval:
     """Read "2023", "2023-06", "2023-06-01", "2023-06-01T10:00:00Z", "A/B", "A/.." or "../B".
 
-    A year, month or day means the whole of it, its last second included.
+    A year, month or day means the whole of it, its last microsecond included: near longitude 180 Sentinel-2 flies over
+    at midnight UTC.
 
     Raises
     ------
@@ -69,8 +71,49 @@ def parse_instant(text: str) -> datetime:
 
 
 def years_before(interval: Interval, years: int) -> Interval:
-    """Return the same interval some years earlier; 29 February becomes 28 February where it must."""
+    """Return the same interval some years earlier; 29 February becomes 28 February where it must.
+
+    Raises
+    ------
+    ValueError
+        That is before the year 1.
+    """
     return Interval(_years_before(interval.start, years), _years_before(interval.end, years))
+
+
+def time_slices(intervals: Iterable[Interval], days: int) -> list[Interval]:
+    """Cut intervals into slices of so many days; the slices cover the intervals and nothing else.
+
+    Neighbouring slices share the instant at which they meet, for catalogues do not agree on fractions of a second: an
+    item there is found twice, never not at all. Intervals that overlap are joined, so that nothing is asked twice.
+
+    Parameters
+    ----------
+    intervals : iterable of Interval
+        Closed at both ends.
+    days : int
+        Longest slice.
+
+    Returns
+    -------
+    list of Interval
+        Oldest first.
+    """
+    joined: list[tuple[datetime, datetime]] = []
+    for start, end in sorted((interval.start, interval.end) for interval in intervals):
+        assert start is not None
+        assert end is not None
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    slices = []
+    for start, end in joined:
+        while end - start > timedelta(days=days):
+            slices.append(Interval(start, start + timedelta(days=days)))
+            start += timedelta(days=days)
+        slices.append(Interval(start, end))
+    return slices
 
 
 def _years_before(instant: datetime | None, years: int) -> datetime | None:
@@ -91,12 +134,12 @@ def _span(text: str) -> tuple[datetime, datetime]:
     assert year is not None
     start = datetime(year, month or 1, day or 1, tzinfo=UTC)
     if day is not None:
-        after = start + timedelta(days=1)
+        last = start
     elif month is not None:
-        after = start + timedelta(days=calendar.monthrange(year, month)[1])
+        last = start.replace(day=calendar.monthrange(year, month)[1])
     else:
-        after = datetime(year + 1, 1, 1, tzinfo=UTC)
-    return start, after - timedelta(seconds=1)
+        last = start.replace(month=12, day=31)
+    return start, last.replace(hour=23, minute=59, second=59, microsecond=999_999)
 
 
 def _text(instant: datetime | None) -> str:

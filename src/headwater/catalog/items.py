@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,9 +42,9 @@ class Scene:
     epsg: int
     """CRS of the files; 0 where neither the item nor its MGRS tile tells."""
     cloud_cover: float
-    """Percent."""
+    """Percent; 100 where the item does not tell."""
     nodata_percentage: float
-    """Percent of the tile that the swath leaves empty."""
+    """Percent of the tile that the swath leaves empty; 0 where the item does not tell."""
     updated: str
     """When the catalogue last changed the item; part of cache keys."""
     assets: dict[str, str | None]
@@ -69,8 +70,9 @@ def scene_facts(item: Item) -> Scene:
         baseline="" if level is None else f"{level[0]:02d}.{level[1]:02d}",
         offset=boa_offset(item),
         epsg=epsg_code(item) or (_utm_epsg(tile) if tile else 0),
-        cloud_cover=_number(properties.get("eo:cloud_cover")),
-        nodata_percentage=_number(properties.get("s2:nodata_pixel_percentage")),
+        # A scene that does not tell its clouds ranks behind all that do.
+        cloud_cover=_number(properties.get("eo:cloud_cover"), 100.0),
+        nodata_percentage=_number(properties.get("s2:nodata_pixel_percentage"), 0.0),
         updated=str(properties.get("updated") or properties.get("s2:generation_time") or ""),
         assets=band_assets(item),
     )
@@ -108,7 +110,10 @@ def asset_of(item: Item, name: str) -> tuple[str, Mapping[str, Any]] | None:
 
 def unsigned(href: str) -> str:
     """Cut a shared-access signature off an address; other queries stay."""
-    parts = urlsplit(href)
+    try:
+        parts = urlsplit(href)
+    except ValueError:  # no address at all
+        return href.split("?")[0]
     if "sig" not in parse_qs(parts.query):
         return href
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
@@ -176,5 +181,5 @@ def _utm_epsg(tile: str) -> int:
     return (32600 if tile[2] >= "N" else 32700) + int(tile[:2])
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+def _number(value: object, untold: float) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else untold

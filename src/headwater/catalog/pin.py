@@ -7,16 +7,24 @@ catalogues write 0 beside 0.5 and text beside numbers, and a table needs one typ
 from __future__ import annotations
 
 import json
+import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+import shapely.geometry
 
 from headwater.bands import REFLECTANCE_BANDS, SCL
-from headwater.catalog.items import DEM_ASSET, asset_of, unsigned
+from headwater.catalog.antimeridian import Box, split_box
+from headwater.catalog.intervals import parse_instant
+from headwater.catalog.items import DEM_ASSET, EARTH_SEARCH_NAMES, asset_of, unsigned
 from headwater.errors import InputError
 from headwater.files import write_if_changed
 
@@ -48,7 +56,14 @@ _PROPERTIES: dict[str, type] = {
 }
 _ASSETS = (*REFLECTANCE_BANDS, SCL, DEM_ASSET)
 _ASSET_FIELDS: dict[str, type] = {"type": str, "proj:code": str, "proj:epsg": int}
+PINNED_COLUMNS = ("type", "stac_version", "id", "collection", "geometry", "bbox", "links", "assets", *_PROPERTIES)
+"""Of a STAC GeoParquet file, whoever wrote it."""
+_INSTANTS = ("created", "datetime", "end_datetime", "start_datetime", "updated")
+BBOX_EDGES = ("xmin", "ymin", "xmax", "ymax")
 _METADATA_KEY = b"headwater"
+_ROW_GROUP = 2000
+_LONGEST_TEXT = 1000
+_LARGEST_WHOLE = 2**53
 
 
 def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[str, Any]) -> bool:
@@ -59,7 +74,7 @@ def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[s
     path : Path
         File to write, if its content differs.
     items : iterable of dict
-        STAC items of one or several collections, at least one.
+        STAC items of one or several collections, at least one; any order.
     url : str
         Catalogue they came from, recorded in the file.
     query : mapping
@@ -75,26 +90,119 @@ def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[s
     InputError
         There is no item.
     """
-    import stac_geoparquet.arrow as stac_arrow
-
     pinned = sorted((pinned_item(item) for item in items), key=lambda item: (item["collection"], item["id"]))
-    if not pinned:
+    return write_sorted(path, pinned, url=url, query=query)
+
+
+def write_sorted(path: Path, pinned: Iterable[Item], *, url: str, query: Mapping[str, Any]) -> bool:
+    """Write items that are cut and sorted already, few of them in memory at a time; else as `write_items`.
+
+    Parameters
+    ----------
+    path : Path
+        File to write, if its content differs.
+    pinned : iterable of dict
+        As `pinned_item` gives them, sorted by collection and id.
+    url, query
+        As of `write_items`.
+    """
+    items = iter(pinned)
+    batches = iter(lambda: list(islice(items, _ROW_GROUP)), [])
+    first = next(batches, None)
+    if first is None:
         raise InputError("There are no items to pin.", "Widen the search.")
-    table = stac_arrow.parse_stac_items_to_arrow(pinned).read_all()
+    table = _table(first)
     record = json.dumps({"catalogue": url, "query": query}, sort_keys=True).encode()
-    # The library writes the STAC and GeoParquet metadata but takes none of ours, so its file is read back and extended.
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / "items.parquet"
-        stac_arrow.to_parquet(table, draft)
-        table = pq.read_table(draft)
+    schema = table.schema.with_metadata({**_library_metadata(table), _METADATA_KEY: record})
     sink = pa.BufferOutputStream()
-    metadata = {**(table.schema.metadata or {}), _METADATA_KEY: record}
-    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for batch in chain([table], map(_table, batches)):
+            writer.write_table(batch.replace_schema_metadata(schema.metadata))
     return write_if_changed(path, sink.getvalue().to_pybytes())
 
 
-def read_items(path: Path) -> list[Item]:
+def _table(items: Sequence[Item]) -> pa.Table:
+    """Return items as STAC GeoParquet arranges them: properties are columns, the box is a struct, times are times."""
+    rows = []
+    for item in items:
+        properties = dict(item["properties"])
+        for name in _INSTANTS:
+            if properties.get(name) is not None:
+                properties[name] = parse_instant(properties[name])
+        bbox = dict(zip(BBOX_EDGES, item["bbox"], strict=True))
+        geometry = shapely.to_wkb(shapely.geometry.shape(item["geometry"]), flavor="iso")
+        rows.append({**item, **properties, "bbox": bbox, "geometry": geometry})
+    return pa.Table.from_pylist(rows, schema=_schema())
+
+
+def _library_metadata(table: pa.Table) -> dict[bytes, bytes]:
+    """Return the STAC and GeoParquet metadata that the library writes, which takes none of ours beside them."""
+    import stac_geoparquet.arrow as stac_arrow
+
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "items.parquet"
+        stac_arrow.to_parquet(table.slice(0, 0), draft)
+        return dict(pq.read_schema(draft).metadata)
+
+
+@cache
+def _schema() -> pa.Schema:
+    """Return the columns of a pin: the same for every catalogue."""
+    kinds = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+    instant = pa.timestamp("us", tz="UTC")
+    asset = pa.struct([("href", pa.string()), *((name, kinds[kind]) for name, kind in _ASSET_FIELDS.items())])
+    return pa.schema(
+        [
+            ("type", pa.string()),
+            ("stac_version", pa.string()),
+            ("id", pa.string()),
+            ("collection", pa.string()),
+            ("geometry", pa.binary()),
+            ("bbox", pa.struct([(edge, pa.float64()) for edge in BBOX_EDGES])),
+            ("links", pa.list_(pa.struct([("href", pa.string()), ("rel", pa.string())]))),
+            ("assets", pa.struct([(name, asset) for name in (*_ASSETS, *EARTH_SEARCH_NAMES.values())])),
+            *((name, instant if name in _INSTANTS else kinds[kind]) for name, kind in _PROPERTIES.items()),
+        ]
+    )
+
+
+def read_items(path: Path, *, box: Box | None = None) -> list[Item]:
     """Read pinned items, or any STAC GeoParquet, as plain dictionaries without null properties.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    box : tuple of float, optional
+        West, south, east, north: only items whose own box touches it. May cross the antimeridian.
+
+    Raises
+    ------
+    InputError
+        The file is missing or is not STAC GeoParquet.
+    """
+    if box is None or not path.is_file():
+        return list(iter_items(path))
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError):
+        return list(iter_items(path))  # which says what is wrong with it
+    return list(iter_items(path, filter=rows_touching(schema, box) if "bbox" in schema.names else None))
+
+
+def iter_items(
+    path: Path, *, filter: pc.Expression | None = None, columns: Collection[str] | None = None
+) -> Iterator[Item]:
+    """Read the items of a STAC GeoParquet file one after the other, few of them in memory at a time.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    filter : pyarrow.compute.Expression, optional
+        Of the rows wanted.
+    columns : collection of str, optional
+        The columns wanted, where the file has them.
 
     Raises
     ------
@@ -104,15 +212,46 @@ def read_items(path: Path) -> list[Item]:
     import stac_geoparquet.arrow as stac_arrow
 
     try:
-        table = pq.read_table(path)
-        return [_plain(item) for item in stac_arrow.stac_table_to_items(table)]
+        table = ds.dataset(path, format="parquet")
+        names = [name for name in table.schema.names if columns is None or name in columns]
+        # One row group after the other, and of those only the ones that may hold a row: the whole file at once would
+        # be read ahead of us.
+        groups = (group for file in table.get_fragments() for group in file.split_by_row_group(filter, table.schema))
+        for group in groups:
+            for batch in group.to_batches(
+                table.schema, columns=names, filter=filter, batch_size=_ROW_GROUP, batch_readahead=1, use_threads=False
+            ):
+                if batch.num_rows:
+                    yield from map(_plain, stac_arrow.stac_table_to_items(pa.Table.from_batches([batch])))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", "Run 'headwater search' first.") from error
-    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+    except (pa.ArrowException, KeyError, ValueError, AssertionError, OSError) as error:
         raise InputError(
             f"{path} is not a readable STAC GeoParquet file ({type(error).__name__}).",
             "Run 'headwater search' again.",
         ) from error
+
+
+def rows_touching(schema: pa.Schema, box: Box) -> pc.Expression | None:
+    """Return the rows whose box touches one, as Parquet's own statistics can tell; None where the file has no boxes.
+
+    A box that the table writes with west > east crosses the antimeridian and is always looked at.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        Of the file.
+    box : tuple of float
+        West, south, east, north; may cross the antimeridian.
+    """
+    kind = schema.field("bbox").type
+    if not (pa.types.is_struct(kind) and {kind.field(k).name for k in range(kind.num_fields)} >= set(BBOX_EDGES)):
+        return None
+    xmin, ymin, xmax, ymax = (pc.field("bbox", edge) for edge in BBOX_EDGES)
+    beside = xmin > xmax
+    for west, _south, east, _north in split_box(box):
+        beside |= (xmin <= east) & (xmax >= west)
+    return (ymin <= box[3]) & (ymax >= box[1]) & beside
 
 
 def read_query(path: Path) -> dict[str, Any]:
@@ -127,10 +266,16 @@ def read_query(path: Path) -> dict[str, Any]:
 
 
 def pinned_item(item: Item) -> Item:
-    """Return an item cut to what is pinned, with unsigned addresses."""
-    west_to_north = item.get("bbox") or _bbox(item["geometry"])
-    if len(west_to_north) == 6:
-        west_to_north = [*west_to_north[:2], *west_to_north[3:5]]
+    """Return an item cut to what is pinned, with unsigned addresses; what has a wrong type is left out.
+
+    Cutting again changes nothing, nor does writing and reading: two items that are pinned alike are equal.
+
+    Raises
+    ------
+    ValueError
+        The geometry is not valid GeoJSON.
+    """
+    shape = shapely.geometry.shape(item["geometry"])
     assets = {}
     for name in _ASSETS:
         found = asset_of(item, name)
@@ -139,21 +284,27 @@ def pinned_item(item: Item) -> Item:
             assets[key] = {"href": unsigned(asset["href"]), **_typed(asset, _ASSET_FIELDS)}
     return {
         "type": "Feature",
-        "stac_version": str(item.get("stac_version", "1.0.0")),
+        "stac_version": _typed(item, {"stac_version": str}).get("stac_version", "1.0.0"),
         "id": item["id"],
         "collection": item["collection"],
-        "geometry": item["geometry"],
-        "bbox": [float(value) for value in west_to_north],
+        "geometry": {"type": shape.geom_type, "coordinates": _lists(shape.__geo_interface__["coordinates"])},
+        "bbox": _bbox(item.get("bbox")) or list(shape.bounds),
         "properties": {"datetime": None, **_typed(item["properties"], _PROPERTIES)},
         "links": [],
         "assets": assets,
     }
 
 
-def _bbox(geometry: Mapping[str, Any]) -> list[float]:
-    from shapely.geometry import shape
+def _lists(coordinates: Any) -> Any:
+    return [_lists(part) for part in coordinates] if isinstance(coordinates, tuple | list) else float(coordinates)
 
-    return list(shape(dict(geometry)).bounds)
+
+def _bbox(value: object) -> list[float] | None:
+    if not isinstance(value, list) or len(value) not in (4, 6):
+        return None
+    edges = value if len(value) == 4 else [*value[:2], *value[3:5]]
+    known = all(isinstance(edge, int | float) and math.isfinite(edge) for edge in edges)
+    return [float(edge) for edge in edges] if known else None
 
 
 def _typed(values: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, Any]:
@@ -161,13 +312,23 @@ def _typed(values: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, An
     typed = {}
     for name, kind in types.items():
         value = values.get(name)
-        if value is None:
+        if not isinstance(value, str | int | float):
             continue
         try:
-            typed[name] = bool(value) if kind is bool else kind(value)
-        except (TypeError, ValueError):
+            made = bool(value) if kind is bool else kind(value)
+            if name in _INSTANTS:
+                made = parse_instant(str(value)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        except (TypeError, ValueError, OverflowError):  # text that is no number, a number that is no date
             continue
+        if _fits(made):
+            typed[name] = made
     return typed
+
+
+def _fits(value: str | float | int) -> bool:
+    if isinstance(value, str):
+        return value.isprintable() and len(value) <= _LONGEST_TEXT
+    return math.isfinite(value) and abs(value) < _LARGEST_WHOLE
 
 
 def _plain(item: Item) -> Item:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from headwater.catalog.items import Scene
 
 _Kind = TypeVar("_Kind", bound=np.generic)
-ClearViews = Callable[[Scene], NDArray[np.bool_]]
-"""Gives (y, x) bool, True where a scene shows the ground clearly; coarse, over the whole tile."""
+ClearViews = Callable[[Scene], NDArray[np.bool_] | None]
+"""Gives (y, x) bool, True where a scene shows the ground clearly; coarse, over the whole tile. None: it is gone."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,9 @@ def choose_scenes(years: Sequence[Sequence[Scene]], clear_views: ClearViews, rul
                 if len(chosen) >= rule.max_scenes:
                     return chosen
                 clear = clear_views(scene)
+                if clear is None:
+                    waiting.remove(scene)
+                    continue
                 if uncovered is None:
                     uncovered = np.ones(clear.shape, bool)
                 gain = uncovered & resize_nearest(clear, uncovered.shape)

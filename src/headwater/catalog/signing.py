@@ -1,34 +1,38 @@
 """Signing addresses just before they are opened (pitfalls: SAS tokens live about 45 minutes).
 
-A signed address is handed to the reader and to nothing else: it is never logged, stored or put into a message.
+A signed address is handed to the reader and to nothing else: it is never logged, stored or put into a message. Tokens
+are shared by the processes of a user on a machine (`headwater.catalog.token_cache`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
 import warnings
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from headwater.catalog.assets import Asset, Signer
 from headwater.catalog.intervals import parse_instant
+from headwater.catalog.token_cache import Token, TokenCache, is_token_text
 from headwater.errors import InputError, WorkError
 
 SIGNINGS = ("none", "token", "planetary_computer")
 
-_MARGIN_S = 300.0
-"""A token is renewed this long before it expires, or a quarter of its life before, whichever is less."""
-_RENEWED_JUST_NOW_S = 1.0
-"""Many readers refused at once ask for one new token, not for many."""
 _REPLY_LIMIT_BYTES = 65_536
 _TIMEOUT_S = (5.0, 15.0)
+_SDK_RETRIES = 5
+"""Of 429 and 5xx; with the SDK's backoff about 25 s."""
+_SDK_PATIENCE_S = 60.0
+"""The SDK waits for an answer without end."""
+_PUBLIC_ACCOUNT = "ai4edatasetspublicassets"
+"""The SDK leaves its addresses as they are."""
 
 
 @cache
@@ -39,7 +43,8 @@ def make_signer(signing: str, token_url: str | None = None) -> Signer:
     ----------
     signing : str
         "none"; "token": an endpoint of the Planetary Computer's shape, GET {token_url}/{collection};
-        "planetary_computer": the SDK, which knows the service's addresses.
+        "planetary_computer": the SDK, which knows the service's addresses and takes PC_SDK_SUBSCRIPTION_KEY and
+        PC_SDK_SAS_URL from the environment or its settings file.
     token_url : str, optional
         Of "token", for instance https://planetarycomputer.microsoft.com/api/sas/v1/token.
 
@@ -67,43 +72,68 @@ def _unsigned(asset: Asset, *, renew: bool = False) -> str:
 
 
 class _PlanetaryComputerSigner:
-    """The service's own SDK; it caches tokens and renews them under a minute of life."""
+    """Tokens from the service's own SDK, one per account and container of its blob storage."""
 
     def __init__(self) -> None:
         with warnings.catch_warnings():
             # The SDK declares its pydantic models in a manner that pydantic deprecates.
             warnings.simplefilter("ignore")
             import planetary_computer.sas as sas
+            from planetary_computer.settings import Settings
         self._sas = sas
-        self._lock = threading.Lock()
-        self._renewed = 0.0
+        self._settings = Settings
+        self._tokens = TokenCache()
 
     def __call__(self, asset: Asset, *, renew: bool = False) -> str:
-        with self._lock:
-            if renew and time.monotonic() - self._renewed > _RENEWED_JUST_NOW_S:
-                self._sas.TOKEN_CACHE.clear()
-                self._renewed = time.monotonic()
+        parts = urlsplit(asset.href)
+        account, _, domain = parts.netloc.partition(".")
+        signed = {"st", "se", "sp"} & set(parse_qs(parts.query))
+        if f".{domain}" != self._sas.BLOB_STORAGE_DOMAIN or account == _PUBLIC_ACCOUNT or signed:
+            return asset.href
+        container = parts.path.lstrip("/").split("/", 1)[0]
+        settings = self._settings.get()
+        # A subscriber's tokens are not everybody's.
+        subscriber = hashlib.sha256((settings.subscription_key or "").encode()).hexdigest()
+        key = json.dumps([settings.sas_url, account, container, subscriber])
+        token = self._tokens.token(key, lambda: self._fetch(account, container, asset.collection), renew=renew)
+        return _with_query(asset.href, token.text)
+
+    def _fetch(self, account: str, container: str, collection: str) -> Token:
+        """Ask the SDK, in a thread that is left alone when it takes too long.
+
+        Raises
+        ------
+        WorkError
+            It gives no token in time.
+        """
+        found: list[Any] = []
+        # The SDK would give its own kept token until the last minute of its life, even one that was refused.
+        self._sas.TOKEN_CACHE.pop(f"{self._settings.get().sas_url}/{account}/{container}", None)
+
+        def ask() -> None:
             try:
-                return str(self._sas.sign_url(asset.href))
+                found.append(self._sas.get_token(account, container, retry_total=_SDK_RETRIES))
             except Exception as error:
-                # Whatever the SDK raises: a reply that it cannot parse may stand in its message, token and all.
-                raise WorkError(
-                    f"The Planetary Computer gave no token for {asset.collection} ({type(error).__name__}).",
-                    "Check the network and the service's state, then run again.",
-                ) from None
+                found.append(error)
 
-
-@dataclass(frozen=True)
-class _Token:
-    text: str
-    expiry: float
-    """POSIX seconds."""
-    fetched: float
-    """POSIX seconds."""
-
-    def fresh(self, now: float) -> bool:
-        margin = min(_MARGIN_S, (self.expiry - self.fetched) / 4)
-        return now < self.expiry - margin
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(_SDK_PATIENCE_S)
+        reply = found[0] if found else TimeoutError()
+        if isinstance(reply, Exception):
+            # Whatever the SDK raises: a reply that it cannot parse may stand in its message, token and all.
+            answer = getattr(reply, "response", None)
+            why = f"HTTP {answer.status_code}" if answer is not None else type(reply).__name__
+            raise WorkError(
+                f"The Planetary Computer gave no token for {collection} ({why}).",
+                "Check the network and the service's state, then run again.",
+            ) from None
+        if not is_token_text(reply.token):
+            raise WorkError(
+                f"The Planetary Computer's reply for {collection} is not a token.",
+                "Check PC_SDK_SAS_URL if it is set, then run again.",
+            )
+        return Token(text=reply.token.lstrip("?"), expiry=reply.expiry.timestamp(), fetched=time.time())
 
 
 class _Busy(Exception):
@@ -115,27 +145,21 @@ class _TokenSigner:
 
     def __init__(self, token_url: str) -> None:
         self._token_url = token_url
-        self._lock = threading.Lock()
-        self._tokens: dict[str, _Token] = {}
+        self._tokens = TokenCache()
 
     def __call__(self, asset: Asset, *, renew: bool = False) -> str:
         if not asset.href.startswith(("http://", "https://")):
             return asset.href
-        separator = "&" if "?" in asset.href else "?"
-        return f"{asset.href}{separator}{self._token(asset.collection, renew).text}"
-
-    def _token(self, collection: str, renew: bool) -> _Token:
-        with self._lock:
-            token, now = self._tokens.get(collection), time.time()
-            just_now = token is not None and now - token.fetched < _RENEWED_JUST_NOW_S
-            if token is not None and token.fresh(now) and (just_now or not renew):
-                return token
-            token = _fetch_token(f"{self._token_url}/{quote(collection, safe='')}", collection)
-            self._tokens[collection] = token
-            return token
+        address = f"{self._token_url}/{quote(asset.collection, safe='')}"
+        token = self._tokens.token(address, lambda: _fetch_token(address, asset.collection), renew=renew)
+        return _with_query(asset.href, token.text)
 
 
-def _fetch_token(address: str, collection: str) -> _Token:
+def _with_query(href: str, query: str) -> str:
+    return f"{href}{'&' if '?' in href else '?'}{query}"
+
+
+def _fetch_token(address: str, collection: str) -> Token:
     """Ask the endpoint, again and again for about half a minute where it is busy.
 
     Raises
@@ -180,16 +204,16 @@ def _get(address: str, collection: str) -> bytes:
         raise _Busy(type(error).__name__) from None
 
 
-def _token_of(content: bytes, collection: str) -> _Token:
+def _token_of(content: bytes, collection: str) -> Token:
     try:
         reply = json.loads(content)
         text, expiry = reply["token"], parse_instant(reply["msft:expiry"]).timestamp()
-        if not (isinstance(text, str) and text.isprintable() and "sig=" in text and " " not in text):
+        if not is_token_text(text):
             raise ValueError
     except (ValueError, TypeError, KeyError):
         # The reply may hold half a token: not a word of it goes into the message.
         raise _not_a_token(collection) from None
-    return _Token(text=text.lstrip("?"), expiry=expiry, fetched=datetime.now(UTC).timestamp())
+    return Token(text=text.lstrip("?"), expiry=expiry, fetched=time.time())
 
 
 def _not_a_token(collection: str) -> WorkError:

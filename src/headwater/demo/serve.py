@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from headwater.demo.holdings import STAC_VERSION, Holdings, read_folders
 from headwater.demo.queries import body_of_query, item_test, page_of, sort_items
@@ -75,6 +76,7 @@ def running_catalogue(
     token_lifetime_s: float = DEFAULT_LIFETIME_S,
     *,
     require_token: bool = True,
+    wrap: Callable[[ASGIApp], ASGIApp] | None = None,
 ) -> Iterator[str]:
     """Serve planet folders on 127.0.0.1 from a thread while the block runs.
 
@@ -88,15 +90,17 @@ def running_catalogue(
         Seconds a token is valid.
     require_token : bool
         Whether assets need a token.
+    wrap : callable, optional
+        Puts something before the application: middleware that delays, counts or spoils answers.
 
     Yields
     ------
     str
         Base address; the API is under /stac, the token endpoint under /api/sas/v1/token.
     """
-    app = create_app(list(folders), token_lifetime_s=token_lifetime_s, require_token=require_token)
+    app: ASGIApp = create_app(list(folders), token_lifetime_s=token_lifetime_s, require_token=require_token)
     with _bound("127.0.0.1", port) as listener:
-        server = _server(app)
+        server = _server(wrap(app) if wrap else app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
@@ -327,7 +331,7 @@ async def _bad_request(request: Request, error: Exception) -> Response:
     return JSONResponse({"code": "RequestValidationError", "description": str(error)}, 400)
 
 
-def _server(app: Starlette) -> uvicorn.Server:
+def _server(app: ASGIApp) -> uvicorn.Server:
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=2
     )

@@ -20,7 +20,7 @@ from headwater import grid as grids
 from headwater.catalog.assets import Asset, Signer
 from headwater.errors import InputError
 from headwater.grid import RasterGrid
-from headwater.raster.opening import crs_of, grid_of, public_name, with_retry
+from headwater.raster.opening import check_blocks, crs_of, doubt, grid_of, is_remote, public_name, with_retry
 
 
 def read_window(
@@ -135,6 +135,8 @@ def read_overview(
     """
 
     def read(dataset: DatasetReader) -> tuple[NDArray[Any], Affine, CRS]:
+        if is_remote(source):
+            _check_overviews(dataset, source, max_px)
         shrink = max(1.0, max(dataset.width, dataset.height) / max_px)
         height, width = max(1, round(dataset.height / shrink)), max(1, round(dataset.width / shrink))
         values = dataset.read(1, out_shape=(height, width), resampling=Resampling.nearest)
@@ -142,6 +144,15 @@ def read_overview(
         return values, transform, crs_of(dataset, crs, source)
 
     return with_retry(source, signer, read)
+
+
+def _check_overviews(dataset: DatasetReader, source: Asset | Path | str, max_px: int) -> None:
+    """Doubt a file from the network whose overviews are missing, or miss blocks: other overviews mean other pixels."""
+    factors = dataset.overviews(1)
+    too_fine = max(dataset.width, dataset.height) / max(factors, default=1) >= 2 * max_px
+    doubt(source, "overviews", too_fine and f"only {factors}")
+    for number in range(len(factors)):
+        check_blocks(dataset, source, overview=number)
 
 
 def read_cells(

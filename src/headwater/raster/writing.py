@@ -70,7 +70,8 @@ def write_cog(
     options = {
         "BLOCKSIZE": str(_COG_BLOCK_PX),
         "COMPRESS": "DEFLATE",
-        "LEVEL": "6",
+        # 3 % larger than level 6 on a composite, in half the time.
+        "LEVEL": "1",
         "PREDICTOR": "YES",
         "OVERVIEW_RESAMPLING": overview_resampling.upper(),
         "NUM_THREADS": "1",

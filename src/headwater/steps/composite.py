@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import composite as compositing
-from headwater import raster
+from headwater import masks, raster
 from headwater.bands import COMPOSITE_BANDS, COMPOSITE_NODATA, REFLECTANCE_BANDS, SCL
 from headwater.catalog.assets import Asset, Signer
 from headwater.catalog.signing import make_signer
@@ -19,11 +21,25 @@ from headwater.errors import InputError, WorkError
 from headwater.files import read_json
 from headwater.grid import RasterGrid, cell_grid
 from headwater.progress import progress
+from headwater.raster.opening import AssetGone
+from headwater.raster.scenes import READERS, SceneFiles, SceneReader, open_scene
 from headwater.steps.plan import read_plan
 from headwater.versions import STEP_VERSIONS
 
-STRIP_ROWS = 2048
-"""Rows composited at a time: bounds the memory of a one-degree cell."""
+PART_ROWS = 1024
+"""Rows read at a time: what is read ahead stays small, and a block of a file is seldom cut."""
+MEDIAN_BYTES = 2**30
+"""What the scenes of one block may take where all must be kept (median)."""
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    method: str
+    dilate_px: int
+    mask: str
+    allow_cloud: bool
+    reader: str
+    threads: int
 
 
 def composite(
@@ -34,11 +50,16 @@ def composite(
     *,
     method: str = "mean",
     dilate_px: int = 2,
+    mask: str = "scl",
+    allow_cloud: bool = False,
+    reader: str = READERS[0],
     signing: str = "none",
     token_url: str | None = None,
     readers: int = 4,
 ) -> None:
     """Write composite.tif of a cell.
+
+    Memory does not grow with the number of scenes: a one-degree cell takes 2.9 GB at its peak.
 
     Parameters
     ----------
@@ -54,6 +75,12 @@ def composite(
         best_first, mean or median.
     dilate_px : int
         Pixels by which clouds and shadows are widened.
+    mask : str
+        What tells clouds: scl, or omnicloudmask (an extra).
+    allow_cloud : bool
+        Where no scene is clear, keep the cloudy views, flagged by 0 clear views, instead of nodata.
+    reader : str
+        Library that reads: rasterio, odc or stackstac.
     signing, token_url : str
         How assets are signed, see `headwater.catalog.signing.make_signer`.
     readers : int
@@ -70,19 +97,15 @@ def composite(
     grid = cell_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
     manifest = read_json(scenes)
     _check_manifest(manifest, scenes, cell)
+    recipe = _Recipe(method, dilate_px, mask, allow_cloud, reader, readers)
     signer = make_signer(signing, token_url)
     result = np.zeros((len(COMPOSITE_BANDS), *grid.shape), np.uint8)
-    starts = range(0, grid.height, STRIP_ROWS)
-    with ThreadPoolExecutor(readers) as pool:
-        for start in progress(starts, description=f"composite {cell}"):
-            rows = min(STRIP_ROWS, grid.height - start)
-            strip = grid.crop(row=start, column=0, height=rows, width=grid.width)
-            image, views = _composite_strip(manifest["scenes"], strip, method, dilate_px, signer, pool)
-            result[:-1, start : start + rows] = image
-            result[-1, start : start + rows] = views
+    for first, block in _blocks(grid, method, len(manifest["scenes"])):
+        rows = slice(first, first + block.height)
+        result[:-1, rows], result[-1, rows] = _composite_block(manifest["scenes"], block, recipe, signer, cell)
     tags = {
         "recipe": f"composite {STEP_VERSIONS['composite']}; {method}; sigmoid {compositing.SIGMOID_SLOPE}; "
-        f"dilate {dilate_px} px",
+        f"mask {mask}; dilate {dilate_px} px; {'cloud where nothing is clear' if allow_cloud else 'clear only'}",
         "scenes": " ".join(scene["id"] for scene in manifest["scenes"]),
         "without_scl": " ".join(scene["id"] for scene in manifest["scenes"] if not scene["assets"].get(SCL)),
     }
@@ -91,64 +114,125 @@ def composite(
         out,
         result,
         transform=grid.transform,
-        mask=result[-1] > 0,
+        mask=result[0] != COMPOSITE_NODATA,
         tags={key: value for key, value in tags.items() if value},
         band_names=COMPOSITE_BANDS,
     )
 
 
-def _composite_strip(
-    scenes: Sequence[Mapping[str, Any]],
-    strip: RasterGrid,
-    method: str,
-    dilate_px: int,
-    signer: Signer,
-    pool: ThreadPoolExecutor,
+def _blocks(grid: RasterGrid, method: str, scenes: int) -> Iterator[tuple[int, RasterGrid]]:
+    """Give the first row and the grid of each block: the whole cell, or rows of it where all scenes are kept."""
+    rows = grid.height
+    if method == "median":
+        row_bytes = grid.width * (1 + scenes * (len(REFLECTANCE_BANDS) + 1))
+        rows = min(rows, max(1, MEDIAN_BYTES // row_bytes))
+    yield from _strips(grid, rows)
+
+
+def _strips(grid: RasterGrid, rows: int) -> Iterator[tuple[int, RasterGrid]]:
+    for first in range(0, grid.height, rows):
+        yield first, grid.crop(row=first, column=0, height=min(rows, grid.height - first), width=grid.width)
+
+
+def _composite_block(
+    scenes: Sequence[Mapping[str, Any]], block: RasterGrid, recipe: _Recipe, signer: Signer, cell: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    compositor = compositing.Compositor(strip.shape, bands=len(REFLECTANCE_BANDS), method=method)
-    for scene in scenes:
-        clear = _read_clear(scene, strip, dilate_px, signer)
-        if clear is not None and not clear.any():
-            continue
-        bands = list(pool.map(lambda name, scene=scene: _read_band(scene, name, strip, signer), REFLECTANCE_BANDS))
-        dn = compositing.harmonise(np.stack(bands), offset=int(scene["offset"]))
-        scaled = compositing.sigmoid_scale(dn, mean=scene["mean"], std=scene["std"])
-        # Without SCL every pixel inside the swath counts as clear: the stated rule (docs/configuration.md).
-        compositor.add(scaled, clear if clear is not None else np.all(scaled != COMPOSITE_NODATA, axis=0))
-        if compositor.is_full:
-            break
+    compositor = compositing.Compositor(
+        block.shape, bands=len(REFLECTANCE_BANDS), method=recipe.method, allow_cloud=recipe.allow_cloud
+    )
+    for scene in progress(scenes, description=f"composite {cell}, scenes"):
+        with closing(open_scene(recipe.reader, _files(scene), signer, threads=recipe.threads)) as source:
+            try:
+                _add_scene(compositor, scene, source, block, recipe)
+            except AssetGone as error:
+                raise AssetGone(f"Scene {scene['id']} cannot be read: {error.cause}", error.remedy) from None
     return compositor.result()
 
 
-def _read_band(scene: Mapping[str, Any], name: str, grid: RasterGrid, signer: Signer) -> NDArray[np.uint16]:
-    values, valid = raster.read_window(_asset(scene, name), grid, signer=signer, nodata=0, crs=_crs(scene))
-    if values.dtype not in (np.uint16, np.int16):
-        raise InputError(
-            f"Band {name} of {scene['id']} holds {values.dtype}, not digital numbers of 16 bits.",
-            "Use Sentinel-2 reflectance bands as uint16.",
-        )
-    return np.where(valid, values, 0).astype(np.uint16)
+def _add_scene(
+    compositor: compositing.Compositor,
+    scene: Mapping[str, Any],
+    source: SceneReader,
+    block: RasterGrid,
+    recipe: _Recipe,
+) -> None:
+    """Add a scene part by part; the next part is read while this one is added."""
+    window = source.overlap(block)
+    if window is None:
+        return
+    offset = int(scene["offset"])
+    tables = compositing.scaling_tables(mean=scene["mean"], std=scene["std"], offset=offset)
+    row, column = round((block.north - window.north) / block.dy), round((window.west - block.west) / block.dx)
+    new_scene = True
+
+    def read(first: int, part: RasterGrid) -> _Part:
+        return _read_part(compositor, scene, source, part, recipe, row=row + first, column=column)
+
+    with ThreadPoolExecutor(1) as ahead:
+        for first, part in _ahead(ahead, read, list(_strips(window, PART_ROWS))):
+            place = {"row": row + first, "column": column}
+            if part.dn is None:
+                compositor.count(part.clear, **place)
+                continue
+            clear, inside = part.clear, part.inside
+            if recipe.mask != "scl":
+                harmonised = compositing.harmonise(part.dn, offset=offset)
+                clear = masks.better_clear_mask(recipe.mask, harmonised, clear, dilate_px=recipe.dilate_px)
+            scaled = compositing.sigmoid_scale(part.dn, tables)
+            compositor.add(scaled, clear, inside, **place, new_scene=new_scene)
+            new_scene = False
 
 
-def _read_clear(scene: Mapping[str, Any], grid: RasterGrid, dilate_px: int, signer: Signer) -> NDArray[np.bool_] | None:
+@dataclass(frozen=True)
+class _Part:
+    clear: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
+    dn: NDArray[np.uint16] | None
+    """None where the bands cannot change the composite."""
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, read: Callable[[int, RasterGrid], _Part], parts: Sequence[tuple[int, RasterGrid]]
+) -> Iterator[tuple[int, _Part]]:
+    """Give the parts in order, reading one ahead."""
+    task: Future[_Part] | None = None
+    for number, (first, grid) in enumerate(parts):
+        done = (task or pool.submit(read, first, grid)).result()
+        task = pool.submit(read, *parts[number + 1]) if number + 1 < len(parts) else None
+        yield first, done
+
+
+def _read_part(
+    compositor: compositing.Compositor,
+    scene: Mapping[str, Any],
+    source: SceneReader,
+    grid: RasterGrid,
+    recipe: _Recipe,
+    *,
+    row: int,
+    column: int,
+) -> _Part:
     if not scene["assets"].get(SCL):
-        return None
-    # Read wider than needed, so that clouds just outside the strip are widened into it.
-    halo = dilate_px
+        # Without SCL every pixel inside the swath counts as clear: the stated rule (docs/configuration.md).
+        dn = source.read(REFLECTANCE_BANDS, grid)
+        inside = np.all(dn != 0, axis=0)
+        return _Part(inside, inside, dn)
+    # Read wider than needed, so that clouds just outside the part are widened into it.
+    halo = recipe.dilate_px
     wide = grid.crop(row=-halo, column=-halo, height=grid.height + 2 * halo, width=grid.width + 2 * halo)
-    values, valid = raster.read_window(
-        _asset(scene, SCL), wide, resampling="nearest", signer=signer, nodata=0, crs=_crs(scene)
-    )
-    clear = compositing.clear_mask(np.where(valid, values, 0).astype(np.uint8), dilate_px=dilate_px)
-    return clear[halo : halo + grid.height, halo : halo + grid.width]
+    scl = source.read([SCL], wide)[0].astype(np.uint8)
+    core = (slice(halo, halo + grid.height), slice(halo, halo + grid.width))
+    clear, inside = masks.clear_mask(scl, dilate_px=recipe.dilate_px)[core], scl[core] != 0
+    # Another mask may find clear what SCL does not.
+    hopeful = clear if recipe.mask == "scl" else inside
+    wanted = compositor.wants(hopeful, inside, row=row, column=column)
+    return _Part(clear, inside, source.read(REFLECTANCE_BANDS, grid) if wanted else None)
 
 
-def _asset(scene: Mapping[str, Any], name: str) -> Asset:
-    return Asset(href=scene["assets"][name], collection=scene["collection"])
-
-
-def _crs(scene: Mapping[str, Any]) -> str:
-    return f"EPSG:{scene['epsg']}"
+def _files(scene: Mapping[str, Any]) -> SceneFiles:
+    assets = {name: Asset(href=href, collection=scene["collection"]) for name, href in scene["assets"].items() if href}
+    crs = f"EPSG:{scene['epsg']}" if scene["epsg"] else None
+    return SceneFiles(id=scene["id"], datetime=scene["datetime"], crs=crs, assets=assets)
 
 
 def _check_manifest(manifest: Any, path: Path, cell: str) -> None:

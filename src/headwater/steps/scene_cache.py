@@ -27,6 +27,7 @@ from headwater.catalog.selection import resize_nearest
 from headwater.composite import harmonise
 from headwater.errors import WorkError
 from headwater.files import atomic_path, write_json
+from headwater.raster.scenes import check_band_type
 
 OVERVIEW_PX = 512
 """Longest side of the coarse view: 200 m pixels of a Sentinel-2 tile."""
@@ -61,6 +62,8 @@ class SceneCache:
         ------
         WorkError
             The scene cannot be read, or has no SCL and such scenes are refused.
+        InputError
+            A band is not what it should be, such as a preview of 8 bits.
         """
         path = self._path(scene, "clear.npz")
         try:
@@ -117,7 +120,10 @@ class SceneCache:
         assert href is not None
         asset = Asset(href=href, collection=scene.collection)
         crs = f"EPSG:{scene.epsg}" if scene.epsg else None
-        return raster.read_overview(asset, max_px=OVERVIEW_PX, signer=self._signer, crs=crs)[0]
+        values = raster.read_overview(asset, max_px=OVERVIEW_PX, signer=self._signer, crs=crs)[0]
+        # Here, before any composite is begun.
+        check_band_type(name, values.dtype, scene.id)
+        return np.asarray(np.maximum(values, 0), np.uint16)
 
     def _path(self, scene: Scene, suffix: str) -> Path:
         # The addresses are part of the key: another catalogue may serve another file under the same id.

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 
-from headwater.catalog.acquisitions import newest_processing
 from headwater.catalog.antimeridian import Box, enclosing_box, footprint, split_box
-from headwater.catalog.intervals import Interval, parse_interval, years_before
-from headwater.catalog.items import DEM_ASSET, asset_href, band_assets
-from headwater.catalog.pin import write_items
-from headwater.catalog.providers import Provider, Query, find_items, make_provider, say
+from headwater.catalog.api import TIMEOUT_S
+from headwater.catalog.changes import answers_same_search, keep_what_is_newer, told_changes
+from headwater.catalog.checks import shown_address, what_lacks_to_use
+from headwater.catalog.cover import MOST_BOXES, cover_boxes
+from headwater.catalog.found import Findings, Found
+from headwater.catalog.gather import gather
+from headwater.catalog.intervals import Interval, parse_interval, time_slices, years_before
+from headwater.catalog.pages import PageStore, SlicePages
+from headwater.catalog.pin import write_sorted
+from headwater.catalog.providers import make_provider, say
+from headwater.catalog.queries import Query, answers_but_place
 from headwater.errors import InputError, WorkError
-from headwater.grid import cell_grid
+from headwater.grid import cell_grid, elevation_grid
 from headwater.steps.plan import Plan, read_plan
 
 Item = dict[str, Any]
@@ -26,6 +31,7 @@ DEM_COLLECTIONS = ("cop-dem-glo-30", "cop-dem-glo-90")
 """The first has precedence where both cover a place."""
 EDGE_DEGREES = 0.002
 """Two GLO-30 postings and more: interpolation at the edge of a cell's margin needs the pixels beyond it."""
+_IDS_TOLD = 3
 
 
 def search(
@@ -38,9 +44,15 @@ def search(
     max_cloud_cover: float = 90,
     sentinel2_collection: str = "sentinel-2-l2a",
     dem_collections: Sequence[str] = DEM_COLLECTIONS,
+    slice_days: int = 31,
+    workers: int = 2,
+    timeout_s: float = TIMEOUT_S,
     page_limit: int = 250,
 ) -> None:
     """Write items.parquet: the Sentinel-2 and elevation items that touch the cells of a basin.
+
+    A pin of the same search is refreshed; one line tells what changed. A search that was killed goes on where it was,
+    for a day: its pages lie beside `out` until it is done.
 
     Parameters
     ----------
@@ -49,68 +61,78 @@ def search(
     out : Path
         STAC GeoParquet to write, if it changes; addresses in it are unsigned.
     url : str
-        STAC API (http or https), a folder of items, or a STAC GeoParquet file.
+        STAC API (http or https), a folder of items, or STAC GeoParquet (a file, or a folder of files).
     datetime : str
         Interval of the images, "2023-05-01/2023-09-30"; both ends are needed.
     years_back : int
         So many earlier years of the same interval are searched too.
     max_cloud_cover : float
-        Percent above which a scene is not pinned.
+        Percent above which a scene is not pinned; one that does not tell its clouds is.
     sentinel2_collection : str
         Collection of Sentinel-2 L2A.
     dem_collections : sequence of str
         Collections of elevation, best first; the catalogue may lack some.
+    slice_days : int
+        An API is asked for so many days at a time.
+    workers : int
+        Requests to an API at once.
+    timeout_s : float
+        Seconds one request may take.
     page_limit : int
         Items a page.
 
     Raises
     ------
     InputError
-        The interval, the page size or the address is not valid.
+        The interval, a number or the address is not valid.
     WorkError
         The catalogue does not answer, or has no usable Sentinel-2 item there.
     """
     intervals = _intervals(datetime, years_back)
-    provider = make_provider(url, page_limit=page_limit)
+    if slice_days < 1 or workers < 1:
+        raise InputError("search.slice_days and search.workers are 1 or more.", "Take 31 and 2, the defaults.")
+    provider = make_provider(url, page_limit=page_limit, timeout_s=timeout_s, connections=workers)
     the_plan = read_plan(plan)
     boxes = cell_boxes(the_plan)
-    box = enclosing_box(boxes)
-    cells = shapely.union_all([shapely.box(*part) for cell in boxes for part in split_box(cell)])
-
-    scenes = _scenes(provider, box, intervals, sentinel2_collection, max_cloud_cover)
-    usable = _usable(scenes, cells, needs_bands=True)
-    if not usable:
-        raise WorkError(
-            f"The catalogue {url} has no usable {sentinel2_collection} item for basin {the_plan.basin_id} "
-            f"in {intervals[0]} or {years_back} year(s) before.",
-            "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name.",
-        )
-    usable = newest_processing(usable)
-    tiles = [
-        tile
-        for collection in dem_collections
-        for tile in _usable(find_items(provider, Query(collection, box)), cells, needs_bands=False)
-    ]
-    if dem_collections and not tiles:
-        # Nothing at all would be taken for sea in every cell of a land basin.
-        raise WorkError(
-            f"The catalogue {url} has no elevation tile of {' or '.join(dem_collections)} "
-            f"for basin {the_plan.basin_id}.",
-            "Check the names in catalog.dem_collections.",
-        )
-    usable += tiles
-    write_items(
-        out,
-        usable,
-        url=url,
-        query={
-            "bbox": list(box),
-            "datetime": [str(interval) for interval in intervals],
-            "max_cloud_cover": max_cloud_cover,
-            "sentinel2_collection": sentinel2_collection,
-            "dem_collections": list(dem_collections),
-        },
+    wanted = _Wanted(
+        cells=shapely.union_all([shapely.box(*part) for cell in boxes for part in split_box(cell)]),
+        scenes=sentinel2_collection,
+        intervals=intervals,
+        below={"eo:cloud_cover": float(max_cloud_cover)},  # 90 and 90.0 are one question
+        remote=provider.remote,
     )
+    query = {
+        "bbox": list(enclosing_box(boxes)),
+        "datetime": [str(interval) for interval in intervals],
+        "max_cloud_cover": float(max_cloud_cover),
+        "sentinel2_collection": sentinel2_collection,
+        "dem_collections": list(dem_collections),
+    }
+    asked = list(_queries(provider.remote, boxes, wanted, slice_days, dem_collections))
+    with PageStore(out) as store:
+        pages = gather(provider, url, asked, store, workers=workers if provider.remote else 1)
+        findings = Findings()
+        for part in pages:
+            for path in part.paths:
+                findings.add(path, wanted)
+        pinned = None
+        if answers_same_search(out, shown_address(url), query):
+            pinned = keep_what_is_newer(out, findings, store, wanted, provider)
+        wanted.tell_left_out(zip((query.collection for query in asked), pages, strict=True))
+        entries = findings.newest([sentinel2_collection])
+        try:
+            _check(
+                entries, sentinel2_collection, dem_collections, f"{shown_address(url)} for basin {the_plan.basin_id}"
+            )
+        except WorkError:
+            store.remove()  # the next search is not to find the same again
+            raise
+        write_sorted(out, findings.items(entries), url=shown_address(url), query=query)
+        store.remove()
+    if pinned is None:
+        say(f"{len(entries)} items pinned in {out.name}.")
+    else:
+        say(told_changes(pinned, entries) or f"nothing changed in {out.name} ({len(entries)} items).")
 
 
 def cell_boxes(plan: Plan, names: Iterable[str] | None = None) -> list[Box]:
@@ -128,7 +150,9 @@ def cell_boxes(plan: Plan, names: Iterable[str] | None = None) -> list[Box]:
     for cell in cells:
         west, south, east, north = cell_grid(cell, margin_px=plan.margin_px).bounds
         low, high = max(-90.0, south - EDGE_DEGREES), min(90.0, north + EDGE_DEGREES)
-        boxes.append((west - EDGE_DEGREES, low, east + EDGE_DEGREES, high))
+        # GLO-30's columns are far apart near the poles, and elevation has two beyond the margin.
+        wide = max(EDGE_DEGREES, 4 * elevation_grid(cell, margin_px=plan.margin_px).dx)
+        boxes.append((west - wide, low, east + wide, high))
     return boxes
 
 
@@ -143,41 +167,114 @@ def _intervals(text: str, years_back: int) -> list[Interval]:
         raise InputError(f"The date range {text} is open at one end.", remedy)
     if years_back < 0:
         raise InputError(f"The number of earlier years is {years_back}.", "Set search.years_back to 0 or more.")
-    return [years_before(interval, years) for years in range(years_back + 1)]
+    try:
+        return [years_before(interval, years) for years in range(years_back + 1)]
+    except ValueError:
+        raise InputError(f"{years_back} years before {text} there is no calendar.", remedy) from None
 
 
-def _scenes(
-    provider: Provider, box: Box, intervals: Sequence[Interval], collection: str, max_cloud_cover: float
-) -> list[Item]:
-    found: dict[str, Item] = {}
-    for interval in intervals:
-        query = Query(collection, box, interval, below={"eo:cloud_cover": max_cloud_cover})
-        found |= {item["id"]: item for item in find_items(provider, query)}
-    return list(found.values())
+def _queries(
+    remote: bool, boxes: Sequence[Box], wanted: _Wanted, slice_days: int, dem_collections: Sequence[str]
+) -> Iterator[Query]:
+    """Cut a search into what is asked at once: by collection, place and time.
+
+    A file is read just as often as it is asked, so an index on disk is asked but once.
+    """
+    places = cover_boxes(boxes, most=MOST_BOXES if remote else 2)
+    slices = time_slices(wanted.intervals, slice_days) if remote else wanted.intervals
+    for place in places:
+        for interval in slices:
+            yield Query(wanted.scenes, place, interval, below=wanted.below)
+        for collection in dem_collections:
+            yield Query(collection, place)
 
 
-def _usable(items: Sequence[Item], cells: shapely.Geometry, *, needs_bands: bool) -> list[Item]:
-    """Return the items that touch a cell; those that cannot be used are left out, counted and told."""
-    usable, reasons = [], Counter[str]()
-    shapely.prepare(cells)
-    for item in items:
-        try:
-            shape = footprint(item.get("geometry") or {})
-        except ValueError:
-            reasons["a valid geometry"] += 1
-            continue
-        try:
-            if needs_bands:
-                band_assets(item)
-            elif asset_href(item, DEM_ASSET) is None:
-                raise ValueError
-        except ValueError:
-            reasons["a needed band" if needs_bands else f"the asset '{DEM_ASSET}'"] += 1
-            continue
+class _Wanted:
+    """Tells whether an item that was found is wanted, and what the others lacked.
+
+    Parameters
+    ----------
+    cells : shapely.Geometry
+        The basin's cells.
+    scenes : str
+        Collection of scenes; items of other collections are elevation.
+    intervals : sequence of Interval
+        Times of scenes.
+    below : mapping
+        Properties of scenes and their limits.
+    remote : bool
+        Whether items came over the network.
+    """
+
+    def __init__(
+        self,
+        *,
+        cells: shapely.Geometry,
+        scenes: str,
+        intervals: Sequence[Interval],
+        below: Mapping[str, float],
+        remote: bool,
+    ) -> None:
+        self.scenes, self.intervals, self.below = scenes, intervals, below
+        self._cells, self._remote = cells, remote
+        self._left_out: dict[tuple[str, str, str], None] = {}
+        shapely.prepare(cells)
+
+    def __call__(self, item: Item) -> bool:
+        """Whether an item is wanted; takes note of one that would be, did it lack nothing."""
+        scene = item["collection"] == self.scenes
+        lack = what_lacks_to_use(item, remote=self._remote, bands=scene)
+        if lack is not None:
+            self._left_out[item["collection"], item["id"], lack] = None
+            return False
+        return (not scene or self._in_time(item)) and self._touches(item)
+
+    def _in_time(self, item: Item) -> bool:
+        world = (-180.0, -90.0, 180.0, 90.0)
+        return any(
+            answers_but_place(item, Query(self.scenes, world, interval, below=self.below))
+            for interval in self.intervals
+        )
+
+    def _touches(self, item: Item) -> bool:
+        shape = footprint(item["geometry"])
+        if shapely.intersects(self._cells, shape):
+            return True
         # A footprint across the antimeridian reaches beyond 180; the cells lie within.
-        turned = shapely.transform(shape, lambda xy: xy - np.array([360.0, 0.0]))
-        if shapely.intersects(cells, shape) or shapely.intersects(cells, turned):
-            usable.append(item)
-    for reason, count in reasons.items():
-        say(f"{count} item(s) of {items[0]['collection']} without {reason} left out.")
-    return usable
+        return shape.bounds[2] > 180.0 and bool(
+            shapely.intersects(self._cells, shapely.transform(shape, lambda xy: xy - np.array([360.0, 0.0])))
+        )
+
+    def tell_left_out(self, parts: Iterable[tuple[str, SlicePages]]) -> None:
+        """Say how many items of the collections and their pages were left out and why, with the ids of a few."""
+        for collection, pages in parts:
+            for header in pages.headers:
+                self._left_out |= {(collection, name, lack): None for name, lack in header.left_out}
+        told: dict[tuple[str, str], list[str]] = {}
+        for collection, name, lack in sorted(self._left_out):
+            told.setdefault((collection, lack), []).append(name)
+        for (collection, lack), names in sorted(told.items()):
+            some = ", ".join(names[:_IDS_TOLD]) + (", ..." if len(names) > _IDS_TOLD else "")
+            say(f"{len(names)} item(s) of {collection} without {lack} left out ({some}).")
+
+
+def _check(entries: Sequence[Found], scenes: str, dem_collections: Sequence[str], where: str) -> None:
+    """Refuse to pin a search without scenes, or without elevation.
+
+    Raises
+    ------
+    WorkError
+        There are none.
+    """
+    found = {entry.collection for entry in entries}
+    if scenes not in found:
+        raise WorkError(
+            f"The catalogue {where} has no usable {scenes} item in the time searched.",
+            "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name.",
+        )
+    if dem_collections and not found & set(dem_collections):
+        # Nothing at all would be taken for sea in every cell of a land basin.
+        raise WorkError(
+            f"The catalogue {where} has no elevation tile of {' or '.join(dem_collections)}.",
+            "Check the names in catalog.dem_collections.",
+        )

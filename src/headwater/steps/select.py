@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headwater.catalog.antimeridian import Box, footprint, touches
 from headwater.catalog.intervals import Interval, parse_instant, parse_interval
@@ -16,6 +21,7 @@ from headwater.catalog.selection import SelectionRule, choose_scenes
 from headwater.catalog.signing import make_signer
 from headwater.errors import InputError
 from headwater.files import write_json
+from headwater.raster.opening import AssetGone
 from headwater.steps.plan import read_plan
 from headwater.steps.scene_cache import SceneCache
 from headwater.steps.search import DEM_COLLECTIONS, cell_boxes
@@ -23,6 +29,8 @@ from headwater.steps.search import DEM_COLLECTIONS, cell_boxes
 Item = dict[str, Any]
 
 MISSING_SCL = ("clear", "refuse")
+TILE_DEGREES = 1.2
+"""More than the side of an MGRS tile, 109.8 km, on a meridian."""
 _ENTRY_FIELDS = ("id", "collection", "datetime", "mgrs_tile", "baseline", "offset", "epsg", "cloud_cover", "assets")
 
 
@@ -68,14 +76,15 @@ def select(
     Raises
     ------
     WorkError
-        A scene cannot be read, or has no SCL and `missing_scl` is "refuse".
+        A scene cannot be read, or has no SCL and `missing_scl` is "refuse". One that is gone from its server is left
+        out instead.
     InputError
-        An argument or an input file is not valid.
+        An argument or an input file is not valid, or a band is not what it should be.
     """
     rule = _rule(max_scenes, cloud_steps, min_gain, stop_uncovered, missing_scl)
     the_plan = read_plan(plan)
     (box,) = cell_boxes(the_plan, [cell])
-    pinned = read_items(items)
+    pinned = read_items(items, box=_around(box))
     query = read_query(items).get("query", {})
     dem_collections = query.get("dem_collections", list(DEM_COLLECTIONS))
     cache = SceneCache(cache_dir, make_signer(signing, token_url), missing_scl)
@@ -106,12 +115,31 @@ def _choose(
         if not any(scene.id in touching for scene in scenes):
             continue
         years = [[scene for scene in scenes if _year(scene, intervals) == year] for year in range(len(intervals))]
-        for place, scene in enumerate(choose_scenes(years, cache.clear_views, rule)):
+        for place, scene in enumerate(choose_scenes(years, partial(_clear_views, cache), rule)):
             # A swath that ends before the cell shows nothing of it, though it counts for the tile.
             if scene.id in touching:
                 ranked.append((place, scene.cloud_cover + scene.nodata_percentage, scene.id, scene))
     # The first choice of every tile, then the second of every tile: the same order in every cell.
     return [scene for *_, scene in sorted(ranked, key=lambda entry: entry[:3])]
+
+
+def _around(box: Box) -> Box:
+    """Return a box grown by the side of an MGRS tile: it holds every scene of each tile that touches the box."""
+    west, south, east, north = box
+    south, north = max(-90.0, south - TILE_DEGREES), min(90.0, north + TILE_DEGREES)
+    wide = TILE_DEGREES / max(math.cos(math.radians(max(abs(south), abs(north)))), 1e-3)
+    if (east - west) % 360.0 + 2 * wide >= 360.0:
+        return (-180.0, south, 180.0, north)
+    return (west - wide, south, east + wide, north)
+
+
+def _clear_views(cache: SceneCache, scene: Scene) -> NDArray[np.bool_] | None:
+    """Return what a scene shows, None for one that the catalogue's server does not have any more."""
+    try:
+        return cache.clear_views(scene)
+    except AssetGone as error:
+        say(f"scene {scene.id} is left out: {error.cause}")
+        return None
 
 
 def _facts(item: Item) -> Scene:
@@ -136,7 +164,11 @@ def _year(scene: Scene, intervals: Sequence[Interval]) -> int:
 def _entries(scenes: Sequence[Scene], cache: SceneCache) -> list[dict[str, Any]]:
     entries = []
     for scene in scenes:
-        statistics = cache.statistics(scene)
+        try:
+            statistics = cache.statistics(scene)
+        except AssetGone as error:
+            say(f"scene {scene.id} is left out: {error.cause}")
+            continue
         if statistics is None:
             say(f"scene {scene.id} has no clear pixel with a value; it is left out.")
             continue

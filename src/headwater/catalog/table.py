@@ -1,0 +1,118 @@
+"""STAC GeoParquet as a catalogue: an index on disk of which only what is asked for is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from headwater.catalog.checks import shown, what_lacks
+from headwater.catalog.pin import PINNED_COLUMNS, iter_items, pinned_item, rows_touching
+from headwater.catalog.queries import Item, Link, Page, Query, answers
+from headwater.errors import InputError
+
+_ITEMS_A_PAGE = 1000
+
+
+def table_files(path: Path) -> list[Path]:
+    """Return the .parquet files that a path means: itself, or those in the folder and the folders in it."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*.parquet") if not file.name.startswith((".", "_")))
+    return [path] if path.suffix == ".parquet" and path.is_file() else []
+
+
+def with_absolute_paths(item: Item, folder: Path) -> Item:
+    """Return the item with asset addresses that are relative paths made absolute ones under `folder`."""
+    assets = {}
+    for key, asset in item["assets"].items():
+        href = asset["href"]
+        if "://" not in href and not href.startswith("/vsi"):
+            href = os.path.abspath(folder / href)  # noqa: PTH100 - resolve() would follow links
+        assets[key] = {**asset, "href": href}
+    return {**item, "assets": assets}
+
+
+class ItemTable:
+    """A STAC GeoParquet file, or a folder of them, whose relative addresses start at the folder of the file."""
+
+    remote = False
+
+    def __init__(self, path: Path) -> None:
+        self._files = table_files(path)
+
+    def pages(self, query: Query, after: Link | None = None) -> Iterator[Page]:
+        """See `headwater.catalog.queries.Provider`."""
+        for file in self._files:
+            for page in _pages(file, query.collection, _rows(file, query)):
+                yield Page([item for item in page.items if answers(item, query)], page.left_out)
+
+    def by_ids(self, collection: str, ids: Sequence[str]) -> Iterator[Page]:
+        """See `headwater.catalog.queries.Provider`."""
+        rows = (pc.field("collection") == collection) & pc.field("id").isin(pa.array(ids, pa.string()))
+        for file in self._files:
+            if _schema(file) is not None:
+                yield from _pages(file, collection, rows)
+
+    def give_up(self) -> None:
+        """See `headwater.catalog.queries.Provider`."""
+
+
+def _pages(file: Path, collection: str, rows: pc.Expression | None) -> Iterator[Page]:
+    if rows is None:
+        return
+    found = iter_items(file, filter=rows, columns=PINNED_COLUMNS)
+    while some := list(islice(found, _ITEMS_A_PAGE)):
+        items, left_out = [], []
+        for item in some:
+            lack = what_lacks(item, collection)
+            if lack is None:
+                items.append(with_absolute_paths(pinned_item(item), file.parent))
+            else:
+                left_out.append((shown(item.get("id")), lack))
+        yield Page(items, left_out)
+
+
+def _rows(file: Path, query: Query) -> pc.Expression | None:
+    """Return the rows that may answer, as Parquet's own statistics can tell: little is read. None for none."""
+    schema = _schema(file)
+    if schema is None:
+        return None
+    rows = pc.field("collection") == query.collection
+    touching = rows_touching(schema, query.box)
+    if touching is not None:
+        rows &= touching
+    if query.interval is not None and pa.types.is_timestamp(schema.field("datetime").type):
+        time, start, end = pc.field("datetime"), query.interval.start, query.interval.end
+        if start is not None:
+            rows &= time.is_null() | (time >= pa.scalar(start))
+        if end is not None:
+            rows &= time.is_null() | (time <= pa.scalar(end))
+    return rows
+
+
+def _schema(file: Path) -> pa.Schema | None:
+    """Return the columns of a file that holds items; None for one without collections.
+
+    Raises
+    ------
+    InputError
+        The file is not STAC GeoParquet.
+    """
+    try:
+        schema = pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{file} is not a readable Parquet file ({type(error).__name__}).", "Remove it or write it again."
+        ) from None
+    missing = {"id", "geometry", "bbox", "datetime", "assets"} - set(schema.names)
+    if missing:
+        raise InputError(
+            f"{file} is not STAC GeoParquet: it has no column {', '.join(sorted(missing))}.",
+            "Remove it or write it again.",
+        )
+    return schema if "collection" in schema.names else None

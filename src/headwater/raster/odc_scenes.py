@@ -1,0 +1,42 @@
+"""Scenes read with odc-stac."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater import grid as grids
+from headwater.catalog.assets import Signer
+from headwater.grid import RasterGrid
+from headwater.raster.loaded_scenes import LoadedScene
+from headwater.raster.scenes import SceneFiles, resampling_of
+
+
+class OdcScene(LoadedScene):
+    """A scene loaded by odc-stac onto each grid.
+
+    odc-stac signs when a load is laid out, not when it reads (pitfalls: Loaders), so each part is a load of its own.
+    """
+
+    def __init__(self, files: SceneFiles, signer: Signer, *, threads: int) -> None:
+        super().__init__(files, signer)
+        self._threads = threads
+
+    def _load(self, item: Any, names: Sequence[str], grid: RasterGrid) -> list[NDArray[Any]]:
+        from odc.geo.geobox import GeoBox
+        from odc.stac import load
+
+        fields = {name: {"data_type": self._dtype(name), "nodata": 0} for name in names}
+        data = load(
+            [item],
+            bands=list(names),
+            geobox=GeoBox(grid.shape, grid.transform, grids.CRS),
+            resampling={name: resampling_of(name) for name in names},
+            stac_cfg={item.collection_id: {"assets": fields}},
+            fail_on_error=True,
+            pool=self._threads,
+        )
+        return [np.asarray(data[name].values[0]) for name in names]

@@ -1,0 +1,164 @@
+"""Scenes read with rasterio: each block is decoded once, and warped with GDAL from memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetReader
+from rasterio.warp import reproject
+from rasterio.warp import transform as transform_points
+from rasterio.windows import Window
+
+from headwater import grid as grids
+from headwater.bands import REFLECTANCE_BANDS, SCL
+from headwater.catalog.assets import Asset, Signer
+from headwater.grid import RasterGrid
+from headwater.raster.kept_open import KeptOpen
+from headwater.raster.opening import crs_of
+from headwater.raster.scenes import SceneFiles, check_band_type, resampling_of
+
+# rasterio looks for the place of an array before it gives it one, and warns that it finds none.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+TOLERANCE_PX = 0.01
+"""GDAL's approximate transformer is exact to this share of a pixel; cells must agree along their edges."""
+_MISSING = 0
+_EDGE_POINTS = 33
+"""Points on each edge of a window when it is looked for in another CRS."""
+_PAD_PX = 8
+"""Source pixels around a window: two for the interpolation, the rest for edges that bend between the points."""
+_WARP_MEMORY_MB = 256
+"""GDAL cuts what needs more; the parts of a cell do not."""
+
+
+class RasterioScene:
+    """The files of one scene, kept open.
+
+    Parameters
+    ----------
+    files : SceneFiles
+        What to read.
+    signer : Signer
+        Gives the addresses to open.
+    threads : int
+        Bands read at the same time.
+    """
+
+    def __init__(self, files: SceneFiles, signer: Signer, *, threads: int) -> None:
+        self._files = files
+        self._open = {name: KeptOpen(asset, signer) for name, asset in files.assets.items()}
+        self._pool = ThreadPoolExecutor(threads)
+
+    def overlap(self, grid: RasterGrid) -> RasterGrid | None:
+        """Return the part of a grid that the scene's files may cover, None if they do not."""
+        name = next(name for name in (SCL, *REFLECTANCE_BANDS) if name in self._open)
+        return self._open[name].read(
+            partial(overlap_of, grid=grid, asset=self._files.assets[name], crs=self._files.crs)
+        )
+
+    def read(self, names: Sequence[str], grid: RasterGrid) -> NDArray[np.uint16]:
+        """Read bands onto a grid, see `headwater.raster.scenes.SceneReader`."""
+        out = np.zeros((len(names), *grid.shape), np.uint16)
+        list(self._pool.map(partial(self._read_band, grid=grid), names, out))
+        return out
+
+    def close(self) -> None:
+        """Close all files."""
+        self._pool.shutdown()
+        for asset in self._open.values():
+            asset.close()
+
+    def _read_band(self, name: str, out: NDArray[np.uint16], *, grid: RasterGrid) -> None:
+        read = partial(
+            _read_onto, grid=grid, out=out, name=name, scene=self._files.id, asset=self._files.assets[name],
+            crs=self._files.crs,
+        )  # fmt: skip
+        self._open[name].read(read)
+
+
+def overlap_of(dataset: DatasetReader, *, grid: RasterGrid, asset: Asset, crs: str | None) -> RasterGrid | None:
+    """Return the part of a grid in EPSG:4326 that a raster may cover, None if it does not.
+
+    Longitudes are taken on the turn of the grid, which may reach beyond 180.
+    """
+    columns, rows = _edge(dataset.width, dataset.height)
+    xs, ys = dataset.transform @ (columns, rows)
+    lons, lats = transform_points(crs_of(dataset, crs, asset), grids.CRS, xs, ys)
+    west, south, east, north = grid.bounds
+    middle = (west + east) / 2
+    turned = (np.asarray(lons) - middle + 180.0) % 360.0 - 180.0 + middle
+    found = (float(turned.min()), float(np.min(lats)), float(turned.max()), float(np.max(lats)))
+    # Edges bend between the points; a pixel more on each side is empty at worst.
+    found = (found[0] - grid.dx, found[1] - grid.dy, found[2] + grid.dx, found[3] + grid.dy)
+    if found[0] >= east or found[2] <= west or found[1] >= north or found[3] <= south:
+        return None
+    return grid.window(found)
+
+
+def _read_onto(
+    dataset: DatasetReader,
+    *,
+    grid: RasterGrid,
+    out: NDArray[np.uint16],
+    name: str,
+    scene: str,
+    asset: Asset,
+    crs: str | None,
+) -> None:
+    check_band_type(name, dataset.dtypes[0], scene)
+    source_crs = crs_of(dataset, crs, asset)
+    window = _source_window(dataset, grid, source_crs)
+    out[:] = _MISSING
+    if window is None:
+        return
+    values = dataset.read(1, window=window)
+    if values.dtype == np.int16:
+        values = np.maximum(values, _MISSING).astype(np.uint16)
+    # GDAL warps more than twice as fast without a nodata value, to the very same numbers; most windows have no gap.
+    gaps: dict[str, Any] = {"src_nodata": _MISSING, "dst_nodata": _MISSING} if (values == _MISSING).any() else {}
+    target = out if values.dtype == np.uint16 else np.zeros(grid.shape, values.dtype)
+    reproject(
+        values,
+        target,
+        src_transform=dataset.window_transform(window),
+        src_crs=source_crs,
+        dst_transform=grid.transform,
+        dst_crs=grids.CRS,
+        resampling=Resampling[resampling_of(name)],
+        tolerance=TOLERANCE_PX,
+        num_threads=1,
+        warp_mem_limit=_WARP_MEMORY_MB,
+        **gaps,
+    )
+    if target is not out:
+        out[:] = target
+
+
+def _source_window(dataset: DatasetReader, grid: RasterGrid, crs: Any) -> Window | None:
+    """Return the pixels of a raster that a grid needs, None if they lie outside."""
+    columns, rows = _edge(grid.width, grid.height)
+    lons, lats = grid.west + columns * grid.dx, grid.north - rows * grid.dy
+    xs, ys = transform_points(grids.CRS, crs, lons, lats)
+    source_columns, source_rows = ~dataset.transform @ (np.asarray(xs), np.asarray(ys))
+    if not (np.isfinite(source_columns).all() and np.isfinite(source_rows).all()):
+        return None
+    left, right = max(0, int(source_columns.min()) - _PAD_PX), min(dataset.width, int(source_columns.max()) + _PAD_PX)
+    top, bottom = max(0, int(source_rows.min()) - _PAD_PX), min(dataset.height, int(source_rows.max()) + _PAD_PX)
+    return None if left >= right or top >= bottom else Window(left, top, right - left, bottom - top)
+
+
+def _edge(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return points around the border of a raster in (columns, rows)."""
+    across, down = np.linspace(0, width, _EDGE_POINTS), np.linspace(0, height, _EDGE_POINTS)
+    left, top = np.zeros(_EDGE_POINTS), np.zeros(_EDGE_POINTS)
+    columns = np.concatenate([across, across, left, left + width])
+    rows = np.concatenate([top, top + height, down, down])
+    return columns, rows

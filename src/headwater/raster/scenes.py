@@ -1,0 +1,121 @@
+"""Scenes read part by part onto a cell's grid: one small interface, three libraries behind it.
+
+All three give the same pixels within the tolerance that tests/test_scene_readers.py states; docs/imagery.md holds the
+measurement the default was chosen by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.bands import SCL
+from headwater.catalog.assets import Asset, Signer
+from headwater.errors import InputError
+from headwater.grid import RasterGrid
+
+READERS = ("rasterio", "odc", "stackstac")
+"""Libraries that can read scenes; the first is the default."""
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """The files of one scene."""
+
+    id: str
+    datetime: str
+    """RFC 3339."""
+    crs: str | None
+    """CRS to take where a file has none, "EPSG:32633"."""
+    assets: Mapping[str, Asset]
+    """By Sentinel-2 name; SCL may be missing."""
+
+
+class SceneReader(Protocol):
+    """Reads one scene; keeps open what it needs between reads."""
+
+    def overlap(self, grid: RasterGrid) -> RasterGrid | None:
+        """Return the part of a grid that the scene's files may cover, None if they do not."""
+        ...
+
+    def read(self, names: Sequence[str], grid: RasterGrid) -> NDArray[np.uint16]:
+        """Read bands onto a grid: bilinear, SCL by nearest neighbour.
+
+        Returns
+        -------
+        (band, y, x) uint16
+            As in the files; 0 where the scene has no data.
+
+        Raises
+        ------
+        WorkError
+            A file cannot be read after several tries.
+        InputError
+            A file is not what it should be.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
+def open_scene(reader: str, files: SceneFiles, signer: Signer, *, threads: int = 4) -> SceneReader:
+    """Return a reader of one scene.
+
+    Parameters
+    ----------
+    reader : str
+        rasterio: windows of the files, decoded once and warped (the default); odc: odc-stac; stackstac.
+    files : SceneFiles
+        What to read.
+    signer : Signer
+        Gives the addresses to open, just before they are opened.
+    threads : int
+        Bands read at the same time.
+
+    Raises
+    ------
+    InputError
+        There is no such reader.
+    """
+    if reader == "rasterio":
+        from headwater.raster.rasterio_scenes import RasterioScene
+
+        return RasterioScene(files, signer, threads=threads)
+    if reader == "odc":
+        from headwater.raster.odc_scenes import OdcScene
+
+        return OdcScene(files, signer, threads=threads)
+    if reader == "stackstac":
+        from headwater.raster.stackstac_scenes import StackstacScene
+
+        return StackstacScene(files, signer, threads=threads)
+    raise InputError(f"There is no reader '{reader}'.", f"Set composite.reader to one of {', '.join(READERS)}.")
+
+
+def resampling_of(name: str) -> str:
+    """Return how a band is resampled: classes are never mixed."""
+    return "nearest" if name == SCL else "bilinear"
+
+
+def check_band_type(name: str, dtype: Any, scene: str) -> None:
+    """Refuse what only looks like a band.
+
+    Raises
+    ------
+    InputError
+        Reflectance is not 16 bits (8-bit previews carry the same names), or SCL is not 8 or 16 bits.
+    """
+    kind = np.dtype(dtype).name
+    allowed = ("uint8", "uint16", "int16") if name == SCL else ("uint16", "int16")
+    if kind not in allowed:
+        raise InputError(
+            f"Band {name} of {scene} holds {kind}, not "
+            + ("classes of 8 bits." if name == SCL else "digital numbers of 16 bits."),
+            "Use Sentinel-2 L2A assets: reflectance as uint16, SCL as uint8.",
+        )

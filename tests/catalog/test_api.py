@@ -1,0 +1,162 @@
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+
+from headwater.catalog import api as api_module
+from headwater.catalog import patient_io
+from headwater.catalog.api import StacApi
+from headwater.catalog.intervals import parse_interval
+from headwater.catalog.queries import Link, LostPlace, Page, Query
+from headwater.errors import WorkError
+from scripted_api import CORE, CQL2, Body, made_item, paged, scripted_api
+
+S2 = "sentinel-2-l2a"
+QUERY = Query(S2, (15, 46, 16, 47), parse_interval("2023-06"), below={"eo:cloud_cover": 50})
+ITEMS = [
+    made_item("clear", **{"eo:cloud_cover": 10}),
+    made_item("cloudy", **{"eo:cloud_cover": 80}),
+    made_item("untold"),
+    *(made_item(f"more{number}", f"2023-06-{number + 11}") for number in range(4)),
+]
+WANTED = {item["id"] for item in ITEMS} - {"cloudy"}
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patient_io, "LONGEST_WAIT_S", 0.02)
+
+
+def ids(pages: Sequence[Page]) -> set[str]:
+    return {item["id"] for page in pages for item in page.items}
+
+
+def test_links_of_posts_are_followed_and_the_rest_is_told_apart() -> None:
+    with scripted_api(paged(ITEMS, size=3)) as script:
+        pages = list(StacApi(script.url).pages(QUERY))
+    assert ids(pages) == WANTED
+    assert [page.matched for page in pages] == [7, 7, 7]
+    assert [page.left_out for page in pages] == [[("cloudy", "")], [], []]
+    assert [body.get("token") for body in script.asked] == [None, 3, 6]
+    assert script.asked[0]["datetime"] == "2023-06-01T00:00:00Z/2023-06-30T23:59:59.999999Z"
+
+
+def test_links_of_gets_are_followed() -> None:
+    def answer(body: Body) -> dict[str, Any]:
+        start = int(body.get("token", 0))
+        links = [{"rel": "next", "href": f"search?token={start + 3}"}] if start < 6 else []
+        return {"features": ITEMS[start : start + 3], "links": links}
+
+    with scripted_api(answer, methods=["GET"]) as script:
+        assert ids(list(StacApi(script.url).pages(QUERY))) == WANTED
+    assert script.asked[0]["collections"] == S2
+    assert [body.get("token") for body in script.asked] == [None, "3", "6"]
+
+
+def test_a_link_that_adds_to_what_was_asked() -> None:
+    def answer(body: Body) -> dict[str, Any]:
+        after = {"rel": "next", "href": "search", "method": "POST", "merge": True, "body": {"token": "x"}}
+        return {"features": ITEMS[5:], "links": []} if "token" in body else {"features": ITEMS[:5], "links": [after]}
+
+    with scripted_api(answer) as script:
+        assert ids(list(StacApi(script.url).pages(QUERY))) == WANTED
+    assert script.asked[1] == {**script.asked[0], "token": "x"}
+
+
+def test_an_answer_is_gone_on_with_from_any_page() -> None:
+    with scripted_api(paged(ITEMS, size=3)) as script:
+        first = next(StacApi(script.url).pages(QUERY))
+        rest = list(StacApi(script.url).pages(QUERY, first.next))
+    assert ids([first, *rest]) == WANTED
+    assert [body.get("token") for body in script.asked] == [None, 3, 6]
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 500])
+def test_a_link_that_is_refused_is_told_apart_from_trouble(status: int) -> None:
+    with scripted_api(lambda body: Response("{}", status)) as script, pytest.raises(LostPlace):
+        list(StacApi(script.url).pages(QUERY, {"rel": "next", "href": f"{script.url}search", "method": "POST"}))
+
+
+def test_clouds_are_sorted_out_by_the_server_where_it_can_spare_what_does_not_tell() -> None:
+    def answer(body: Body) -> dict[str, Any] | Response:
+        if "filter" in body and refuse:
+            return Response('{"description": "no filters today"}', 400)
+        return {"features": ITEMS, "links": []}
+
+    for refuse in (False, True):
+        with scripted_api(answer, conformance=CQL2) as script:
+            pages = list(StacApi(script.url).pages(QUERY))
+        assert ids(pages) == WANTED
+        assert script.asked[0]["filter-lang"] == "cql2-json"
+        assert script.asked[0]["filter"]["op"] == "or"
+        assert len(script.asked) == 1 + refuse
+        assert ("filter" in script.asked[-1]) is not refuse
+    with scripted_api(answer, conformance=CORE) as script:
+        list(StacApi(script.url).pages(QUERY))
+    assert "filter" not in script.asked[0]
+
+
+def test_an_empty_page_is_not_the_end() -> None:
+    def answer(body: Body) -> dict[str, Any]:
+        start = int(body.get("token", 0))
+        link = {"rel": "next", "href": "search", "method": "POST", "body": {"token": start + 1}}
+        return {"features": ITEMS if start == 3 else [], "links": [link] if start < 3 else []}
+
+    with scripted_api(answer) as script:
+        assert ids(list(StacApi(script.url).pages(QUERY))) == WANTED
+
+
+def test_pages_without_end_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_module, "MOST_PAGES", 20)
+
+    def answer(body: Body) -> dict[str, Any]:
+        number = int(body.get("token", 0)) + 1
+        link = {"rel": "next", "href": "search", "method": "POST", "body": {"token": number}}
+        return {"features": [made_item(f"item{number}")], "links": [link]}
+
+    with scripted_api(answer) as script, pytest.raises(WorkError, match="20 pages"):
+        list(StacApi(script.url).pages(QUERY))
+    assert len(script.asked) <= 21
+
+
+@pytest.mark.parametrize(
+    "link", [{"href": "file:///etc/passwd"}, {"href": "ftp://x.test/"}, {"href": 3}, {}, {"href": "http://[x"}]
+)
+def test_links_that_lead_out_of_the_web_are_refused(link: Link) -> None:
+    reply = {"features": ITEMS, "links": [{"rel": "next", **link}]}
+    with scripted_api(lambda body: reply) as script, pytest.raises(WorkError, match=r"refused.*next page"):
+        list(StacApi(script.url).pages(QUERY))
+
+
+@pytest.mark.parametrize("links", [None, 3, [None, "next", {"rel": "self"}]])
+def test_links_of_a_wrong_kind_are_none(links: Any) -> None:
+    with scripted_api(lambda body: {"features": ITEMS, "links": links}) as script:
+        assert ids(list(StacApi(script.url).pages(QUERY))) == WANTED
+
+
+@pytest.mark.parametrize("features", [None, 3, {}, "none"])
+def test_what_is_no_page_is_told(features: Any) -> None:
+    with scripted_api(lambda body: {"features": features}) as script, pytest.raises(WorkError, match="not a page"):
+        list(StacApi(script.url).pages(QUERY))
+
+
+def test_items_of_other_times_and_collections_are_left_out() -> None:
+    strange = [made_item("late", "2023-07-01"), made_item("other") | {"collection": "landsat"}, 3, made_item("a/b")]
+    with scripted_api(lambda body: {"features": [*ITEMS, *strange]}) as script:
+        (page,) = StacApi(script.url).pages(QUERY)
+    assert ids([page]) == WANTED
+    assert page.left_out[1:] == [
+        ("late", ""),
+        ("other", "the collection that was asked for"),
+        ("", "the form of a STAC item"),
+        ("a/b", "an id that can name a file"),
+    ]
+
+
+def test_a_user_and_password_are_not_told() -> None:
+    with scripted_api(lambda body: Response("{}", 400)) as script:
+        url = script.url.replace("http://", "http://user:word@")
+        with pytest.raises(WorkError) as error:
+            list(StacApi(url).pages(QUERY))
+    assert "word" not in str(error.value)

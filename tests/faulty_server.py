@@ -1,0 +1,174 @@
+"""A file server that fails on command, in a process of its own: GDAL may hold Python's lock while it waits for a reply.
+
+Run as `python faulty_server.py FOLDER`; it prints its port. Faults are set and the log of requests is read over HTTP
+(`/-/faults`, `/-/log`), so that a test can say which requests fail and see what was asked.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+KINDS = ("cut", "short", "end", "stall")
+"""Ends before its declared length; declares and gives less than asked; ends without a declared length; stands still."""
+
+
+class FaultyServer:
+    """The handle of a running server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def fail(
+        self, kind: str | int, *, first: int = 0, last: int = 10**9, share: float = 1.0, left: float = 0.5
+    ) -> None:
+        """Let requests `first` to `last` from now on fail.
+
+        Parameters
+        ----------
+        kind : str or int
+            One of KINDS; an HTTP status; "mixed" for 503 and cut replies in equal parts; "none".
+        first, last : int
+            Numbers of the first and the last request that may fail, counted from this call.
+        share : float
+            How many of them do, drawn with a fixed seed.
+        left : float
+            Share of the body that is still sent by cut, short, ended and stalled replies.
+        """
+        self._ask("faults", {"kind": kind, "first": first, "last": last, "share": share, "left": left})
+
+    def token(self, word: str) -> None:
+        """From now on answer 403 unless the query holds a word; "" lets all in."""
+        self._ask("token", {"word": word})
+
+    def log(self) -> list[tuple[str, str, str | None]]:
+        """Return the requests since the last call of `fail`: method, path with query, range."""
+        return [tuple(entry) for entry in self._ask("log", None)]
+
+    def _ask(self, word: str, body: Any) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urlopen(Request(f"{self.url}/-/{word}", data=data), timeout=10) as reply:
+            return json.loads(reply.read())
+
+
+@contextmanager
+def faulty_server(folder: Path) -> Iterator[FaultyServer]:
+    """Serve the files of a folder on 127.0.0.1 while the block runs."""
+    command = [sys.executable, __file__, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield FaultyServer(f"http://127.0.0.1:{int(process.stdout.readline())}")
+        finally:
+            process.terminate()
+
+
+class _State:
+    lock = threading.Lock()
+    log: list[tuple[str, str, str | None]] = []  # noqa: RUF012
+    faults: dict[str, Any] = {"kind": "none"}  # noqa: RUF012
+    random = random.Random(0)
+    word = ""
+    folder = Path()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with _State.lock:
+            if self.path == "/-/faults":
+                _State.faults, _State.random = body, random.Random(0)
+                _State.log.clear()
+            else:
+                _State.word = body["word"]
+        self._send(200, b"{}")
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        if self.path == "/-/log":
+            self._send(200, json.dumps(_State.log).encode())
+            return
+        fault, left = self._fault()
+        if self.command == "HEAD" and fault in ("cut", "short", "end"):
+            fault = "none"
+        path = _State.folder / self.path.split("?")[0].lstrip("/")
+        if isinstance(fault, int):
+            self._send(fault, b"<Error/>")
+        elif not path.is_file():
+            self._send(404, b"<Error/>")
+        elif _State.word not in self.path:
+            self._send(403, b"<Error/>")
+        else:
+            self._send_part(path.read_bytes(), fault, left)
+
+    def _fault(self) -> tuple[str | int, float]:
+        with _State.lock:
+            number, faults = len(_State.log), _State.faults
+            _State.log.append((self.command, self.path, self.headers.get("Range")))
+            drawn, which = _State.random.random(), _State.random.random()
+        kind = faults["kind"]
+        if kind == "none" or not faults["first"] <= number <= faults["last"] or drawn >= faults["share"]:
+            return "none", 1.0
+        if kind == "mixed":
+            return (503, 1.0) if which < 0.5 else ("cut", 2 * (which - 0.5))
+        return kind, faults["left"]
+
+    def _send_part(self, content: bytes, fault: str | int, left: float) -> None:
+        start, end, ranged = 0, len(content), self.headers.get("Range")
+        if ranged:
+            first, last = ranged.removeprefix("bytes=").split("-")
+            start, end = int(first), min(int(last) + 1, end) if last else end
+            if start >= len(content):
+                self._send(416, b"")
+                return
+        body = content[start:end]
+        sent = body if fault == "none" else body[: int(left * len(body))]
+        headers = {"Accept-Ranges": "bytes"}
+        if fault != "end":
+            headers["Content-Length"] = str(len(sent if fault == "short" else body))
+        if ranged:
+            stop = start + len(sent if fault == "short" else body)
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
+        self._send(206 if ranged else 200, sent, headers)
+        if fault == "stall":
+            self.wfile.flush()
+            time.sleep(600)
+        if fault != "none":
+            self.close_connection = True
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def _main() -> None:
+    _State.folder = Path(sys.argv[1])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    print(server.server_port, flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    _main()

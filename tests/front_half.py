@@ -1,0 +1,112 @@
+"""The front half of the pipeline as an operator runs it: one process a step, logs kept as the workflow keeps them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.steps.plan import read_plan, write_plan
+
+HEADWATER = str(Path(sys.executable).with_name("headwater"))
+
+
+def write_planet_plan(planet: Path, path: Path) -> None:
+    """Write the plan of a demo planet of cells of 0.05 degrees."""
+    basin = json.loads((planet / "planet.json").read_text())["basin_id"]
+    write_plan([planet / "hydrobasins.gpkg"], basin, path, cell_degrees=0.05, margin_px=64)
+
+
+@dataclass(frozen=True)
+class FrontHalf:
+    """A run of search, select, composite and elevation in a folder of its own."""
+
+    folder: Path
+    plan: Path
+    """plan.json of the basin."""
+    url: str
+    """Catalogue."""
+    token_url: str | None = None
+    """Token endpoint; without one assets are not signed."""
+    search_options: Sequence[str] = ("--datetime", "2023-01-01/2023-12-31")
+    cells: tuple[str, ...] = ()
+    """Names; by default all of the plan."""
+    runtime: Path | None = None
+    """Folder in which the processes share tokens; by default the machine's. Without one of its own a run would go on
+    with the tokens of the run before."""
+
+    def __post_init__(self) -> None:
+        if not self.cells:
+            object.__setattr__(self, "cells", tuple(cell.name for cell in read_plan(self.plan).cells))
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+
+    def all(self) -> None:
+        """Run every step; none may fail."""
+        self.done("search")
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(self._cell, self.cells))
+
+    def _cell(self, cell: str) -> None:
+        for step in ("select", "composite", "elevation"):
+            self.done(step, cell)
+
+    def done(self, step: str, cell: str | None = None) -> None:
+        """Run a step; it may not fail."""
+        code, text = self.run(step, cell)
+        assert code == 0, text
+
+    def run(self, step: str, cell: str | None = None, *, timeout_s: float = 300) -> tuple[int, str]:
+        """Run a step; returns its exit code and what it said."""
+        done = subprocess.run(
+            self.command(step, cell), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s,
+            env=self.environment,
+        )  # fmt: skip
+        with (self.folder / "logs" / f"{step}{cell or ''}.log").open("a") as log:
+            log.write(done.stdout)
+        return done.returncode, done.stdout
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment of its processes."""
+        own = {"XDG_RUNTIME_DIR": str(self.runtime)} if self.runtime else {}
+        return os.environ | {"PYTHONWARNINGS": "default"} | own
+
+    def command(self, step: str, cell: str | None = None) -> list[str]:
+        """Return the command of a step."""
+        signing = ["--signing", "token", "--token-url", self.token_url] if self.token_url else ["--signing", "none"]
+        there = ["--plan", str(self.plan), "--cell", str(cell)]
+        options = {
+            "search": ["--plan", str(self.plan), "--url", self.url, *self.search_options],
+            "select": [
+                *there, "--items", str(self.folder / "items.parquet"), "--cache", str(self.folder / "scene_statistics"),
+                "--scenes-out", str(self.path(cell, "scenes.json")), "--dem-out", str(self.path(cell, "dem.json")),
+                *signing,
+            ],
+            "composite": [*there, "--scenes", str(self.path(cell, "scenes.json")), *signing],
+            "elevation": [*there, "--dem", str(self.path(cell, "dem.json")), *signing],
+        }[step]  # fmt: skip
+        out = {"search": self.folder / "items.parquet"} | {
+            name: self.path(cell, f"{name}.tif") for name in ("composite", "elevation")
+        }
+        return [HEADWATER, step, *options, *(["--out", str(out[step])] if step in out else [])]
+
+    def path(self, cell: str | None, name: str) -> Path:
+        """Return the path of a cell's file."""
+        return self.folder / "cells" / str(cell) / name
+
+    def scenes(self, cell: str) -> list[str]:
+        """Return the ids of the scenes that were selected."""
+        return [scene["id"] for scene in json.loads(self.path(cell, "scenes.json").read_bytes())["scenes"]]
+
+    def products(self) -> dict[str, str]:
+        """Return the digest of every file that a later step or a user reads, by its path."""
+        files = [self.folder / "items.parquet", *(self.folder / "cells").glob("*/*")]
+        return {
+            str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)
+        }

@@ -1,0 +1,283 @@
+"""Opening over the network, before a server that fails in every way we know of (tests/faulty_server.py)."""
+
+import logging
+import time
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import Resampling
+
+from faulty_server import faulty_server
+from headwater import raster
+from headwater.catalog.assets import Asset
+from headwater.errors import InputError, WorkError
+from headwater.raster import opening
+from headwater.raster.opening import AssetGone, with_retry
+
+PLACE = {"crs": "EPSG:32633", "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000), "nodata": 0}
+DATA = np.random.default_rng(0).integers(1, 3000, (1, 1024, 1024)).astype(np.uint16)
+
+
+def write(path, data, **options):
+    count, height, width = data.shape
+    facts = {"driver": "GTiff", "width": width, "height": height, "count": count, "dtype": data.dtype}
+    with rasterio.open(path, "w", **(facts | PLACE | options)) as dataset:
+        dataset.write(data)
+
+
+def write_sparse(path, width, height, count=1, **options):
+    """A file of any size that takes no room."""
+    facts = {"driver": "GTiff", "width": width, "height": height, "count": count, "dtype": "uint16"}
+    with rasterio.open(path, "w", **(facts | PLACE | {"SPARSE_OK": "TRUE"} | options)):
+        pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A COG, and a GeoTIFF whose header lies in many places: such a header can be read in part."""
+    path = tmp_path_factory.mktemp("files")
+    raster.write_cog(path / "cog.tif", DATA, **PLACE)
+    tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"}
+    write(path / "strewn.tif", DATA, **tiles)
+    with rasterio.open(path / "strewn.tif", "r+") as dataset:
+        dataset.build_overviews([2, 4, 8], Resampling.average)
+    return path
+
+
+@pytest.fixture(scope="module")
+def running(folder):
+    with faulty_server(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running, monkeypatch):
+    """The server, well again, and a reader without pauses."""
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    for name, value in {"GDAL_HTTP_MAX_RETRY": "1", "GDAL_HTTP_RETRY_DELAY": "0.01"}.items():
+        monkeypatch.setitem(opening.GDAL_HTTP_OPTIONS, name, value)
+    monkeypatch.setattr(opening, "_DOUBTS", {})
+    running.fail("none")
+    running.token("")
+    return running
+
+
+def asset(server, name):
+    return Asset(f"{server.url}/{name}", "c")
+
+
+def everything(dataset):
+    window = ((480, 580), (490, 560))
+    return (str(dataset.crs), tuple(dataset.transform), dataset.nodata, dataset.read(1, window=window).tobytes())
+
+
+def read_all(server, name, signer=None):
+    source = asset(server, name)
+    overview, transform, _ = raster.read_overview(source, max_px=128, signer=signer)
+    return (*with_retry(source, signer, everything), overview.tobytes(), tuple(transform))
+
+
+class Signer:
+    """Tokens numbered from 0."""
+
+    def __init__(self):
+        self.renewals = []
+
+    def __call__(self, asset, *, renew=False):
+        self.renewals.append(renew)
+        return f"{asset.href}?sig=token{sum(self.renewals)}-"
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_what_was_withdrawn_is_told_at_once(server, status):
+    server.fail(status)
+    signer = Signer()
+    with pytest.raises(AssetGone, match=r"cog\.tif is no longer there.*snakemake refresh") as caught:
+        with_retry(asset(server, "cog.tif"), signer, everything)
+    assert signer.renewals == [False]
+    assert "sig=" not in str(caught.value)
+    with pytest.raises(AssetGone):
+        with_retry(asset(server, "never.tif"), None, everything)
+
+
+def test_an_asset_on_disk_can_be_withdrawn_too(tmp_path):
+    with pytest.raises(AssetGone, match=r"never\.tif is no longer there"):
+        with_retry(Asset(str(tmp_path / "never.tif"), "c"), None, everything)
+    (tmp_path / "empty.tif").touch()
+    with pytest.raises(WorkError, match=r"empty\.tif could not be read: it is empty"):
+        with_retry(Asset(str(tmp_path / "empty.tif"), "c"), None, everything)
+
+
+def test_only_a_refusal_asks_for_another_token(server):
+    signer = Signer()
+    server.fail(503, last=5)
+    calm = with_retry(asset(server, "cog.tif"), signer, everything)
+    assert len(signer.renewals) > 1
+    assert not any(signer.renewals)
+    server.fail("none")
+    server.token("token2")
+    signer = Signer()
+    assert with_retry(asset(server, "cog.tif"), signer, everything) == calm
+    assert signer.renewals == [False, True, True]
+
+
+def test_a_token_that_ends_between_two_requests_is_renewed(server):
+    signer = Signer()
+
+    def read(dataset):
+        server.token("token1")
+        return everything(dataset)
+
+    assert with_retry(asset(server, "cog.tif"), signer, read)
+    # GDAL keeps the status of a failed read to itself; the next opening meets it again.
+    assert signer.renewals == [False, False, True]
+
+
+def test_a_server_that_refuses_every_token_is_given_up(server):
+    signer = Signer()
+    server.token("none of these")
+    with pytest.raises(WorkError, match=r"cog\.tif could not be read: the server refuses it"):
+        with_retry(asset(server, "cog.tif"), signer, everything)
+    assert signer.renewals == [False, True, True, True, True]
+
+
+def test_a_failure_is_not_replayed(server):
+    """GDAL keeps that a file was not there, and halves of replies: the second try must ask again."""
+    calm = with_retry(asset(server, "cog.tif"), None, everything)
+    for kind in (500, "cut", "short", "end"):
+        signer = Signer()
+        server.fail(kind, last=3, left=0.01)
+        assert with_retry(asset(server, "cog.tif"), signer, everything) == calm
+        assert len(signer.renewals) <= 3, kind
+
+
+@pytest.mark.parametrize("name", ["cog.tif", "strewn.tif"])
+def test_a_fifth_of_all_replies_failed_or_cut_changes_no_value(server, name):
+    calm = read_all(server, name)
+    server.fail("mixed", share=0.2)
+    for _ in range(10):
+        assert read_all(server, name) == calm
+
+
+@pytest.mark.parametrize("kind", ["cut", "short", "end"])
+@pytest.mark.parametrize("name", ["cog.tif", "strewn.tif"])
+def test_no_reply_cut_short_passes_for_a_whole_one(server, name, kind):
+    """Each request that describes the file is cut at several places, alone and with those after it."""
+    calm = read_all(server, name)
+    for first in range(2, 7):
+        for last in (first, first + 2):
+            for left in (0.0, 0.01, 0.05, 0.4):
+                server.fail(kind, first=first, last=last, left=left)
+                assert read_all(server, name) == calm, (first, last, left)
+
+
+def test_the_strewn_file_would_pass_unnoticed(server):
+    """The test above can fail: without our looking, GDAL takes the blocks of a header cut short for empty ones."""
+    server.fail("cut", first=2, last=2, left=0.01)
+    with rasterio.Env(**opening.GDAL_HTTP_OPTIONS), rasterio.open(f"{server.url}/strewn.tif") as dataset:
+        assert not dataset.read(1, window=((0, 64), (0, 64))).any()
+
+
+def test_blocks_and_overviews_that_are_missing_indeed_are_believed_in_the_end(server, folder):
+    write_sparse(folder / "sparse.tif", 600, 500, tiled=True)
+    values, _, _ = raster.read_overview(asset(server, "sparse.tif"), max_px=100)
+    assert values.shape == (83, 100)
+    assert not values.any()
+    server.fail("none")
+    raster.read_overview(asset(server, "sparse.tif"), max_px=100)
+    again = len(server.log())
+    server.fail("none")
+    raster.read_overview(asset(server, "sparse.tif"), max_px=100)
+    assert len(server.log()) == again, "what was believed was doubted once more"
+    assert again < 8
+
+
+def test_a_server_that_stands_still_is_left_in_bounded_time(server, monkeypatch):
+    monkeypatch.setattr(opening, "READ_ATTEMPTS", 2)
+    monkeypatch.setitem(opening.GDAL_HTTP_OPTIONS, "GDAL_HTTP_LOW_SPEED_TIME", "1")
+    start = time.monotonic()
+    server.fail("stall", left=0.0)
+    with pytest.raises(WorkError, match=r"cog\.tif could not be read after 2 tries"):
+        with_retry(asset(server, "cog.tif"), None, everything)
+    assert time.monotonic() - start < 15
+
+
+def test_no_try_begins_after_the_patience(server, monkeypatch):
+    monkeypatch.setattr(opening, "READ_PATIENCE_S", 0.0)
+    server.fail(500)
+    with pytest.raises(WorkError, match=r"cog\.tif could not be read: HTTP response code: 500"):
+        with_retry(asset(server, "cog.tif"), None, everything)
+
+
+def test_a_dead_server_is_told_without_the_signature(server, caplog):
+    caplog.set_level(logging.DEBUG)
+    server.fail(503)
+    with pytest.raises(WorkError) as caught:
+        with_retry(asset(server, "cog.tif"), Signer(), everything)
+    assert f"cog.tif could not be read after {opening.READ_ATTEMPTS} tries: HTTP response code: 503" in str(
+        caught.value
+    )
+    assert "sig=" not in str(caught.value)
+    assert "sig=" not in caplog.text
+
+
+def test_nothing_beside_the_file_is_asked_for(server, folder):
+    for beside in ("cog.tif.aux.xml", "cog.tif.ovr", "cog.tif.msk", "cog.tfw", "cog.TIF.MSK"):
+        (folder / beside).write_bytes((folder / "strewn.tif").read_bytes())
+    read_all(server, "cog.tif", Signer())
+    assert {path.split("?")[0] for _, path, _ in server.log()} == {"/cog.tif"}
+
+
+VRT = """<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="UInt16" band="1"><SimpleSource>
+<SourceFilename relativeToVRT="0">{path}</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>
+</VRTDataset>"""
+
+
+def test_a_file_from_the_network_opens_no_file_of_this_machine(server, folder):
+    text = VRT.format(path=folder / "cog.tif")
+    with rasterio.open(text) as dataset:
+        assert dataset.read(1).any(), "the bait does not work"
+    for name in ("bait.vrt", "bait.tif"):
+        (folder / name).write_text(text)
+    sources = [asset(server, "bait.vrt"), asset(server, "bait.tif"), Asset(text, "c")]
+    sources.append(Asset(f"/vsicurl/{server.url}/bait.vrt", "c"))
+    for source in sources:
+        with pytest.raises(WorkError, match="could not be read"):
+            with_retry(source, None, everything)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("wide", {"width": 70_000, "height": 16}),
+        ("high", {"width": 16, "height": 70_000}),
+        ("banded", {"width": 16, "height": 16, "count": 17}),
+        ("one block", {"width": 8192, "height": 8208, "blockysize": 8208, "compress": "deflate"}),
+        (
+            "blocks of all bands",
+            {"width": 8192, "height": 4096, "count": 9, "blockysize": 4096, "interleave": "pixel", "compress": "zstd"},
+        ),
+    ],
+)
+def test_rasters_of_no_sane_size_are_not_taken_from_the_network(server, folder, name, facts):
+    write_sparse(folder / f"{name[:3]}.tif", **facts)
+    with pytest.raises(InputError, match="is not taken from the network"):
+        with_retry(asset(server, f"{name[:3]}.tif"), None, everything)
+
+
+def test_an_empty_file_and_a_web_page_are_told(server, folder):
+    (folder / "empty.tif").touch()
+    (folder / "page.tif").write_text("<html><body>Please log in.</body></html>")
+    with pytest.raises(WorkError, match=r"empty\.tif could not be read: it is empty \(0 bytes\)"):
+        with_retry(asset(server, "empty.tif"), Signer(), everything)
+    with pytest.raises(WorkError, match=r"page\.tif could not be read after .* not recognized"):
+        with_retry(asset(server, "page.tif"), Signer(), everything)
+
+
+def test_a_jpeg_2000_is_read_by_its_suffix(server, folder):
+    with rasterio.open(folder / "cog.tif") as dataset:
+        data = dataset.read()
+    write(folder / "scene.jp2", data, driver="JP2OpenJPEG", quality=100, reversible=True)
+    assert with_retry(asset(server, "scene.jp2"), Signer(), everything)[3] == read_all(server, "cog.tif")[3]

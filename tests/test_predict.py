@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from headwater.channels import PAPER
 from headwater.errors import InputError
 from headwater.models.waternet import WaterNet, WaterNetConfig
-from headwater.predict import blend_weights, predict_probability, quantise, resolve_device
+from headwater.predict import WINDOWS, blend_weights, predict_probability, quantise, resolve_device
 
 SIZES = WaterNetConfig(base_channels=1, encoders=2, decoders=1)
 
@@ -78,11 +78,25 @@ def test_weights_fall_from_the_centre_and_never_vanish():
     weights = blend_weights((9, 9))
     assert weights[4, 4] == 1
     assert weights.argmax() == 40
-    assert weights[4, 8] == pytest.approx(1 / 5)
-    assert weights[8, 8] == pytest.approx(1 / (1 + 4 * 2**0.1))
+    assert weights[4, 8] == pytest.approx(0.001 + 0.999 * np.sin(np.pi / 18) ** 2)
+    assert weights[8, 8] == pytest.approx(weights[4, 8] ** 2)
     assert (np.diff(weights[4, 4:]) < 0).all()
     np.testing.assert_array_equal(weights, weights[::-1, ::-1].T)
-    assert blend_weights((416, 416)).min() > 0.004
+    assert blend_weights((416, 416)).min() > 9e-7
+
+
+@pytest.mark.parametrize("overlap", [2, 10, 20])
+def test_weights_of_neighbours_add_up_over_the_overlap(overlap):
+    across = blend_weights((1, 40), (1, overlap))[0]
+    np.testing.assert_allclose((across[-overlap:] + across[:overlap]) / across.max(), 1, rtol=5e-3)
+    assert (across[overlap : 40 - overlap] == across.max()).all()
+
+
+@pytest.mark.parametrize("window", WINDOWS.values())
+def test_every_window_is_positive_and_symmetric(window):
+    weights = window((12, 20), (3, 5))
+    assert weights.min() > 0
+    np.testing.assert_allclose(weights, weights[::-1, ::-1], rtol=1e-6)
 
 
 def test_nodata_where_the_composite_has_none_in_the_block():

@@ -43,3 +43,10 @@ class Network(nn.Module):
     def predictor(self) -> Network:
         """Return a network with this network's weights and config whose call is `probability`."""
         return self
+
+    def lower_precision(self, dtype: torch.dtype) -> Network:
+        """Make this network compute in a shorter type, in place, and return it; what needs float32 keeps it.
+
+        Its input must be of the type of its first parameter.
+        """
+        return self.to(dtype)

@@ -61,6 +61,7 @@ class WaterNet(Network):
     def __init__(self, config: WaterNetConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or WaterNetConfig()
+        self.shorter: torch.dtype | None = None
         widths = [config.base_channels * 2**depth for depth in range(config.encoders + 1)]
         self.attention = ChannelAttention(config.in_channels, widths[0])
         self.encoders = nn.ModuleList(
@@ -83,6 +84,8 @@ class WaterNet(Network):
     def logits(self, x: Tensor) -> Tensor:
         """The same before the sigmoid, for losses that want the logarithm."""
         x = self.attention(x.contiguous(memory_format=torch.channels_last))
+        if self.shorter is not None:
+            x = x.to(self.shorter)
         skips = [x]
         for encoder in self.encoders:
             x = encoder(x)
@@ -92,6 +95,13 @@ class WaterNet(Network):
             x = decoder(x, skips.pop())
         logits: Tensor = self.fully_connected(x)
         return logits
+
+    def lower_precision(self, dtype: torch.dtype) -> WaterNet:
+        """Compute all but the attention in a shorter type: elevations in metres need more than bfloat16's 8 bits."""
+        self.to(dtype)
+        self.attention.float()
+        self.shorter = dtype
+        return self
 
 
 class ChannelAttention(nn.Module):
@@ -127,14 +137,15 @@ class ChannelAttention(nn.Module):
         has half the channels: the widest map of the network is never made.
         """
         hidden = leaky_relu_(F.linear(pixels, self.conv_block1.conv_1.weight[:, :, 0, 0])).float()
-        weight = self.conv_block1.conv_2.weight[:, :, 0, 0]
+        weight = self.conv_block1.conv_2.weight[:, :, 0, 0].float()
         with torch.autocast(pixels.device.type, enabled=False):
             hidden_mean = hidden.mean(dim=1, keepdim=True)
             centred = hidden - hidden_mean
             covariance = centred.transpose(1, 2) @ centred / (pixels.shape[1] - 1)
             variance = ((weight @ covariance) * weight).sum(dim=2)
             # The floor keeps the gradient of the root finite on an image of one value.
-            return hidden_mean[:, 0] @ weight.T, variance.clamp_min(1e-12).sqrt()
+            mean, spread = hidden_mean[:, 0] @ weight.T, variance.clamp_min(1e-12).sqrt()
+        return mean.to(pixels.dtype), spread.to(pixels.dtype)
 
 
 class Encoder(nn.Module):

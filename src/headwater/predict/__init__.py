@@ -1,0 +1,24 @@
+"""Tiles in, blended probability out: networks run over a cell, a band of tiles at a time. Arrays only, no files."""
+
+from __future__ import annotations
+
+from headwater.predict.arrays import predict_probability, quantise
+from headwater.predict.bands import Options, predict_bands
+from headwater.predict.blending import WINDOWS, blend_weights
+from headwater.predict.devices import THREADS, resolve_device, resolve_dtype
+from headwater.predict.members import Member
+from headwater.predict.tiling import OVERLAP_PX
+
+__all__ = [
+    "OVERLAP_PX",
+    "THREADS",
+    "WINDOWS",
+    "Member",
+    "Options",
+    "blend_weights",
+    "predict_bands",
+    "predict_probability",
+    "quantise",
+    "resolve_device",
+    "resolve_dtype",
+]

@@ -1,0 +1,61 @@
+"""A prediction from arrays that lie whole in memory, to arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from headwater.channels import Float32Array, Recipe
+from headwater.models.network import Network
+from headwater.predict.bands import BoolArray, Options, predict_bands
+from headwater.predict.members import Member
+
+
+def predict_probability(
+    model: Network,
+    recipe: Recipe,
+    composite: npt.NDArray[np.uint8],
+    elevation: Float32Array,
+    **options: object,
+) -> tuple[Float32Array, BoolArray]:
+    """Run a network over overlapping tiles and blend them; see `headwater.predict.predict_bands`.
+
+    Parameters
+    ----------
+    model : Network
+        In evaluation mode.
+    recipe : Recipe
+        The channels it was trained with.
+    composite : (4, y, x) uint8
+        N, R, G, B at 10 m; 0 is nodata.
+    elevation : (y, x) float32
+        Metres on the same grid; NaN where unknown.
+    **options
+        Fields of `headwater.predict.Options`.
+
+    Returns
+    -------
+    probability : (y / s, x / s) float32
+        0 to 1, s being the model's scale (2); 0 where not valid.
+    valid : (y / s, x / s) bool
+        False where no predicted tile reaches, and where the composite has no data in any pixel of the s x s block.
+    """
+    scale = model.config.scale
+    height, width = elevation.shape
+    probability = np.zeros((height // scale, width // scale), dtype=np.float32)
+    valid = np.zeros(probability.shape, dtype=bool)
+
+    def read(first: int, end: int) -> tuple[npt.NDArray[np.uint8], Float32Array]:
+        return composite[:, first:end], elevation[first:end]
+
+    def write(row: int, values: Float32Array, known: BoolArray) -> None:
+        probability[row : row + len(values)], valid[row : row + len(known)] = values, known
+
+    predict_bands([Member(model, recipe)], (height, width), read, write, Options(**options))  # type: ignore[arg-type]
+    return probability, valid
+
+
+def quantise(probability: Float32Array) -> npt.NDArray[np.uint8]:
+    """Return probabilities as uint8, p * 255 rounded to the nearest."""
+    quantised: npt.NDArray[np.uint8] = np.rint(probability * np.float32(255)).astype(np.uint8)
+    return quantised

@@ -1,0 +1,105 @@
+"""How overlapping tiles become one map: weights, and a band of the map while its tiles come in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+
+LEAST_WEIGHT = 1e-3
+"""Weight at the very edge of a tile, along one axis: at the border of the world it is the only one there is."""
+
+
+def blend_weights(shape: tuple[int, int], overlap: tuple[int, int] | None = None) -> Float32Array:
+    """Return weights of 1 in the middle of a tile that fall smoothly over the overlap, but never vanish.
+
+    Along each axis a quarter wave of sin^2 over the overlap, so that two neighbours that overlap by just so much sum to
+    1, from `LEAST_WEIGHT` at the edge; both axes multiplied.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+        Size of the tile.
+    overlap : (rows, columns), optional
+        Width of the fall at each edge, at most half the tile, which is also the default.
+
+    Returns
+    -------
+    (rows, columns) float32, 0 < weight <= 1
+    """
+    axes = []
+    for length, wanted in zip(shape, overlap or shape, strict=True):
+        ramp = min(max(wanted, 1), length / 2)
+        inside = np.minimum(np.arange(length), np.arange(length)[::-1]) + 0.5
+        wave = np.sin(np.minimum(inside / ramp, 1) * (math.pi / 2)) ** 2
+        axes.append(LEAST_WEIGHT + (1 - LEAST_WEIGHT) * wave)
+    weights: Float32Array = (axes[0][:, None] * axes[1][None, :]).astype(np.float32)
+    return weights
+
+
+def release_weights(shape: tuple[int, int], overlap: tuple[int, int] | None = None) -> Float32Array:
+    """Return 1 / (1 + d), d the 10-norm distance to the centre in pixels (the release of Pierson and Mehrabi 2024).
+
+    Its edge keeps a good part of the weight: for comparison. Parameters as for `blend_weights`; no overlap is used.
+    """
+    rows, columns = (np.abs(np.arange(length) - (length - 1) / 2) for length in shape)
+    distance = (rows[:, None] ** 10 + columns[None, :] ** 10) ** 0.1
+    weights: Float32Array = (1 / (1 + distance)).astype(np.float32)
+    return weights
+
+
+def flat_weights(shape: tuple[int, int], overlap: tuple[int, int] | None = None) -> Float32Array:
+    """Return 1 everywhere: the plain mean of the tiles, for comparison."""
+    return np.ones(shape, dtype=np.float32)
+
+
+WINDOWS: Mapping[str, Callable[[tuple[int, int], tuple[int, int] | None], Float32Array]] = {
+    "smooth": blend_weights,
+    "release": release_weights,
+    "flat": flat_weights,
+}
+"""Weights by name."""
+
+
+class BlendingBand:
+    """The weighted mean of tiles on a band of rows that moves down the map: memory for one row of tiles."""
+
+    def __init__(self, weights: Float32Array, width: int) -> None:
+        self._weights = weights
+        self._sum = np.zeros((weights.shape[0], width), dtype=np.float32)
+        self._weight = np.zeros_like(self._sum)
+        self._first_row = 0
+
+    def add(self, row: int, column: int, values: Float32Array) -> None:
+        """Add a tile (rows, columns) whose first pixel of the map is (row, column)."""
+        rows = slice(row - self._first_row, row - self._first_row + len(values))
+        columns = slice(column, column + values.shape[1])
+        self._sum[rows, columns] += self._weights * values
+        self._weight[rows, columns] += self._weights
+
+    def take(self, until_row: int) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
+        """Return the rows above `until_row`, in which no more tile will come, and move down to it.
+
+        Returns
+        -------
+        mean : (y, x) float32
+            0 where no tile came.
+        reached : (y, x) bool
+            Where a tile came.
+        """
+        count = until_row - self._first_row
+        total, weight = self._sum[:count], self._weight[:count]
+        reached = weight > 0
+        mean = np.zeros(total.shape, dtype=np.float32)
+        np.divide(total, weight, out=mean, where=reached)
+        for array in (self._sum, self._weight):
+            kept = len(array) - count
+            array[:kept] = array[count:].copy()
+            array[kept:] = 0
+        self._first_row = until_row
+        # The mean of ones may end a rounding above 1.
+        return np.clip(mean, 0, 1, out=mean), reached

@@ -167,11 +167,26 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--elevation", type=Path, required=True, help="elevation.tif of the cell")
     _plan_file(parser)
     _cell(parser)
-    parser.add_argument("--checkpoint", type=Path, help="checkpoint (default: the one that comes with Headwater)")
+    parser.add_argument(
+        "--checkpoint", type=Path, nargs="+", help="checkpoint, or several to average (default: Headwater's own)"
+    )
     parser.add_argument("--tile-px", type=int, default=832, help="side of a tile, 10 m pixels (default 832)")
     parser.add_argument("--overlap-px", type=int, default=208, help="least overlap of tiles (default 208)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
-    parser.add_argument("--batch-size", type=int, default=1, help="tiles at once (default 1)")
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bf16", "fp16"),
+        default="auto",
+        help="what the network computes in (default auto: bf16 on a GPU, float32 on the CPU)",
+    )
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=False, help="compile the network first"
+    )
+    parser.add_argument("--batch-size", type=int, default=0, help="tiles at once (default 0: as many as fit)")
+    parser.add_argument("--threads", type=int, default=1, help="tiles side by side on the CPU (default 1)")
+    parser.add_argument(
+        "--tta", action=argparse.BooleanOptionalAction, default=False, help="mean over the 8 symmetries of the square"
+    )
     parser.add_argument("--max-missing", type=float, help="largest missing share of a tile (default: the checkpoint's)")
     _out(parser, "probability.tif")
 
@@ -179,7 +194,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         from headwater.data import default_checkpoint
         from headwater.steps.predict import predict
 
-        options["checkpoint"] = options["checkpoint"] or default_checkpoint()
+        options["checkpoint"] = options["checkpoint"] or [default_checkpoint()]
         predict(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)

@@ -10,7 +10,7 @@ STEP_VERSIONS = {
     "select": 2,
     "composite": 2,
     "elevation": 2,
-    "predict": 1,
+    "predict": 2,
     "backbone": 1,
     "vectorize": 2,
     "network": 1,

@@ -27,7 +27,9 @@ except HeadwaterError as error:
 BASINS = config["basins"]["ids"]
 RESULTS = Path(config["results"])
 LOGS = RESULTS / "logs"
-CHECKPOINT = config["predict"]["checkpoint"] or str(default_checkpoint())
+CHECKPOINTS = config["predict"]["checkpoint"] or [str(default_checkpoint())]
+if isinstance(CHECKPOINTS, str):
+    CHECKPOINTS = [CHECKPOINTS]
 
 
 wildcard_constraints:
@@ -107,14 +109,17 @@ def option(name, value):
     return "" if value is None else f"{name} {value}"
 
 
+def flag(name, value):
+    return f"--{name}" if value else f"--no-{name}"
+
+
 def checkpoint_identity():
-    """Hash of the checkpoint's JSON, which holds the weights' hash and the channel recipe."""
-    described = Path(CHECKPOINT).with_suffix(".json")
-    return (
-        hashlib.sha256(described.read_bytes()).hexdigest()
-        if described.is_file()
-        else None
-    )
+    """Hashes of the checkpoints' JSON, which holds the weights' hash and the channel recipe."""
+    described = [Path(checkpoint).with_suffix(".json") for checkpoint in CHECKPOINTS]
+    return [
+        hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        for path in described
+    ]
 
 
 def gpus_wanted():

@@ -7,30 +7,34 @@ rule predict:
         elevation=rules.elevation.output,
         plan=rules.plan.output,
         # By its identity, not by the time of its file, which a new checkout changes.
-        checkpoint=ancient(CHECKPOINT),
+        checkpoint=ancient(CHECKPOINTS),
     output:
         RESULTS / "{basin}/cells/{cell}/probability.tif",
     log:
         LOGS / "{basin}/predict/{cell}.log",
     conda:
         "../../envs/headwater.yaml"
+    threads: config["predict"]["threads"]
     resources:
         gpu=gpus_wanted(),
         # Where it is computed is no part of the result: a resource, not a param.
         device=config["predict"]["device"],
+        compiled=flag("compile", config["predict"]["compile"]),
         batch_size=config["predict"]["batch_size"],
-        mem_mb=4000,
+        mem_mb=2000 + 2000 * config["predict"]["threads"],
     params:
         tile_px=config["predict"]["tile_px"],
         overlap_px=config["predict"]["overlap_px"],
         checkpoint=checkpoint_identity(),
         max_missing=option("--max-missing", config["predict"]["max_missing"]),
+        dtype=config["predict"]["dtype"],
+        tta=flag("tta", config["predict"]["tta"]),
         version=STEP_VERSIONS["predict"],
     shell:
         "headwater predict --composite {input.composite:q} --elevation {input.elevation:q} --plan {input.plan:q}"
         " --cell {wildcards.cell} --checkpoint {input.checkpoint:q} --tile-px {params.tile_px}"
-        " --overlap-px {params.overlap_px} --device {resources.device} --batch-size {resources.batch_size}"
-        " {params.max_missing} --out {output:q} 2> {log:q}"
+        " --overlap-px {params.overlap_px} --device {resources.device} --dtype {params.dtype} {resources.compiled}"
+        " --batch-size {resources.batch_size} --threads {threads} {params.tta} {params.max_missing} --out {output:q} 2> {log:q}"
 
 
 rule mosaic:

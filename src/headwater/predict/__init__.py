@@ -5,7 +5,7 @@ from __future__ import annotations
 from headwater.predict.arrays import predict_probability, quantise
 from headwater.predict.bands import Options, predict_bands
 from headwater.predict.blending import WINDOWS, blend_weights
-from headwater.predict.devices import THREADS, resolve_device, resolve_dtype
+from headwater.predict.devices import THREADS, gpus, resolve_device, resolve_dtype
 from headwater.predict.members import Member
 from headwater.predict.tiling import OVERLAP_PX
 
@@ -16,6 +16,7 @@ __all__ = [
     "Member",
     "Options",
     "blend_weights",
+    "gpus",
     "predict_bands",
     "predict_probability",
     "quantise",

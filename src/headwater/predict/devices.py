@@ -30,7 +30,7 @@ def resolve_device(device: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"There is no device {device!r} on this machine.",
-            f"Use auto, cpu{_gpus()}; a GPU needs its driver and a PyTorch built for it.",
+            f"Use auto or cpu; PyTorch sees {gpus()} GPU(s) here (it must be built for CUDA).",
         ) from error
     return device
 
@@ -63,5 +63,6 @@ def single_threaded() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _gpus() -> str:
-    return "".join(f", cuda:{number}" for number in range(torch.cuda.device_count()))
+def gpus() -> int:
+    """Return how many GPUs this process sees."""
+    return torch.cuda.device_count()

@@ -13,9 +13,11 @@ from headwater.raster.reading import (
     read_raster,
     read_window,
 )
-from headwater.raster.writing import write_cog
+from headwater.raster.rows import rows_of, warped_rows_of
+from headwater.raster.writing import cog_writer, write_cog
 
 __all__ = [
+    "cog_writer",
     "mosaic_vrt",
     "raster_facts",
     "raster_grid",
@@ -25,5 +27,7 @@ __all__ = [
     "read_pixels",
     "read_raster",
     "read_window",
+    "rows_of",
+    "warped_rows_of",
     "write_cog",
 ]

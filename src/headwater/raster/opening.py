@@ -158,7 +158,7 @@ def with_retry(
                         break
                     raise
     except READ_ERRORS as error:
-        raise _unreadable(source, error, tries) from None
+        raise unreadable(source, error, tries) from None
     raise WorkError(
         f"{public_name(source)} could not be read: the server refuses it (HTTP 401 or 403), with new tokens too.",
         "Check catalog.signing and catalog.token_url, and that the collection may be read.",
@@ -393,7 +393,8 @@ def _gone(source: Asset | Path | str) -> AssetGone:
     )
 
 
-def _unreadable(source: Asset | Path | str, error: BaseException, tries: int) -> WorkError:
+def unreadable(source: Asset | Path | str, error: BaseException, tries: int) -> WorkError:
+    """Return the error to raise where a raster cannot be read, in GDAL's words without signatures."""
     tried = f" after {tries} tries" if tries > 1 else ""
     return WorkError(
         # GDAL's own words, where rasterio only points to them.

@@ -86,6 +86,26 @@ def _read_warped(
             "Give a raster with the expected bands.",
         )
     missing = nodata if nodata is not None else dataset.nodata
+    options = warp_options(dataset, source=source, grid=grid, resampling=resampling, missing=missing, crs=crs)
+    with WarpedVRT(dataset, **options) as warped:
+        values = warped.read(band)
+        # Without a nodata value the last band of the VRT is the mask that add_alpha made.
+        valid = warped.read(warped.count) > 0 if missing is None else values != missing
+    if np.issubdtype(values.dtype, np.floating):
+        valid &= np.isfinite(values)
+    return values, valid
+
+
+def warp_options(
+    dataset: DatasetReader,
+    *,
+    source: Asset | Path | str,
+    grid: RasterGrid,
+    resampling: str,
+    missing: float | None,
+    crs: str | None = None,
+) -> dict[str, Any]:
+    """Return what a WarpedVRT of a raster onto a grid is opened with."""
     options: dict[str, Any] = {
         "src_crs": crs_of(dataset, crs, source),
         "crs": grids.CRS,
@@ -100,13 +120,7 @@ def _read_warped(
         options |= {"src_nodata": missing, "nodata": missing}
     else:
         options |= {"add_alpha": True}
-    with WarpedVRT(dataset, **options) as warped:
-        values = warped.read(band)
-        # Without a nodata value the last band of the VRT is the mask that add_alpha made.
-        valid = warped.read(warped.count) > 0 if missing is None else values != missing
-    if np.issubdtype(values.dtype, np.floating):
-        valid &= np.isfinite(values)
-    return values, valid
+    return options
 
 
 def read_overview(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.io import MemoryFile
+from rasterio.io import DatasetWriter, MemoryFile
+from rasterio.windows import Window
 
 from headwater import grid as grids
 from headwater.files import atomic_path
+from headwater.grid import RasterGrid
 
 _COG_BLOCK_PX = 512
+WRITING_CACHE = 64 * 2**20
+"""Bytes of blocks that GDAL keeps while a raster is written by bands."""
 
 
 def write_cog(
@@ -56,27 +61,7 @@ def write_cog(
     """
     data = np.asarray(data)
     count, height, width = data.shape
-    profile = {
-        "driver": "GTiff",
-        "count": count,
-        "height": height,
-        "width": width,
-        "dtype": data.dtype.name,
-        "crs": crs,
-        "transform": transform,
-        "nodata": nodata,
-        "BIGTIFF": "IF_SAFER",
-    }
-    options = {
-        "BLOCKSIZE": str(_COG_BLOCK_PX),
-        "COMPRESS": "DEFLATE",
-        # 3 % larger than level 6 on a composite, in half the time.
-        "LEVEL": "1",
-        "PREDICTOR": "YES",
-        "OVERVIEW_RESAMPLING": overview_resampling.upper(),
-        "NUM_THREADS": "1",
-        "BIGTIFF": "IF_SAFER",
-    }
+    profile = _profile(count, height, width, data.dtype.name, crs=crs, transform=transform, nodata=nodata)
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         atomic_path(path) as temporary,
@@ -86,9 +71,101 @@ def write_cog(
             dataset.write(data)
             if mask is not None:
                 dataset.write_mask(mask)
-            if tags:
-                dataset.update_tags(**tags)
-            for number, name in enumerate(band_names or (), start=1):
-                dataset.set_band_description(number, name)
+            _describe(dataset, tags, band_names)
         with memory.open() as dataset:
-            rasterio.shutil.copy(dataset, str(temporary), driver="COG", **options)
+            rasterio.shutil.copy(dataset, str(temporary), driver="COG", **_cog_options(overview_resampling))
+
+
+@contextmanager
+def cog_writer(
+    path: Path,
+    *,
+    grid: RasterGrid,
+    dtype: str,
+    tags: Mapping[str, str] | None = None,
+    band_names: Sequence[str] | None = None,
+    overview_resampling: str = "average",
+) -> Iterator[Callable[[int, NDArray[Any], NDArray[np.bool_]], None]]:
+    """Write a Cloud-Optimized GeoTIFF with a mask by bands of rows, whole or not at all.
+
+    The bands go to a tiled GeoTIFF beside it, which becomes the Cloud-Optimized one when the block ends well: the
+    memory needed is a band and `WRITING_CACHE` bytes, whatever the size. The bytes are those of `write_cog`.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    grid : RasterGrid
+        Its grid.
+    dtype : str
+        Of its pixels.
+    tags, band_names, overview_resampling
+        See `write_cog`.
+
+    Yields
+    ------
+    callable
+        Takes the first row, pixels (band, y, x) over the whole width, and the mask (y, x) bool, True where valid. To be
+        called by one thread; rows never given are masked.
+    """
+    count = len(band_names) if band_names else 1
+    profile = _profile(count, grid.height, grid.width, dtype, crs=grids.CRS, transform=grid.transform, nodata=None)
+    tiled = {"tiled": True, "blockxsize": _COG_BLOCK_PX, "blockysize": _COG_BLOCK_PX}
+    environment = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_CACHEMAX": WRITING_CACHE}
+    with atomic_path(path) as temporary:
+        # Begins with the temporary name: removed with it, whatever happens.
+        bands = temporary.with_name(f"{temporary.name}.bands.tif")
+        with rasterio.Env(**environment):
+            dataset = rasterio.open(bands, "w", **profile, **tiled)
+            try:
+                _describe(dataset, tags, band_names)
+
+                def write(row: int, data: NDArray[Any], mask: NDArray[np.bool_]) -> None:
+                    window = Window(0, row, grid.width, mask.shape[0])
+                    # The options belong to the thread that writes.
+                    with rasterio.Env(**environment):
+                        dataset.write(data, window=window)
+                        dataset.write_mask(mask, window=window)
+
+                yield write
+            finally:
+                dataset.close()
+            with rasterio.open(bands) as whole:
+                rasterio.shutil.copy(whole, str(temporary), driver="COG", **_cog_options(overview_resampling))
+        bands.unlink()
+
+
+def _profile(
+    count: int, height: int, width: int, dtype: str, *, crs: str, transform: Affine, nodata: float | None
+) -> dict[str, Any]:
+    return {
+        "driver": "GTiff",
+        "count": count,
+        "height": height,
+        "width": width,
+        "dtype": dtype,
+        "crs": crs,
+        "transform": transform,
+        "nodata": nodata,
+        "BIGTIFF": "IF_SAFER",
+    }
+
+
+def _cog_options(overview_resampling: str) -> dict[str, str]:
+    return {
+        "BLOCKSIZE": str(_COG_BLOCK_PX),
+        "COMPRESS": "DEFLATE",
+        # 3 % larger than level 6 on a composite, in half the time.
+        "LEVEL": "1",
+        "PREDICTOR": "YES",
+        "OVERVIEW_RESAMPLING": overview_resampling.upper(),
+        "NUM_THREADS": "1",
+        "BIGTIFF": "IF_SAFER",
+    }
+
+
+def _describe(dataset: DatasetWriter, tags: Mapping[str, str] | None, band_names: Sequence[str] | None) -> None:
+    if tags:
+        dataset.update_tags(**tags)
+    for number, name in enumerate(band_names or (), start=1):
+        dataset.set_band_description(number, name)

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from headwater import raster
-from headwater.channels import Recipe
+from headwater.channels import Float32Array, Recipe
 from headwater.errors import InputError
-from headwater.grid import TILE_PX, RasterGrid, cell_grid, prediction_grid
+from headwater.grid import PREDICTION_FACTOR, TILE_PX, RasterGrid, cell_grid, prediction_grid
 from headwater.models import Checkpoint, default_checkpoint, load_checkpoint
-from headwater.predict import OVERLAP_PX, THREADS, predict_probability, quantise, resolve_device
+from headwater.predict import (
+    OVERLAP_PX,
+    THREADS,
+    Member,
+    Options,
+    gpus,
+    predict_bands,
+    quantise,
+    resolve_device,
+    resolve_dtype,
+)
+from headwater.steps.gpu import claimed_gpu
 from headwater.steps.plan import read_plan
 
 
@@ -24,19 +38,25 @@ def predict(
     plan: Path,
     out: Path,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: Path | Sequence[Path] | None = None,
     tile_px: int = TILE_PX,
     overlap_px: int = OVERLAP_PX,
     device: str = "auto",
-    batch_size: int = 1,
+    dtype: str = "auto",
+    compile: bool = False,
+    batch_size: int = 0,
     threads: int = THREADS,
+    tta: bool = False,
     max_missing: float | None = None,
 ) -> None:
     """Write probability.tif of a cell: 20 m, uint8 p * 255 with an internal mask.
 
     Masked (nodata) are pixels whose four composite pixels hold no data and those that lie only in tiles too much of
-    which is missing. The sea is predicted like anything else. The same input gives the same bytes whatever the
-    machine has to do besides.
+    which is missing. An unknown elevation masks nothing: its channels hold their means there. The sea is predicted like
+    anything else. The same input gives the same bytes on a CPU, whatever the machine has to do besides and however many
+    threads there are.
+
+    The cell is read, predicted and written by bands: memory does not grow with its height.
 
     Parameters
     ----------
@@ -50,65 +70,95 @@ def predict(
         plan.json of the basin.
     out : Path
         probability.tif to write.
-    checkpoint : Path, optional
-        Weights (.safetensors with its .json); those of the package where not given.
-    tile_px, overlap_px, batch_size, threads
-        See `headwater.predict.predict_probability`.
+    checkpoint : Path or sequence of Path, optional
+        Weights (.safetensors with its .json); the mean of several; those of the package where not given.
+    tile_px, overlap_px, dtype, compile, batch_size, threads, tta
+        See `headwater.predict.Options`; dtype may be "auto", bf16 on a GPU and float32 on the CPU.
     max_missing : float, optional
         Largest share of missing pixels of a tile that is predicted, in place of the recipe's.
     device : str
-        "auto" (a GPU where there is one), "cpu" or "cuda".
+        "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1". Of several GPUs auto and cuda take one that no
+        other process of ours has.
 
     Raises
     ------
     InputError
-        An input does not exist or does not fit the cell or the network.
+        An input does not exist or does not fit the cell or the network, or there is no such device.
     """
-    weights = load_checkpoint(checkpoint if checkpoint is not None else default_checkpoint())
-    if weights.model.config.scale != 2:
+    options = Options(
+        tile_px=tile_px,
+        overlap_px=overlap_px,
+        device=resolve_device(device),
+        dtype=dtype,
+        compile=compile,
+        batch_size=batch_size,
+        threads=threads,
+        tta=tta,
+    )
+    weights = [load_checkpoint(path) for path in _paths(checkpoint)]
+    members = [Member(each.predictor, _recipe(each, max_missing)) for each in weights]
+    the_plan = read_plan(plan)
+    the_cell = the_plan.cell(cell)
+    grid = cell_grid(the_cell, margin_px=the_plan.margin_px)
+    _check_composite(composite, grid)
+    core = prediction_grid(the_cell)
+    margin = the_plan.margin_px // PREDICTION_FACTOR
+    with (
+        raster.rows_of(composite, bands=4) as read_composite,
+        raster.warped_rows_of(elevation, grid) as read_elevation,
+        _on_a_gpu_of_its_own(options) as options,
+        raster.cog_writer(
+            out, grid=core, dtype="uint8", tags=_tags(weights, members, options), band_names=("probability",)
+        ) as write_rows,
+    ):
+
+        def read(first: int, end: int) -> tuple[npt.NDArray[np.uint8], Float32Array]:
+            return read_composite(first, end), read_elevation(first, end)
+
+        def write(row: int, probability: Float32Array, valid: npt.NDArray[np.bool_]) -> None:
+            # Without the margin, whose tiles belong to the neighbours.
+            rows = slice(max(0, margin - row), max(0, margin + core.height - row))
+            window = (rows, slice(margin, margin + core.width))
+            if valid[window].size:
+                write_rows(max(0, row - margin), quantise(probability[window])[None], valid[window])
+
+        predict_bands(members, grid.shape, read, write, options)
+
+
+def _paths(checkpoint: Path | Sequence[Path] | None) -> Sequence[Path]:
+    if checkpoint is None:
+        return [default_checkpoint()]
+    return [checkpoint] if isinstance(checkpoint, Path) else checkpoint
+
+
+def _recipe(weights: Checkpoint, max_missing: float | None) -> Recipe:
+    """Return the recipe of a checkpoint whose maps are at 20 m."""
+    if weights.model.config.scale != PREDICTION_FACTOR:
         raise InputError(
             f"The checkpoint's output is {weights.model.config.scale} times smaller than its input.",
             "Use one with one encoder more than decoders.",
         )
     recipe = weights.metadata.recipe
-    if max_missing is not None:
-        recipe = replace(recipe, max_missing_share=max_missing)
-    the_plan = read_plan(plan)
-    the_cell = the_plan.cell(cell)
-    bands, _, grid, _ = raster.read_raster(composite)
-    _check_composite(composite, bands, grid, cell_grid(the_cell, margin_px=the_plan.margin_px))
-    metres, known = raster.read_window(elevation, grid)
-    heights = np.where(known, metres, np.nan).astype(np.float32, copy=False)
-    probability, valid = predict_probability(
-        weights.predictor,
-        recipe,
-        bands[:4],
-        heights,
-        tile_px=tile_px,
-        overlap_px=overlap_px,
-        device=resolve_device(device),
-        batch_size=batch_size,
-        threads=threads,
-    )
-    core = prediction_grid(the_cell)
-    margin = the_plan.margin_px // 2
-    window = (slice(margin, margin + core.height), slice(margin, margin + core.width))
-    raster.write_cog(
-        out,
-        quantise(probability[window])[None],
-        transform=core.transform,
-        mask=valid[window],
-        tags=_tags(weights, recipe, tile_px, overlap_px),
-        band_names=("probability",),
-    )
+    return recipe if max_missing is None else replace(recipe, max_missing_share=max_missing)
 
 
-def _check_composite(path: Path, bands: np.ndarray, grid: RasterGrid, expected: RasterGrid) -> None:
-    if bands.shape[0] < 4 or bands.dtype != np.uint8:
+@contextmanager
+def _on_a_gpu_of_its_own(options: Options) -> Iterator[Options]:
+    if options.device != "cuda":
+        yield options
+        return
+    with claimed_gpu(gpus()) as number:
+        yield replace(options, device=f"cuda:{number}")
+
+
+def _check_composite(path: Path, expected: RasterGrid) -> None:
+    facts = raster.raster_facts(path)
+    if facts["count"] < 4 or facts["dtype"] != "uint8":
         raise InputError(
-            f"{path} has {bands.shape[0]} band(s) of {bands.dtype}; four of uint8 are needed.",
+            f"{path} has {facts['count']} band(s) of {facts['dtype']}; four of uint8 are needed.",
             "Give a composite.tif as headwater composite writes it.",
         )
+    grid = raster.raster_grid(path)
     aligned = np.allclose(grid.bounds, expected.bounds, rtol=0, atol=grid.dy / 100)
     if grid.shape != expected.shape or not aligned:
         raise InputError(
@@ -119,11 +169,18 @@ def _check_composite(path: Path, bands: np.ndarray, grid: RasterGrid, expected: 
         raise InputError(f"{path} has an odd number of rows or columns.", "Use an even margin and cell size.")
 
 
-def _tags(weights: Checkpoint, recipe: Recipe, tile_px: int, overlap_px: int) -> dict[str, str]:
+def _tags(weights: Sequence[Checkpoint], members: Sequence[Member], options: Options) -> dict[str, str]:
+    """Return what says how the map was made; of an ensemble in the order of its checkpoints."""
     return {
-        "checkpoint_sha256": weights.metadata.sha256,
-        "network": weights.metadata.network,
-        "recipe": json.dumps(recipe.to_dict(), sort_keys=True),
-        "tiles": f"{tile_px} px, overlap at least {overlap_px} px",
+        "checkpoint_sha256": ", ".join(each.metadata.sha256 for each in weights),
+        "network": ", ".join(each.metadata.network for each in weights),
+        "recipe": _json([member.recipe.to_dict() for member in members]),
+        "tiles": f"{options.tile_px} px, overlap at least {options.overlap_px} px",
+        "computed_in": str(resolve_dtype(options.dtype, options.device)).removeprefix("torch."),
+        **({"symmetries": "mean of 8"} if options.tta else {}),
         "unit": "probability of water * 255",
     }
+
+
+def _json(recipes: list[dict[str, object]]) -> str:
+    return json.dumps(recipes if len(recipes) > 1 else recipes[0], sort_keys=True)

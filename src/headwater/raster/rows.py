@@ -1,0 +1,98 @@
+"""Rasters on disk read by rows, in memory that does not grow with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from headwater.grid import RasterGrid
+from headwater.raster.opening import READ_ERRORS, open_once, unreadable, with_retry
+from headwater.raster.reading import warp_options
+
+ROWS_CACHE = 128 * 2**20
+"""Bytes of blocks that GDAL keeps: a row of blocks of a cell one degree wide."""
+
+ReadRows = Callable[[int, int], NDArray[Any]]
+
+
+@contextmanager
+def rows_of(path: Path, *, bands: int) -> Iterator[ReadRows]:
+    """Open a raster to read its first bands row by row, by one thread at a time.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    bands : int
+        How many of its bands.
+
+    Yields
+    ------
+    callable
+        Takes first and last row (exclusive), returns (band, y, x).
+
+    Raises
+    ------
+    WorkError
+        The file cannot be read.
+    InputError
+        The path leads nowhere.
+    """
+    # Tells in words what cannot be opened.
+    with_retry(path, None, lambda _: None)
+    with open_once(path, str(path)) as dataset:
+        width, numbers = dataset.width, list(range(1, bands + 1))
+
+        def read(first: int, end: int) -> NDArray[Any]:
+            with rasterio.Env(GDAL_CACHEMAX=ROWS_CACHE):
+                try:
+                    return np.asarray(dataset.read(numbers, window=Window(0, first, width, end - first)))
+                except READ_ERRORS as error:
+                    raise unreadable(path, error, 1) from None
+
+        yield read
+
+
+@contextmanager
+def warped_rows_of(path: Path, grid: RasterGrid) -> Iterator[ReadRows]:
+    """Open band 1 of a raster of numbers to read it bilinearly onto a grid row by row, by one thread at a time.
+
+    Yields
+    ------
+    callable
+        Takes first and last row (exclusive) of the grid, returns (y, x) float32 with NaN where there is no value.
+
+    Raises
+    ------
+    WorkError
+        The file cannot be read.
+    InputError
+        The path leads nowhere, or the file has no CRS.
+    """
+    with_retry(path, None, lambda _: None)
+    with open_once(path, str(path)) as dataset:
+        missing = dataset.nodata
+        options = warp_options(dataset, source=path, grid=grid, resampling="bilinear", missing=missing)
+        with WarpedVRT(dataset, **options) as warped:
+
+            def read(first: int, end: int) -> NDArray[Any]:
+                window = Window(0, first, grid.width, end - first)
+                with rasterio.Env(GDAL_CACHEMAX=ROWS_CACHE):
+                    try:
+                        values = warped.read(1, window=window)
+                        # Without a nodata value the last band is the mask that add_alpha made.
+                        last = warped.read(warped.count, window=window) if missing is None else None
+                    except READ_ERRORS as error:
+                        raise unreadable(path, error, 1) from None
+                valid = last > 0 if last is not None else values != missing
+                return np.where(valid & np.isfinite(values), values, np.nan).astype(np.float32, copy=False)
+
+            yield read

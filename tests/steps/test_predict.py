@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from headwater import raster
-from headwater.channels import PAPER
+from headwater.channels import PAPER, RELATIVE
 from headwater.errors import InputError
 from headwater.grid import cell_grid, elevation_grid, prediction_grid
 from headwater.models import save_checkpoint
@@ -100,3 +100,61 @@ def test_a_network_of_another_scale_is_refused(tmp_path):
     composite, elevation, plan = write_inputs(tmp_path)
     with pytest.raises(InputError, match="one encoder more"):
         predict(composite, elevation, CELL.name, plan, tmp_path / "p.tif", checkpoint=path, **TILES)
+
+
+def test_options_reach_the_map_and_are_told_in_its_tags(tmp_path, weights):
+    composite, elevation, plan = write_inputs(tmp_path)
+    other = tmp_path / "other.safetensors"
+    torch.manual_seed(5)
+    network = build_network("waternet", {"base_channels": 1, "encoders": 2, "decoders": 1})
+    save_checkpoint(other, network, recipe=RELATIVE, licence="CC0-1.0")
+    maps = {}
+    for name, options in {
+        "one": {"checkpoint": weights},
+        "other": {"checkpoint": other},
+        "both": {"checkpoint": [weights, other], "threads": 2, "batch_size": 3},
+        "turned": {"checkpoint": weights, "tta": True},
+        "short": {"checkpoint": weights, "dtype": "bf16"},
+    }.items():
+        out = tmp_path / f"{name}.tif"
+        predict(composite, elevation, CELL.name, plan, out, **options, **TILES)
+        data, valid, _, tags = raster.read_raster(out)
+        assert valid.all()
+        maps[name] = (data.astype(int), tags)
+    mean = (maps["one"][0] + maps["other"][0]) / 2
+    assert np.abs(maps["both"][0] - mean).max() <= 1.5
+    assert [recipe["name"] for recipe in json.loads(maps["both"][1]["recipe"])] == ["paper", "relative"]
+    assert len(maps["both"][1]["checkpoint_sha256"].split(", ")) == 2
+    assert maps["turned"][1]["symmetries"] == "mean of 8"
+    assert (maps["turned"][0] != maps["one"][0]).any()
+    assert [maps[name][1]["computed_in"] for name in ("one", "short")] == ["float32", "bfloat16"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_asked_for_where_there_is_none_is_told(tmp_path, weights):
+    composite, elevation, plan = write_inputs(tmp_path)
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(InputError, match=f"no device '{device}' on this machine"):
+            predict(
+                composite,
+                elevation,
+                CELL.name,
+                plan,
+                tmp_path / "p.tif",
+                checkpoint=weights,
+                **TILES | {"device": device},
+            )
+    assert not (tmp_path / "p.tif").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_predicts_what_the_cpu_does(tmp_path, weights):
+    composite, elevation, plan = write_inputs(tmp_path)
+    maps = []
+    for device, dtype in (("cpu", "float32"), ("cuda", "float32"), ("cuda", "bf16")):
+        out = tmp_path / f"{device}-{dtype}.tif"
+        options = TILES | {"device": device}
+        predict(composite, elevation, CELL.name, plan, out, checkpoint=weights, dtype=dtype, **options)
+        maps.append(raster.read_raster(out)[0].astype(int))
+    assert np.abs(maps[0] - maps[1]).max() <= 1
+    assert np.quantile(np.abs(maps[0] - maps[2]), 0.99) <= 2

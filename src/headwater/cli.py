@@ -177,7 +177,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=("auto", "float32", "bf16", "fp16"),
         default="auto",
-        help="what the network computes in (default auto: bf16 on a GPU, float32 on the CPU)",
+        help="what the network computes in (default auto: 16 bits on a GPU, float32 on the CPU)",
     )
     parser.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, default=False, help="compile the network first"

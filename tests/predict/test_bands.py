@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from headwater.channels import PAPER, RELATIVE, Channel, Recipe, make_channels
-from headwater.errors import InputError
+from headwater.errors import InputError, WorkError
 from headwater.models.waternet import WaterNet, WaterNetConfig
 from headwater.predict import WINDOWS, Member, Options, predict_bands, predict_probability, quantise
 
@@ -195,3 +195,12 @@ def test_a_compiled_network_predicts_the_same():
 def test_impossible_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         predict_probability(Channel0(), PAPER, *place((32, 32)), tile_px=32, **options)
+
+
+def test_an_output_that_is_not_finite_is_told():
+    class Overflowing(Channel0):
+        def forward(self, x):
+            return super().forward(x) * torch.inf
+
+    with pytest.raises(WorkError, match="not finite in float32"):
+        predict_probability(Overflowing(), PAPER, *place((32, 32)), tile_px=32, overlap_px=0)

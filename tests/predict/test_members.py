@@ -6,7 +6,7 @@ import torch
 
 from headwater.channels import ESRI_STREAMS, PAPER, RELATIVE, RELEASE, Channel, Recipe, Scaling, make_channels
 from headwater.errors import InputError, WorkError
-from headwater.models.waternet import WaterNet, WaterNetConfig
+from headwater.models.waternet import MultiplicationBlock, WaterNet, WaterNetConfig
 from headwater.predict.members import SYMMETRIES, Ensemble, Member, check_symmetries, turn_back, turn_channels
 
 SIZES = WaterNetConfig(base_channels=2, encoders=2, decoders=1)
@@ -162,3 +162,20 @@ def test_the_batch_size_is_one_on_the_cpu_and_never_above_the_tiles():
         ensemble = Ensemble([Member(network(), PAPER)], batch_size=asked)
         ensemble.settle_batch_size((16, 16), 5)
         assert ensemble.batch_size == found
+
+
+def test_gates_that_reach_millions_stay_within_float16():
+    model = network(sizes=WaterNetConfig(base_channels=4, encoders=2, decoders=1))
+    for module in model.modules():
+        if isinstance(module, MultiplicationBlock):
+            for convolution in (m for m in module.modules() if isinstance(m, torch.nn.Conv2d)):
+                convolution.weight.data *= 20
+    tiles = channels_of(PAPER, 1)
+    peak = []
+    gate = model.encoders[0].multiplication_blocks.multi_conv_block
+    handle = gate.register_forward_hook(lambda _module, _inputs, output: peak.append(float(output.abs().max())))
+    exact = Ensemble([Member(model, PAPER)], batch_size=1).start(tiles)[0]
+    handle.remove()
+    assert peak[0] > 65504
+    short = Ensemble([Member(model, PAPER)], batch_size=1, dtype=torch.float16).start(tiles)[0]
+    torch.testing.assert_close(short, exact, atol=0.01, rtol=0)

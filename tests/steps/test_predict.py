@@ -133,18 +133,11 @@ def test_options_reach_the_map_and_are_told_in_its_tags(tmp_path, weights):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_asked_for_where_there_is_none_is_told(tmp_path, weights):
     composite, elevation, plan = write_inputs(tmp_path)
+    out = tmp_path / "probability.tif"
     for device in ("cuda", "cuda:1"):
         with pytest.raises(InputError, match=f"no device '{device}' on this machine"):
-            predict(
-                composite,
-                elevation,
-                CELL.name,
-                plan,
-                tmp_path / "p.tif",
-                checkpoint=weights,
-                **TILES | {"device": device},
-            )
-    assert not (tmp_path / "p.tif").exists()
+            predict(composite, elevation, CELL.name, plan, out, checkpoint=weights, **TILES | {"device": device})
+    assert not out.exists()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -31,6 +31,8 @@ class Network(nn.Module):
 
     config: Sizes
     """Its sizes; with the name in the registry they are all that is needed to build it again."""
+    keeps_within_float16: ClassVar[bool] = False
+    """Whether `lower_precision` to float16, which ends at 65504, is made not to overflow."""
 
     def logits(self, x: Tensor) -> Tensor:
         """Log-odds (batch, out, y / scale, x / scale) of channels (batch, in_channels, y, x)."""

@@ -19,6 +19,8 @@ from headwater.models.network import Network
 
 LEAK = 0.01
 NORM_EPSILON = 1e-5
+GATE_SHRINK = 0.25
+"""Per convolution, of gates in float16."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class WaterNet(Network):
     """Attention over channels, encoders and decoders with skips, and a 1 x 1 head."""
 
     config: WaterNetConfig
+    keeps_within_float16 = True
 
     def __init__(self, config: WaterNetConfig | None = None) -> None:
         super().__init__()
@@ -98,6 +101,10 @@ class WaterNet(Network):
 
     def lower_precision(self, dtype: torch.dtype) -> WaterNet:
         """Compute all but the attention in a shorter type: elevations in metres need more than bfloat16's 8 bits."""
+        if dtype == torch.float16:
+            for module in self.modules():
+                if isinstance(module, MultiplicationBlock):
+                    module.shrink_gate()
         self.to(dtype)
         self.attention.float()
         self.shorter = dtype
@@ -218,10 +225,25 @@ class MultiplicationBlock(nn.Module):
         super().__init__()
         kernels = [min(kernel, max_kernel) for kernel in (7, 5, 3)]
         self.multi_conv_block = ConvBlocks(channels, kernels, reflect=reflect)
+        self.gate_gain = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, y, x) -> the same shape."""
-        return x * torch.sigmoid(self.multi_conv_block(x))
+        gate = self.multi_conv_block(x)
+        if self.gate_gain != 1:
+            gate = gate.float() * self.gate_gain
+        return x * torch.sigmoid(gate).to(x.dtype)
+
+    def shrink_gate(self) -> None:
+        """Keep the gate within float16, which ends at 65504: six convolutions without norms between reach millions.
+
+        They have no bias and leaky ReLU is linear on rays from 0, so the gate shrinks with each of their weights, by
+        powers of two, and is enlarged again before the sigmoid: nothing else changes.
+        """
+        for convolution_ in self.modules():
+            if isinstance(convolution_, nn.Conv2d):
+                convolution_.weight.data *= GATE_SHRINK
+                self.gate_gain /= GATE_SHRINK
 
 
 class ConvBlocks(nn.Module):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from headwater.bands import COMPOSITE_NODATA
 from headwater.channels import Float32Array, Recipe, make_channels
-from headwater.errors import InputError
+from headwater.errors import InputError, WorkError
 from headwater.grid import TILE_PX
 from headwater.predict.blending import WINDOWS, BlendingBand
 from headwater.predict.devices import THREADS, resolve_dtype, single_threaded
@@ -95,7 +95,7 @@ def predict_bands(
     InputError
         Sizes, options or networks do not fit.
     WorkError
-        A tile does not fit the device's memory.
+        A tile does not fit the device's memory, or a network's output is not finite.
     """
     options = options or Options()
     if options.window not in WINDOWS:
@@ -105,7 +105,7 @@ def predict_bands(
     ensemble = Ensemble(
         members,
         device=options.device,
-        dtype=resolve_dtype(options.dtype, options.device),
+        dtype=resolve_dtype(options.dtype, options.device, [member.model for member in members]),
         batch_size=options.batch_size,
         compiled=options.compile,
         symmetries=SYMMETRIES if options.tta else 1,
@@ -202,7 +202,7 @@ class _Blender:
         weights = WINDOWS[options.window](sides, (overlap, overlap))
         self._band = BlendingBand(weights, tiling.padded[1] // scale)
         self._scale, self._tiling, self._shape = scale, tiling, shape
-        self._write, self._writing = write, writing
+        self._write, self._writing, self._dtype = write, writing, options.dtype
         self._written: Future[None] | None = None
         self._has_data: deque[BoolArray] = deque()
         self._row = 0
@@ -215,6 +215,11 @@ class _Blender:
         """Blend a batch."""
         probabilities = [part.cpu().numpy() for part in outputs.result()]
         for made, probability in zip(tiles, (tile for part in probabilities for tile in part), strict=True):
+            if not np.isfinite(probability).all():
+                raise WorkError(
+                    f"The network's output is not finite in {self._dtype}.",
+                    "Set dtype to float32 (predict.dtype); if it is that, the weights are damaged.",
+                )
             self._finish_rows(made.number // len(self._tiling.columns))
             self._band.add(made.row // self._scale, made.column // self._scale, probability[0])
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from headwater.errors import InputError
 
@@ -35,10 +36,12 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def resolve_dtype(dtype: str, device: str) -> torch.dtype:
-    """Return the type a network computes in: "auto" is bfloat16 on a GPU that has it, else float32.
+def resolve_dtype(dtype: str, device: str, networks: Sequence[nn.Module] = ()) -> torch.dtype:
+    """Return the type networks compute in: "auto" is 16 bits on a GPU, float32 on the CPU.
 
-    On the CPU auto is float32 even where bfloat16 would be faster: the result must not depend on the processor at hand.
+    Of the two types float16 is eight times finer, and taken where no network overflows in it; else bfloat16, where the
+    GPU has it. On the CPU auto is float32 even where bfloat16 would be faster: the result must not depend on the
+    processor at hand.
 
     Raises
     ------
@@ -46,7 +49,11 @@ def resolve_dtype(dtype: str, device: str) -> torch.dtype:
         There is no such type.
     """
     if dtype == "auto":
-        return torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
+        if not device.startswith("cuda"):
+            return torch.float32
+        if networks and all(getattr(network, "keeps_within_float16", False) for network in networks):
+            return torch.float16
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     if dtype not in DTYPES:
         raise InputError(f"There is no type {dtype!r} to compute in.", f"Use auto, {', '.join(DTYPES)}.")
     return DTYPES[dtype]

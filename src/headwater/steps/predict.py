@@ -73,7 +73,7 @@ def predict(
     checkpoint : Path or sequence of Path, optional
         Weights (.safetensors with its .json); the mean of several; those of the package where not given.
     tile_px, overlap_px, dtype, compile, batch_size, threads, tta
-        See `headwater.predict.Options`; dtype may be "auto", bf16 on a GPU and float32 on the CPU.
+        See `headwater.predict.Options`; dtype may be "auto", 16 bits on a GPU and float32 on the CPU.
     max_missing : float, optional
         Largest share of missing pixels of a tile that is predicted, in place of the recipe's.
     device : str
@@ -171,12 +171,13 @@ def _check_composite(path: Path, expected: RasterGrid) -> None:
 
 def _tags(weights: Sequence[Checkpoint], members: Sequence[Member], options: Options) -> dict[str, str]:
     """Return what says how the map was made; of an ensemble in the order of its checkpoints."""
+    dtype = resolve_dtype(options.dtype, options.device, [member.model for member in members])
     return {
         "checkpoint_sha256": ", ".join(each.metadata.sha256 for each in weights),
         "network": ", ".join(each.metadata.network for each in weights),
         "recipe": _json([member.recipe.to_dict() for member in members]),
         "tiles": f"{options.tile_px} px, overlap at least {options.overlap_px} px",
-        "computed_in": str(resolve_dtype(options.dtype, options.device)).removeprefix("torch."),
+        "computed_in": str(dtype).removeprefix("torch."),
         **({"symmetries": "mean of 8"} if options.tta else {}),
         "unit": "probability of water * 255",
     }

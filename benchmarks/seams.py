@@ -6,7 +6,7 @@ Both tilings have the same tiles; the second one is moved by half a step. Away f
 are compared, quantised, by the distance of a pixel to the nearest tile's edge within the place, of either tiling.
 `step` is what a seam shows to the eye: how much more a map changes across an edge than beside it, in 1/255.
 
-The recipe `datum` is the checkpoint's with the elevation above the lowest point of the place instead of the tile's:
+The recipe `own` is the checkpoint's. `datum` takes the elevation above the lowest point of the place, not of the tile:
 what it saves is what the tile's own lowest point costs. `relative` takes the elevation above a smooth surface; weights
 not trained on it see what they do not know, so its figures count only for a checkpoint of that recipe.
 """
@@ -42,17 +42,21 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=default_checkpoint())
     parser.add_argument("--tile-px", type=int, default=832)
     parser.add_argument("--overlaps", type=int, nargs="+", default=[104, 208, 416])
+    parser.add_argument("--tilt-m", type=float, default=0, help="rise from corner to corner, added")
+    parser.add_argument("--recipes", nargs="+", default=["own", "datum", "relative"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     weights = load_checkpoint(options.checkpoint)
     composite, elevation = _place(options.composites, options.elevations, options.side_px)
+    rise = np.linspace(0, options.tilt_m / 2, len(elevation), dtype=np.float32)
+    elevation = elevation + rise[:, None] + rise[None, :]
     recipe = weights.metadata.recipe
     low, high = float(np.nanmin(elevation)), float(np.nanmax(elevation))
     fixed = Channel("elevation", "min_max_elevation", {"low_m": low, "high_m": high}, Scaling(gain=high - low))
     datum = [fixed if channel.quantity == "elevation" else channel for channel in recipe.channels]
     recipes = {
-        recipe.name: recipe,
+        "own": recipe,
         "datum": replace(recipe, name="datum", channels=tuple(datum)),
         "relative": replace(recipe, name="relative", channels=RELATIVE.channels),
     }
@@ -60,7 +64,8 @@ def main() -> None:
     bins = " ".join(f"{f'{low}-{high}' if high < 9999 else f'{low}-':>13}" for low, high in _bins())
     print(f"{'recipe':9} {'overlap':>7} {'window':8} {bins} {'step':>6}   (mean and 99.9th percentile by distance, px)")
     rows = []
-    for name, used in recipes.items():
+    for name in options.recipes:
+        used = recipes[name]
         for overlap in options.overlaps:
             remembered = Remembered(weights.predictor)
             for window in WINDOWS:

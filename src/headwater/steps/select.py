@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from headwater.steps.scene_cache import SceneCache
 from headwater.steps.search import DEM_COLLECTIONS, cell_boxes
 
 Item = dict[str, Any]
+_T = TypeVar("_T")
 
 MISSING_SCL = ("clear", "refuse")
 TILE_DEGREES = 1.2
@@ -115,7 +115,7 @@ def _choose(
         if not any(scene.id in touching for scene in scenes):
             continue
         years = [[scene for scene in scenes if _year(scene, intervals) == year] for year in range(len(intervals))]
-        for place, scene in enumerate(choose_scenes(years, partial(_clear_views, cache), rule)):
+        for place, scene in enumerate(_choose_of_tile(years, rule, cache)):
             # A swath that ends before the cell shows nothing of it, though it counts for the tile.
             if scene.id in touching:
                 ranked.append((place, scene.cloud_cover + scene.nodata_percentage, scene.id, scene))
@@ -133,12 +133,32 @@ def _around(box: Box) -> Box:
     return (west - wide, south, east + wide, north)
 
 
-def _clear_views(cache: SceneCache, scene: Scene) -> NDArray[np.bool_] | None:
-    """Return what a scene shows, None for one that the catalogue's server does not have any more."""
+def _choose_of_tile(years: Sequence[Sequence[Scene]], rule: SelectionRule, cache: SceneCache) -> list[Scene]:
+    """Return the scenes of an MGRS tile, best first: chosen again without those that turn out to be of no use."""
+    useless: set[str] = set()
+
+    def look(scene: Scene) -> NDArray[np.bool_] | None:
+        return _unless_gone(cache.clear_views, scene, useless)
+
+    while True:
+        left = [[scene for scene in scenes if scene.id not in useless] for scenes in years]
+        chosen = choose_scenes(left, look, rule)
+        # Those that do not touch the cell as well: the neighbouring cell, which they touch, must choose the same.
+        for scene in chosen:
+            if _unless_gone(cache.statistics, scene, useless) is None and scene.id not in useless:
+                say(f"scene {scene.id} has no clear pixel with a value; it is left out.")
+                useless.add(scene.id)
+        if not any(scene.id in useless for scene in chosen):
+            return chosen
+
+
+def _unless_gone(look: Callable[[Scene], _T], scene: Scene, gone: set[str]) -> _T | None:
+    """Return what is to be seen of a scene, None for one that the catalogue's server does not have any more."""
     try:
-        return cache.clear_views(scene)
+        return look(scene)
     except AssetGone as error:
         say(f"scene {scene.id} is left out: {error.cause}")
+        gone.add(scene.id)
         return None
 
 
@@ -164,14 +184,8 @@ def _year(scene: Scene, intervals: Sequence[Interval]) -> int:
 def _entries(scenes: Sequence[Scene], cache: SceneCache) -> list[dict[str, Any]]:
     entries = []
     for scene in scenes:
-        try:
-            statistics = cache.statistics(scene)
-        except AssetGone as error:
-            say(f"scene {scene.id} is left out: {error.cause}")
-            continue
-        if statistics is None:
-            say(f"scene {scene.id} has no clear pixel with a value; it is left out.")
-            continue
+        statistics = cache.statistics(scene)
+        assert statistics is not None
         facts = asdict(scene)
         mean, std = ([round(float(value), 3) for value in values] for values in statistics)
         entries.append({name: facts[name] for name in _ENTRY_FIELDS} | {"mean": mean, "std": std})

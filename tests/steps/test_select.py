@@ -437,6 +437,16 @@ def test_candidates_around_a_cell_hold_all_scenes_of_its_tiles(
     assert touches(shapely.Point(point), _around(cell))
 
 
+def test_a_file_in_another_crs_than_its_item_tells_is_refused(selecting: Select, tmp_path: Path) -> None:
+    write_tiny_catalogue(tmp_path / "planet", [TinyScene("33TWM", "20230610")])
+    path = next((tmp_path / "planet" / "stac" / "sentinel-2-l2a").glob("*20230610*"))
+    item = read_json(path)
+    item["properties"]["proj:epsg"] = 32634
+    path.write_text(json.dumps(item))
+    with pytest.raises(InputError, match="is in EPSG:32633, where its item tells EPSG:32634"):
+        selecting(str(tmp_path / "planet"))
+
+
 def test_a_preview_of_eight_bits_is_refused_before_any_composite(selecting: Select, tmp_path: Path) -> None:
     write_tiny_catalogue(tmp_path / "planet")
     for path in (tmp_path / "planet" / "assets" / "sentinel-2-l2a").glob("*/B03.tif"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from headwater.raster.rasterio_scenes import overlap_of
 from headwater.raster.scenes import SceneFiles, check_band_type
 
 
-class LoadedScene:
+class LoadedScene(ABC):
     """A scene that a library loads from a STAC item."""
 
     def __init__(self, files: SceneFiles, signer: Signer) -> None:
@@ -72,8 +73,9 @@ class LoadedScene:
     def close(self) -> None:
         """Do nothing: the libraries close what they open."""
 
+    @abstractmethod
     def _load(self, item: Any, names: Sequence[str], grid: RasterGrid) -> list[NDArray[Any]]:
-        raise NotImplementedError
+        """Return each band as the library reads it, (y, x)."""
 
     def _dtype(self, name: str) -> str:
         return str(self._facts[name]["dtype"])

@@ -145,9 +145,14 @@ class SceneCache:
         assert href is not None
         asset = Asset(href=href, collection=scene.collection)
         crs = f"EPSG:{scene.epsg}" if scene.epsg else None
-        values, transform, _ = raster.read_overview(asset, max_px=OVERVIEW_PX, signer=self._signer, crs=crs)
+        values, transform, file_crs = raster.read_overview(asset, max_px=OVERVIEW_PX, signer=self._signer, crs=crs)
         # Here, before any composite is begun.
         check_band_type(name, values.dtype, scene.id)
+        if scene.epsg and file_crs.to_epsg() not in (scene.epsg, None):
+            raise InputError(
+                f"Band {name} of {scene.id} is in EPSG:{file_crs.to_epsg()}, where its item tells EPSG:{scene.epsg}.",
+                "Leave the item out, or ask its provider which of the two is right.",
+            )
         corners = np.array([transform @ (0, 0), transform @ (values.shape[1], values.shape[0])])
         return _View(np.asarray(np.maximum(values, 0), np.uint16), corners.ravel())
 

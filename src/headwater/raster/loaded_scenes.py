@@ -70,7 +70,7 @@ class LoadedScene(ABC):
             ) from None
         return np.stack([np.maximum(values, 0).astype(np.uint16) for values in loaded])
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Do nothing: the libraries close what they open."""
 
     @abstractmethod

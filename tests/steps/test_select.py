@@ -210,6 +210,8 @@ def test_a_cell_that_nothing_touches_gets_empty_manifests_and_a_warning(
     folder: Path, selecting: Select, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     selecting(str(folder))
+    pinned = read_items(tmp_path / "items.parquet")
+    write_items(tmp_path / "items.parquet", pinned, url="made by hand", query={})
     plan = read_json(tmp_path / "plan.json")
     plan["cells"].append({**plan["cells"][0], "name": "N10.00E015.00"})
     (tmp_path / "far.json").write_text(json.dumps(plan))
@@ -238,6 +240,8 @@ def test_a_broken_file_is_told_and_nothing_is_written(selecting: Select, tmp_pat
         {"max_scenes": 0},
         {"cloud_steps": ()},
         {"cloud_steps": (11, 1)},
+        {"cloud_steps": (float("nan"),)},
+        {"cloud_steps": (-1, 50)},
         {"min_gain": 2},
         {"stop_uncovered": -0.1},
         {"missing_scl": "guess"},
@@ -485,6 +489,20 @@ def test_bad_input_files_are_refused(folder: Path, selecting: Select, tmp_path: 
     (tmp_path / "items.parquet").write_bytes(b"not parquet")
     with pytest.raises(InputError, match=r"items\.parquet"):
         selecting(str(folder))
+
+
+def test_items_of_another_basin_are_refused(folder: Path, selecting: Select, tmp_path: Path) -> None:
+    selecting(str(folder))
+    plan = read_json(tmp_path / "plan.json")
+    plan["cells"].append({**plan["cells"][0], "name": "N10.00E015.00"})
+    (tmp_path / "far.json").write_text(json.dumps(plan))
+    out = tmp_path / "far"
+    with pytest.raises(InputError, match="holds another place"):
+        select(
+            *(tmp_path / "items.parquet", tmp_path / "far.json", "N10.00E015.00", out / "s.json", out / "d.json"),
+            cache_dir=tmp_path / "cache",
+        )
+    assert not out.exists()
 
 
 def test_a_foreign_pin_goes_by_calendar_years(folder: Path, selecting: Select, tmp_path: Path) -> None:

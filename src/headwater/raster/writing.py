@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
 from headwater import grid as grids
+from headwater.errors import WorkError
 from headwater.files import atomic_path
+from headwater.raster.opening import READ_ERRORS
 
 _COG_BLOCK_PX = 512
 
@@ -53,6 +56,11 @@ def write_cog(
         Description of each band.
     overview_resampling : str
         nearest for classes, average for quantities.
+
+    Raises
+    ------
+    WorkError
+        The file cannot be written: a full disk, for instance.
     """
     data = np.asarray(data)
     count, height, width = data.shape
@@ -79,6 +87,7 @@ def write_cog(
     }
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        _told(path),
         atomic_path(path) as temporary,
         MemoryFile() as memory,
     ):
@@ -92,3 +101,14 @@ def write_cog(
                 dataset.set_band_description(number, name)
         with memory.open() as dataset:
             rasterio.shutil.copy(dataset, str(temporary), driver="COG", **options)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell of what GDAL cannot write in our own words."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        raise WorkError(
+            f"{path} could not be written: {error}.", "Check the free space and the permissions, then run again."
+        ) from None

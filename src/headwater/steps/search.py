@@ -31,6 +31,7 @@ DEM_COLLECTIONS = ("cop-dem-glo-30", "cop-dem-glo-90")
 """The first has precedence where both cover a place."""
 EDGE_DEGREES = 0.002
 """Two GLO-30 postings and more: interpolation at the edge of a cell's margin needs the pixels beyond it."""
+MOST_SLICE_DAYS = 3660
 _IDS_TOLD = 3
 
 
@@ -89,8 +90,13 @@ def search(
         The catalogue does not answer, or has no usable Sentinel-2 item there.
     """
     intervals = _intervals(datetime, years_back)
-    if slice_days < 1 or workers < 1:
-        raise InputError("search.slice_days and search.workers are 1 or more.", "Take 31 and 2, the defaults.")
+    if not 1 <= slice_days <= MOST_SLICE_DAYS or workers < 1:
+        raise InputError(
+            f"search.slice_days is not between 1 and {MOST_SLICE_DAYS}, or search.workers is under 1.",
+            "Take 31 and 2, the defaults.",
+        )
+    if not 0 <= max_cloud_cover <= 100:
+        raise InputError(f"The cloud limit {max_cloud_cover} is no percentage.", "Set search.max_cloud_cover to 90.")
     provider = make_provider(url, page_limit=page_limit, timeout_s=timeout_s, connections=workers)
     the_plan = read_plan(plan)
     boxes = cell_boxes(the_plan)

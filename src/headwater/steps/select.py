@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
-from headwater.catalog.antimeridian import Box, footprint, touches
+from headwater.catalog.antimeridian import Box, footprint, split_box, touches
 from headwater.catalog.intervals import Interval, parse_instant, parse_interval
 from headwater.catalog.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
 from headwater.catalog.pin import read_items, read_query
@@ -29,6 +30,8 @@ Item = dict[str, Any]
 _T = TypeVar("_T")
 
 MISSING_SCL = ("clear", "refuse")
+MOST_CLOUD = 101
+"""Percent; above 100, so that the last limit takes every scene."""
 TILE_DEGREES = 1.2
 """More than the side of an MGRS tile, 109.8 km, on a meridian."""
 _ENTRY_FIELDS = ("id", "collection", "datetime", "mgrs_tile", "baseline", "offset", "epsg", "cloud_cover", "assets")
@@ -86,6 +89,7 @@ def select(
     (box,) = cell_boxes(the_plan, [cell])
     pinned = read_items(items, box=_around(box))
     query = read_query(items).get("query", {})
+    _check_place(query.get("bbox"), box, items, cell)
     dem_collections = query.get("dem_collections", list(DEM_COLLECTIONS))
     cache = SceneCache(cache_dir, make_signer(signing, token_url), missing_scl)
 
@@ -96,7 +100,10 @@ def select(
     collection = query.get("sentinel2_collection") or (images[0]["collection"] if images else "")
     entries = _entries(scenes, cache)
     write_json(scenes_out, {"cell": cell, "collection": collection, "missing_scl": missing_scl, "scenes": entries})
-    write_json(dem_out, {"cell": cell, "items": _dem_entries(pinned, box, dem_collections)})
+    write_json(
+        dem_out,
+        {"cell": cell, "collections": dem_collections, "items": _dem_entries(pinned, box, dem_collections)},
+    )
 
 
 def _choose(
@@ -121,6 +128,20 @@ def _choose(
                 ranked.append((place, scene.cloud_cover + scene.nodata_percentage, scene.id, scene))
     # The first choice of every tile, then the second of every tile: the same order in every cell.
     return [scene for *_, scene in sorted(ranked, key=lambda entry: entry[:3])]
+
+
+def _check_place(searched: Sequence[float] | None, box: Box, items: Path, cell: str) -> None:
+    """Refuse the items of another basin, as far as a pin tells what it was searched for."""
+    if searched is None:
+        return
+    west, south, east, north = (float(edge) for edge in searched)
+    # Rounding of either box must not count.
+    found = shapely.union_all([shapely.box(*part).buffer(1e-6) for part in split_box((west, south, east, north))])
+    if not all(found.covers(shapely.box(*part)) for part in split_box(box)):
+        raise InputError(
+            f"{items} was not searched for cell {cell}: it holds another place.",
+            "Run 'headwater search' with this plan.",
+        )
 
 
 def _around(box: Box) -> Box:
@@ -208,10 +229,11 @@ def _rule(
     max_scenes: int, cloud_steps: Sequence[float], min_gain: float, stop_uncovered: float, missing_scl: str
 ) -> SelectionRule:
     steps = tuple(float(step) for step in cloud_steps)
-    if max_scenes < 1 or not steps or list(steps) != sorted(set(steps)):
+    in_range = all(0 < step <= MOST_CLOUD for step in steps)
+    if max_scenes < 1 or not steps or not in_range or list(steps) != sorted(set(steps)):
         raise InputError(
             "The limits of the selection are not valid.",
-            "Set select.max_scenes to 1 or more, and give rising cloud limits.",
+            "Set select.max_scenes to 1 or more, and give rising cloud limits from 0 to 101.",
         )
     if not (0 <= min_gain <= 1 and 0 <= stop_uncovered <= 1):
         raise InputError("select.min_gain and select.stop_uncovered are shares.", "Set them between 0 and 1.")

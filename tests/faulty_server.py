@@ -65,7 +65,8 @@ class FaultyServer:
 def faulty_server(folder: Path) -> Iterator[FaultyServer]:
     """Serve the files of a folder on 127.0.0.1 while the block runs."""
     command = [sys.executable, __file__, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as process:
         try:
             assert process.stdout is not None
             yield FaultyServer(f"http://127.0.0.1:{int(process.stdout.readline())}")
@@ -167,7 +168,9 @@ def _main() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     print(server.server_port, flush=True)
-    server.serve_forever()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # Ends when its parent does, however that ends.
+    sys.stdin.read()
 
 
 if __name__ == "__main__":

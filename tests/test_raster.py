@@ -1,5 +1,6 @@
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,3 +241,8 @@ def test_cells_are_read_together_onto_a_coarse_grid_from_their_overviews(tmp_pat
     assert not valid[10:19, 10:19].any()
     assert not valid[:, :10].any()
     assert not valid[:10].any()
+
+
+def test_a_disk_that_cannot_take_the_file_is_told(tmp_path):
+    with pytest.raises(WorkError, match="could not be written"):
+        raster.write_cog(Path("/proc/q.tif"), np.zeros((1, 8, 8), np.uint8), transform=Affine(1, 0, 5, 0, -1, 9))

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        print(f"headwater: {error.strerror} ({error.filename}).", file=sys.stderr)
+        print(f"headwater: {error.strerror} ({error.filename2 or error.filename}).", file=sys.stderr)
         print("headwater: Check the path, its permissions and the free space, then run again.", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0

@@ -210,7 +210,7 @@ def check_cell_degrees(degrees: float) -> None:
     InputError
         The size is out of range or does not divide evenly.
     """
-    side = _exact(degrees)
+    side = _exact(degrees if math.isfinite(degrees) else 0)
     rows = side * GLO30_ROWS_PER_DEGREE
     columns_fit = all((side * columns).denominator == 1 for _, columns in GLO30_COLUMNS[:4])
     if not 0 < side <= 1 or rows.denominator != 1 or (1 / side).denominator != 1 or not columns_fit:

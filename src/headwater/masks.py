@@ -10,7 +10,9 @@ from headwater.bands import CLEAR_SCL
 from headwater.errors import InputError
 
 MASKS = ("scl", "omnicloudmask")
-MOST_DILATION_PX = 200
+MOST_DILATION_PX = 50
+CONTEXT_PX = 128
+"""What a network that looks for clouds is shown around a part."""
 _CLEAR_CLASS = 0
 """Of OmniCloudMask: 0 clear, 1 thick cloud, 2 thin cloud, 3 shadow."""
 
@@ -35,20 +37,16 @@ def clear_mask(scl: NDArray[np.uint8], *, dilate_px: int) -> NDArray[np.bool_]:
     return _widened(clear[scl], scl != 0, _half_widths(dilate_px))
 
 
-def better_clear_mask(
-    mask: str, dn: NDArray[np.uint16], clear: NDArray[np.bool_], *, dilate_px: int
-) -> NDArray[np.bool_]:
-    """Tell which pixels see the ground, by another mask than SCL, where one is asked for.
+def better_clear_mask(mask: str, dn: NDArray[np.uint16], *, dilate_px: int) -> NDArray[np.bool_]:
+    """Tell which pixels see the ground, by another mask than SCL.
 
     Parameters
     ----------
     mask : str
-        scl: `clear` is returned as it is. omnicloudmask: a pixel must be clear in the class map of OmniCloudMask
-        (Wright et al. 2025, Remote Sensing of Environment 322), which needs the extra `masks`.
+        omnicloudmask: a pixel must be clear in the class map of OmniCloudMask (Wright et al. 2025, Remote Sensing of
+        Environment 322), which needs the extra `masks`.
     dn : (band, y, x) uint16
         Harmonised N, R, G, B; 0 = nodata.
-    clear : (y, x) bool
-        Clear by SCL, or valid where there is none.
     dilate_px : int
         Pixels by which clouds and shadows are widened.
 
@@ -57,9 +55,7 @@ def better_clear_mask(
     InputError
         The mask is unknown, or what it needs is not installed.
     """
-    if mask == "scl":
-        return clear
-    if mask not in MASKS:
+    if mask not in MASKS[1:]:
         raise InputError(f"There is no mask '{mask}'.", f"Set composite.mask to one of {', '.join(MASKS)}.")
     try:
         from omnicloudmask import predict_from_array

@@ -96,6 +96,15 @@ def test_an_item_without_a_tile_stands_for_itself() -> None:
     assert (scene.mgrs_tile, scene.offset, scene.baseline, scene.epsg) == ("my own field", 0, "", 0)
 
 
+@pytest.mark.parametrize(
+    "untold", [{}, {"eo:cloud_cover": None}, {"eo:cloud_cover": float("nan")}, {"eo:cloud_cover": "few"}]
+)
+def test_clouds_that_an_item_does_not_tell_count_as_a_full_cover(untold: dict[str, Any]) -> None:
+    scene = scene_facts(item("a", BANDS, **untold))
+    assert (scene.cloud_cover, scene.nodata_percentage) == (100.0, 0.0)
+    assert scene_facts(item("a", BANDS, **{"eo:cloud_cover": 0})).cloud_cover == 0.0
+
+
 def test_only_a_signature_is_cut_off() -> None:
     assert unsigned("https://x/a.tif?st=1&se=2&sp=rl&sig=abc%3D") == "https://x/a.tif"
     assert unsigned("https://x/a.tif?version=3") == "https://x/a.tif?version=3"

@@ -196,3 +196,32 @@ def test_many_items_are_written_and_read_in_parts(tmp_path: Path) -> None:
     assert [item["id"] for item in items] == names
     write_items(tmp_path / "b.parquet", [{**scene("x"), "id": name} for name in reversed(names)], url="u", query={})
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ((179.9, -1.0, 180.1, 1.0), {"crossing", "beyond", "east", "round", "west"}),
+        ((179.9, -1.0, -179.9, 1.0), {"crossing", "beyond", "east", "round", "west"}),
+        ((-179.95, -1.0, -179.9, 1.0), {"crossing", "beyond", "round", "west"}),
+        ((179.0, -1.0, 179.1, 1.0), {"crossing", "round"}),
+        ((10.5, -1.0, 10.6, 1.0), {"crossing", "round", "home"}),
+        ((10.5, 5.0, 10.6, 6.0), set()),
+    ],
+)
+def test_a_box_leaves_out_only_what_cannot_touch_it(
+    wanted: tuple[float, float, float, float], found: set[str], tmp_path: Path
+) -> None:
+    """Catalogues write a box across longitude 180 in three ways; west > east is always looked at."""
+    boxes = {
+        "crossing": (179.5, 0.0, -179.5, 1.0),
+        "beyond": (179.5, 0.0, 181.0, 1.0),
+        "round": (-180.0, 0.0, 180.0, 1.0),
+        "east": (179.5, 0.0, 179.95, 1.0),
+        "west": (-180.0, 0.0, -179.5, 1.0),
+        "home": (10.0, 0.0, 11.0, 1.0),
+        "north": (10.0, 40.0, 11.0, 41.0),
+    }
+    items = [{**scene(name), "bbox": list(edges)} for name, edges in boxes.items()]
+    write_items(tmp_path / "items.parquet", items, url="https://x/stac", query={})
+    assert {item["id"] for item in read_items(tmp_path / "items.parquet", box=wanted)} == found

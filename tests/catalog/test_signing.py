@@ -407,3 +407,9 @@ def test_a_short_lived_token_expires_and_is_renewed(tmp_path: Path, caplog: pyte
         assert requests.get(second, timeout=5).content == path.read_bytes()
     ours = [record for record in caplog.records if record.name.startswith("headwater")]
     assert not any("sig=" in record.getMessage() for record in ours)
+
+
+def test_a_token_is_not_given_twice_nor_sent_over_an_open_line():
+    signer = make_signer("token", "https://127.0.0.1:9/token")
+    for href in ("http://elsewhere.example/x.tif", "https://elsewhere.example/x.tif?sig=own&se=1", "/a/file.tif"):
+        assert signer(Asset(href, "sentinel-2-l2a")) == href

@@ -1,5 +1,9 @@
 """The three readers of scenes, on real files over real HTTP."""
 
+import subprocess
+import sys
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -164,3 +168,43 @@ def test_an_empty_file_is_named(tmp_path, reader):
 def test_an_unknown_reader_is_refused(files):
     with pytest.raises(InputError, match="gdalwarp"):
         open_scene("gdalwarp", files, unsigned)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_library_tells_a_signed_address(tmp_path, reader, capfd, monkeypatch):
+    """A file that breaks off behind a signed address: every library complains, none may say where."""
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    files = write_files(tmp_path, 32633, 15.7, 46.3)
+    whole = (tmp_path / "B03.tif").read_bytes()
+    (tmp_path / "B03.tif").write_bytes(whole[: int(len(whole) * 0.6)])
+    with serving(tmp_path) as url:
+        assets = {name: Asset(f"{url}/{name}.tif", asset.collection) for name, asset in files.assets.items()}
+        scene = open_scene(
+            reader,
+            SceneFiles(files.id, files.datetime, files.crs, assets),
+            lambda asset, renew=False: f"{asset.href}?sig=x",
+        )
+        with pytest.raises(WorkError) as caught:
+            scene.read(BANDS, grid_at(15.7, 46.3))
+        scene.close()
+    said = capfd.readouterr()
+    assert "sig=" not in said.out + said.err + str(caught.value)
+
+
+@contextmanager
+def serving(folder):
+    """Serve a folder from a process of its own: GDAL may hold the interpreter while it waits for an answer."""
+    code = (
+        "import sys, uvicorn, socket\n"
+        "from starlette.staticfiles import StaticFiles\n"
+        "listener = socket.create_server(('127.0.0.1', 0))\n"
+        "print(listener.getsockname()[1], flush=True)\n"
+        "config = uvicorn.Config(StaticFiles(directory=sys.argv[1]), log_level='critical')\n"
+        "uvicorn.Server(config).run(sockets=[listener])\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.terminate()
+        process.communicate()

@@ -87,3 +87,8 @@ def test_a_manifest_of_another_cell_is_refused(tmp_path):
     manifest.write_text(manifest.read_text().replace(CELL.name, "N09.00E011.95"))
     with pytest.raises(InputError, match="N09"):
         step.composite(manifest, write_plan(tmp_path), CELL.name, tmp_path / "c.tif")
+
+
+def test_no_reader_at_all_is_refused(tmp_path):
+    with pytest.raises(InputError, match="0 bands"):
+        run(tmp_path, [], readers=0)

@@ -103,7 +103,7 @@ def write_all(folder, cell, degrees=None, **options):
     return [write_tile(folder, *degree, cell, **options) for degree in degrees or tiles_around(cell)]
 
 
-def run(folder, cell, paths, *, margin_px=MARGIN_PX, epsg=4326, **options):
+def run(folder, cell, paths, *, margin_px=MARGIN_PX, epsg=4326, collections=None, **options):
     """Run the step on tiles, GLO-30 or GLO-90 by their names; return values, grid and tags."""
     folder.mkdir(exist_ok=True)
     plan = {
@@ -116,7 +116,8 @@ def run(folder, cell, paths, *, margin_px=MARGIN_PX, epsg=4326, **options):
          "href": str(p), "epsg": epsg}
         for p in sorted(paths, key=lambda p: ("90" in p.stem, p.stem))
     ]  # fmt: skip
-    (folder / "dem.json").write_text(json.dumps({"cell": cell.name, "items": items}))
+    known = {"collections": collections} if collections else {}
+    (folder / "dem.json").write_text(json.dumps({"cell": cell.name, "items": items} | known))
     out = folder / "elevation.tif"
     elevation(folder / "dem.json", folder / "plan.json", cell.name, out, **options)
     data, _, grid, tags = raster.read_raster(out)
@@ -263,6 +264,19 @@ def test_larger_voids_are_filled_from_glo90(tmp_path):
     assert tags["source"].endswith(f"cop-dem-glo-90 {39 * 39 / values.size:.4f}")
     # Bicubic over three posts: the waves are long.
     assert np.abs(values - 50 - ground(lon, lat))[filled].max() < 0.05
+
+
+def test_the_fallback_is_bicubic_where_the_best_model_has_no_tile_at_all(tmp_path):
+    """As in the neighbouring cell, which a tile of the best model still touches."""
+    paths = write_all(tmp_path / "tiles", CELL, model=90)
+    both = ["cop-dem-glo-30", "cop-dem-glo-90"]
+    values, grid, _ = run(tmp_path / "one", CELL, paths, collections=both)
+    empty = write_all(tmp_path / "empty", CELL, missing=[lambda row, column: row >= 0])
+    beside, _, _ = run(tmp_path / "two", CELL, paths + empty, collections=both)
+    assert np.array_equal(values, beside)
+    alone, _, _ = run(tmp_path / "three", CELL, paths, collections=both[1:])
+    truth = ground(*centres(grid, 3600))
+    assert np.abs(values - truth).max() < 0.5 * np.abs(alone - truth).max()
 
 
 def test_what_no_model_fills_is_interpolated_if_it_is_small_and_refused_if_not(tmp_path):

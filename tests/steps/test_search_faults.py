@@ -338,6 +338,20 @@ def test_a_file_that_is_no_pin_is_replaced(api: Script, plan: Path, tmp_path: Pa
     assert refresh(api, [made_item("a")], plan, out) == ["a"]
 
 
+def test_a_pin_that_is_damaged_is_written_afresh(
+    api: Script, plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its metadata, at its end, are whole: it seems to answer the same search."""
+    out = tmp_path / "items.parquet"
+    items = [made_item(f"item{k}", f"2023-06-{k:02d}") for k in range(1, 10)]
+    refresh(api, items, plan, out)
+    whole = out.read_bytes()
+    out.write_bytes(whole[:100] + bytes(2000) + whole[2100:])
+    assert refresh(api, items, plan, out) == [item["id"] for item in items]
+    assert "written afresh" in capsys.readouterr().err
+    assert out.read_bytes() == whole
+
+
 def test_a_folder_and_a_table_are_refreshed_too(plan: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "place", tmp_path / "items.parquet"
     for scene in DEFAULT_SCENES[:2]:

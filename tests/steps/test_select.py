@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import threading
 from collections.abc import Callable
@@ -11,13 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from headwater.catalog.antimeridian import touches
 from headwater.catalog.pin import _table, read_items, read_query, write_items
 from headwater.demo.serve import running_catalogue
 from headwater.errors import InputError, WorkError
 from headwater.files import read_json
 from headwater.steps.search import search
-from headwater.steps.select import select
+from headwater.steps.select import _around, select
 from tiny_catalogue import CELLS, TinyScene, write_tiny_catalogue, write_tiny_plan
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -103,7 +107,7 @@ def test_over_http_with_tokens_nothing_signed_is_written(folder: Path, selecting
         assert b"sig=" not in path.read_bytes(), path
     for path in (tmp_path / "cache").glob("*.npz"):
         with np.load(path) as arrays:
-            assert list(arrays) == ["clear"]
+            assert list(arrays) == ["clear", "extent"]
 
 
 def test_without_a_token_the_refusal_is_told(folder: Path, selecting: Select, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +210,8 @@ def test_a_cell_that_nothing_touches_gets_empty_manifests_and_a_warning(
     folder: Path, selecting: Select, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     selecting(str(folder))
+    pinned = read_items(tmp_path / "items.parquet")
+    write_items(tmp_path / "items.parquet", pinned, url="made by hand", query={})
     plan = read_json(tmp_path / "plan.json")
     plan["cells"].append({**plan["cells"][0], "name": "N10.00E015.00"})
     (tmp_path / "far.json").write_text(json.dumps(plan))
@@ -234,6 +240,8 @@ def test_a_broken_file_is_told_and_nothing_is_written(selecting: Select, tmp_pat
         {"max_scenes": 0},
         {"cloud_steps": ()},
         {"cloud_steps": (11, 1)},
+        {"cloud_steps": (float("nan"),)},
+        {"cloud_steps": (-1, 50)},
         {"min_gain": 2},
         {"stop_uncovered": -0.1},
         {"missing_scl": "guess"},
@@ -286,6 +294,163 @@ def test_a_scene_that_is_gone_is_left_out_and_the_next_best_is_taken(
     assert f"{lost} is left out" in capsys.readouterr().err
 
 
+def assets_of(folder: Path, scene: TinyScene) -> Path:
+    return folder / "assets" / "sentinel-2-l2a" / scene.id
+
+
+def rewrite(path: Path, change: Callable[[Any], Any] = lambda values: values, **facts: Any) -> None:
+    """Write a file again with other values or other facts."""
+    with rasterio.open(path) as dataset:
+        values, profile = change(dataset.read()), dataset.profile
+    profile = {key: value for key, value in profile.items() if key not in ("driver", "blockxsize", "blockysize")}
+    facts = {"dtype": values.dtype, "height": values.shape[1], "width": values.shape[2]} | facts
+    with rasterio.open(path, "w", **(profile | {"driver": "GTiff", "tiled": False} | facts)) as dataset:
+        dataset.write(values)
+
+
+BEST, SECOND, THIRD = (
+    TinyScene("33TWM", f"202306{day}", cloudy=(0, cloud)) for day, cloud in ((10, 0), (15, 0.05), (20, 0.3))
+)
+
+
+def lose_a_band(planet: Path) -> None:
+    (assets_of(planet, BEST) / "B04.tif").unlink()
+
+
+def empty_the_bands(planet: Path) -> None:
+    for name in ("B08", "B04", "B03", "B02"):
+        rewrite(assets_of(planet, BEST) / f"{name}.tif", np.zeros_like)
+
+
+@pytest.mark.parametrize("spoil", [lose_a_band, empty_the_bands])
+def test_a_scene_of_no_use_makes_room_for_the_next(
+    selecting: Select, tmp_path: Path, spoil: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    planet = tmp_path / "planet"
+    write_tiny_catalogue(planet, [BEST, SECOND, THIRD])
+    assert names(selecting(str(planet), cache_dir=tmp_path / "before")[0]) == [BEST.id]
+    spoil(planet)
+    expected, _ = selecting(str(planet))
+    assert names(expected)[0] == SECOND.id, "SCL alone called the scene good"
+    err = capsys.readouterr().err
+    assert f"scene {BEST.id} " in err
+    assert err.count(BEST.id) <= 2
+    assert selecting(str(planet), cache_dir=tmp_path / "again")[0] == expected
+
+
+def test_a_scene_that_is_not_needed_is_not_read(selecting: Select, tmp_path: Path) -> None:
+    planet = tmp_path / "planet"
+    write_tiny_catalogue(planet, [BEST, SECOND, THIRD])
+    for scene in (SECOND, THIRD):
+        for path in assets_of(planet, scene).iterdir():
+            path.write_bytes(b"no raster")
+    assert names(selecting(str(planet))[0]) == [BEST.id]
+    assert {path.name.split(".")[0] for path in (tmp_path / "cache").iterdir()} == {BEST.id}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "facts", "words"),
+    [
+        ("B04", lambda values: (values / 10_000).astype(np.float32), {"nodata": None}, "B04 of .* holds float32"),
+        ("SCL", lambda values: values.astype(np.float32), {}, "SCL of .* holds float32"),
+        ("B03", lambda values: values[:, :200], {}, "B03 of .* covers other ground"),
+        (
+            "B02",
+            lambda values: values,
+            {"transform": rasterio.Affine(40, 0, 501_000, 0, -40, 5_108_000)},
+            "other ground",
+        ),
+    ],
+)
+def test_what_only_looks_like_a_band_is_refused(
+    selecting: Select, tmp_path: Path, name: str, change: Callable[[Any], Any], facts: dict[str, Any], words: str
+) -> None:
+    write_tiny_catalogue(tmp_path / "planet", [BEST])
+    rewrite(assets_of(tmp_path / "planet", BEST) / f"{name}.tif", change, **facts)
+    with pytest.raises(InputError, match=words):
+        selecting(str(tmp_path / "planet"))
+    assert not (tmp_path / NORTH_WEST).exists()
+
+
+def test_a_scene_whose_crs_nobody_tells_is_refused(selecting: Select, tmp_path: Path) -> None:
+    planet = tmp_path / "planet"
+    write_tiny_catalogue(planet, [BEST])
+    path = next((planet / "stac" / "sentinel-2-l2a").glob("*.json"))
+    item = read_json(path)
+    for key in ("proj:epsg", "s2:mgrs_tile"):
+        del item["properties"][key]
+    path.write_text(json.dumps(item | {"id": "my field"}))
+    scenes, _ = selecting(str(planet))
+    assert [(scene["id"], scene["mgrs_tile"], scene["epsg"]) for scene in scenes["scenes"]] == [
+        ("my field", "my field", 0)
+    ]
+    (tmp_path / "items.parquet").unlink()
+    for band in assets_of(planet, BEST).iterdir():
+        rewrite(band, crs=None)
+    with pytest.raises(InputError, match="has no coordinate reference system"):
+        selecting(str(planet), cache_dir=tmp_path / "new")
+
+
+@settings(max_examples=15)
+@given(order=st.permutations(range(10)))
+def test_any_order_of_the_pin_gives_the_same_bytes(order: list[int], pin_and_manifests: tuple[Path, bytes]) -> None:
+    folder, expected = pin_and_manifests
+    table = pq.read_table(folder / "items.parquet")
+    assert len(table) == len(order)
+    pq.write_table(table.take(order), folder / "shuffled.parquet")
+    out = folder / "shuffled"
+    select(
+        *(folder / "shuffled.parquet", folder / "plan.json", NORTH_WEST, out / "scenes.json", out / "dem.json"),
+        cache_dir=folder / "cache",
+    )
+    assert (out / "scenes.json").read_bytes() + (out / "dem.json").read_bytes() == expected
+
+
+@pytest.fixture(scope="module")
+def pin_and_manifests(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A folder with a pin and a plan, and the manifests of a cell."""
+    path = tmp_path_factory.mktemp("pin")
+    write_tiny_plan(path / "plan.json")
+    search(path / "plan.json", path / "items.parquet", url=str(folder), datetime=SUMMER)
+    out = path / "first"
+    select(
+        *(path / "items.parquet", path / "plan.json", NORTH_WEST, out / "scenes.json", out / "dem.json"),
+        cache_dir=path / "cache",
+    )
+    return path, (out / "scenes.json").read_bytes() + (out / "dem.json").read_bytes()
+
+
+@given(
+    lon=st.floats(-180, 180),
+    lat=st.floats(-80, 83),
+    east_m=st.floats(-109_800, 109_800),
+    north_m=st.floats(-109_800, 109_800),
+    turned=st.booleans(),
+)
+def test_candidates_around_a_cell_hold_all_scenes_of_its_tiles(
+    lon: float, lat: float, east_m: float, north_m: float, turned: bool
+) -> None:
+    """Two scenes of a tile lie within its 109.8 km: where one touches the cell, the other is read."""
+    side = 0.05
+    cell = (lon, lat, lon + side, lat + side)
+    # On a sphere; the point that both tile and cell hold is the cell's nearest corner.
+    north = lat + side + north_m / 111_195 if north_m > 0 else lat + north_m / 111_195
+    wide = east_m / (111_195 * math.cos(math.radians(north)))
+    east = lon + side + wide if east_m > 0 else lon + wide
+    point = ((east + 180.0) % 360.0 - 180.0 + (360.0 if turned else 0.0), north)
+    assert touches(shapely.Point(point), _around(cell))
+
+
+def test_a_file_in_another_crs_than_its_item_tells_is_refused(selecting: Select, tmp_path: Path) -> None:
+    write_tiny_catalogue(tmp_path / "planet", [TinyScene("33TWM", "20230610")])
+    path = next((tmp_path / "planet" / "stac" / "sentinel-2-l2a").glob("*20230610*"))
+    item = read_json(path)
+    item["properties"]["proj:epsg"] = 32634
+    path.write_text(json.dumps(item))
+    with pytest.raises(InputError, match="is in EPSG:32633, where its item tells EPSG:32634"):
+        selecting(str(tmp_path / "planet"))
+
+
 def test_a_preview_of_eight_bits_is_refused_before_any_composite(selecting: Select, tmp_path: Path) -> None:
     write_tiny_catalogue(tmp_path / "planet")
     for path in (tmp_path / "planet" / "assets" / "sentinel-2-l2a").glob("*/B03.tif"):
@@ -324,6 +489,20 @@ def test_bad_input_files_are_refused(folder: Path, selecting: Select, tmp_path: 
     (tmp_path / "items.parquet").write_bytes(b"not parquet")
     with pytest.raises(InputError, match=r"items\.parquet"):
         selecting(str(folder))
+
+
+def test_items_of_another_basin_are_refused(folder: Path, selecting: Select, tmp_path: Path) -> None:
+    selecting(str(folder))
+    plan = read_json(tmp_path / "plan.json")
+    plan["cells"].append({**plan["cells"][0], "name": "N10.00E015.00"})
+    (tmp_path / "far.json").write_text(json.dumps(plan))
+    out = tmp_path / "far"
+    with pytest.raises(InputError, match="holds another place"):
+        select(
+            *(tmp_path / "items.parquet", tmp_path / "far.json", "N10.00E015.00", out / "s.json", out / "d.json"),
+            cache_dir=tmp_path / "cache",
+        )
+    assert not out.exists()
 
 
 def test_a_foreign_pin_goes_by_calendar_years(folder: Path, selecting: Select, tmp_path: Path) -> None:

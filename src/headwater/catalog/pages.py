@@ -175,7 +175,23 @@ def _line(value: Item) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
+_SECRETS = (
+    "sig=",
+    '"sig"',
+    "signature",
+    "key=",
+    '"key"',
+    "_key",
+    "-key",
+    "apikey",
+    "access_token",
+    "password",
+    "secret",
+)
+"""Words of a link that carries more than a place in a list."""
+
+
 def _may_be_kept(link: Link) -> bool:
     """Whether a link holds nothing secret, as far as one can see."""
     text = json.dumps(link).lower()
-    return not (link.get("headers") or "sig=" in text or '"sig"' in text or "signature" in text)
+    return not (link.get("headers") or any(word in text for word in _SECRETS))

@@ -250,7 +250,9 @@ def rows_touching(schema: pa.Schema, box: Box) -> pc.Expression | None:
     xmin, ymin, xmax, ymax = (pc.field("bbox", edge) for edge in BBOX_EDGES)
     beside = xmin > xmax
     for west, _south, east, _north in split_box(box):
-        beside |= (xmin <= east) & (xmax >= west)
+        # Boxes of other catalogues may reach beyond 180 or -180.
+        for turn in (-360.0, 0.0, 360.0):
+            beside |= (xmin <= east + turn) & (xmax >= west + turn)
     return (ymin <= box[3]) & (ymax >= box[1]) & beside
 
 

@@ -49,7 +49,11 @@ def make_provider(url: str, *, page_limit: int = 250, timeout_s: float = TIMEOUT
         )
     if not timeout_s > 0:
         raise InputError(f"The time limit of a request is {timeout_s} s.", "Set search.timeout_s above 0.")
-    if urlsplit(url).scheme in ("http", "https"):
+    if url.startswith(("http://", "https://")):
+        try:
+            urlsplit(url)
+        except ValueError:
+            raise InputError(f"The catalogue {url} is no address.", "Set catalog.url to that of a STAC API.") from None
         return StacApi(url, page_limit=page_limit, timeout_s=timeout_s, connections=connections)
     path = Path(url)
     if path.is_dir() and (path / "stac").is_dir():

@@ -148,7 +148,10 @@ class _TokenSigner:
         self._tokens = TokenCache()
 
     def __call__(self, asset: Asset, *, renew: bool = False) -> str:
-        if not asset.href.startswith(("http://", "https://")):
+        parts = urlsplit(asset.href)
+        # A token never goes over an open line, unless it came over one.
+        schemes = ("https",) if self._token_url.startswith("https://") else ("http", "https")
+        if parts.scheme not in schemes or "sig" in parse_qs(parts.query):
             return asset.href
         address = f"{self._token_url}/{quote(asset.collection, safe='')}"
         token = self._tokens.token(address, lambda: _fetch_token(address, asset.collection), renew=renew)

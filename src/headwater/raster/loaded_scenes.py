@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from headwater.raster.rasterio_scenes import overlap_of
 from headwater.raster.scenes import SceneFiles, check_band_type
 
 
-class LoadedScene:
+class LoadedScene(ABC):
     """A scene that a library loads from a STAC item."""
 
     def __init__(self, files: SceneFiles, signer: Signer) -> None:
@@ -69,11 +70,12 @@ class LoadedScene:
             ) from None
         return np.stack([np.maximum(values, 0).astype(np.uint16) for values in loaded])
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Do nothing: the libraries close what they open."""
 
+    @abstractmethod
     def _load(self, item: Any, names: Sequence[str], grid: RasterGrid) -> list[NDArray[Any]]:
-        raise NotImplementedError
+        """Return each band as the library reads it, (y, x)."""
 
     def _dtype(self, name: str) -> str:
         return str(self._facts[name]["dtype"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,10 @@ from headwater.catalog.assets import Signer
 from headwater.grid import RasterGrid
 from headwater.raster.loaded_scenes import LoadedScene
 from headwater.raster.scenes import SceneFiles, resampling_of
+
+# It logs the address of a file that it cannot read, signature and all; our own message names the file without.
+logging.getLogger("odc").addHandler(logging.NullHandler())
+logging.getLogger("odc").propagate = False
 
 
 class OdcScene(LoadedScene):

@@ -16,8 +16,10 @@ from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window
 
 from headwater import grid as grids
+from headwater.errors import WorkError
 from headwater.files import atomic_path
 from headwater.grid import RasterGrid
+from headwater.raster.opening import READ_ERRORS
 
 _COG_BLOCK_PX = 512
 WRITING_CACHE = 64 * 2**20
@@ -58,12 +60,18 @@ def write_cog(
         Description of each band.
     overview_resampling : str
         nearest for classes, average for quantities.
+
+    Raises
+    ------
+    WorkError
+        The file cannot be written: a full disk, for instance.
     """
     data = np.asarray(data)
     count, height, width = data.shape
     profile = _profile(count, height, width, data.dtype.name, crs=crs, transform=transform, nodata=nodata)
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        _told(path),
         atomic_path(path) as temporary,
         MemoryFile() as memory,
     ):
@@ -130,7 +138,7 @@ def cog_writer(
                 yield write
             finally:
                 dataset.close()
-            with rasterio.open(bands) as whole:
+            with _told(path), rasterio.open(bands) as whole:
                 rasterio.shutil.copy(whole, str(temporary), driver="COG", **_cog_options(overview_resampling))
         bands.unlink()
 
@@ -169,3 +177,14 @@ def _describe(dataset: DatasetWriter, tags: Mapping[str, str] | None, band_names
         dataset.update_tags(**tags)
     for number, name in enumerate(band_names or (), start=1):
         dataset.set_band_description(number, name)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell of what GDAL cannot write in our own words."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        raise WorkError(
+            f"{path} could not be written: {error}.", "Check the free space and the permissions, then run again."
+        ) from None

@@ -93,6 +93,8 @@ def composite(
     InputError
         The manifest is not one, or a scene is not Sentinel-2 digital numbers.
     """
+    if readers < 1:
+        raise InputError(f"{readers} bands cannot be read at the same time.", "Give --readers as 1 or more.")
     the_plan = read_plan(plan)
     grid = cell_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
     manifest = read_json(scenes)
@@ -174,12 +176,8 @@ def _add_scene(
             if part.dn is None:
                 compositor.count(part.clear, **place)
                 continue
-            clear, inside = part.clear, part.inside
-            if recipe.mask != "scl":
-                harmonised = compositing.harmonise(part.dn, offset=offset)
-                clear = masks.better_clear_mask(recipe.mask, harmonised, clear, dilate_px=recipe.dilate_px)
             scaled = compositing.sigmoid_scale(part.dn, tables)
-            compositor.add(scaled, clear, inside, **place, new_scene=new_scene)
+            compositor.add(scaled, part.clear, part.inside, **place, new_scene=new_scene)
             new_scene = False
 
 
@@ -202,6 +200,18 @@ def _ahead(
         yield first, done
 
 
+def _read_part_better_masked(scene: Mapping[str, Any], source: SceneReader, grid: RasterGrid, recipe: _Recipe) -> _Part:
+    """Read a part with the mask of its own bands, which sees around the part as well."""
+    halo = masks.CONTEXT_PX + recipe.dilate_px
+    wide = grid.crop(row=-halo, column=-halo, height=grid.height + 2 * halo, width=grid.width + 2 * halo)
+    dn = source.read(REFLECTANCE_BANDS, wide)
+    harmonised = compositing.harmonise(dn, offset=int(scene["offset"]))
+    core = (slice(halo, halo + grid.height), slice(halo, halo + grid.width))
+    clear = masks.better_clear_mask(recipe.mask, harmonised, dilate_px=recipe.dilate_px)[core]
+    dn = np.ascontiguousarray(dn[:, *core])
+    return _Part(clear, np.all(dn != 0, axis=0), dn)
+
+
 def _read_part(
     compositor: compositing.Compositor,
     scene: Mapping[str, Any],
@@ -212,6 +222,8 @@ def _read_part(
     row: int,
     column: int,
 ) -> _Part:
+    if recipe.mask != "scl":
+        return _read_part_better_masked(scene, source, grid, recipe)
     if not scene["assets"].get(SCL):
         # Without SCL every pixel inside the swath counts as clear: the stated rule (docs/configuration.md).
         dn = source.read(REFLECTANCE_BANDS, grid)
@@ -223,9 +235,7 @@ def _read_part(
     scl = source.read([SCL], wide)[0].astype(np.uint8)
     core = (slice(halo, halo + grid.height), slice(halo, halo + grid.width))
     clear, inside = masks.clear_mask(scl, dilate_px=recipe.dilate_px)[core], scl[core] != 0
-    # Another mask may find clear what SCL does not.
-    hopeful = clear if recipe.mask == "scl" else inside
-    wanted = compositor.wants(hopeful, inside, row=row, column=column)
+    wanted = compositor.wants(clear, inside, row=row, column=column)
     return _Part(clear, inside, source.read(REFLECTANCE_BANDS, grid) if wanted else None)
 
 

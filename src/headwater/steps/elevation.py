@@ -82,8 +82,8 @@ def elevation(
         raise InputError(f"There is no rule '{missing}' for places without elevation.", f"Use {', '.join(MISSING)}.")
     the_plan = read_plan(plan)
     grid = elevation_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
-    tiles = _tiles(dem, cell)
-    surface, source, used = _merged(tiles, grid, make_signer(signing, token_url))
+    tiles, best = _tiles(dem, cell)
+    surface, source, used = _merged(tiles, best, grid, make_signer(signing, token_url))
     values, filled = terrain.fill_voids(
         surface.values, surface.valid, surface.covered & ~surface.valid, pixel_m=terrain.pixel_sides_m(grid)
     )
@@ -110,20 +110,22 @@ class _Tile(NamedTuple):
     epsg: int | None
 
 
-def _tiles(dem: Path, cell: str) -> list[_Tile]:
+def _tiles(dem: Path, cell: str) -> tuple[list[_Tile], str | None]:
     manifest = read_json(dem)
     try:
         tiles = [_Tile(item["collection"], item["id"], item["href"], item["epsg"]) for item in manifest["items"]]
+        # A cell may lie where only the fallback has tiles: the first collection need not be among them.
+        best = next(iter(manifest.get("collections", [])), tiles[0].collection if tiles else None)
         right_cell = manifest["cell"] == cell
     except (KeyError, TypeError) as error:
         raise InputError(f"{dem} is not a list of elevation tiles.", "Run `headwater select` again.") from error
     if not right_cell:
         raise InputError(f"{dem} is of cell {manifest['cell']}, not {cell}.", "Give the manifest of the cell.")
-    return tiles
+    return tiles, best
 
 
 def _merged(
-    tiles: Sequence[_Tile], grid: RasterGrid, signer: Signer
+    tiles: Sequence[_Tile], best: str | None, grid: RasterGrid, signer: Signer
 ) -> tuple[Surface, NDArray[np.uint8], dict[str, list[str]]]:
     """Return the merged surface of a grid, the number of the model of each pixel (from 1), and each model's tiles."""
     # A seam along the edge of the grid is seen from both sides, as the neighbouring cell sees it.
@@ -136,7 +138,7 @@ def _merged(
         if rest is None:
             break
         # The fallbacks are coarser (GLO-90): bicubic, as the paper fills Armenia and Azerbaijan.
-        method = "cubic" if used else "bilinear"
+        method = "bilinear" if collection == best else "cubic"
         layer, used[collection] = _layer(list(members), rest, grid, signer, method)
         terrain.merge(merged, source, layer, len(used))
     here = (slice(pad, -pad), slice(pad, -pad))
@@ -210,7 +212,8 @@ def _check_land(
     if not without.any():
         return
     if polygons:
-        land = terrain.land_mask(basin_polygon(polygons, basin_id or plan.basin_id), surface.grid)
+        polygon = basin_polygon(polygons, basin_id or plan.basin_id)
+        land = terrain.land_mask(polygon, surface.grid)
     else:
         land = surface.covered
     lacking = without & land

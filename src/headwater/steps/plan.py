@@ -11,6 +11,7 @@ from headwater.errors import InputError
 from headwater.files import read_json, write_json
 from headwater.grid import Bounds, Cell, cell_grid, cells_intersecting
 
+MOST_MARGIN_PX = 1024
 CELL_IN_PATH = "{cell}"
 """Stands for the name of a cell in a path."""
 
@@ -53,8 +54,11 @@ class Plan:
 
 def plan_basin(polygons: Sequence[Path], basin_id: str, *, cell_degrees: float, margin_px: int) -> Plan:
     """Return the plan of a basin without writing it (the workflow does so while it is parsed)."""
-    if margin_px < 0 or margin_px % 2:
-        raise InputError(f"The margin of {margin_px} px is not even.", "Use an even number of pixels from 0 on.")
+    if not 0 <= margin_px <= MOST_MARGIN_PX or margin_px % 2:
+        raise InputError(
+            f"The margin of {margin_px} px is out of range or not even.",
+            f"Use an even number of pixels from 0 to {MOST_MARGIN_PX}.",
+        )
     polygon = basin_polygon(polygons, basin_id)
     cells = cells_intersecting(polygon, cell_degrees)
     return Plan(

@@ -13,6 +13,7 @@ import json
 import re
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from headwater.catalog.assets import Asset, Signer
 from headwater.catalog.items import Scene
 from headwater.catalog.selection import resize_nearest
 from headwater.composite import harmonise
-from headwater.errors import WorkError
+from headwater.errors import InputError, WorkError
 from headwater.files import atomic_path, write_json
 from headwater.raster.scenes import check_band_type
 
@@ -33,8 +34,20 @@ OVERVIEW_PX = 512
 """Longest side of the coarse view: 200 m pixels of a Sentinel-2 tile."""
 _LEAST_STD = 1.0
 """DN; a scene of one colour must not divide by zero."""
-_VERSION = 1
+_MOST_REMEMBERED = 128
+"""Coarse views in memory, 0.3 MB each: a tile's candidates are looked at once for each cloud limit."""
+_VERSION = 2
 """Part of the files' names; raised when what they hold changes."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """A whole band, coarse."""
+
+    values: NDArray[Any]
+    """(y, x)"""
+    extent: NDArray[np.float64]
+    """Upper left and lower right corner (x, y, x, y) in the file's CRS."""
 
 
 class SceneCache:
@@ -54,6 +67,7 @@ class SceneCache:
         self._folder = folder
         self._signer = signer
         self._missing_scl = missing_scl
+        self._remembered: dict[Path, _View] = {}
 
     def clear_views(self, scene: Scene) -> NDArray[np.bool_]:
         """Return (y, x) bool over the whole scene, True where it shows the ground clearly.
@@ -65,18 +79,7 @@ class SceneCache:
         InputError
             A band is not what it should be, such as a preview of 8 bits.
         """
-        path = self._path(scene, "clear.npz")
-        try:
-            with np.load(io.BytesIO(path.read_bytes())) as arrays:
-                return np.asarray(arrays["clear"], bool)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            pass  # not there yet, or damaged: read again
-        clear = self._read_clear(scene)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, clear=clear)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(buffer.getvalue())
-        return clear
+        return self._view(scene).values
 
     def statistics(self, scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Return mean and standard deviation of N, R, G, B over the scene's clear pixels, harmonised DN.
@@ -87,6 +90,8 @@ class SceneCache:
         ------
         WorkError
             The scene cannot be read.
+        InputError
+            A band is not what it should be, or covers other ground than the others.
         """
         path = self._path(scene, "statistics.json")
         try:
@@ -96,40 +101,87 @@ class SceneCache:
                 return mean, std
         except (OSError, ValueError, KeyError, TypeError):
             pass
+        clear = self._view(scene)
         bands = [self._read(scene, name) for name in REFLECTANCE_BANDS]
-        stack = np.stack([resize_nearest(band, bands[0].shape) for band in bands])
-        found = scene_statistics(stack, self.clear_views(scene), offset=scene.offset)
+        for name, band in zip(REFLECTANCE_BANDS, bands, strict=True):
+            _check_same_ground(scene, clear, name, band)
+        stack = np.stack([resize_nearest(band.values, bands[0].values.shape) for band in bands])
+        found = scene_statistics(stack, clear.values, offset=scene.offset)
         if found is None:
             return None
         mean, std = found
         write_json(path, {"id": scene.id, "mean": mean.tolist(), "std": std.tolist()})
         return mean, std
 
-    def _read_clear(self, scene: Scene) -> NDArray[np.bool_]:
+    def _view(self, scene: Scene) -> _View:
+        """Return where the scene is clear, from memory, from the folder or from its files."""
+        path = self._path(scene, "clear.npz")
+        view = self._remembered.get(path) or _kept(path)
+        if view is None:
+            view = self._read_clear(scene)
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, clear=view.values, extent=view.extent)
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(buffer.getvalue())
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[path] = view
+        return view
+
+    def _read_clear(self, scene: Scene) -> _View:
         if scene.assets[SCL] is None:
             if self._missing_scl == "refuse":
                 raise WorkError(
                     f"Scene {scene.id} has no SCL.",
                     "Set select.missing_scl to 'clear' to take its valid pixels as clear, or leave the scene out.",
                 )
-            return self._read(scene, REFLECTANCE_BANDS[0]) > 0
-        return np.isin(self._read(scene, SCL), CLEAR_SCL)
+            band = self._read(scene, REFLECTANCE_BANDS[0])
+            return _View(band.values > 0, band.extent)
+        classes = self._read(scene, SCL)
+        return _View(np.isin(classes.values, CLEAR_SCL), classes.extent)
 
-    def _read(self, scene: Scene, name: str) -> NDArray[Any]:
+    def _read(self, scene: Scene, name: str) -> _View:
         href = scene.assets[name]
         assert href is not None
         asset = Asset(href=href, collection=scene.collection)
         crs = f"EPSG:{scene.epsg}" if scene.epsg else None
-        values = raster.read_overview(asset, max_px=OVERVIEW_PX, signer=self._signer, crs=crs)[0]
+        values, transform, file_crs = raster.read_overview(asset, max_px=OVERVIEW_PX, signer=self._signer, crs=crs)
         # Here, before any composite is begun.
         check_band_type(name, values.dtype, scene.id)
-        return np.asarray(np.maximum(values, 0), np.uint16)
+        if scene.epsg and file_crs.to_epsg() not in (scene.epsg, None):
+            raise InputError(
+                f"Band {name} of {scene.id} is in EPSG:{file_crs.to_epsg()}, where its item tells EPSG:{scene.epsg}.",
+                "Leave the item out, or ask its provider which of the two is right.",
+            )
+        corners = np.array([transform @ (0, 0), transform @ (values.shape[1], values.shape[0])])
+        return _View(np.asarray(np.maximum(values, 0), np.uint16), corners.ravel())
 
     def _path(self, scene: Scene, suffix: str) -> Path:
         # The addresses are part of the key: another catalogue may serve another file under the same id.
         facts = json.dumps([_VERSION, scene.updated, scene.offset, self._missing_scl, scene.assets], sort_keys=True)
         key = hashlib.sha256(facts.encode()).hexdigest()[:16]
         return self._folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', scene.id)}.{key}.{suffix}"
+
+
+def _kept(path: Path) -> _View | None:
+    """Return what was kept of a scene; None if it is not there yet, or damaged."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes())) as arrays:
+            view = _View(np.asarray(arrays["clear"], bool), np.asarray(arrays["extent"], float))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return view if view.values.ndim == 2 and view.extent.shape == (4,) else None
+
+
+def _check_same_ground(scene: Scene, clear: _View, name: str, band: _View) -> None:
+    """Refuse a band that does not lie where the scene's classification lies, give or take a coarse pixel."""
+    west, north, east, south = clear.extent
+    pixel = max(abs(east - west), abs(north - south)) / OVERVIEW_PX
+    if np.abs(band.extent - clear.extent).max() > pixel:
+        raise InputError(
+            f"Band {name} of {scene.id} covers other ground than {SCL if scene.assets[SCL] else REFLECTANCE_BANDS[0]}.",
+            "Leave the item out, or ask its provider.",
+        )
 
 
 def scene_statistics(

@@ -11,7 +11,7 @@ import shapely
 
 from headwater.catalog.antimeridian import Box, enclosing_box, footprint, split_box
 from headwater.catalog.api import TIMEOUT_S
-from headwater.catalog.changes import answers_same_search, keep_what_is_newer, told_changes
+from headwater.catalog.changes import Pinned, answers_same_search, keep_what_is_newer, told_changes
 from headwater.catalog.checks import shown_address, what_lacks_to_use
 from headwater.catalog.cover import MOST_BOXES, cover_boxes
 from headwater.catalog.found import Findings, Found
@@ -20,7 +20,7 @@ from headwater.catalog.intervals import Interval, parse_interval, time_slices, y
 from headwater.catalog.pages import PageStore, SlicePages
 from headwater.catalog.pin import write_sorted
 from headwater.catalog.providers import make_provider, say
-from headwater.catalog.queries import Query, answers_but_place
+from headwater.catalog.queries import Provider, Query, answers_but_place
 from headwater.errors import InputError, WorkError
 from headwater.grid import cell_grid, elevation_grid
 from headwater.steps.plan import Plan, read_plan
@@ -31,6 +31,7 @@ DEM_COLLECTIONS = ("cop-dem-glo-30", "cop-dem-glo-90")
 """The first has precedence where both cover a place."""
 EDGE_DEGREES = 0.002
 """Two GLO-30 postings and more: interpolation at the edge of a cell's margin needs the pixels beyond it."""
+MOST_SLICE_DAYS = 3660
 _IDS_TOLD = 3
 
 
@@ -89,8 +90,13 @@ def search(
         The catalogue does not answer, or has no usable Sentinel-2 item there.
     """
     intervals = _intervals(datetime, years_back)
-    if slice_days < 1 or workers < 1:
-        raise InputError("search.slice_days and search.workers are 1 or more.", "Take 31 and 2, the defaults.")
+    if not 1 <= slice_days <= MOST_SLICE_DAYS or workers < 1:
+        raise InputError(
+            f"search.slice_days is not between 1 and {MOST_SLICE_DAYS}, or search.workers is under 1.",
+            "Take 31 and 2, the defaults.",
+        )
+    if not 0 <= max_cloud_cover <= 100:
+        raise InputError(f"The cloud limit {max_cloud_cover} is no percentage.", "Set search.max_cloud_cover to 90.")
     provider = make_provider(url, page_limit=page_limit, timeout_s=timeout_s, connections=workers)
     the_plan = read_plan(plan)
     boxes = cell_boxes(the_plan)
@@ -115,18 +121,15 @@ def search(
         for part in pages:
             for path in part.paths:
                 findings.add(path, wanted)
-        pinned = None
-        if answers_same_search(out, shown_address(url), query):
-            pinned = keep_what_is_newer(out, findings, store, wanted, provider)
+        pinned = _refresh(out, shown_address(url), query, findings, store, wanted, provider)
         wanted.tell_left_out(zip((query.collection for query in asked), pages, strict=True))
         entries = findings.newest([sentinel2_collection])
-        try:
-            _check(
-                entries, sentinel2_collection, dem_collections, f"{shown_address(url)} for basin {the_plan.basin_id}"
-            )
-        except WorkError:
+        lack = _what_lacks(entries, sentinel2_collection, dem_collections)
+        if lack is not None:
             store.remove()  # the next search is not to find the same again
-            raise
+            raise WorkError(
+                f"The catalogue {shown_address(url)} has no {lack[0]} for basin {the_plan.basin_id}.", lack[1]
+            )
         write_sorted(out, findings.items(entries), url=shown_address(url), query=query)
         store.remove()
     if pinned is None:
@@ -258,23 +261,34 @@ class _Wanted:
             say(f"{len(names)} item(s) of {collection} without {lack} left out ({some}).")
 
 
-def _check(entries: Sequence[Found], scenes: str, dem_collections: Sequence[str], where: str) -> None:
-    """Refuse to pin a search without scenes, or without elevation.
+def _refresh(
+    out: Path,
+    address: str,
+    query: Mapping[str, Any],
+    findings: Findings,
+    store: PageStore,
+    wanted: _Wanted,
+    provider: Provider,
+) -> Pinned | None:
+    """Add what an earlier pin of the same search knows better; returns what it holds, None where there is none."""
+    if not answers_same_search(out, address, query):
+        return None
+    try:
+        return keep_what_is_newer(out, findings, store, wanted, provider)
+    except InputError:
+        say(f"{out.name} is not readable; it is written afresh.")
+        return None
 
-    Raises
-    ------
-    WorkError
-        There are none.
-    """
+
+def _what_lacks(entries: Sequence[Found], scenes: str, dem_collections: Sequence[str]) -> tuple[str, str] | None:
+    """Return what a search lacks to be pinned, and the remedy; or None."""
     found = {entry.collection for entry in entries}
     if scenes not in found:
-        raise WorkError(
-            f"The catalogue {where} has no usable {scenes} item in the time searched.",
+        return (
+            f"usable {scenes} item in the time searched",
             "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name.",
         )
     if dem_collections and not found & set(dem_collections):
         # Nothing at all would be taken for sea in every cell of a land basin.
-        raise WorkError(
-            f"The catalogue {where} has no elevation tile of {' or '.join(dem_collections)}.",
-            "Check the names in catalog.dem_collections.",
-        )
+        return f"elevation tile of {' or '.join(dem_collections)}", "Check the names in catalog.dem_collections."
+    return None

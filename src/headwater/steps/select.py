@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
-from headwater.catalog.antimeridian import Box, footprint, touches
+from headwater.catalog.antimeridian import Box, footprint, split_box, touches
 from headwater.catalog.intervals import Interval, parse_instant, parse_interval
 from headwater.catalog.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
 from headwater.catalog.pin import read_items, read_query
@@ -27,8 +27,11 @@ from headwater.steps.scene_cache import SceneCache
 from headwater.steps.search import DEM_COLLECTIONS, cell_boxes
 
 Item = dict[str, Any]
+_T = TypeVar("_T")
 
 MISSING_SCL = ("clear", "refuse")
+MOST_CLOUD = 101
+"""Percent; above 100, so that the last limit takes every scene."""
 TILE_DEGREES = 1.2
 """More than the side of an MGRS tile, 109.8 km, on a meridian."""
 _ENTRY_FIELDS = ("id", "collection", "datetime", "mgrs_tile", "baseline", "offset", "epsg", "cloud_cover", "assets")
@@ -86,6 +89,7 @@ def select(
     (box,) = cell_boxes(the_plan, [cell])
     pinned = read_items(items, box=_around(box))
     query = read_query(items).get("query", {})
+    _check_place(query.get("bbox"), box, items, cell)
     dem_collections = query.get("dem_collections", list(DEM_COLLECTIONS))
     cache = SceneCache(cache_dir, make_signer(signing, token_url), missing_scl)
 
@@ -96,7 +100,10 @@ def select(
     collection = query.get("sentinel2_collection") or (images[0]["collection"] if images else "")
     entries = _entries(scenes, cache)
     write_json(scenes_out, {"cell": cell, "collection": collection, "missing_scl": missing_scl, "scenes": entries})
-    write_json(dem_out, {"cell": cell, "items": _dem_entries(pinned, box, dem_collections)})
+    write_json(
+        dem_out,
+        {"cell": cell, "collections": dem_collections, "items": _dem_entries(pinned, box, dem_collections)},
+    )
 
 
 def _choose(
@@ -115,12 +122,26 @@ def _choose(
         if not any(scene.id in touching for scene in scenes):
             continue
         years = [[scene for scene in scenes if _year(scene, intervals) == year] for year in range(len(intervals))]
-        for place, scene in enumerate(choose_scenes(years, partial(_clear_views, cache), rule)):
+        for place, scene in enumerate(_choose_of_tile(years, rule, cache)):
             # A swath that ends before the cell shows nothing of it, though it counts for the tile.
             if scene.id in touching:
                 ranked.append((place, scene.cloud_cover + scene.nodata_percentage, scene.id, scene))
     # The first choice of every tile, then the second of every tile: the same order in every cell.
     return [scene for *_, scene in sorted(ranked, key=lambda entry: entry[:3])]
+
+
+def _check_place(searched: Sequence[float] | None, box: Box, items: Path, cell: str) -> None:
+    """Refuse the items of another basin, as far as a pin tells what it was searched for."""
+    if searched is None:
+        return
+    west, south, east, north = (float(edge) for edge in searched)
+    # Rounding of either box must not count.
+    found = shapely.union_all([shapely.box(*part).buffer(1e-6) for part in split_box((west, south, east, north))])
+    if not all(found.covers(shapely.box(*part)) for part in split_box(box)):
+        raise InputError(
+            f"{items} was not searched for cell {cell}: it holds another place.",
+            "Run 'headwater search' with this plan.",
+        )
 
 
 def _around(box: Box) -> Box:
@@ -133,12 +154,32 @@ def _around(box: Box) -> Box:
     return (west - wide, south, east + wide, north)
 
 
-def _clear_views(cache: SceneCache, scene: Scene) -> NDArray[np.bool_] | None:
-    """Return what a scene shows, None for one that the catalogue's server does not have any more."""
+def _choose_of_tile(years: Sequence[Sequence[Scene]], rule: SelectionRule, cache: SceneCache) -> list[Scene]:
+    """Return the scenes of an MGRS tile, best first: chosen again without those that turn out to be of no use."""
+    useless: set[str] = set()
+
+    def look(scene: Scene) -> NDArray[np.bool_] | None:
+        return _unless_gone(cache.clear_views, scene, useless)
+
+    while True:
+        left = [[scene for scene in scenes if scene.id not in useless] for scenes in years]
+        chosen = choose_scenes(left, look, rule)
+        # Those that do not touch the cell as well: the neighbouring cell, which they touch, must choose the same.
+        for scene in chosen:
+            if _unless_gone(cache.statistics, scene, useless) is None and scene.id not in useless:
+                say(f"scene {scene.id} has no clear pixel with a value; it is left out.")
+                useless.add(scene.id)
+        if not any(scene.id in useless for scene in chosen):
+            return chosen
+
+
+def _unless_gone(look: Callable[[Scene], _T], scene: Scene, gone: set[str]) -> _T | None:
+    """Return what is to be seen of a scene, None for one that the catalogue's server does not have any more."""
     try:
-        return cache.clear_views(scene)
+        return look(scene)
     except AssetGone as error:
         say(f"scene {scene.id} is left out: {error.cause}")
+        gone.add(scene.id)
         return None
 
 
@@ -164,14 +205,8 @@ def _year(scene: Scene, intervals: Sequence[Interval]) -> int:
 def _entries(scenes: Sequence[Scene], cache: SceneCache) -> list[dict[str, Any]]:
     entries = []
     for scene in scenes:
-        try:
-            statistics = cache.statistics(scene)
-        except AssetGone as error:
-            say(f"scene {scene.id} is left out: {error.cause}")
-            continue
-        if statistics is None:
-            say(f"scene {scene.id} has no clear pixel with a value; it is left out.")
-            continue
+        statistics = cache.statistics(scene)
+        assert statistics is not None
         facts = asdict(scene)
         mean, std = ([round(float(value), 3) for value in values] for values in statistics)
         entries.append({name: facts[name] for name in _ENTRY_FIELDS} | {"mean": mean, "std": std})
@@ -194,10 +229,11 @@ def _rule(
     max_scenes: int, cloud_steps: Sequence[float], min_gain: float, stop_uncovered: float, missing_scl: str
 ) -> SelectionRule:
     steps = tuple(float(step) for step in cloud_steps)
-    if max_scenes < 1 or not steps or list(steps) != sorted(set(steps)):
+    in_range = all(0 < step <= MOST_CLOUD for step in steps)
+    if max_scenes < 1 or not steps or not in_range or list(steps) != sorted(set(steps)):
         raise InputError(
             "The limits of the selection are not valid.",
-            "Set select.max_scenes to 1 or more, and give rising cloud limits.",
+            "Set select.max_scenes to 1 or more, and give rising cloud limits from 0 to 101.",
         )
     if not (0 <= min_gain <= 1 and 0 <= stop_uncovered <= 1):
         raise InputError("select.min_gain and select.stop_uncovered are shares.", "Set them between 0 and 1.")

@@ -1,6 +1,8 @@
 """Laws of a prediction by bands: what the result does not depend on, and what memory does not grow with."""
 
 import itertools
+import subprocess
+import sys
 import threading
 import tracemalloc
 
@@ -204,3 +206,28 @@ def test_an_output_that_is_not_finite_is_told():
 
     with pytest.raises(WorkError, match="not finite in float32"):
         predict_probability(Overflowing(), PAPER, *place((32, 32)), tile_px=32, overlap_px=0)
+
+
+PEAK = """
+import resource, sys
+import numpy as np
+from headwater.channels import PAPER
+from headwater.models.registry import build_network
+from headwater.predict import Member, Options, predict_bands
+rows = int(sys.argv[1])
+network = build_network("waternet", {"base_channels": 1, "encoders": 2, "decoders": 1}).eval()
+rng = np.random.default_rng(0)
+def read(first, end):
+    return rng.integers(1, 256, (4, end - first, 512), dtype=np.uint8), np.zeros((end - first, 512), np.float32)
+predict_bands([Member(network, PAPER)], (rows, 512), read, lambda *_: None, Options(tile_px=256, overlap_px=32))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_the_process_does_not_grow_with_the_rows():
+    def peak_mb(rows):
+        command = [sys.executable, "-c", PEAK, str(rows)]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
+
+    # The larger one reads 67 MB of pixels, and makes 84 MB of channels in the smaller type.
+    assert peak_mb(16384) < peak_mb(2048) + 30

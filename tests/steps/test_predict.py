@@ -10,6 +10,7 @@ from headwater.errors import InputError
 from headwater.grid import cell_grid, elevation_grid, prediction_grid
 from headwater.models import save_checkpoint
 from headwater.models.registry import build_network
+from headwater.predict import predict_probability
 from headwater.steps.predict import predict
 from steps.place import CELL, MARGIN_PX, write_plan
 
@@ -93,9 +94,29 @@ def test_a_composite_that_does_not_fit_is_refused_and_nothing_written(tmp_path, 
     assert not out.exists()
 
 
-def test_a_network_of_another_scale_is_refused(tmp_path):
+def test_a_network_of_the_inputs_size_is_averaged_to_20_m(tmp_path):
     path = tmp_path / "same-size.safetensors"
+    torch.manual_seed(1)
     network = build_network("waternet", {"base_channels": 1, "encoders": 2, "decoders": 2})
+    save_checkpoint(path, network, recipe=PAPER, licence="CC0-1.0")
+    composite, elevation, plan = write_inputs(tmp_path)
+    predict(composite, elevation, CELL.name, plan, tmp_path / "p.tif", checkpoint=path, **TILES)
+    data, valid, _, _ = raster.read_raster(tmp_path / "p.tif")
+    grid = cell_grid(CELL, margin_px=MARGIN_PX)
+    heights, _ = raster.read_window(elevation, grid, resampling="bilinear")
+    bands = raster.read_raster(composite)[0][:4]
+    full, _ = predict_probability(network.eval(), PAPER, bands, heights.astype(np.float32), **TILES)
+    rows, columns = (side // 2 for side in grid.shape)
+    expected = full.reshape(rows, 2, columns, 2).mean(axis=(1, 3))
+    core = expected[MARGIN_PX // 2 : rows - MARGIN_PX // 2, MARGIN_PX // 2 : columns - MARGIN_PX // 2]
+    assert valid.all()
+    # Blended before or after averaging: the same but for the windows, a pixel apart.
+    assert np.abs(data[0] - core * 255).max() <= 2
+
+
+def test_a_network_coarser_than_20_m_is_refused(tmp_path):
+    path = tmp_path / "coarse.safetensors"
+    network = build_network("waternet", {"base_channels": 1, "encoders": 3, "decoders": 1})
     save_checkpoint(path, network, recipe=PAPER, licence="CC0-1.0")
     composite, elevation, plan = write_inputs(tmp_path)
     with pytest.raises(InputError, match="one encoder more"):

@@ -6,7 +6,7 @@ from headwater.predict.arrays import predict_probability, quantise
 from headwater.predict.bands import Options, predict_bands
 from headwater.predict.blending import WINDOWS, blend_weights
 from headwater.predict.devices import THREADS, gpus, resolve_device, resolve_dtype
-from headwater.predict.members import Member
+from headwater.predict.members import Member, at_scale
 from headwater.predict.tiling import OVERLAP_PX
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "WINDOWS",
     "Member",
     "Options",
+    "at_scale",
     "blend_weights",
     "gpus",
     "predict_bands",

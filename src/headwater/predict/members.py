@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from headwater.channels import Float32Array, Recipe
@@ -27,6 +28,65 @@ class Member:
     """In evaluation mode; its call gives probabilities."""
     recipe: Recipe
     """The channels it was trained with."""
+
+
+@dataclass(frozen=True)
+class PooledSizes:
+    """Sizes of a network whose output is averaged to a coarser grid."""
+
+    in_channels: int
+    """Channels of the input."""
+    multiple_px: int
+    """Both sides of an input must be multiples of this, in pixels."""
+    scale: int
+    """How many times smaller than the input the output is."""
+
+
+class Pooled(Network):
+    """A network's probabilities averaged over blocks, so that one of the input's size can make the 20 m map.
+
+    Parameters
+    ----------
+    model : Network
+        Its call gives probabilities.
+    scale : int
+        A multiple of the model's own.
+    """
+
+    def __init__(self, model: Network, scale: int) -> None:
+        super().__init__()
+        sizes = model.config
+        self.config = PooledSizes(sizes.in_channels, int(np.lcm(sizes.multiple_px, scale)), scale)
+        self.model = model
+        self._block = scale // sizes.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Probabilities (batch, 1, y / scale, x / scale) of channels (batch, in_channels, y, x)."""
+        return F.avg_pool2d(self.model(x).float(), self._block)
+
+    def lower_precision(self, dtype: torch.dtype) -> Network:
+        """Make the network compute in a shorter type, in place, and return this."""
+        self.model = self.model.lower_precision(dtype)
+        return self
+
+
+def at_scale(model: Network, scale: int) -> Network:
+    """Return a network whose output is `scale` times smaller than its input: itself, or its averages.
+
+    Raises
+    ------
+    InputError
+        Its own output is coarser than that, or does not divide by it.
+    """
+    own = model.config.scale
+    if own == scale:
+        return model
+    if scale % own:
+        raise InputError(
+            f"The network's output is {own} times smaller than its input; {scale} is needed.",
+            "Use a network whose output is finer: one encoder more than decoders.",
+        )
+    return Pooled(model, scale)
 
 
 class Ensemble:

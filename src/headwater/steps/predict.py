@@ -21,6 +21,7 @@ from headwater.predict import (
     THREADS,
     Member,
     Options,
+    at_scale,
     gpus,
     predict_bands,
     quantise,
@@ -96,7 +97,7 @@ def predict(
         tta=tta,
     )
     weights = [load_checkpoint(path) for path in _paths(checkpoint)]
-    members = [Member(each.predictor, _recipe(each, max_missing)) for each in weights]
+    members = [Member(at_scale(each.predictor, PREDICTION_FACTOR), _recipe(each, max_missing)) for each in weights]
     the_plan = read_plan(plan)
     the_cell = the_plan.cell(cell)
     grid = cell_grid(the_cell, margin_px=the_plan.margin_px)
@@ -132,12 +133,6 @@ def _paths(checkpoint: Path | Sequence[Path] | None) -> Sequence[Path]:
 
 
 def _recipe(weights: Checkpoint, max_missing: float | None) -> Recipe:
-    """Return the recipe of a checkpoint whose maps are at 20 m."""
-    if weights.model.config.scale != PREDICTION_FACTOR:
-        raise InputError(
-            f"The checkpoint's output is {weights.model.config.scale} times smaller than its input.",
-            "Use one with one encoder more than decoders.",
-        )
     recipe = weights.metadata.recipe
     return recipe if max_missing is None else replace(recipe, max_missing_share=max_missing)
 

@@ -253,8 +253,20 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes, without --cell (default 1)")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability of water (default 0.5)")
-    parser.add_argument("--floor", type=float, default=0.1, help="crossed only at a price up to this (default 0.1)")
-    parser.add_argument("--min-piece-px", type=int, default=8, help="smaller pieces are dropped (default 8)")
+    parser.add_argument("--floor", type=float, default=0.1, help="cells up to this have one price (default 0.1)")
+    parser.add_argument("--min-piece-px", type=int, default=5, help="shortest end of a line, pixels (default 5)")
+    parser.add_argument(
+        "--bits-below-floor", type=float, default=4.0, help="price of a pixel without signal, bits (default 4)"
+    )
+    parser.add_argument(
+        "--worth-per-px", type=float, default=12.0, help="bits paid to join water, per pixel of its length (default 12)"
+    )
+    parser.add_argument(
+        "--method",
+        choices=("headwater", "published"),
+        default="headwater",
+        help="on whole windows, or catchment by catchment as Pierson and Mehrabi (2024) (default headwater)",
+    )
     _out(parser, "waterways.parquet (and, without --cell, waterways.checks.json beside it)")
 
     def run(
@@ -265,10 +277,25 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
         elevation: list[Path],
         basin_id: str,
         jobs: int,
+        method: str,
+        threshold: float,
+        floor: float,
+        min_piece_px: int,
+        bits_below_floor: float,
+        worth_per_px: float,
         **options: object,
     ) -> None:
         from headwater.steps.vectorize import vectorize, vectorize_cell
+        from headwater.vector.settings import Settings
 
+        options["settings"] = Settings(
+            method=method,
+            threshold=threshold,
+            floor=floor,
+            min_piece_px=min_piece_px,
+            bits_below_floor=bits_below_floor,
+            worth_per_px=worth_per_px,
+        )
         if cell is not None:
             if reaches is None:
                 raise InputError("--cell is given without --reaches.", "Give reaches.parquet of the basin.")

@@ -11,8 +11,8 @@ STEP_VERSIONS = {
     "composite": 2,
     "elevation": 2,
     "predict": 2,
-    "backbone": 1,
-    "vectorize": 2,
-    "network": 1,
+    "backbone": 2,
+    "vectorize": 3,
+    "network": 2,
     "report": 2,
 }

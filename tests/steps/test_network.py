@@ -8,8 +8,7 @@ import shapely
 from headwater.errors import InputError, WorkError
 from headwater.steps.network import check, network
 from headwater.vector.backbone import tdx_backbone, write_backbone
-from headwater.vector.catchment import whole_reach
-from headwater.vector.segments import segment_table
+from headwater.vector.segments import segment_table, whole_reach
 
 LINES = {1: [(0, 2), (0, 1)], 2: [(1, 2), (0, 1)], 3: [(0, 1), (0, 0)]}
 

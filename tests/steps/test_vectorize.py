@@ -49,7 +49,7 @@ def place(tmp_path):
         probability.append(tmp_path / f"p{cell.name}.tif")
         grid = elevation_grid(cell, margin_px=64)
         x, y = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
-        height = 3000 * abs(grid.north - (y + 0.5) * grid.dy - MIDDLE) - 0.05 * x + 100
+        height = 3000 * abs(grid.north - (y + 0.5) * grid.dy - MIDDLE) - 180 * (grid.west + x * grid.dx - 10) + 100
         write_cog(tmp_path / f"e{cell.name}.tif", height.astype(np.float32)[np.newaxis], transform=grid.transform)
         elevation.append(tmp_path / f"e{cell.name}.tif")
     streams, catchments = tables()
@@ -122,7 +122,7 @@ def standalone(place, out, **options):
 
 
 def test_in_one_go_with_any_number_of_jobs(place, monkeypatch):
-    monkeypatch.setattr("headwater.steps.vectorize.CHUNK_CATCHMENTS", 2)
+    monkeypatch.setattr("headwater.steps.vectorize.BLOCK_PX", 300)
     one = standalone(place, "one.parquet", basin_id="7")
     two = standalone(place, "two.parquet", basin_id="7", jobs=2)
     assert one.read_bytes() == two.read_bytes()

@@ -21,10 +21,12 @@ from headwater.vector.backbone import (
     tdx_backbone,
     write_backbone,
 )
-from headwater.vector.catchment import Settings
 from headwater.vector.check import check_network
+from headwater.vector.extent import tile_grid, union_tile
 from headwater.vector.network import build_network
-from headwater.vector.segments import segment_table, tile_grid, union_tile, vectorize_catchments
+from headwater.vector.segments import segment_table
+from headwater.vector.settings import Settings
+from headwater.vector.window import MARGIN_PX, segments_of_window, vectorize_window
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -224,20 +226,25 @@ def test_streams_found_on_the_real_watersheds_of_logan_make_a_valid_network():
     made = tdx_backbone(read_table(folder / "streamnet.gpkg"), polygons)
     assert made.notes["catchments of several polygons dissolved"] > 20
     # Cells that 100 others drain through are water; the more drain through, the lower they are taken to lie.
-    tile = union_tile(made.reaches, made.catchments, lattice)
-    area, known = read_window(folder / "ad8.tif", tile_grid(lattice, tile), resampling="nearest")
+    reaches = made.reaches.sort_values("link_id")
+    extent = np.concatenate([made.catchments.geometry.to_numpy(), reaches.geometry.to_numpy()])
+    grid = tile_grid(lattice, union_tile(extent, lattice, margin_px=MARGIN_PX))
+    area, known = read_window(folder / "ad8.tif", grid, resampling="nearest")
     area = np.where(known & (area > 0), area, np.nan).astype(np.float32)
-    probability = np.where(area >= 100, np.float32(0.9), np.float32(0.05))
-    probability[np.isnan(area)] = np.nan
-    segments = vectorize_catchments(
-        probability,
+    links = reaches["link_id"].to_numpy()
+    found = vectorize_window(
+        np.where(area >= 100, np.uint8(230), np.uint8(13)) * np.isfinite(area),
+        np.isfinite(area),
         -50 * np.log10(area),
-        lattice,
-        tile,
-        reaches=made.reaches,
-        catchments=made.catchments,
+        grid,
+        reaches=reaches.geometry.to_numpy(),
+        flows_on=(reaches["downstream_link_id"] != -1).to_numpy(),
+        catchments=made.catchments.geometry.to_numpy(),
+        catchment_label=np.searchsorted(links, made.catchments["link_id"]),
+        own=np.ones(len(links), bool),
         settings=Settings(),
     )
+    segments = segments_of_window(found, links)
     network = build_network(segments, made.reaches, "0")
     assert check_network(network, made.reaches)["faults"] == 0
     assert (~network["from_tdx"]).sum() > 500

@@ -5,7 +5,6 @@ import shapely
 
 from headwater.errors import InputError, WorkError
 from headwater.vector.backbone import REACH_COLUMNS
-from headwater.vector.catchment import Segments, whole_reach
 from headwater.vector.check import check_network
 from headwater.vector.network import (
     NETWORK_COLUMNS,
@@ -15,7 +14,7 @@ from headwater.vector.network import (
     rows_of,
     write_network,
 )
-from headwater.vector.segments import segment_table
+from headwater.vector.segments import Segments, segment_table, whole_reach
 
 
 def reaches_table(rows):

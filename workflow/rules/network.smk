@@ -45,11 +45,15 @@ rule vectorize:
         threshold=config["vectorize"]["threshold"],
         floor=config["vectorize"]["floor"],
         min_piece_px=config["vectorize"]["min_piece_px"],
+        bits_below_floor=config["vectorize"]["bits_below_floor"],
+        worth_per_px=config["vectorize"]["worth_per_px"],
+        method=config["vectorize"]["method"],
         version=STEP_VERSIONS["vectorize"],
     shell:
         "headwater vectorize --probability {input.probability:q} --elevation {input.elevation:q}"
         " --reaches {input.reaches:q} --catchments {input.catchments:q} --cell {wildcards.cell}"
         " --threshold {params.threshold} --floor {params.floor} --min-piece-px {params.min_piece_px}"
+        " --bits-below-floor {params.bits_below_floor} --worth-per-px {params.worth_per_px} --method {params.method}"
         " --out {output:q} 2> {log:q}"
 
 

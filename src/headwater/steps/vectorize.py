@@ -7,6 +7,7 @@ import multiprocessing
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +23,15 @@ from headwater.grid import Bounds, Cell, RasterGrid
 from headwater.progress import progress
 from headwater.raster import raster_facts, raster_grid, read_overview, read_window
 from headwater.steps.network import write_checked
-from headwater.vector.backbone import read_table, tdx_backbone
-from headwater.vector.catchment import Settings
-from headwater.vector.segments import segment_table, tile_grid, union_tile, vectorize_catchments
+from headwater.vector.backbone import NO_LINK, read_table, tdx_backbone
+from headwater.vector.extent import catchment_bounds, tile_grid, union_tile, with_rings
+from headwater.vector.published.catchments import vectorize_catchments
+from headwater.vector.segments import segment_table
+from headwater.vector.settings import Settings
+from headwater.vector.window import MARGIN_PX, RINGS, segments_of_window, vectorize_window
 
-CHUNK_CATCHMENTS = 64
-"""Catchments whose rasters are read at once by the standalone command. Fixed: the result must not hang on `jobs`."""
+BLOCK_PX = 4096
+"""Side of the blocks that the standalone command cuts the lattice into: memory is that of a block's catchments."""
 
 
 def vectorize_cell(
@@ -38,11 +42,7 @@ def vectorize_cell(
     cell: str,
     out: Path,
     *,
-    threshold: float = 0.5,
-    floor: float = 0.1,
-    limits: Sequence[float] = (8, 32, 400),
-    min_piece_px: int = 8,
-    bits_below_floor: float = 8.0,
+    settings: Settings | None = None,
 ) -> None:
     """Write waterways.parquet of a cell: the segments of the catchments whose reach ends there.
 
@@ -51,29 +51,32 @@ def vectorize_cell(
     probability, elevation : sequence of Path
         probability.tif and elevation.tif of the cell and of those its catchments reach into.
     reaches, catchments : Path
-        The backbone's tables; only the cell's rows are read.
+        The backbone's tables; only the cell's rows and those around them are read.
     cell : str
         Name of the cell.
     out : Path
         File to write. A cell without reaches gets a file without rows.
-    threshold, floor, limits, min_piece_px, bits_below_floor
-        See `headwater.vector.catchment.Settings`.
+    settings : Settings, optional
+        Method and its numbers.
 
     Raises
     ------
     InputError
         A file is missing or is not what it should be, or the cell's own raster is not among them.
     """
-    settings = Settings(
-        threshold=threshold,
-        floor=floor,
-        limits=tuple(limits),
-        min_piece_px=min_piece_px,
-        bits_below_floor=bits_below_floor,
+    for path in (reaches, catchments):
+        if not Path(path).is_file():
+            raise InputError(f"{path} does not exist.", "Run `headwater backbone` first.")
+    own = gpd.read_parquet(reaches, filters=[("cell", "==", cell)])
+    there = _around(catchments, cell)
+    lattice = _lattice_of_cell(probability, cell) if (there["cell"] == cell).any() else RasterGrid(0, 0, 1, 1, 0, 0)
+    neighbours = (
+        gpd.read_parquet(reaches, filters=[("link_id", "in", there["link_id"].tolist())]) if len(there) else own
     )
-    own_reaches, own_catchments = _rows_of_cell(reaches, cell), _rows_of_cell(catchments, cell)
-    lattice = _lattice_of_cell(probability, cell) if len(own_catchments) else RasterGrid(0, 0, 1, 1, 0, 0)
-    segments = _segments(probability, elevation, lattice, own_reaches, own_catchments, settings)
+    known = pd.concat([own, neighbours[~neighbours["link_id"].isin(own["link_id"])]], ignore_index=True)
+    part = Part(gpd.GeoDataFrame(known, crs=own.crs), there, (known["cell"] == cell).to_numpy(bool))
+    rasters = Rasters(tuple(sorted(probability)), tuple(sorted(elevation)), lattice)
+    segments = part_segments(rasters, settings or Settings(), part)
     with atomic_path(out) as temporary:
         segments.to_parquet(temporary, compression="zstd", schema_version="1.1.0", index=False)
 
@@ -88,11 +91,7 @@ def vectorize(
     basin_id: str = "0",
     jobs: int = 1,
     checks: Path | None = None,
-    threshold: float = 0.5,
-    floor: float = 0.1,
-    limits: Sequence[float] = (8, 32, 400),
-    min_piece_px: int = 8,
-    bits_below_floor: float = 8.0,
+    settings: Settings | None = None,
 ) -> None:
     """Make a network of one probability raster and TDX-Hydro's tables in one go.
 
@@ -112,21 +111,14 @@ def vectorize(
         Processes. The result is the same for any number.
     checks : Path, optional
         Where the counts of the checker go; beside `out` as <stem>.checks.json if not given.
-    threshold, floor, limits, min_piece_px, bits_below_floor
-        See `headwater.vector.catchment.Settings`.
+    settings : Settings, optional
+        Method and its numbers.
 
     Raises
     ------
     InputError, WorkError
         See `headwater.vector.backbone.tdx_backbone` and `headwater.steps.network.network`.
     """
-    settings = Settings(
-        threshold=threshold,
-        floor=floor,
-        limits=tuple(limits),
-        min_piece_px=min_piece_px,
-        bits_below_floor=bits_below_floor,
-    )
     if jobs < 1:
         raise InputError(f"{jobs} jobs cannot work.", "Give --jobs 1 or more.")
     if out.suffix.lower() not in (".parquet", ".geoparquet"):
@@ -134,63 +126,90 @@ def vectorize(
     lattice = raster_grid(Path(probability))
     backbone = tdx_backbone(read_table(streams), read_table(catchments))
     _check_together(Path(probability), Path(elevation), lattice, backbone.reaches)
-    chunks = _chunks(backbone.reaches, backbone.catchments, lattice)
-    work = partial(_chunk_segments, [Path(probability)], [Path(elevation)], lattice, settings)
-    if jobs == 1 or len(chunks) < 2:
-        parts = [work(chunk) for chunk in progress(chunks, description="vectorize")]
+    parts = _parts(backbone.reaches, backbone.catchments, lattice, BLOCK_PX if jobs == 1 else BLOCK_PX // 2)
+    work = partial(part_segments, Rasters((Path(probability),), (Path(elevation),), lattice), settings or Settings())
+    if jobs == 1 or len(parts) < 2:
+        tables = [work(part) for part in progress(parts, description="vectorize")]
     else:
         # Fresh processes: a forked one would inherit GDAL's and numba's threads half alive.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(chunks)), mp_context=context) as pool:
-            parts = list(progress(pool.map(work, chunks), description="vectorize", total=len(chunks)))
-    parts = [part for part in parts if len(part)]
-    pieces = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=parts[0].crs) if parts else segment_table([])
+        with ProcessPoolExecutor(min(jobs, len(parts)), mp_context=context) as pool:
+            tables = list(progress(pool.map(work, parts), description="vectorize", total=len(parts)))
+    tables = [table for table in tables if len(table)]
+    pieces = gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs) if tables else segment_table([])
     out = Path(out)
     write_checked(pieces, backbone.reaches, out, checks or out.with_suffix(".checks.json"), basin_id=basin_id)
 
 
-_Chunk = tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]
+@dataclass(frozen=True)
+class Rasters:
+    """Where probability and elevation are read."""
+
+    probability: tuple[Path, ...]
+    """The first with data wins."""
+    elevation: tuple[Path, ...]
+    """The first with data wins."""
+    lattice: RasterGrid
+    """Grid that windows are cut from; continued beyond its edges."""
 
 
-def _chunks(reaches: gpd.GeoDataFrame, catchments: gpd.GeoDataFrame, lattice: RasterGrid) -> list[_Chunk]:
-    """Cut the backbone into groups of neighbouring catchments, and one of the reaches without any."""
-    bare = reaches[~reaches["has_catchment"]]
-    chunks: list[_Chunk] = [(bare, catchments.iloc[:0])] if len(bare) else []
-    if len(catchments):
-        middle = catchments.geometry.representative_point()
-        distance = middle.hilbert_distance(total_bounds=catchments.total_bounds).to_numpy()
-        ordered = catchments.iloc[np.lexsort((catchments["link_id"], distance))]
-        for start in range(0, len(ordered), CHUNK_CATCHMENTS):
-            own = ordered.iloc[start : start + CHUNK_CATCHMENTS]
-            chunks.append((reaches[reaches["link_id"].isin(own["link_id"])], own))
-    return chunks
+@dataclass(frozen=True)
+class Part:
+    """Reaches to find the segments of, with what lies around them."""
+
+    reaches: gpd.GeoDataFrame
+    """Rows of the backbone."""
+    catchments: gpd.GeoDataFrame
+    """Catchments of these reaches, and rings around the own ones."""
+    own: NDArray[np.bool_]
+    """(reaches,) those whose segments are wanted."""
 
 
-def _chunk_segments(
-    probability: Sequence[Path],
-    elevation: Sequence[Path],
-    lattice: RasterGrid,
-    settings: Settings,
-    chunk: _Chunk,
-) -> gpd.GeoDataFrame:
-    return _segments(probability, elevation, lattice, *chunk, settings)
+def part_segments(rasters: Rasters, settings: Settings, part: Part) -> gpd.GeoDataFrame:
+    """Read what a part covers once and return the segments of its own reaches, by link."""
+    if settings.method == "published":
+        return _published(rasters, settings, part)
+    order = np.argsort(part.reaches["link_id"].to_numpy(), kind="stable")
+    reaches, own = part.reaches.iloc[order], part.own[order]
+    links = reaches["link_id"].to_numpy(np.int64)
+    label = np.searchsorted(links, part.catchments["link_id"].to_numpy(np.int64))
+    shapes = part.catchments.geometry.to_numpy()
+    # Own reaches may run outside of their catchment, and those without one need no cells.
+    covered = np.isin(np.arange(len(links)), label)
+    extent = np.concatenate([shapes, reaches.geometry.to_numpy()[own & covered]])
+    tile = union_tile(extent, rasters.lattice, margin_px=MARGIN_PX)
+    grid = tile_grid(rasters.lattice, tile)
+    probability, valid = _read_probability(rasters.probability, grid)
+    found = vectorize_window(
+        probability,
+        valid,
+        _read_elevation(rasters.elevation, grid),
+        grid,
+        reaches=reaches.geometry.to_numpy(),
+        flows_on=(reaches["downstream_link_id"] != NO_LINK).to_numpy(bool),
+        catchments=shapes,
+        catchment_label=label,
+        own=own,
+        settings=settings,
+    )
+    return segments_of_window(found, links)
 
 
-def _segments(
-    probability: Sequence[Path],
-    elevation: Sequence[Path],
-    lattice: RasterGrid,
-    reaches: gpd.GeoDataFrame,
-    catchments: gpd.GeoDataFrame,
-    settings: Settings,
-) -> gpd.GeoDataFrame:
-    """Read what the catchments cover once, then vectorize them one by one."""
-    tile = union_tile(reaches, catchments, lattice)
-    grid = tile_grid(lattice, tile)
+def _published(rasters: Rasters, settings: Settings, part: Part) -> gpd.GeoDataFrame:
+    reaches = part.reaches[part.own]
+    catchments = part.catchments[part.catchments["link_id"].isin(reaches["link_id"])]
+    lines = dict(zip(reaches["link_id"], reaches.geometry, strict=True))
+    boxes = [
+        box(*catchment_bounds(shape, lines[link], rasters.lattice))
+        for link, shape in zip(catchments["link_id"], catchments.geometry, strict=True)
+    ]
+    tile = union_tile(np.array(boxes, dtype=object), rasters.lattice, margin_px=1)
+    grid = tile_grid(rasters.lattice, tile)
+    probability, valid = _read_probability(rasters.probability, grid)
     return vectorize_catchments(
-        _read_layers(probability, grid, resampling="nearest", bytes_are_shares=True),
-        _read_layers(elevation, grid, resampling="bilinear"),
-        lattice,
+        np.where(valid, probability.astype(np.float32) / np.float32(255), np.float32(np.nan)),
+        _read_elevation(rasters.elevation, grid),
+        rasters.lattice,
         tile,
         reaches=reaches,
         catchments=catchments,
@@ -198,20 +217,55 @@ def _segments(
     )
 
 
-def _read_layers(
-    paths: Sequence[Path], grid: RasterGrid, *, resampling: str, bytes_are_shares: bool = False
-) -> NDArray[np.float32]:
-    """Read rasters side by side onto a grid, NaN where none has data; the first with data wins."""
+def _parts(reaches: gpd.GeoDataFrame, catchments: gpd.GeoDataFrame, lattice: RasterGrid, block_px: int) -> list[Part]:
+    """Cut the backbone into the catchments of square blocks, each with the rings around them, and the bare reaches."""
+    bare = reaches[~reaches["has_catchment"]]
+    parts = [Part(bare, catchments.iloc[:0], np.ones(len(bare), dtype=bool))] if len(bare) else []
+    if catchments.empty:
+        return parts
+    middle = catchments.geometry.representative_point()
+    rows = np.floor((lattice.north - middle.y.to_numpy()) / lattice.dy / block_px).astype(int)
+    columns = np.floor((middle.x.to_numpy() - lattice.west) / lattice.dx / block_px).astype(int)
+    _, block = np.unique(np.column_stack([rows, columns]), axis=0, return_inverse=True)
+    links = reaches["link_id"].to_numpy()
+    for number in range(block.max() + 1):
+        there = catchments[with_rings(catchments, block == number, RINGS)]
+        own_links = catchments["link_id"].to_numpy()[block == number]
+        around = reaches[np.isin(links, there["link_id"])]
+        parts.append(Part(around, there, np.isin(around["link_id"], own_links)))
+    return parts
+
+
+def _around(catchments: Path, cell: str) -> gpd.GeoDataFrame:
+    """Read the catchments of a cell and the rings around them."""
+    there = gpd.read_parquet(catchments, filters=[("cell", "==", cell)])
+    for _ in range(RINGS):
+        if len(there):
+            near = gpd.read_parquet(catchments, bbox=tuple(there.total_bounds))
+            there = near[with_rings(near, near["link_id"].isin(there["link_id"]).to_numpy(bool), 1)]
+    return there.reset_index(drop=True)
+
+
+def _read_probability(paths: Sequence[Path], grid: RasterGrid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read probability onto a grid as p * 255, 0 where no raster has data; the first with data wins."""
+    layer, known = np.zeros(grid.shape, dtype=np.uint8), np.zeros(grid.shape, dtype=bool)
+    for path in paths if layer.size else ():
+        values, valid = read_window(Path(path), grid, resampling="nearest")
+        if values.dtype != np.uint8:
+            valid = valid & np.isfinite(values)
+            values = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * 255).astype(np.uint8)
+        take = valid & ~known
+        layer[take], known[take] = values[take], True
+    return layer, known
+
+
+def _read_elevation(paths: Sequence[Path], grid: RasterGrid) -> NDArray[np.float32]:
+    """Read elevation onto a grid, NaN where no raster has data; the first with data wins."""
     layer = np.full(grid.shape, np.nan, dtype=np.float32)
-    if layer.size == 0:
-        return layer
-    for path in paths:
-        values, valid = read_window(Path(path), grid, resampling=resampling)
-        shares = values.astype(np.float32)
-        if bytes_are_shares and values.dtype == np.uint8:
-            shares /= np.float32(255)
+    for path in paths if layer.size else ():
+        values, valid = read_window(Path(path), grid, resampling="bilinear")
         take = valid & np.isnan(layer)
-        layer[take] = shares[take]
+        layer[take] = values[take]
     return layer
 
 
@@ -238,12 +292,6 @@ def _check_together(probability: Path, elevation: Path, lattice: RasterGrid, rea
     missing = 1 - known.intersection(area).area / area.area
     if missing > 0.001:
         print(f"vectorize: {missing:.0%} of the area has no elevation", file=sys.stderr)
-
-
-def _rows_of_cell(path: Path, cell: str) -> gpd.GeoDataFrame:
-    if not Path(path).is_file():
-        raise InputError(f"{path} does not exist.", "Run `headwater backbone` first.")
-    return gpd.read_parquet(path, filters=[("cell", "==", cell)])
 
 
 def _lattice_of_cell(probability: Sequence[Path], cell: str) -> RasterGrid:

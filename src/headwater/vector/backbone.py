@@ -161,7 +161,14 @@ def cell_of_points(points: NDArray[np.float64], cells: Iterable[tuple[str, Bound
 def write_backbone(backbone: Backbone, out_reaches: Path, out_catchments: Path) -> None:
     """Write both tables as GeoParquet, in row groups small enough that a cell reads little more than its own."""
     for table, path in ((backbone.reaches, out_reaches), (backbone.catchments, out_catchments)):
-        table.to_parquet(path, compression="zstd", schema_version="1.1.0", row_group_size=_ROWS_PER_GROUP, index=False)
+        table.to_parquet(
+            path,
+            compression="zstd",
+            schema_version="1.1.0",
+            write_covering_bbox=True,
+            row_group_size=_ROWS_PER_GROUP,
+            index=False,
+        )
 
 
 def _renamed_streams(streams: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.GeoDataFrame:

@@ -5,14 +5,48 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import shapely
 from affine import Affine
 from numba import njit
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
 
+from headwater.grid import RasterGrid
+
 # Two crossings of pixel edges nearer than this (as a share of the line) are one crossing of a corner.
 _CORNER = 1e-9
+
+
+def cells_of_lines(lines: NDArray[Any], grid: RasterGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the cells that each of many lines runs through; see `burn_line`.
+
+    Parameters
+    ----------
+    lines : (n,) array of LineString
+        EPSG:4326.
+    grid : RasterGrid
+        The window; cells outside are left out.
+
+    Returns
+    -------
+    cells : (m,) int64
+        Flat indices, line after line; a cell may come again.
+    start : (n + 1,) int64
+        Where each line's cells begin.
+    """
+    points, line = shapely.get_coordinates(lines, return_index=True)
+    vertex = np.searchsorted(line, np.arange(len(lines) + 1)).astype(np.int64)
+    return cells_of_vertices(points, vertex[:-1], vertex[1:], grid)
+
+
+def cells_of_vertices(
+    points: NDArray[np.float64], first: NDArray[np.int64], end: NDArray[np.int64], grid: RasterGrid
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the cells of lines given as vertices (n, 2), each from row `first` up to `end`; see `cells_of_lines`."""
+    pixels = np.ascontiguousarray(to_pixels(points, grid.transform), dtype=np.float64)
+    cells, start = _cells_of_all(pixels, first, end, grid.height, grid.width)
+    return cells, start
 
 
 def burn_polygon(polygon: BaseGeometry, transform: Affine, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -49,6 +83,28 @@ def burn_line(pixels: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np
 def to_pixels(points: NDArray[np.float64], transform: Affine) -> NDArray[np.float64]:
     """Return columns and rows, in pixels from the upper left corner, of (n, 2) longitudes and latitudes."""
     return np.column_stack([(points[:, 0] - transform.c) / transform.a, (points[:, 1] - transform.f) / transform.e])
+
+
+@njit(cache=True)
+def _cells_of_all(pixels: Any, first: Any, end: Any, height: int, width: int) -> Any:
+    lines = len(first)
+    start = np.zeros(lines + 1, np.int64)
+    cells = np.empty(1024, np.int64)
+    count = 0
+    for line in range(lines):
+        if end[line] > first[line]:
+            found = _cells_along(pixels[first[line] : end[line]])
+            if count + len(found) > len(cells):
+                more = np.empty(2 * (count + len(found)), np.int64)
+                more[:count] = cells[:count]
+                cells = more
+            for k in range(len(found)):
+                column, row = found[k, 0], found[k, 1]
+                if 0 <= row < height and 0 <= column < width:
+                    cells[count] = row * width + column
+                    count += 1
+        start[line + 1] = count
+    return cells[:count].copy(), start
 
 
 @njit(cache=True)

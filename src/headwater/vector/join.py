@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
+from headwater.grid import RasterGrid
+from headwater.vector.burn import cells_of_vertices
 from headwater.vector.geodesy import METRES_PER_DEGREE
+from headwater.vector.trace import TO_REACH, Traces
 
 SAME_PLACE_DEGREES = 0.001 / METRES_PER_DEGREE
 """Joins nearer than a millimetre share a point."""
@@ -25,6 +30,177 @@ class SplitReach:
     """(m, 2) point at which each new line ends: the first vertex of the piece it flows into."""
     into: NDArray[np.int64]
     """Piece each new line flows into; NEXT_LINK for the head of the downstream link."""
+
+
+@dataclass(frozen=True)
+class JoinedLines:
+    """Pieces of reaches and the new lines that flow to them, by reach."""
+
+    lines: NDArray[Any]
+    """(n,) LineString, drawn downstream."""
+    label: NDArray[np.int64]
+    """(n,) row of the reach."""
+    from_backbone: NDArray[np.bool_]
+    """(n,) whether it is a piece of the reach."""
+    downstream: NDArray[np.int64]
+    """(n,) row of the line it flows into; NEXT_LINK for the first piece of the downstream link."""
+    divergence: NDArray[np.bool_]
+    """(n,) whether it is a second arm."""
+    cells: NDArray[np.int64]
+    """Cells under the lines, line after line; of new lines without the one they end on."""
+    start: NDArray[np.int64]
+    """(n + 1,) where each line's cells begin."""
+
+
+def join_lines(
+    traces: Traces, reaches: NDArray[Any], flows_on: NDArray[np.bool_], own: NDArray[np.bool_], grid: RasterGrid
+) -> JoinedLines:
+    """Turn runs of cells into lines, join those that end beside their reach to it, and cut the reaches there.
+
+    Parameters
+    ----------
+    traces : Traces
+        Of the own catchments.
+    reaches : (n,) array of LineString
+        Drawn downstream, EPSG:4326.
+    flows_on : (n,) bool
+        Whether a link follows.
+    own : (n,) bool
+        Reaches wanted.
+    grid : RasterGrid
+        Of the traces' cells.
+    """
+    # Pixels are square in metres, so the shape of a pixel tells the length of a degree of longitude.
+    aspect = grid.dy / grid.dx
+    traces = _turned(traces, reaches, grid, aspect)
+    points, vertex = _centres(traces.cells, traces.start, grid)
+    by_label = np.argsort(traces.label, kind="stable")
+    of_label = np.searchsorted(traces.label[by_label], np.arange(len(reaches) + 1))
+    lines: list[NDArray[np.float64]] = []
+    label: list[int] = []
+    downstream: list[int] = []
+    piece_of: list[int] = []
+    trace_row = np.full(len(traces.label), -1, dtype=np.int64)
+    for reach in np.flatnonzero(own):
+        line = shapely.get_coordinates(reaches[reach])
+        rows = by_label[of_label[reach] : of_label[reach + 1]]
+        ends = rows[traces.downstream[rows] == TO_REACH]
+        heads = rows[traces.divergence[rows] & (traces.head[rows] == TO_REACH)]
+        if len(rows) == 0:
+            split = SplitReach([line], np.zeros((0, 2)), np.zeros(0, np.int64))
+        else:
+            places = np.concatenate([points[vertex[ends + 1] - 1], points[vertex[heads]]])
+            split = split_reach(line, places, flows_on=bool(flows_on[reach]), aspect=aspect)
+        first = len(lines)
+        pieces = len(split.pieces)
+        lines.extend(split.pieces)
+        downstream.extend([*range(first + 1, first + pieces), NEXT_LINK])
+        trace_row[rows] = first + pieces + np.arange(len(rows))
+        joint = dict(zip(ends.tolist(), range(len(ends)), strict=True))
+        from_reach = dict(zip(heads.tolist(), range(len(ends), len(ends) + len(heads)), strict=True))
+        for row in rows.tolist():
+            own_points = points[vertex[row] : vertex[row + 1]]
+            if row in from_reach:
+                own_points = np.vstack([split.joins[from_reach[row]], own_points])
+            if row in joint:
+                own_points = np.vstack([own_points, split.joins[joint[row]]])
+                into = int(split.into[joint[row]])
+                downstream.append(NEXT_LINK if into == NEXT_LINK else first + into)
+            else:
+                downstream.append(int(trace_row[traces.downstream[row]]))
+            lines.append(own_points)
+        label.extend([int(reach)] * (pieces + len(rows)))
+        piece_of.extend([-1] * pieces)
+        piece_of.extend(rows.tolist())
+    row_of = np.array(piece_of, dtype=np.int64)
+    backbone = row_of < 0
+    line_vertex = np.concatenate([[0], np.cumsum([len(line) for line in lines])]).astype(np.int64)
+    coordinates = np.concatenate(lines) if lines else np.zeros((0, 2))
+    cells, start = _cells_under(coordinates, line_vertex, backbone, row_of, traces, grid)
+    return JoinedLines(
+        lines=_linestrings(coordinates, line_vertex),
+        label=np.array(label, dtype=np.int64),
+        from_backbone=backbone,
+        downstream=np.array(downstream, dtype=np.int64),
+        divergence=np.where(backbone, False, traces.divergence[row_of])
+        if len(traces.label)
+        else np.zeros(len(lines), bool),
+        cells=cells,
+        start=start,
+    )
+
+
+def _linestrings(points: NDArray[np.float64], vertex: NDArray[np.int64]) -> NDArray[Any]:
+    if len(vertex) == 1:
+        return np.array([], dtype=object)
+    return np.asarray(shapely.linestrings(points, indices=np.repeat(np.arange(len(vertex) - 1), np.diff(vertex))))
+
+
+def _turned(traces: Traces, reaches: NDArray[Any], grid: RasterGrid, aspect: float) -> Traces:
+    """Turn divergences that end beside a reach above the place where the water of their head comes to it."""
+    arms = np.flatnonzero(traces.divergence & (traces.downstream == TO_REACH))
+    if len(arms) == 0:
+        return traces
+    cells, downstream, head = traces.cells.copy(), traces.downstream.copy(), traces.head.copy()
+
+    def place(cell: int, reach: NDArray[np.float64]) -> float:
+        row, column = divmod(cell, grid.width)
+        end = np.array([grid.west + (column + 0.5) * grid.dx, grid.north - (row + 0.5) * grid.dy])
+        return _nearest_place(reach, end, aspect)
+
+    for arm in arms.tolist():
+        reach = shapely.get_coordinates(reaches[traces.label[arm]])
+        run = slice(traces.start[arm], traces.start[arm + 1])
+        if head[arm] == TO_REACH:
+            above = place(int(cells[run][0]), reach)
+        else:
+            last = head[arm]
+            while traces.downstream[last] != TO_REACH:
+                last = traces.downstream[last]
+            above = place(int(traces.cells[traces.start[last + 1] - 1]), reach)
+        if place(int(cells[run][-1]), reach) < above:
+            cells[run] = cells[run][::-1].copy()
+            downstream[arm], head[arm] = head[arm], TO_REACH
+    return replace(traces, cells=cells, downstream=downstream, head=head)
+
+
+def _centres(
+    cells: NDArray[np.int64], start: NDArray[np.int64], grid: RasterGrid
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return longitude and latitude of the cells of runs, without those in the middle of a straight stretch."""
+    rows, columns = np.divmod(cells, grid.width)
+    turns = np.ones(len(cells), dtype=bool)
+    if len(cells) > 2:
+        step = np.column_stack([np.diff(columns), np.diff(rows)])
+        turns[1:-1] = (step[1:] != step[:-1]).any(axis=1)
+        turns[start[:-1]] = True
+        turns[start[1:] - 1] = True
+    centres = np.column_stack(
+        [grid.west + (columns[turns] + 0.5) * grid.dx, grid.north - (rows[turns] + 0.5) * grid.dy]
+    )
+    vertex = np.concatenate([[0], np.cumsum(turns)])[start].astype(np.int64)
+    # A hundredth of a millimetre: the origin of the window does not show in the last bits.
+    return centres.round(10), vertex
+
+
+def _cells_under(
+    points: NDArray[np.float64],
+    vertex: NDArray[np.int64],
+    backbone: NDArray[np.bool_],
+    row_of: NDArray[np.int64],
+    traces: Traces,
+    grid: RasterGrid,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the cells under lines: those a piece of a reach runs through, and the own cells of new lines."""
+    burned, burned_start = cells_of_vertices(points, np.where(backbone, vertex[:-1], vertex[1:]), vertex[1:], grid)
+    length = np.diff(burned_start)
+    first = burned_start[:-1].copy()
+    new = np.flatnonzero(~backbone)
+    own = np.diff(traces.start)[row_of[new]] - (traces.downstream[row_of[new]] != TO_REACH)
+    length[new], first[new] = own, len(burned) + traces.start[row_of[new]]
+    start = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+    at = np.repeat(first - start[:-1], length) + np.arange(start[-1])
+    return np.concatenate([burned, traces.cells])[at], start
 
 
 def split_reach(

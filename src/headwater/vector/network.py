@@ -19,8 +19,7 @@ from headwater.errors import InputError, WorkError
 from headwater.files import atomic_path
 from headwater.grid import CRS
 from headwater.vector.backbone import NO_LINK
-from headwater.vector.catchment import whole_reach
-from headwater.vector.segments import MAX_SEGMENTS, SEGMENT_COLUMNS, segment_table
+from headwater.vector.segments import MAX_SEGMENTS, SEGMENT_COLUMNS, segment_table, whole_reach
 from headwater.vector.strahler import strahler_orders
 
 LINKS_PER_REGION = 10_000_000

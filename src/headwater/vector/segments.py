@@ -1,19 +1,19 @@
-"""The segments of many catchments: rows of a cell's `waterways.parquet`."""
+"""The segments of many reaches: rows of a cell's `waterways.parquet`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry.base import BaseGeometry
 
 from headwater.errors import WorkError
-from headwater.grid import CRS, RasterGrid, Tile
-from headwater.vector.backbone import NO_LINK
-from headwater.vector.catchment import Segments, Settings, catchment_bounds, vectorize_catchment, whole_reach
+from headwater.grid import CRS
 from headwater.vector.geodesy import geodesic_length_m
 
 SEGMENT_COLUMNS = (
@@ -21,8 +21,11 @@ SEGMENT_COLUMNS = (
     "local_index",
     "from_backbone",
     "downstream_index",
+    "divergence",
     "mean_probability",
     "missing_share",
+    "water_px",
+    "dropped_px",
     "intersects_lake",
     "length_m",
     "geometry",
@@ -31,100 +34,29 @@ MAX_SEGMENTS = 100_000
 """Segments a link can have: local ids have five digits."""
 
 
-def catchment_tile(catchment: BaseGeometry, reach: BaseGeometry, lattice: RasterGrid) -> Tile:
-    """Return the pixels of a lattice that hold a catchment with its reach and margin.
+@dataclass(frozen=True)
+class Segments:
+    """Segments of one link: the pieces of its reach from the head down, then the new lines."""
 
-    Parameters
-    ----------
-    catchment, reach : shapely geometry
-        EPSG:4326.
-    lattice : RasterGrid
-        Grid whose pixels are continued beyond its edges; rows and columns count from its corner, and may be negative.
-    """
-    west, south, east, north = catchment_bounds(catchment, reach, lattice)
-    row = int(np.floor((lattice.north - north) / lattice.dy))
-    column = int(np.floor((west - lattice.west) / lattice.dx))
-    return Tile(
-        row=row,
-        column=column,
-        height=int(np.ceil((lattice.north - south) / lattice.dy)) - row,
-        width=int(np.ceil((east - lattice.west) / lattice.dx)) - column,
-    )
-
-
-def union_tile(reaches: gpd.GeoDataFrame, catchments: gpd.GeoDataFrame, lattice: RasterGrid) -> Tile:
-    """Return the pixels of a lattice that hold all catchments; none at all without catchments."""
-    lines = dict(zip(reaches["link_id"], reaches.geometry, strict=True))
-    parts = [
-        catchment_tile(shape, lines[link], lattice)
-        for link, shape in zip(catchments["link_id"], catchments.geometry, strict=True)
-    ]
-    if not parts:
-        return Tile(0, 0, 0, 0)
-    row, column = min(part.row for part in parts), min(part.column for part in parts)
-    return Tile(
-        row=row,
-        column=column,
-        height=max(part.row + part.height for part in parts) - row,
-        width=max(part.column + part.width for part in parts) - column,
-    )
+    lines: list[shapely.LineString]
+    """Drawn downstream, EPSG:4326."""
+    from_backbone: NDArray[np.bool_]
+    """Whether the segment is a piece of the reach."""
+    downstream_index: NDArray[np.int64]
+    """Position of the segment it flows into; -1 for the first piece of the downstream link."""
+    mean_probability: NDArray[np.float64]
+    """Mean of the probability under it, before the reach is burned; NaN without data."""
+    missing_share: float
+    """Share of the catchment's cells without probability; NaN where there is no catchment."""
+    water_px: int = 0
+    """Cells of water in the catchment, its reach left out."""
+    dropped_px: int = 0
+    """Those of them that could not be joined to the reach."""
 
 
-def tile_grid(lattice: RasterGrid, tile: Tile) -> RasterGrid:
-    """Return the grid of some pixels of a lattice."""
-    return lattice.crop(row=tile.row, column=tile.column, height=tile.height, width=tile.width)
-
-
-def vectorize_catchments(
-    probability: NDArray[np.float32],
-    elevation: NDArray[np.float32],
-    lattice: RasterGrid,
-    tile: Tile,
-    *,
-    reaches: gpd.GeoDataFrame,
-    catchments: gpd.GeoDataFrame,
-    settings: Settings,
-) -> gpd.GeoDataFrame:
-    """Turn the water of many catchments into segments.
-
-    Parameters
-    ----------
-    probability, elevation : (y, x) float32
-        Pixels of `tile`; NaN where missing.
-    lattice : RasterGrid
-        Grid that the tile counts from.
-    tile : Tile
-        Pixels read: at least `union_tile`. The result is the same for any.
-    reaches, catchments : GeoDataFrame
-        Rows of the backbone. A reach without catchment stays whole.
-    settings : Settings
-        Thresholds and limits.
-
-    Returns
-    -------
-    GeoDataFrame
-        SEGMENT_COLUMNS, by link and local index. `downstream_index` is a local index, -1 for the downstream link.
-    """
-    shapes = dict(zip(catchments["link_id"], catchments.geometry, strict=True))
-    results: list[tuple[int, Segments]] = []
-    rows = zip(reaches["link_id"], reaches["downstream_link_id"], reaches.geometry, strict=True)
-    for link, downstream_link, reach in sorted(rows, key=lambda row: int(row[0])):
-        if link not in shapes:
-            results.append((int(link), whole_reach(reach)))
-            continue
-        own = catchment_tile(shapes[link], reach, lattice)
-        window = Tile(own.row - tile.row, own.column - tile.column, own.height, own.width).slices
-        segments = vectorize_catchment(
-            np.ascontiguousarray(probability[window]),
-            np.ascontiguousarray(elevation[window]),
-            tile_grid(lattice, own),
-            catchment=shapes[link],
-            reach=reach,
-            flows_on=int(downstream_link) != NO_LINK,
-            settings=settings,
-        )
-        results.append((int(link), segments))
-    return segment_table(results)
+def whole_reach(reach: shapely.LineString) -> Segments:
+    """Return a reach without catchment, as one segment."""
+    return Segments([reach], np.array([True]), np.array([-1]), np.array([np.nan]), math.nan)
 
 
 def segment_table(results: Iterable[tuple[int, Segments]]) -> gpd.GeoDataFrame:
@@ -137,21 +69,58 @@ def segment_table(results: Iterable[tuple[int, Segments]]) -> gpd.GeoDataFrame:
     """
     results = list(results)
     counts = [len(segments.lines) for _, segments in results]
-    for (link, _), count in zip(results, counts, strict=True):
-        if count > MAX_SEGMENTS:
-            raise WorkError(f"Link {link} has {count} segments.", "Raise min_piece_px, or cut its catchment.")
-    lines = np.array([line for _, segments in results for line in segments.lines], dtype=object)
-    links = np.repeat(np.array([link for link, _ in results], dtype=np.int64), counts)
-    missing = np.repeat(np.array([segments.missing_share for _, segments in results], dtype=np.float64), counts)
+    return segments_of_columns(
+        np.array([line for _, segments in results for line in segments.lines], dtype=object),
+        link=np.repeat(np.array([link for link, _ in results], dtype=np.int64), counts),
+        from_backbone=_stacked([s.from_backbone for _, s in results], np.bool_),
+        downstream_index=_stacked([s.downstream_index for _, s in results], np.int64),
+        divergence=np.zeros(sum(counts), dtype=bool),
+        mean_probability=_stacked([s.mean_probability for _, s in results], np.float64),
+        missing_share=np.repeat(np.array([s.missing_share for _, s in results], dtype=np.float64), counts),
+        water_px=np.repeat(np.array([s.water_px for _, s in results], dtype=np.int64), counts),
+        dropped_px=np.repeat(np.array([s.dropped_px for _, s in results], dtype=np.int64), counts),
+    )
+
+
+def segments_of_columns(
+    lines: NDArray[Any],
+    *,
+    link: NDArray[np.int64],
+    from_backbone: NDArray[np.bool_],
+    downstream_index: NDArray[np.int64],
+    divergence: NDArray[np.bool_],
+    mean_probability: NDArray[np.float64],
+    missing_share: NDArray[np.float64],
+    water_px: NDArray[np.int64],
+    dropped_px: NDArray[np.int64],
+) -> gpd.GeoDataFrame:
+    """Return a table with SEGMENT_COLUMNS of arrays with one value a segment; segments of a link stand together.
+
+    Raises
+    ------
+    WorkError
+        A link has more segments than ids have digits for.
+    """
+    begins = np.append(True, link[1:] != link[:-1])[: len(link)]
+    first = np.flatnonzero(begins)[np.cumsum(begins) - 1] if len(link) else np.zeros(0, dtype=np.int64)
+    local = np.arange(len(link)) - first
+    if len(link) and local.max() >= MAX_SEGMENTS:
+        raise WorkError(
+            f"Link {link[local.argmax()]} has {local.max() + 1} segments.",
+            "Raise min_piece_px, or cut its catchment.",
+        )
     return gpd.GeoDataFrame(
         {
-            "link_id": links,
-            "local_index": _stacked([np.arange(n) for n in counts], np.int32),
-            "from_backbone": _stacked([s.from_backbone for _, s in results], np.bool_),
-            "downstream_index": _stacked([s.downstream_index for _, s in results], np.int32),
-            "mean_probability": _stacked([s.mean_probability for _, s in results], np.float64),
-            "missing_share": missing,
-            "intersects_lake": np.zeros(len(links), dtype=bool),
+            "link_id": link,
+            "local_index": local.astype(np.int32),
+            "from_backbone": from_backbone,
+            "downstream_index": downstream_index.astype(np.int32),
+            "divergence": divergence,
+            "mean_probability": mean_probability,
+            "missing_share": missing_share,
+            "water_px": water_px,
+            "dropped_px": dropped_px,
+            "intersects_lake": np.zeros(len(link), dtype=bool),
             "length_m": geodesic_length_m(lines),
         },
         geometry=shapely.force_2d(lines),
@@ -159,5 +128,5 @@ def segment_table(results: Iterable[tuple[int, Segments]]) -> gpd.GeoDataFrame:
     )
 
 
-def _stacked(parts: list[NDArray[np.generic]], dtype: type[np.generic]) -> NDArray[np.generic]:
+def _stacked(parts: list[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
     return np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)

@@ -1,136 +1,365 @@
-"""Holes filled and water thinned to lines (method.md, vectorization steps 5 and 6)."""
+"""Joined water thinned to lines: narrow water from the highest cell down, wide water to its middle.
+
+Thinning keeps what hangs together and every hole (Yokoi et al. 1975). In narrow water the ends of lines stay, so that
+no stream gets shorter (Pierson and Mehrabi 2024). In water wider than three cells they go, from the shore inwards,
+until one line is left between the places where lines enter and leave: no ladders of parallel lines, and both arms round
+an island.
+"""
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from headwater.vector.labels import Labels, is_mouth_of
 
 SMALL_HOLE_PX = 20
 """Holes under this size are filled."""
 FLAT_HOLE_PX = 400
-"""Holes under this size are filled if they are flat."""
+"""Holes under this size are filled if they are flat, and no islands of wide water."""
 FLAT_HOLE_RELIEF_M = 4.0
+# An end of wide water farther from any way in than this many times its half width is the end of a channel.
+_ELONGATED = 4
 
 
-def fill_holes(
-    water: NDArray[np.bool_], inside: NDArray[np.bool_], elevation: NDArray[np.float32]
-) -> NDArray[np.bool_]:
-    """Fill small holes of land, and larger ones that are flat.
-
-    Parameters
-    ----------
-    water, inside : (y, x) bool
-        Water; cells that may become water. A hole with cells outside stays.
-    elevation : (y, x) float32
-        Metres.
-    """
-    # Land is 4-connected where water is 8-connected.
-    labels, count = ndimage.label(~water)
-    if count == 0:
-        return water
-    numbers = np.arange(count + 1)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    relief = ndimage.maximum(elevation, labels, numbers) - ndimage.minimum(elevation, labels, numbers)
-    fill = (sizes < SMALL_HOLE_PX) | ((sizes < FLAT_HOLE_PX) & (np.asarray(relief) < FLAT_HOLE_RELIEF_M))
-    fill[0] = False
-    fill[np.unique(labels[~inside])] = False
-    return np.asarray(water | fill[labels])
-
-
-def thin(water: NDArray[np.bool_], elevation: NDArray[np.float32], keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Thin water to lines one cell wide, from the highest cell down.
-
-    A cell goes if that neither splits water nor opens a hole nor shortens an end (cells with at most one neighbour
-    stay). At equal height the cell nearest to land goes first, so that lines run in the middle of flat water.
+def fill_holes(water: NDArray[np.bool_], elevation: NDArray[np.float32], labels: Labels) -> None:
+    """Fill small holes of land, in place, and larger ones that are flat, but islands of wide water.
 
     Parameters
     ----------
     water : (y, x) bool
-        Water, 8-connected. Border cells of the array must be False.
+        Water without the reaches. Holes that more than one catchment has part in stay.
+    elevation : (y, x) float32
+        Metres.
+    labels : Labels
+        Of the window.
+    """
+    cells = np.flatnonzero(water)
+    wide = _wide(
+        water.ravel(),
+        labels.mouth.ravel(),
+        cells,
+        _depth(water.ravel(), labels.mouth.ravel(), cells, water.shape[1]),
+        water.shape[1],
+    )
+    _fill_holes(
+        water.ravel(), wide, elevation.ravel(), labels.catchment.ravel(), labels.mouth.ravel(), cells, water.shape[1]
+    )
+
+
+def thin(
+    water: NDArray[np.bool_], elevation: NDArray[np.float32], labels: Labels, *, min_end_px: int
+) -> NDArray[np.bool_]:
+    """Thin water to lines one cell wide.
+
+    Parameters
+    ----------
+    water : (y, x) bool
+        Water without the reaches, each piece of which touches the reach of its catchment.
     elevation : (y, x) float32
         Metres, without NaN.
-    keep : (y, x) bool
-        Cells that always stay (the reach).
+    labels : Labels
+        Of the window. Water of two catchments is thinned as if they did not touch.
+    min_end_px : int
+        A channel that ends in wide water is this long at least.
 
     Returns
     -------
     (y, x) bool
-        The lines: as many 8-connected components, and as many holes, as `water` has.
+        Lines without the reaches.
     """
-    depth = ndimage.distance_transform_edt(water)
-    thinned: NDArray[np.bool_] = _thin(
-        water.copy(), np.ascontiguousarray(elevation, np.float64), np.asarray(depth, np.float64), keep
+    width = water.shape[1]
+    lines = water.copy()
+    flat, label, mouth = lines.ravel(), labels.catchment.ravel(), labels.mouth.ravel()
+    cells = np.flatnonzero(water)
+    depth = _depth(flat, mouth, cells, width)
+    wide = _wide(flat, mouth, cells, depth, width)
+    heights = elevation.ravel()
+    shared, count = labels.shared, labels.count
+    # By catchment: what a catchment's cells touch stays near in memory.
+    cells = cells[np.argsort(label[cells], kind="stable")]
+    narrow = cells[~wide[cells]]
+    _thin(flat, label, mouth, shared, count, narrow, -heights[narrow], depth[narrow], wide, True, width)
+    middle = cells[wide[cells]]
+    fixed = ~wide
+    _fix_far_ends(flat, wide, fixed, label, mouth, shared, count, middle, depth, min_end_px, width)
+    _thin(
+        flat,
+        label,
+        mouth,
+        shared,
+        count,
+        middle,
+        depth[middle].astype(np.float32),
+        -heights[middle],
+        fixed,
+        False,
+        width,
     )
-    return thinned
+    return lines
+
+
+def wide_water(water: NDArray[np.bool_], labels: Labels) -> NDArray[np.bool_]:
+    """Return water (y, x) wider than three cells, the reaches counted as water."""
+    cells = np.flatnonzero(water)
+    width = water.shape[1]
+    flat, mouth = water.ravel(), labels.mouth.ravel()
+    wide: NDArray[np.bool_] = _wide(flat, mouth, cells, _depth(flat, mouth, cells, width), width)
+    return wide.reshape(water.shape)
 
 
 @njit(cache=True)
-def is_removable(water: Any, cell: Any, width: int) -> bool:
-    """Whether a cell of flat `water` can go: more than one neighbour, and connectivity number 1 (Yokoi et al. 1975).
+def _removable() -> Any:
+    """Whether a cell with a ring of eight neighbours can go: (2, 256) for cells that may and may not be ends.
 
-    The number counts the pieces of water around the cell that would part; it is 0 inside water, where removal opens a
-    hole.
+    Bits of the ring go round from the east against the clock. The connectivity number counts the parts of water that
+    the cell holds together; 0 inside water, where taking the cell away would make a hole.
     """
-    # The eight neighbours in a circle, starting with a side.
-    east, north_east, north, north_west = (
-        water[cell + 1],
-        water[cell - width + 1],
-        water[cell - width],
-        water[cell - width - 1],
-    )
-    west, south_west, south, south_east = (
-        water[cell - 1],
-        water[cell + width - 1],
-        water[cell + width],
-        water[cell + width + 1],
-    )
-    neighbours = (
-        int(east)
-        + int(north_east)
-        + int(north)
-        + int(north_west)
-        + int(west)
-        + int(south_west)
-        + int(south)
-        + int(south_east)
-    )
-    if neighbours <= 1:
-        return False
-    number = 0
-    if not east and (north_east or north):
-        number += 1
-    if not north and (north_west or west):
-        number += 1
-    if not west and (south_west or south):
-        number += 1
-    if not south and (south_east or east):
-        number += 1
-    return number == 1
+    table = np.zeros((2, 256), np.bool_)
+    for ring in range(256):
+        neighbours, number = 0, 0
+        for k in range(8):
+            neighbours += ring >> k & 1
+        for k in range(0, 8, 2):
+            side, corner, next_side = ring >> k & 1, ring >> (k + 1) & 1, ring >> ((k + 2) % 8) & 1
+            if side == 0 and (corner or next_side):
+                number += 1
+        table[0, ring] = number == 1
+        table[1, ring] = number == 1 and neighbours > 1
+    return table
 
 
 @njit(cache=True)
-def _thin(water: Any, elevation: Any, depth: Any, keep: Any) -> Any:
-    height, width = water.shape
-    flat, heights, depths, stays = water.ravel(), elevation.ravel(), depth.ravel(), keep.ravel()
-    heap = [(0.0, 0.0, np.int64(0))]
-    heap.pop()
-    for start in range(height * width):
-        if flat[start] and not stays[start] and is_removable(flat, start, width):
-            heappush(heap, (-heights[start], depths[start], np.int64(start)))
+def ring_of(lines: Any, labels: Any, mouth: Any, shared: Any, count: int, cell: int, width: int) -> int:
+    """Return which of the eight neighbours are water of the same catchment or its reach, as bits from the east on."""
+    label = labels[cell]
+    ring = 0
+    bit = 1
+    for k in range(8):
+        if k == 0:
+            other = cell + 1
+        elif k == 1:
+            other = cell - width + 1
+        elif k == 2:
+            other = cell - width
+        elif k == 3:
+            other = cell - width - 1
+        elif k == 4:
+            other = cell - 1
+        elif k == 5:
+            other = cell + width - 1
+        elif k == 6:
+            other = cell + width
+        else:
+            other = cell + width + 1
+        if mouth[other]:
+            if is_mouth_of(other, label, labels, mouth, shared, count):
+                ring |= bit
+        elif lines[other] and labels[other] == label:
+            ring |= bit
+        bit <<= 1
+    return ring
+
+
+@njit(cache=True)
+def _thin(
+    lines: Any,
+    labels: Any,
+    mouth: Any,
+    shared: Any,
+    count: int,
+    cells: Any,
+    first_key: Any,
+    second_key: Any,
+    fixed: Any,
+    ends_stay: bool,
+    width: int,
+) -> None:
+    table = _removable()[1 if ends_stay else 0]
+    number = np.full(len(lines), np.int32(-1), np.int32)
+    for i in range(len(cells)):
+        number[cells[i]] = i
     offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
-    while len(heap) > 0:
-        cell = heappop(heap)[2]
-        if not flat[cell] or not is_removable(flat, cell, width):
-            continue
-        flat[cell] = False
+    heap = [(np.float32(0), np.float32(0), np.int32(0)) for _ in range(0)]
+    first = 0
+    while first < len(cells):
+        end = first
+        while end < len(cells) and labels[cells[end]] == labels[cells[first]]:
+            if not fixed[cells[end]] and table[ring_of(lines, labels, mouth, shared, count, cells[end], width)]:
+                heap.append((np.float32(first_key[end]), np.float32(second_key[end]), np.int32(end)))
+            end += 1
+        heapify(heap)
+        while len(heap) > 0:
+            cell = cells[heappop(heap)[2]]
+            if not lines[cell] or not table[ring_of(lines, labels, mouth, shared, count, cell, width)]:
+                continue
+            lines[cell] = False
+            for k in range(8):
+                other = cell + offsets[k]
+                # What waited inside, or stayed because it held others together, is tested again.
+                waits = lines[other] and not fixed[other] and number[other] >= 0 and labels[other] == labels[cell]
+                if waits and table[ring_of(lines, labels, mouth, shared, count, other, width)]:
+                    i = number[other]
+                    heappush(heap, (np.float32(first_key[i]), np.float32(second_key[i]), np.int32(i)))
+        first = end
+
+
+@njit(cache=True)
+def _depth(water: Any, mouth: Any, cells: Any, width: int) -> Any:
+    """Chessboard distance of water from land, 1 at the shore, whatever the catchment; flat int16, 0 on land."""
+    depth = np.zeros(len(water), np.int16)
+    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    queue = np.empty(len(cells), np.int64)
+    last = 0
+    for cell in cells:
+        for k in range(8):
+            if not water[cell + offsets[k]] and not mouth[cell + offsets[k]]:
+                depth[cell] = 1
+                queue[last] = cell
+                last += 1
+                break
+    first = 0
+    while first < last:
+        cell = queue[first]
+        first += 1
         for k in range(8):
             other = cell + offsets[k]
-            # What waited inside, or stayed because it held others together, is tested again.
-            if flat[other] and not stays[other] and is_removable(flat, other, width):
-                heappush(heap, (-heights[other], depths[other], np.int64(other)))
-    return flat.reshape(height, width)
+            if water[other] and depth[other] == 0 and not mouth[other]:
+                depth[other] = depth[cell] + 1
+                queue[last] = other
+                last += 1
+    return depth
+
+
+@njit(cache=True)
+def _wide(water: Any, mouth: Any, cells: Any, depth: Any, width: int) -> Any:
+    """Opening by four cells by four: flat bool."""
+    wide = np.zeros(len(water), np.bool_)
+    for cell in cells:
+        if depth[cell] < 2:
+            continue
+        # A square of two by two that land touches nowhere.
+        inner = True
+        for other in (cell + 1, cell + width, cell + width + 1):
+            inner = inner and (depth[other] >= 2 or mouth[other])
+        if inner:
+            for row in range(-1, 3):
+                for column in range(-1, 3):
+                    other = cell + row * width + column
+                    wide[other] = water[other]
+    return wide
+
+
+@njit(cache=True)
+def _fill_holes(water: Any, wide: Any, elevation: Any, labels: Any, mouth: Any, cells: Any, width: int) -> None:
+    # 0 unknown, 1 hole looked at and left, 2 open land.
+    seen = np.zeros(len(water), np.uint8)
+    sides = np.array([-width, -1, 1, width])
+    hole = np.empty(FLAT_HOLE_PX + 8, np.int64)
+    for shore in cells:
+        for k in range(4):
+            start = shore + sides[k]
+            if water[start] or mouth[start] or seen[start] or labels[start] != labels[shore]:
+                continue
+            hole[0] = start
+            seen[start] = 1
+            last, first = 1, 0
+            is_open, borders, wide_borders = False, 0, 0
+            low, high = np.inf, -np.inf
+            while first < last and not is_open:
+                cell = hole[first]
+                first += 1
+                low, high = min(low, elevation[cell]), max(high, elevation[cell])
+                for side in sides:
+                    other = cell + side
+                    if water[other] or mouth[other]:
+                        borders += 1
+                        wide_borders += wide[other]
+                    elif seen[other] == 2 or labels[other] != labels[cell]:
+                        is_open = True
+                    elif not seen[other]:
+                        if last >= FLAT_HOLE_PX:
+                            is_open = True
+                        else:
+                            seen[other] = 1
+                            hole[last] = other
+                            last += 1
+            if is_open:
+                for i in range(last):
+                    seen[hole[i]] = 2
+            elif last < SMALL_HOLE_PX or (high - low < FLAT_HOLE_RELIEF_M and 2 * wide_borders < borders):
+                for i in range(last):
+                    water[hole[i]] = True
+
+
+@njit(cache=True)
+def _fix_far_ends(
+    lines: Any,
+    wide: Any,
+    fixed: Any,
+    labels: Any,
+    mouth: Any,
+    shared: Any,
+    count: int,
+    cells: Any,
+    depth: Any,
+    min_end_px: int,
+    width: int,
+) -> None:
+    """Fix the ends of wide water that are far from where any line enters: channels that begin there."""
+    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    distance = np.full(len(lines), np.int32(-2), np.int32)
+    piece, queue = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
+    for start in cells:
+        if distance[start] > -2:
+            continue
+        # A piece of wide water, and the cells where narrow lines or the reach enter it.
+        piece[0] = start
+        distance[start] = -1
+        first, size, entries, deepest = 0, 1, 0, 0
+        while first < size:
+            cell = piece[first]
+            first += 1
+            deepest = max(deepest, depth[cell])
+            enters = False
+            for k in range(8):
+                other = cell + offsets[k]
+                if mouth[other]:
+                    enters = enters or is_mouth_of(other, labels[cell], labels, mouth, shared, count)
+                elif lines[other] and labels[other] == labels[cell]:
+                    if not wide[other]:
+                        enters = True
+                    elif distance[other] == -2:
+                        distance[other] = -1
+                        piece[size] = other
+                        size += 1
+            if enters:
+                queue[entries] = cell
+                entries += 1
+        last = entries
+        while last > 0:
+            for i in range(size):
+                distance[piece[i]] = -1
+            for i in range(entries):
+                distance[queue[i]] = 0
+            first, last = 0, entries
+            while first < last:
+                cell = queue[first]
+                first += 1
+                for k in range(8):
+                    other = cell + offsets[k]
+                    if distance[other] == -1 and lines[other] and wide[other] and labels[other] == labels[cell]:
+                        distance[other] = distance[cell] + 1
+                        queue[last] = other
+                        last += 1
+            far = queue[last - 1]
+            if distance[far] < max(_ELONGATED * deepest, min_end_px):
+                break
+            # Then farther ends are sought from this one too.
+            fixed[far] = True
+            queue[entries] = far
+            entries += 1

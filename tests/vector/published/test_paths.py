@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from headwater.vector.paths import cost_bits, least_cost_paths
+from headwater.vector.published.paths import cost_bits, least_cost_paths
 
 SHAPE = (6, 7)
 

@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from headwater.vector.connect import EIGHT
-from headwater.vector.thin import thin
-from headwater.vector.trace import TO_REACH, trace
+from headwater.vector.published.connect import EIGHT
+from headwater.vector.published.thin import thin
+from headwater.vector.published.trace import TO_REACH, trace
 
 SHAPE = (14, 16)
 

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from headwater.vector.connect import EIGHT
-from headwater.vector.thin import fill_holes, is_removable, thin
+from headwater.vector.published.connect import EIGHT
+from headwater.vector.published.thin import fill_holes, is_removable, thin
 
 SHAPE = (9, 11)
 field = npst.arrays(np.float32, SHAPE, elements=st.integers(0, 5).map(float))

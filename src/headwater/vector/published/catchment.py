@@ -1,10 +1,8 @@
-"""One catchment: its probability, elevation and reach become segments (method.md, vectorization steps 1 to 8)."""
+"""One catchment: its probability, elevation and reach become segments as Pierson and Mehrabi (2024) do."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import shapely
@@ -12,74 +10,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
-from headwater.errors import InputError
-from headwater.grid import Bounds, RasterGrid
+from headwater.grid import RasterGrid
 from headwater.vector.burn import burn_line, burn_polygon, to_pixels
-from headwater.vector.connect import connect_to_reach, drop_foreign
 from headwater.vector.join import split_reach
-from headwater.vector.paths import cost_bits
-from headwater.vector.thin import fill_holes, thin
-from headwater.vector.trace import TO_REACH, trace
+from headwater.vector.published.connect import connect_to_reach, drop_foreign
+from headwater.vector.published.paths import cost_bits
+from headwater.vector.published.thin import fill_holes, thin
+from headwater.vector.published.trace import TO_REACH, trace
+from headwater.vector.segments import Segments
+from headwater.vector.settings import Settings
 
-MARGIN_DEGREES = 0.005
-"""How far the raster is cut beyond a catchment's box."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How water becomes lines."""
-
-    threshold: float = 0.5
-    """Probability from which a cell is water."""
-    floor: float = 0.1
-    """Probability that scales to 0."""
-    limits: Sequence[float] = (8.0, 32.0, 400.0)
-    """Largest cost of a path that joins water to the reach, growing."""
-    min_piece_px: int = 8
-    """Shortest line kept, and smallest water that a connection is sought for, cells: specks would else get long
-    lines of their own."""
-    bits_below_floor: float = 8.0
-    """Price of a cell at or under the floor; infinite forbids to cross it."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.floor < self.threshold <= 1:
-            raise InputError(
-                f"floor {self.floor} and threshold {self.threshold} do not fit.",
-                "Choose 0 <= floor < threshold <= 1.",
-            )
-        limits = list(self.limits)
-        if not limits or limits != sorted(limits) or limits[0] <= 0:
-            raise InputError(f"The limits {limits} do not grow from above 0.", "Use 8, 32, 400.")
-
-
-@dataclass(frozen=True)
-class Segments:
-    """Segments of one link: the pieces of its reach from the head down, then the new lines."""
-
-    lines: list[shapely.LineString]
-    """Drawn downstream, EPSG:4326."""
-    from_backbone: NDArray[np.bool_]
-    """Whether the segment is a piece of the reach."""
-    downstream_index: NDArray[np.int64]
-    """Position of the segment it flows into; -1 for the first piece of the downstream link."""
-    mean_probability: NDArray[np.float64]
-    """Mean of the probability under it, before the reach is burned; NaN without data."""
-    missing_share: float
-    """Share of the catchment's cells without probability; NaN where there is no catchment."""
-
-
-def whole_reach(reach: shapely.LineString) -> Segments:
-    """Return a reach without catchment, as one segment."""
-    return Segments([reach], np.array([True]), np.array([-1]), np.array([np.nan]), math.nan)
-
-
-def catchment_bounds(catchment: BaseGeometry, reach: BaseGeometry, grid: RasterGrid) -> Bounds:
-    """Return the box of a catchment and its reach, with the margin and at least two pixels more on each side."""
-    boxes = np.array([catchment.bounds, reach.bounds])
-    margin_x, margin_y = MARGIN_DEGREES + 2 * grid.dx, MARGIN_DEGREES + 2 * grid.dy
-    west, south = boxes[:, :2].min(axis=0)
-    east, north = boxes[:, 2:].max(axis=0)
-    return (float(west - margin_x), float(south - margin_y), float(east + margin_x), float(north + margin_y))
+MIN_PIECE_PX = 8
+"""Shorter pieces are dropped."""
 
 
 def vectorize_catchment(
@@ -119,7 +61,7 @@ def vectorize_catchment(
     inside = catchment_cells | reach_cells
     valid = np.isfinite(probability)
     lines = _lines_of_cells(np.where(valid, probability, 0.0), _filled(elevation), inside, reach_cells, settings)
-    traces = trace(lines, reach_cells, _filled(elevation), min_piece_px=settings.min_piece_px)
+    traces = trace(lines, reach_cells, _filled(elevation), min_piece_px=MIN_PIECE_PX)
 
     terminal = np.flatnonzero(traces.downstream == TO_REACH)
     coordinates = [_centres(cells, grid) for cells in traces.cells]
@@ -153,16 +95,14 @@ def _lines_of_cells(
     settings: Settings,
 ) -> NDArray[np.bool_]:
     burned = np.where(reach, np.float32(1), probability)
-    water = drop_foreign(burned >= settings.threshold, inside, reach, elevation)
+    water = drop_foreign(burned >= settings.threshold, inside, elevation) | reach
     bits = cost_bits(
         burned,
         threshold=settings.threshold,
         floor=settings.floor,
-        bits_below_floor=settings.bits_below_floor,
+        bits_below_floor=math.inf,
     )
-    connected = connect_to_reach(
-        water, reach, inside, bits, elevation, limits=settings.limits, min_water_px=settings.min_piece_px
-    )
+    connected = connect_to_reach(water, reach, inside, bits, elevation, limits=settings.limits)
     return thin(fill_holes(connected, inside, elevation), elevation, reach)
 
 

@@ -15,7 +15,7 @@ _PRICE_PER_PIXEL = 1e-3
 
 
 @njit(cache=True)
-def least_cost_paths(bits: Any, elevation: Any, passable: Any, mouths: Any, limit: float) -> Any:
+def least_cost_paths(bits: Any, elevation: Any, passable: Any, mouths: Any, limit: float, outward: bool = False) -> Any:
     """Find the cheapest way for water from every cell to the nearest mouth (Dijkstra, 8 neighbours).
 
     One step of flow from s to t rises by de = e_t - e_s and costs bits_s if de <= 0, else max(bits_s * de, de)
@@ -33,6 +33,8 @@ def least_cost_paths(bits: Any, elevation: Any, passable: Any, mouths: Any, limi
         Cells that cost nothing.
     limit : float
         Largest cost of a path.
+    outward : bool
+        Whether it is the rise away from the mouth that costs, not that of the flow.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def least_cost_paths(bits: Any, elevation: Any, passable: Any, mouths: Any, limi
             if not usable[above] or done[above]:
                 continue
             step = flat_bits[above]
-            rise = heights[below] - heights[above]
+            rise = heights[above] - heights[below] if outward else heights[below] - heights[above]
             if rise > 0:
                 step = max(step * rise, rise)
             step += _PRICE_PER_PIXEL * lengths[k]

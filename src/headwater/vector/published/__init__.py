@@ -1,0 +1,1 @@
+"""The published method, catchment by catchment (Pierson and Mehrabi 2024), for comparison."""

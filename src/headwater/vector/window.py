@@ -1,0 +1,180 @@
+"""A window of cells with many catchments: probability, elevation and reaches become segments, all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from headwater.grid import RasterGrid
+from headwater.vector.connect import VALLEY_RADIUS_PX, connect, price_of_cells, worth_bits
+from headwater.vector.join import NEXT_LINK, join_lines
+from headwater.vector.labels import burn_labels
+from headwater.vector.pieces import find_pieces, over_borders
+from headwater.vector.segments import segments_of_columns
+from headwater.vector.settings import Settings
+from headwater.vector.thin import fill_holes, thin
+from headwater.vector.trace import of_labels, trace
+
+MARGIN_PX = VALLEY_RADIUS_PX + 2
+"""Cells beyond the own catchments and reaches that the result depends on."""
+RINGS = 2
+"""Rings of catchments around the own ones that the result depends on."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Segments of some reaches: the pieces of each, and the new lines that flow to it."""
+
+    lines: NDArray[Any]
+    """(n,) LineString, EPSG:4326, drawn downstream."""
+    label: NDArray[np.int64]
+    """(n,) row of the reach each belongs to; sorted."""
+    from_backbone: NDArray[np.bool_]
+    """(n,) whether it is a piece of the reach; those come first, from the head down."""
+    downstream: NDArray[np.int64]
+    """(n,) row, among the segments, of the one it flows into; -1 for the first piece of the downstream link."""
+    divergence: NDArray[np.bool_]
+    """(n,) whether it is the second arm round an island."""
+    mean_probability: NDArray[np.float64]
+    """(n,) mean of the probability under it; NaN without data."""
+    missing_share: NDArray[np.float64]
+    """(reaches,) share of the catchment's cells without probability; NaN where it has none."""
+    water_px: NDArray[np.int64]
+    """(reaches,) cells of water in the catchment, its reach left out."""
+    dropped_px: NDArray[np.int64]
+    """(reaches,) those of them that could not be joined to the reach."""
+
+
+def vectorize_window(
+    probability: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    elevation: NDArray[np.float32],
+    grid: RasterGrid,
+    *,
+    reaches: NDArray[Any],
+    flows_on: NDArray[np.bool_],
+    catchments: NDArray[Any],
+    catchment_label: NDArray[np.int64],
+    own: NDArray[np.bool_],
+    settings: Settings,
+) -> Found:
+    """Turn the water of a window into lines that flow to the reaches of their catchments.
+
+    Parameters
+    ----------
+    probability : (y, x) uint8
+        p * 255; 0 where not valid.
+    valid : (y, x) bool
+        Where there is a probability.
+    elevation : (y, x) float32
+        Metres; NaN where unknown.
+    grid : RasterGrid
+        Of the arrays; `MARGIN_PX` more on each side than the own catchments.
+    reaches : (n,) array of LineString
+        Drawn downstream, EPSG:4326.
+    flows_on : (n,) bool
+        Whether a link follows.
+    catchments : (m,) array of Polygon or MultiPolygon
+        Some reaches have none.
+    catchment_label : (m,) int64
+        Row of each catchment's reach.
+    own : (n,) bool
+        Reaches whose segments are wanted. The result is the same in any window that holds their catchments, those that
+        touch them, and those that touch these.
+    settings : Settings
+        Numbers of the method.
+    """
+    elevation = _quantised(_filled(elevation))
+    labels = burn_labels(catchments, catchment_label, reaches, grid)
+    size = labels.count
+    in_catchment = labels.catchment.ravel()
+    known = np.bincount(in_catchment[in_catchment >= 0], minlength=size)
+    missing = np.bincount(in_catchment[(in_catchment >= 0) & ~valid.ravel()], minlength=size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        missing_share = np.where(np.isin(np.arange(size), catchment_label), missing / known, np.nan)
+
+    water = probability >= np.uint8(np.ceil(settings.threshold * 255))
+    pieces = find_pieces(water, elevation, labels)
+    if over_borders(pieces, elevation, labels, most_rise_m=settings.most_rise_m):
+        pieces = find_pieces(water, elevation, labels)
+    price = price_of_cells(
+        probability,
+        elevation,
+        threshold=settings.threshold,
+        floor=settings.floor,
+        bits_below_floor=settings.bits_below_floor,
+    )
+    worth = worth_bits(pieces, per_px=settings.worth_per_px, most=settings.most_bits, least_px=settings.min_piece_px)
+    joined = connect(price, elevation, labels, pieces, worth=worth)
+    lost = joined.ravel()[pieces.cells[pieces.start[:-1]]] == 0
+    area = np.diff(pieces.start)
+    water_px = np.bincount(pieces.label, weights=area, minlength=size).astype(np.int64)
+    dropped_px = np.bincount(pieces.label[lost], weights=area[lost], minlength=size).astype(np.int64)
+    fill_holes(joined, elevation, labels)
+    traces = trace(
+        thin(joined, elevation, labels, min_end_px=settings.min_piece_px),
+        elevation,
+        labels,
+        min_piece_px=settings.min_piece_px,
+    )
+    lines = join_lines(of_labels(traces, own), reaches, flows_on, own, grid)
+    return Found(
+        lines=lines.lines,
+        label=lines.label,
+        from_backbone=lines.from_backbone,
+        downstream=lines.downstream,
+        divergence=lines.divergence,
+        mean_probability=_means(probability.ravel(), valid.ravel(), lines.cells, lines.start),
+        missing_share=missing_share,
+        water_px=water_px,
+        dropped_px=dropped_px,
+    )
+
+
+def segments_of_window(found: Found, link_ids: NDArray[np.int64]) -> gpd.GeoDataFrame:
+    """Return a window's segments as a table with SEGMENT_COLUMNS, `link_ids` being those of its reaches."""
+    first = np.searchsorted(found.label, found.label)
+    return segments_of_columns(
+        found.lines,
+        link=link_ids[found.label],
+        from_backbone=found.from_backbone,
+        downstream_index=np.where(found.downstream >= 0, found.downstream - first, NEXT_LINK),
+        divergence=found.divergence,
+        mean_probability=found.mean_probability,
+        missing_share=found.missing_share[found.label],
+        water_px=found.water_px[found.label],
+        dropped_px=found.dropped_px[found.label],
+    )
+
+
+def _filled(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fill missing elevation from the nearest cell."""
+    missing = ~np.isfinite(elevation)
+    if not missing.any():
+        return elevation
+    if missing.all():
+        return np.zeros_like(elevation)
+    nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return np.asarray(elevation[tuple(nearest)])
+
+
+def _quantised(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round to 1/256 m: sums are exact then, and resampling from another corner does not show."""
+    return np.asarray(np.rint(elevation * np.float32(256)) / np.float32(256), dtype=np.float32)
+
+
+def _means(
+    probability: NDArray[np.uint8], valid: NDArray[np.bool_], cells: NDArray[np.int64], start: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Mean probability of runs of cells; NaN where a run has no valid cell."""
+    owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    known = valid[cells]
+    number = np.bincount(owner[known], minlength=len(start) - 1)
+    total = np.bincount(owner[known], weights=probability[cells[known]], minlength=len(start) - 1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / number / 255)

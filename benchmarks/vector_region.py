@@ -133,7 +133,7 @@ def ensure_part(region: Path, sixteenths: int) -> Path:
     for name in (TRUTH, GAPS):
         table = gpd.read_parquet(region / name)
         at = table.geometry.interpolate(0.5, normalized=True)
-        table[shapely.contains(_prepared(cover), at.to_numpy())].to_parquet(out / name)
+        table[shapely.contains(_prepared(cover), at.to_numpy())].to_parquet(out / name, index=False)
     with_margin = shapely.box(*cover.bounds).buffer(0.01).bounds
     for name in (PROBABILITY, ELEVATION):
         grid = raster.raster_grid(region / name).window(with_margin)
@@ -159,14 +159,17 @@ def _build(out: Path, seed: int, land_km2: float) -> None:
     raster.write_cog(out / PROBABILITY, probability[None], transform=grid.transform)
     _write_elevation(out / ELEVATION, place, nature, land)
     links = vectors.backbone_links(drainage)
+    numbers = vectors.catchment_numbers(land, links)
     _write_layer(out / STREAMS, vectors.streamnet_table(place, land, drainage, links))
-    _write_layer(out / CATCHMENTS, vectors.catchment_table(place, vectors.catchment_numbers(land, links)))
+    _write_layer(out / CATCHMENTS, vectors.catchment_table(place, numbers))
+    # Channels that run straight into the sea lie in no catchment of TDX-Hydro: nobody is asked to find them.
+    known = numbers.ravel() > 0
     truth = vectors.truth_table(place, land, drainage)
-    truth.to_parquet(out / TRUTH)
-    lines = [vectors.cell_line(place, gap.cells.astype(np.int32)) for gap in gaps]
-    gpd.GeoDataFrame({"length_m": [gap.length_m for gap in gaps]}, geometry=lines, crs=vectors.CRS).to_parquet(
-        out / GAPS
-    )
+    truth[known[[reach.cells[0] for reach in drainage.reaches]]].to_parquet(out / TRUTH, index=False)
+    asked = [gap for gap in gaps if known[gap.cells[0]]]
+    lines = [vectors.cell_line(place, gap.cells.astype(np.int32)) for gap in asked]
+    table = gpd.GeoDataFrame({"length_m": [gap.length_m for gap in asked]}, geometry=lines, crs=vectors.CRS)
+    table.to_parquet(out / GAPS)
     dx, dy = place.pixel_m
     off_m = float(_steps_m(place, land.receiver)[_off_backbone(land, drainage)].sum())
     facts = {

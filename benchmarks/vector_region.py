@@ -251,8 +251,8 @@ def make_probability(
     seen = np.maximum(strength[nearest], 0.7) * np.where(drainage.regime[cells] == EPHEMERAL, 0.95, 1)
     lost = ~np.isnan(residual[cells])
     amplitude = np.where(lost, residual[cells] / _LINE_PEAK, seen).astype(np.float64)
-    width_px = river_width_m(drainage.discharge_km2[cells], float(drainage.discharge_km2.max())) / _PIXEL_M
-    width_px = np.where(lost, 1, np.clip(width_px, 1, None)).astype(np.float64)
+    width_m = river_width_m(drainage.discharge_km2[cells], float(drainage.discharge_km2.max()))
+    width_px = np.where(lost, 1, np.clip(width_m / _PIXEL_M, 1, None)).astype(np.float64)
     below = _on_grid(place, grid, np.where(land.land.ravel()[land.receiver[cells]], land.receiver[cells], cells))
     field = np.zeros(grid.shape, np.float32)
     midway = (at + below) / 2  # a cell is longer than half a pixel

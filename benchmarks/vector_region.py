@@ -224,8 +224,8 @@ def region_layout(seed: int, land_km2: float) -> Layout:
 def probability_grid(place: Layout, land: Landscape) -> RasterGrid:
     """Return the part of the degree cell's 20 m grid that holds the land, and a margin of ten pixels."""
     rows, columns = np.flatnonzero(land.land.any(axis=1)), np.flatnonzero(land.land.any(axis=0))
-    west, north = vectors.transform(place) * (columns[0], rows[0])
-    east, south = vectors.transform(place) * (columns[-1] + 1, rows[-1] + 1)
+    corners = np.array([[rows[0] - 0.5, columns[0] - 0.5], [rows[-1] + 0.5, columns[-1] + 0.5]])
+    (west, north), (east, south) = vectors.lonlat(place, corners).tolist()
     cell = prediction_grid(Cell(place.degree_line, place.zone_border, 1.0))
     return cell.window((west - 10 * cell.dx, south - 10 * cell.dy, east + 10 * cell.dx, north + 10 * cell.dy))
 

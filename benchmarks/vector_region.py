@@ -130,10 +130,11 @@ def ensure_part(region: Path, sixteenths: int) -> Path:
     _write_layer(out / CATCHMENTS, catchments)
     _write_layer(out / STREAMS, streams[streams["LINKNO"].isin(ids)])
     cover = shapely.union_all(whole.loc[ids].geometry.to_numpy())
+    shapely.prepare(cover)
     for name in (TRUTH, GAPS):
         table = gpd.read_parquet(region / name)
-        at = table.geometry.interpolate(0.5, normalized=True)
-        table[shapely.contains(_prepared(cover), at.to_numpy())].to_parquet(out / name, index=False)
+        at = shapely.line_interpolate_point(table.geometry.to_numpy(), 0.5, normalized=True)
+        table[shapely.contains(cover, at)].to_parquet(out / name, index=False)
     with_margin = shapely.box(*cover.bounds).buffer(0.01).bounds
     for name in (PROBABILITY, ELEVATION):
         grid = raster.raster_grid(region / name).window(with_margin)
@@ -141,11 +142,6 @@ def ensure_part(region: Path, sixteenths: int) -> Path:
     facts = facts_of(region) | {"seconds": 0.0}
     write_json(out / FACTS, facts | _table_facts(out))
     return out
-
-
-def _prepared(geometry: Any) -> Any:
-    shapely.prepare(geometry)
-    return geometry
 
 
 def _build(out: Path, seed: int, land_km2: float) -> None:

@@ -1,0 +1,281 @@
+"""Time, memory and truth of `headwater vectorize`, its own method beside the published one, where channels are known.
+
+    python benchmarks/vectorize.py --quick
+    python benchmarks/vectorize.py --folder regions --json vectorize.json
+    python benchmarks/vectorize.py --folder regions --areas 1 4 16 --seeds 1 2
+
+Each method runs as the real command, twice: the first time with an empty numba cache (`cold`), then with a warm one,
+and this is what counts.  CPU seconds are those of the command and its processes, user and system; the peak of memory is
+that of its largest process; `mpx_per_s` counts the pixels of the catchments, not the sea around them, for each CPU
+second.  See `vector_region` for how the region is made and what its probability lacks.
+
+Scores, all off the backbone (farther than 40 m from TDX-Hydro's streams):
+    precision, recall, f1   share of the found length within 40 m of a true channel, and the other way round
+    gaps_bridged            share of the dropped runs along which a found line lies within 40 m for 80 % of the way, and
+                            whose upper end flows to its lower end: going down from a segment within 40 m of the upper
+                            end, one within 40 m of the lower end is met in at most 40 segments
+    faults                  of the network's laws (headwater network check), with the backbone
+    rising_share            share of the new segments whose last point lies more than 2 m above the first in the
+                            elevation model; true_rising_share is that of the true channels
+    outlet_share            share of all length from which segments that meet exactly lead to a mouth of the backbone
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from headwater import raster
+from headwater.evaluate.lines import TWO_PIXELS_M, line_scores, local_metric_crs
+from headwater.vector.backbone import Backbone, read_table, tdx_backbone
+from headwater.vector.check import check_network
+from headwater.vector.network import NO_STREAM, rows_of
+from vector_region import (
+    CATCHMENTS,
+    ELEVATION,
+    FULL_KM2,
+    GAPS,
+    PROBABILITY,
+    SIXTEENTHS,
+    STREAMS,
+    TRUTH,
+    ensure_part,
+    ensure_region,
+    facts_of,
+)
+
+RELEASE_CPU_S, RELEASE_CATCHMENTS = 203.0, 616
+"""What the published programs took for a region of this size, in their own release."""
+QUICK_KM2 = 100.0
+RISE_M = 2.0
+KM2_PER_MPX = 400.0
+"""Of the 20 m grid."""
+COVERED = 0.8
+_STEPS_DOWN = 40
+_COLUMNS = ("cpu_s", "cold_cpu_s", "wall_s", "peak_gb", "mpx_per_s", "precision", "recall", "f1", "gaps_bridged",
+            "faults", "rising_share", "true_rising_share", "outlet_share", "new_km", "mpx", "catchments",
+            "catchments_km2")  # fmt: skip
+_FACTS = ("mpx", "catchments", "catchments_km2")
+
+
+def main() -> None:
+    options = _arguments()
+    land_km2 = QUICK_KM2 if options.quick else options.land_km2
+    runs: list[dict[str, Any]] = []
+    for seed in options.seeds:
+        region = ensure_region(options.folder, seed, land_km2=land_km2)
+        for sixteenths in options.areas:
+            part = ensure_part(region, sixteenths)
+            facts = facts_of(part)
+            print(f"\nseed {seed}, {sixteenths}/{SIXTEENTHS} of {land_km2:.0f} km2: {json.dumps(facts)}")
+            some = {}
+            for method in _methods(options.methods):
+                some[method] = measure(part, method, options.jobs) | {key: facts[key] for key in _FACTS}
+                some[method]["mpx_per_s"] = round(facts["catchments_km2"] / KM2_PER_MPX / some[method]["cpu_s"], 3)
+                runs.append({"seed": seed, "sixteenths": sixteenths, "method": method} | some[method])
+            _print_table(some)
+    figures = _summary(runs)
+    print(f"\nbaseline: the published programs, in their own release, took {RELEASE_CPU_S:.0f} CPU s for "
+          f"{RELEASE_CATCHMENTS} catchments, {figures['release_cpu_s_per_catchment']:.3f} s each")  # fmt: skip
+    for method in figures["methods"]:
+        print(f"{method}: {figures[method]['ratio_to_release']:.3f} of the baseline's CPU seconds a catchment")
+    if "cpu_ratio" in figures:
+        print(f"headwater / published: {figures['cpu_ratio']:.3f} of the CPU seconds")
+    if options.json:
+        options.json.write_text(json.dumps(figures | {"runs": runs}, indent=1) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help=f"a region of {QUICK_KM2:.0f} km2")
+    parser.add_argument("--land-km2", type=float, default=FULL_KM2, help=f"land of the region (default {FULL_KM2:.0f})")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--areas", type=int, nargs="+", default=[SIXTEENTHS], help="sixteenths of the region")
+    parser.add_argument("--methods", nargs="+", default=["published", "headwater"])
+    parser.add_argument("--jobs", type=int, default=1, help="processes of the command (default 1)")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "headwater-vector-regions",
+                        help="where regions are kept between runs")  # fmt: skip
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    return parser.parse_args()
+
+
+def _methods(wanted: list[str]) -> list[str]:
+    """Return the methods to run; only ours where the command knows no --method."""
+    told = subprocess.run([*_command(), "--help"], check=True, capture_output=True, text=True).stdout
+    return wanted if "--method" in told else ["headwater"]
+
+
+def _command() -> list[str]:
+    return [sys.executable, "-m", "headwater.cli", "vectorize"]
+
+
+def measure(region: Path, method: str, jobs: int) -> dict[str, Any]:
+    """Run a method on a region, cold and warm, and score what it wrote."""
+    told = subprocess.run([*_command(), "--help"], check=True, capture_output=True, text=True).stdout
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name) / "waterways.parquet"
+        command = [
+            *_command(), "--probability", str(region / PROBABILITY), "--elevation", str(region / ELEVATION),
+            "--streams", str(region / STREAMS), "--catchments", str(region / CATCHMENTS), "--out", str(out),
+            "--jobs", str(jobs), *(["--method", method] if "--method" in told else []),
+        ]  # fmt: skip
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(Path(name) / "numba")}
+        cold, warm = (timed(command, environment) for _ in range(2))
+        found = gpd.read_parquet(out)
+    return warm | {f"cold_{key}": cold[key] for key in ("cpu_s", "wall_s")} | scores(found, region)
+
+
+def timed(command: list[str], environment: dict[str, str]) -> dict[str, float]:
+    """Run a command and return the CPU seconds and the peak memory of it and the processes it waited for."""
+    with tempfile.TemporaryFile() as messages:
+        start = time.perf_counter()
+        child = subprocess.Popen(command, env=environment, stdout=messages, stderr=messages)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.perf_counter() - start
+        if child.returncode:
+            messages.seek(0)
+            sys.exit(f"{' '.join(command)} failed:\n{messages.read().decode()}")
+    return {
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
+        "wall_s": round(wall, 2),
+        "peak_gb": round(usage.ru_maxrss / 2**20, 3),
+    }
+
+
+def scores(found: gpd.GeoDataFrame, region: Path) -> dict[str, Any]:
+    """Score a network against the region's truth."""
+    backbone = tdx_backbone(read_table(region / STREAMS), read_table(region / CATCHMENTS))
+    truth, gaps = gpd.read_parquet(region / TRUTH), gpd.read_parquet(region / GAPS)
+    new = found[~found["from_tdx"].to_numpy(bool)]
+    lines = line_scores(new.geometry, truth.geometry, backbone=backbone.reaches.geometry)
+    laws = check_network(found, backbone.reaches)
+    off = truth[~truth["on_backbone"].to_numpy(bool)]
+    return {
+        "precision": round(lines.correctness, 4),
+        "recall": round(lines.completeness, 4),
+        "f1": round(lines.f1, 4),
+        "gaps_bridged": round(float(gaps_bridged(found, gaps).mean()), 4),
+        "faults": laws["faults"],
+        "faults_by_law": {name: law["faults"] for name, law in laws["laws"].items() if law["faults"]},
+        "rising_share": round(rising_share(new, region / ELEVATION), 4),
+        "true_rising_share": round(rising_share(off, region / ELEVATION), 4),
+        "outlet_share": round(outlet_share(found, backbone), 4),
+        "new_km": round(lines.found_length_m / 1e3, 1),
+    }
+
+
+def gaps_bridged(found: gpd.GeoDataFrame, gaps: gpd.GeoDataFrame) -> NDArray[np.bool_]:
+    """Say for each dropped run whether the network leads across it, as the module's text tells it."""
+    crs = local_metric_crs(found.geometry)
+    lines, runs = found.to_crs(crs).geometry.to_numpy(), gaps.to_crs(crs).geometry.to_numpy()
+    target = rows_of(found["stream_id"].to_numpy(np.int64), found["target_stream_id"].to_numpy(np.int64))
+    tree = shapely.STRtree(lines)
+    near_run = _near(tree, runs)
+    tops, bottoms = shapely.get_point(runs, 0), shapely.get_point(runs, -1)
+    near_top, near_bottom = _near(tree, tops), _near(tree, bottoms)
+    bridged = np.zeros(len(runs), np.bool_)
+    for k, run in enumerate(runs):
+        # What lies within the distance of the run or not is the same for whole lines and their parts near it.
+        around = shapely.union_all(shapely.buffer(lines[near_run[k]], TWO_PIXELS_M))
+        if shapely.length(shapely.intersection(run, around)) < COVERED * shapely.length(run):
+            continue
+        goals = set(near_bottom[k].tolist())
+        bridged[k] = any(_leads_down(int(row), goals, target, lines, tops[k], bottoms[k]) for row in near_top[k])
+    return bridged
+
+
+def _near(tree: shapely.STRtree, shapes: NDArray[Any]) -> list[NDArray[np.int64]]:
+    asked, row = tree.query(shapes, predicate="dwithin", distance=TWO_PIXELS_M)
+    order = np.argsort(asked, kind="stable")
+    return np.split(row[order], np.searchsorted(asked[order], np.arange(1, len(shapes))))
+
+
+def _leads_down(
+    row: int, goals: set[int], target: NDArray[np.int64], lines: NDArray[Any], top: Any, bottom: Any
+) -> bool:
+    """Say whether the way down from a segment near the run's top meets one near its bottom."""
+    # One segment may pass both ends: then it must pass the upper end first.
+    if row in goals and shapely.line_locate_point(lines[row], top) < shapely.line_locate_point(lines[row], bottom):
+        return True
+    for _ in range(_STEPS_DOWN):
+        row = int(target[row])
+        if row < 0 or row in goals:
+            return row >= 0
+    return False
+
+
+def rising_share(segments: gpd.GeoDataFrame, elevation: Path) -> float:
+    """Return the share of lines that end more than 2 m above where they begin."""
+    if segments.empty:
+        return 0.0
+    grid = raster.raster_grid(elevation)
+    z = raster.read_window(elevation, grid)[0].astype(np.float32)
+    lines = segments.geometry.to_numpy()
+
+    def height(vertex: int) -> NDArray[np.float32]:
+        x, y = shapely.get_coordinates(shapely.get_point(lines, vertex)).T
+        at = [(grid.north - y) / grid.dy - 0.5, (x - grid.west) / grid.dx - 0.5]
+        return np.asarray(ndimage.map_coordinates(z, at, order=1, mode="nearest"))
+
+    return float((height(-1) - height(0) > RISE_M).mean())
+
+
+def outlet_share(found: gpd.GeoDataFrame, backbone: Backbone) -> float:
+    """Return the share of length that flows, over joins that meet exactly, to an end of the backbone."""
+    ids, aim = found["stream_id"].to_numpy(np.int64), found["target_stream_id"].to_numpy(np.int64)
+    target = rows_of(ids, aim)
+    lines = found.geometry.to_numpy()
+    first, last = (shapely.get_coordinates(shapely.get_point(lines, end)) for end in (0, -1))
+    meets = (target >= 0) & (last == first[target]).all(axis=1)
+    links = backbone.reaches
+    mouths = links["link_id"][~links["downstream_link_id"].isin(links["link_id"])]
+    is_mouth = found["from_tdx"].to_numpy(bool) & found["tdx_stream_id"].isin(mouths).to_numpy() & (aim == NO_STREAM)
+    # Pointer doubling: two absorbing rows, outlet reached and way lost.
+    count = len(found)
+    far = np.append(np.where(is_mouth, count, np.where(meets, target, count + 1)), [count, count + 1])
+    for _ in range(max(count, 1).bit_length()):
+        far = far[far]
+    length = found["length_m"].to_numpy(float)
+    return float(length[far[:-2] == count].sum() / length.sum())
+
+
+def _print_table(some: dict[str, dict[str, Any]]) -> None:
+    print(f"{'':20}" + "".join(f"{method:>14}" for method in some))
+    for column in _COLUMNS:
+        print(f"{column:20}" + "".join(f"{figures[column]:>14}" for figures in some.values()))
+    for method, figures in some.items():
+        if figures["faults_by_law"]:
+            print(f"{method} breaks: {figures['faults_by_law']}")
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Average over the seeds, for the largest area."""
+    largest = max(run["sixteenths"] for run in runs)
+    methods = list(dict.fromkeys(run["method"] for run in runs))
+    release = RELEASE_CPU_S / RELEASE_CATCHMENTS
+    figures: dict[str, Any] = {"methods": methods, "release_cpu_s_per_catchment": round(release, 4)}
+    for method in methods:
+        own = [run for run in runs if run["method"] == method and run["sixteenths"] == largest]
+        mean = {key: round(float(np.mean([run[key] for run in own])), 4) for key in _COLUMNS}
+        figures[method] = mean | {"ratio_to_release": round(mean["cpu_s"] / mean["catchments"] / release, 4)}
+    if {"published", "headwater"} <= set(methods):
+        figures["cpu_ratio"] = round(figures["headwater"]["cpu_s"] / figures["published"]["cpu_s"], 4)
+    return figures
+
+
+if __name__ == "__main__":
+    main()

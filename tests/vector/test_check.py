@@ -44,7 +44,7 @@ def faults(table, reaches=None):
 def test_a_sound_network_keeps_every_law():
     result = check_network(sound(), backbone())
     assert result["faults"] == 0
-    assert len(result["laws"]) == 14
+    assert len(result["laws"]) == 17
     assert result["not_checked"] == []
     assert result["segments"] == 3
     alone = check_network(sound())

@@ -7,13 +7,13 @@ from headwater.errors import InputError, WorkError
 from headwater.vector.backbone import REACH_COLUMNS
 from headwater.vector.catchment import Segments, whole_reach
 from headwater.vector.check import check_network
+from headwater.vector.formats import write_network
 from headwater.vector.network import (
     NETWORK_COLUMNS,
     build_network,
     global_stream_ids,
     region_header,
     rows_of,
-    write_network,
 )
 from headwater.vector.segments import segment_table
 
@@ -83,7 +83,7 @@ def test_columns_ids_and_orders():
         base[8]: base[9],
         base[9]: -1,
     }
-    assert network.loc[base[9], "source_stream_ids"].tolist() == [base[7] + 1, base[8]]
+    assert list(network.loc[base[9], "source_stream_ids"]) == [base[7] + 1, base[8]]
     assert network.loc[base[7] + 2, ["tdx_stream_id", "tdx_strahler_order", "from_tdx"]].tolist() == [-1, -1, False]
     assert network.loc[base[8], "tdx_strahler_order"] == 3
     assert check_network(network.reset_index(drop=True), REACHES)["faults"] == 0

@@ -15,7 +15,8 @@ from headwater.errors import InputError, WorkError
 from headwater.files import write_json
 from headwater.vector.backbone import NO_LINK, REACH_COLUMNS, read_table
 from headwater.vector.check import check_network
-from headwater.vector.network import build_network, write_network
+from headwater.vector.formats import write_network
+from headwater.vector.network import build_network
 from headwater.vector.segments import SEGMENT_COLUMNS
 
 

@@ -43,6 +43,8 @@ class _Network:
     target: NDArray[np.int64]
     target_row: NDArray[np.int64]
     lines: NDArray[Any]
+    is_line: NDArray[np.bool_]
+    """Whether the geometry is a line with vertices that are all finite."""
     first: NDArray[np.float64]
     """(n, 2) first vertex; NaN where the geometry is not a line."""
     last: NDArray[np.float64]
@@ -55,8 +57,13 @@ class _Network:
     @cached_property
     def drawn(self) -> NDArray[np.int64]:
         """Rows that are lines with an extent: what the laws of geometry between lines can be asked of."""
-        finite = np.isfinite(shapely.bounds(self.lines)).all(axis=1) & _all_finite(self.lines)
-        return np.flatnonzero((shapely.get_type_id(self.lines) == 1) & finite & (shapely.length(self.lines) > 0))
+        return np.flatnonzero(self.is_line & (shapely.length(self.lines) > 0))
+
+    def given(self, reaches: gpd.GeoDataFrame | None) -> NDArray[np.bool_]:
+        """Whether a segment is drawn as a backbone gave it: how such lines lie to each other is not ours to mend."""
+        if reaches is None or not self.has("from_tdx"):
+            return np.zeros(len(self.ids), dtype=bool)
+        return np.asarray(self.table["from_tdx"].to_numpy(bool))
 
     def ids_where(self, broken: NDArray[Any]) -> NDArray[np.int64]:
         return np.asarray(self.ids[broken], dtype=np.int64)
@@ -75,7 +82,7 @@ def check_network(table: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame | None = No
         (or stream_order), from_tdx, tdx_stream_id, tdx_strahler_order, length_m, mean_probability, divergence,
         topological_order, terminal_stream_id.
     reaches : GeoDataFrame, optional
-        The backbone it was built on.
+        The backbone it was built on. How its own lines cross each other is then not asked: they stay as given.
 
     Returns
     -------
@@ -125,10 +132,13 @@ def _as_network(table: gpd.GeoDataFrame) -> _Network:
     target = table["target_stream_id"].to_numpy(np.int64)
     lines = np.asarray(table.geometry.to_numpy(), dtype=object)
     is_line = (shapely.get_type_id(lines) == 1) & ~shapely.is_empty(lines)
+    points, owner = shapely.get_coordinates(lines, return_index=True)
+    ends = np.searchsorted(owner, np.flatnonzero(is_line), side="right")
+    starts = np.searchsorted(owner, np.flatnonzero(is_line))
     first, last = np.full((len(ids), 2), np.nan), np.full((len(ids), 2), np.nan)
-    first[is_line] = shapely.get_coordinates(shapely.get_point(lines[is_line], 0)).reshape(-1, 2)
-    last[is_line] = shapely.get_coordinates(shapely.get_point(lines[is_line], -1)).reshape(-1, 2)
-    return _Network(table, ids, target, rows_of(ids, target), lines, first, last)
+    first[is_line], last[is_line] = points[starts], points[ends - 1]
+    is_line[owner[~np.isfinite(points).all(axis=1)]] = False
+    return _Network(table, ids, target, rows_of(ids, target), lines, is_line, first, last)
 
 
 def _unique_ids(network: _Network, _: Any) -> NDArray[np.int64]:
@@ -310,39 +320,32 @@ def _backbone_length(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDA
 
 def _geometry(network: _Network, _: Any) -> NDArray[np.int64]:
     lines = network.lines
-    ok = (shapely.get_type_id(lines) == 1) & ~shapely.is_empty(lines) & _all_finite(lines)
+    ok = network.is_line
     zero = ok & (network.length_m == 0)
     may_be_zero = network.table["from_tdx"].to_numpy(bool) if network.has("from_tdx") else np.zeros(len(lines), bool)
     return network.ids_where(~ok | (zero & ~may_be_zero) | (ok & ~zero & ~shapely.is_valid(lines)))
 
 
-def _all_finite(lines: NDArray[Any]) -> NDArray[np.bool_]:
-    points, owner = shapely.get_coordinates(lines, return_index=True)
-    finite = np.ones(len(lines), dtype=bool)
-    finite[owner[~np.isfinite(points).all(axis=1)]] = False
-    return finite
-
-
-def _no_crossing(network: _Network, _: Any) -> NDArray[np.int64]:
+def _no_crossing(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray[np.int64]:
     """Ids of lines that meet another one elsewhere than where both end.
 
     A new stream that joins in the middle of a line without cutting it is found too; the head of a divergence is not,
     for it lies where other segments end.
     """
-    lines = network.lines[network.drawn]
+    lines, given = network.lines[network.drawn], network.given(reaches)[network.drawn]
     tree = shapely.STRtree(lines)
     found = [np.zeros(0, dtype=np.int64)]
     for start in range(0, len(lines), _LINES_AT_ONCE):
         own, other = tree.query(lines[start : start + _LINES_AT_ONCE])
         own += start
-        own, other = own[own < other], other[own < other]
-        # Boxes that share one point only hold lines that share no more, and mostly it is a common end.
-        meets = shapely.relate_pattern(lines[own], lines[other], _ENDS_ONLY)
-        found += [own[~meets], other[~meets]]
+        asked = (own < other) & ~(given[own] & given[other])
+        own, other = own[asked], other[asked]
+        meets_elsewhere = ~shapely.relate_pattern(lines[own], lines[other], _ENDS_ONLY)
+        found += [own[meets_elsewhere], other[meets_elsewhere]]
     return np.unique(network.ids[network.drawn[np.concatenate(found)]])
 
 
-def _no_duplicate(network: _Network, _: Any) -> NDArray[np.int64]:
+def _no_duplicate(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray[np.int64]:
     """Ids of lines that are drawn more than once, in one direction or both."""
     rows = network.drawn
     ends = np.concatenate([network.first[rows], network.last[rows]], axis=1)
@@ -350,13 +353,15 @@ def _no_duplicate(network: _Network, _: Any) -> NDArray[np.int64]:
     ends[turned] = ends[turned][:, [2, 3, 0, 1]]
     # Few lines share both ends; only those are compared whole.
     rows = rows[pd.DataFrame(ends).duplicated(keep=False).to_numpy()]
-    drawn = pd.Series(shapely.to_wkb(shapely.normalize(network.lines[rows])), dtype=object)
-    return np.asarray(network.ids[rows[drawn.duplicated(keep=False).to_numpy()]], dtype=np.int64)
+    drawn = pd.DataFrame({"line": shapely.to_wkb(shapely.normalize(network.lines[rows]))}, dtype=object)
+    drawn["ours"] = ~network.given(reaches)[rows]
+    same = drawn.groupby("line")["ours"]
+    return network.ids_where(rows[(same.transform("size") > 1).to_numpy() & same.transform("any").to_numpy()])
 
 
-def _no_self_crossing(network: _Network, _: Any) -> NDArray[np.int64]:
+def _no_self_crossing(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray[np.int64]:
     """Ids of lines that meet themselves; one that ends where it begins does."""
-    rows = network.drawn
+    rows = network.drawn[~network.given(reaches)[network.drawn]]
     closed = (network.first[rows] == network.last[rows]).all(axis=1)
     return network.ids_where(rows[closed | ~shapely.is_simple(network.lines[rows])])
 

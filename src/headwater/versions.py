@@ -13,6 +13,6 @@ STEP_VERSIONS = {
     "predict": 2,
     "backbone": 1,
     "vectorize": 2,
-    "network": 1,
+    "network": 2,
     "report": 2,
 }

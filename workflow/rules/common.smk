@@ -15,6 +15,7 @@ from headwater.data import default_checkpoint
 from headwater.errors import HeadwaterError
 from headwater.grid import neighbours
 from headwater.steps.plan import plan_basin
+from headwater.vector.formats import FORMATS
 from headwater.versions import STEP_VERSIONS
 
 SCHEMA = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"

@@ -172,8 +172,11 @@ def _with_whole_reaches(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame) -
     whole = segment_table(
         (int(link), whole_reach(line)) for link, line in zip(absent["link_id"], absent.geometry, strict=True)
     )
-    parts = [table.assign(divergence=table.get("divergence", False)) for table in (segments, whole) if len(table)]
-    return gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=CRS) if parts else whole.assign(divergence=False)
+    parts = [table for table in (segments, whole) if len(table)]
+    pieces = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=CRS) if parts else whole
+    # Where some tables have the column and others not, no value means no divergence.
+    told = pieces["divergence"].eq(True) if "divergence" in pieces.columns else False
+    return pieces.assign(divergence=told)
 
 
 def _targets(

@@ -12,7 +12,7 @@ from headwater.vector import formats
 from headwater.vector.backbone import read_table
 from headwater.vector.catchment import Segments, whole_reach
 from headwater.vector.check import check_network
-from headwater.vector.formats import FORMATS, PUBLISHED_COLUMNS, format_path, write_format, write_network
+from headwater.vector.formats import FORMATS, PUBLISHED_COLUMNS, format_path, least_order, write_format, write_network
 from headwater.vector.geodesy import geodesic_length_m
 from headwater.vector.network import NETWORK_COLUMNS, build_network
 from headwater.vector.segments import segment_table
@@ -110,6 +110,19 @@ def test_tiles_hold_every_stream(network, tmp_path):
     assert len(read) == 82
     assert (read["strahler_order"] == own["strahler_order"]).all()
     assert (read.hausdorff_distance(own.geometry) < 3).all()
+
+
+def test_low_zooms_show_larger_streams_alone(network, tmp_path):
+    assert [least_order(zoom) for zoom in formats.TILE_ZOOMS] == [6, 5, 4, 3, 2, 1, 1]
+    network = network.assign(strahler_order=network["strahler_order"].where(~network["from_tdx"], 4))
+    write_format(network, tmp_path / "waterways.parquet", "pmtiles")
+    seen = {}
+    for zoom in formats.TILE_ZOOMS:
+        read = pyogrio.read_dataframe(tmp_path / "waterways.pmtiles", ZOOM_LEVEL=zoom)
+        seen[zoom] = set(read["strahler_order"])
+        assert set(read["stream_id"]) == set(network["stream_id"][network["strahler_order"] >= min(seen[zoom])])
+    # No zoom is empty, however small the largest stream.
+    assert seen == {6: {4}, 7: {4}, 8: {4}, 9: {4}, 10: {4}, 11: {1, 4}, 12: {1, 4}}
 
 
 def test_published_columns(network, tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import geopandas as gpd
 import numpy as np
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import WorkError
 from headwater.files import atomic_path
+from headwater.vector.pmtiles import TileFile, write_pmtiles
 
 ROWS_PER_GROUP = 50_000
 """Rows along the Hilbert curve that a reader of a box takes or leaves together."""
@@ -34,9 +37,8 @@ PUBLISHED_COLUMNS = (
     "length_m",
 )
 """The columns of the published data (Pierson and Mehrabi 2024)."""
-TILE_ZOOMS = (6, 12)
-"""Zooms of the tiles: at 12 a vertex moves by 1.2 m at most; at 6 a basin spans some tiles. GDAL coarsens a tile, or
-leaves lines out, where it would grow beyond half a megabyte."""
+TILE_ZOOMS = range(6, 13)
+"""Zooms of the tiles: at 12 a vertex moves by 1.2 m at most; at 6 a basin spans some tiles."""
 _LAYER = "waterways"
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 
@@ -118,9 +120,32 @@ def _write_fgb(network: gpd.GeoDataFrame, path: Path) -> None:
 def _write_pmtiles(network: gpd.GeoDataFrame, path: Path) -> None:
     if network.empty:
         raise WorkError("There are no streams to make tiles of.", "Leave pmtiles out of the formats of this basin.")
-    low, high = TILE_ZOOMS
-    # Without a name GDAL takes the temporary file's.
-    _write_with_gdal(network.to_crs(3857), path, "PMTiles", {"MINZOOM": low, "MAXZOOM": high, "NAME": _LAYER})
+    streams = network.to_crs(3857)
+    order = streams["strahler_order"].to_numpy()
+    # The folder's name is one that the next writer clears away if this one is killed.
+    with (
+        atomic_path(path) as temporary,
+        TemporaryDirectory(dir=path.parent, prefix=f"{temporary.stem}.") as folder,
+        warnings.catch_warnings(),
+    ):
+        # GDAL coarsens a tile beyond half a megabyte, and says so.
+        warnings.filterwarnings("ignore", "At least one tile exceeded", RuntimeWarning)
+        for zoom in TILE_ZOOMS:
+            shown = streams[order >= min(least_order(zoom), order.max())]
+            _to_gdal(shown, Path(folder) / str(zoom), "MVT", {"FORMAT": "DIRECTORY", "MINZOOM": zoom, "MAXZOOM": zoom})
+        last = json.loads((Path(folder) / str(TILE_ZOOMS[-1]) / "metadata.json").read_text())
+        layers = [layer | {"minzoom": TILE_ZOOMS[0]} for layer in json.loads(last["json"])["vector_layers"]]
+        tiles = [
+            TileFile(int(file.parts[-3]), int(file.parts[-2]), int(file.stem), file)
+            for file in Path(folder).glob("*/*/*/*.pbf")
+        ]
+        told = {"name": _LAYER, "minzoom": str(TILE_ZOOMS[0]), "maxzoom": str(TILE_ZOOMS[-1]), "vector_layers": layers}
+        write_pmtiles(tiles, temporary, bounds=tuple(network.total_bounds.tolist()), metadata=told)
+
+
+def least_order(zoom: int) -> int:
+    """Return the Strahler order from which streams are shown at a zoom: 1 from 11 on, one more each zoom before."""
+    return max(1, TILE_ZOOMS[-1] - zoom)
 
 
 def _write_published(network: gpd.GeoDataFrame, path: Path) -> None:
@@ -135,14 +160,16 @@ _WRITERS: dict[str, Callable[[gpd.GeoDataFrame, Path], None]] = {
 }
 
 
-def _write_with_gdal(
-    network: gpd.GeoDataFrame, path: Path, driver: str, options: dict[str, object] | None = None
-) -> None:
-    plain = network.assign(source_stream_ids=_as_json(_arrow(network, "source_stream_ids")))
+def _write_with_gdal(network: gpd.GeoDataFrame, path: Path, driver: str) -> None:
     with atomic_path(path) as temporary:
-        pyogrio.write_dataframe(
-            plain, temporary, driver=driver, layer=_LAYER, geometry_type="LineString", dataset_options=options
-        )
+        _to_gdal(network, temporary, driver, {})
+
+
+def _to_gdal(network: gpd.GeoDataFrame, path: Path, driver: str, options: dict[str, object]) -> None:
+    plain = network.assign(source_stream_ids=_as_json(_arrow(network, "source_stream_ids")))
+    pyogrio.write_dataframe(
+        plain, path, driver=driver, layer=_LAYER, geometry_type="LineString", dataset_options=options
+    )
 
 
 def _as_json(lists: pa.Array) -> NDArray[np.object_]:

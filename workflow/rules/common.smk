@@ -132,6 +132,11 @@ def gpus_wanted():
     )
 
 
+def network_memory(wildcards, input):
+    """Megabytes: a little more than benchmarks/network.py measures for a byte of segments."""
+    return max(4000, 30 * sum(map(os.path.getsize, input.segments)) // 2**20)
+
+
 def backbone_inputs(wildcards):
     inputs = {"plan": RESULTS / wildcards.basin / "plan.json"}
     if config["backbone"]["kind"] == "tdx":

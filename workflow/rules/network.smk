@@ -71,7 +71,7 @@ rule network:
     conda:
         "../../envs/headwater.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=network_memory,
     params:
         segments=of_all_cells("waterways.parquet"),
         lakes=lambda wildcards, input: (

@@ -1,7 +1,11 @@
+from itertools import combinations
+
 import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headwater.errors import InputError
 from headwater.vector.check import check_network
@@ -147,6 +151,27 @@ def test_how_the_lines_of_a_backbone_lie_to_each_other_is_its_own_affair():
     assert faults(crossing) == {"no crossing without a node": [10, 20, 30]}
     given = backbone().assign(length_m=crossing["length_m"].iloc[[0, 2]].to_numpy())
     assert faults(crossing, given) == {"no crossing without a node": [20, 30]}
+
+
+LATTICE = st.tuples(st.integers(0, 4), st.integers(0, 4))
+
+
+@given(st.lists(st.lists(LATTICE, min_size=2, max_size=4, unique=True), min_size=2, max_size=6))
+@settings(deadline=None, max_examples=150)
+def test_crossings_and_copies_are_what_pairs_of_lines_say(drawn):
+    lines = [shapely.LineString(points) for points in drawn]
+    table = gpd.GeoDataFrame({"stream_id": range(len(lines)), "target_stream_id": -1}, geometry=lines, crs="EPSG:4326")
+    crossing, copies = set(), set()
+    for (i, a), (j, b) in combinations(enumerate(lines), 2):
+        common_ends = {a.coords[0], a.coords[-1]} & {b.coords[0], b.coords[-1]}
+        if not a.intersection(b).difference(shapely.MultiPoint(list(common_ends))).is_empty:
+            crossing |= {i, j}
+        if a.coords[:] in (b.coords[:], b.coords[::-1]):
+            copies |= {i, j}
+    found = faults(table)
+    assert found.get("no crossing without a node", []) == sorted(crossing)
+    assert found.get("no duplicate", []) == sorted(copies)
+    assert found.get("no self-crossing", []) == [i for i, line in enumerate(lines) if not line.is_simple]
 
 
 def test_many_lines_are_compared_in_parts(monkeypatch):

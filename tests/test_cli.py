@@ -64,3 +64,12 @@ def test_vectorize_asks_for_what_it_needs(capsys):
 def test_network_without_a_file_names_what_is_missing(capsys):
     assert main(["network", "--out", "x"]) == 2
     assert "--segments" in capsys.readouterr().err
+
+
+def test_network_takes_known_formats_alone(capsys):
+    options = build_parser().parse_args(["network", "--format", "gpkg", "--format", "fgb", "--lakes", "l.gpkg"])
+    assert options.formats == ["gpkg", "fgb"]
+    with pytest.raises(SystemExit) as stopped:
+        build_parser().parse_args(["network", "--format", "shp"])
+    assert stopped.value.code == 2
+    assert "published" in capsys.readouterr().err

@@ -43,6 +43,7 @@ def test_the_configurations_that_come_with_headwater_pass(path):
         ({"catalog": {"signing": "token"}}, "token_url"),
         ({"backbone": {"streams": None}}, "streams"),
         ({"predict": {"device": "gpu"}}, "device"),
+        ({"network": {"formats": ["shp"]}}, "formats"),
     ],
 )
 def test_what_is_wrong_is_named(changes, words):

@@ -15,6 +15,7 @@ from headwater.errors import HeadwaterError, InputError
 
 _Add = Callable[[argparse.ArgumentParser], None]
 _EACH_CELL = "of each cell, or one path with {cell} in place of its name"
+_FORMATS = ("gpkg", "fgb", "pmtiles", "published")
 _SIGNING = ("planetary_computer", "token", "none")
 
 
@@ -259,7 +260,7 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
         "--bits-below-floor", type=float, default=4.0, help="price of a pixel without signal, bits (default 4)"
     )
     parser.add_argument(
-        "--worth-per-px", type=float, default=12.0, help="bits paid to join water, per pixel of its length (default 12)"
+        "--worth-per-px", type=float, default=16.0, help="bits paid to join water, per pixel of its length (default 16)"
     )
     parser.add_argument(
         "--method",
@@ -325,6 +326,15 @@ def _network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--basin", dest="basin_id", help="HYBAS_ID")
     parser.add_argument("--out", type=Path, help="waterways.parquet to write")
     parser.add_argument("--checks", type=Path, help="waterways.checks.json to write")
+    parser.add_argument("--lakes", type=Path, help="polygons that tell intersects_lake (default: it is false)")
+    parser.add_argument(
+        "--format",
+        dest="formats",
+        action="append",
+        choices=_FORMATS,
+        default=[],
+        help="written beside it as well; may be given several times",
+    )
     tools = parser.add_subparsers(metavar="check")
     check = tools.add_parser("check", help="check that a file is a valid network")
     check.add_argument("file", type=Path, help="GeoParquet or GeoPackage with the network's columns")
@@ -338,7 +348,7 @@ def _network(parser: argparse.ArgumentParser) -> None:
         from headwater.steps.network import network
         from headwater.steps.plan import cell_paths
 
-        missing = [name for name, value in options.items() if value is None]
+        missing = [name for name, value in options.items() if value is None and name != "lakes"]
         if missing:
             raise InputError(
                 f"--{missing[0].replace('_id', '')} is not given.", "Give it, or use `headwater network check FILE`."

@@ -29,9 +29,9 @@ def place(tmp_path):
     return tmp_path
 
 
-def run(folder, names=("A", "B", "C")):
+def run(folder, names=("A", "B", "C"), **options):
     files = [folder / f"{name}.parquet" for name in names]
-    network(files, folder / "reaches.parquet", folder / "w.parquet", folder / "w.checks.json", basin_id="5")
+    network(files, folder / "reaches.parquet", folder / "w.parquet", folder / "w.checks.json", basin_id="5", **options)
 
 
 def test_files_in_files_out(place, capsys):
@@ -62,6 +62,32 @@ def test_a_broken_law_stops_and_leaves_the_checks(place):
     assert laws["joins are exact"]["faults"] == 2
     assert laws["backbone length is conserved"]["ids"] == [3]
     assert laws["lengths are geodesic"]["faults"] == 1
+
+
+def test_lakes_and_other_formats_on_request(place):
+    lake = gpd.GeoDataFrame(geometry=[shapely.box(0.4, 1.4, 0.6, 1.6)], crs="EPSG:4326")
+    lake.to_crs(3857).to_file(place / "lakes.gpkg")
+    run(place, lakes=place / "lakes.gpkg", formats=["gpkg", "fgb", "pmtiles", "published"])
+    written = gpd.read_parquet(place / "w.parquet")
+    assert written.loc[written["intersects_lake"], "tdx_stream_id"].tolist() == [2]
+    for name in ("w.gpkg", "w.fgb"):
+        assert sorted(gpd.read_file(place / name)["stream_id"]) == sorted(written["stream_id"])
+        assert check(place / name) == 0
+    assert gpd.read_parquet(place / "w.published.parquet")["intersects_lake"].sum() == 1
+    assert (place / "w.pmtiles").read_bytes().startswith(b"PMTiles")
+    with pytest.raises(InputError, match=r"none.gpkg"):
+        run(place, lakes=place / "none.gpkg")
+
+
+def test_lengths_by_source_and_a_column_of_divergences(place):
+    table = gpd.read_parquet(place / "A.parquet")
+    table["divergence"] = False
+    table.to_parquet(place / "A.parquet")
+    run(place)
+    result = json.loads((place / "w.checks.json").read_text())
+    assert result["length_km"] == result["backbone_length_km"] > 0
+    assert result["new_length_km"] == 0
+    assert not gpd.read_parquet(place / "w.parquet")["divergence"].any()
 
 
 def test_a_missing_cell_or_column_is_told(place):

@@ -1,18 +1,22 @@
+from itertools import pairwise
+
 import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headwater.errors import InputError, WorkError
 from headwater.vector.backbone import REACH_COLUMNS
 from headwater.vector.check import check_network
+from headwater.vector.formats import write_network
 from headwater.vector.network import (
     NETWORK_COLUMNS,
     build_network,
     global_stream_ids,
     region_header,
     rows_of,
-    write_network,
 )
 from headwater.vector.segments import Segments, segment_table, whole_reach
 
@@ -82,12 +86,76 @@ def test_columns_ids_and_orders():
         base[8]: base[9],
         base[9]: -1,
     }
-    assert network.loc[base[9], "source_stream_ids"].tolist() == [base[7] + 1, base[8]]
+    assert list(network.loc[base[9], "source_stream_ids"]) == [base[7] + 1, base[8]]
     assert network.loc[base[7] + 2, ["tdx_stream_id", "tdx_strahler_order", "from_tdx"]].tolist() == [-1, -1, False]
     assert network.loc[base[8], "tdx_strahler_order"] == 3
     assert check_network(network.reset_index(drop=True), REACHES)["faults"] == 0
     # Without the backbone the checker infers that link 8 begins outside.
     assert check_network(network.reset_index(drop=True))["faults"] == 0
+
+
+def test_what_the_backbone_drains_and_where_the_water_goes():
+    reaches = REACHES.assign(upstream_area_km2=[1.5, 20.0, 21.75])
+    network = build_network(pieces(), reaches, "7020038340").set_index("stream_id")
+    base = {link: (75 * 10_000_000 + link) * 100_000 for link in (7, 8, 9)}
+    area = network["upstream_area_km2"].to_dict()
+    assert [area[base[7]], area[base[7] + 1], area[base[8]], area[base[9]]] == [1.5, 1.5, 20.0, 21.75]
+    assert np.isnan(area[base[7] + 2])
+    assert (network["terminal_stream_id"] == base[9]).all()
+    assert network["topological_order"][base[9]] == 4
+    assert not network["divergence"].any()
+
+
+def test_divergences_are_taken_over():
+    marked = pieces()
+    marked["divergence"] = [False, False, True, False]
+    network = build_network(marked, REACHES, "0")
+    assert network["divergence"].sum() == 1
+    assert not network.loc[network["divergence"], "from_tdx"].any()
+
+
+@st.composite
+def basins(draw):
+    """Segments and reaches of a random forest: links flow to later links, segments of a link to earlier ones of it."""
+    links = draw(st.integers(1, 6))
+    flows_to = [draw(st.integers(i + 1, links)) for i in range(links)]
+    place = draw(st.integers(0, 1000))
+    random = np.random.default_rng(place)
+    head = random.random((links, 2))
+    tail = [random.random(2) if below == links else head[below] for below in flows_to]
+    made = []
+    for i in range(links):
+        cuts = draw(st.integers(0, 3))
+        stops = np.linspace(head[i], tail[i], cuts + 2)
+        stops[-1] = tail[i]
+        lines = [shapely.LineString(pair) for pair in pairwise(stops)]
+        down = [*range(1, cuts + 1), -1]
+        for _ in range(draw(st.integers(0, 5)) if cuts else 0):
+            below = draw(st.integers(1, len(lines) - 1))
+            lines.append(shapely.LineString([random.random(2), lines[below].coords[0]]))
+            down.append(below)
+        count = len(lines)
+        made.append((i, Segments(lines, np.arange(count) <= cuts, np.array(down), np.full(count, 0.5), 0.0)))
+    rows = [
+        (i, -1 if flows_to[i] == links else flows_to[i], 1, draw(st.booleans()), "A", [head[i], tail[i]])
+        for i in range(links)
+    ]
+    return segment_table(made), reaches_table(rows)
+
+
+@given(basins(), st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=60)
+def test_any_forest_keeps_the_laws_in_any_order_of_rows(basin, random):
+    segments, reaches = basin
+    network = build_network(segments, reaches, "7020038340")
+    laws = check_network(network, reaches)["laws"]
+    # Random lines cross, which is not what is asked here.
+    assert {name for name, law in laws.items() if law["faults"]} <= {"no crossing without a node"}
+    shuffled = segments.iloc[random.sample(range(len(segments)), len(segments))]
+    turned = reaches.iloc[random.sample(range(len(reaches)), len(reaches))]
+    again = build_network(shuffled.reset_index(drop=True), turned, "7020038340")
+    assert again.drop(columns="geometry").equals(network.drop(columns="geometry"))
+    assert (again.geometry.to_wkb() == network.geometry.to_wkb()).all()
 
 
 def test_reaches_outside_every_cell_stay_whole_and_others_must_be_given():

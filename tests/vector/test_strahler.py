@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.vector.strahler import strahler_orders
+from headwater.vector.strahler import forest_orders, strahler_orders
 
 
 def by_recursion(target, outside):
@@ -36,6 +36,17 @@ def test_orders_equal_the_definition(target, data):
     assert strahler_orders(target, outside.astype(np.int32)).tolist() == by_recursion(target, outside)
 
 
+@given(forests())
+@settings(deadline=None)
+def test_the_water_meets_segments_in_topological_order_and_leaves_by_the_terminal(target):
+    orders = forest_orders(target, np.zeros(len(target), np.int32))
+    assert sorted(orders.topological) == list(range(len(target)))
+    flows = target >= 0
+    assert (orders.topological[flows] < orders.topological[target[flows]]).all()
+    assert (orders.terminal[~flows] == np.flatnonzero(~flows)).all()
+    assert (orders.terminal[flows] == orders.terminal[target[flows]]).all()
+
+
 def test_one_one_two_is_two():
     # Two sources make order 2, a third source joining below does not raise it.
     target = np.array([3, 3, 4, 4, -1])
@@ -44,4 +55,7 @@ def test_one_one_two_is_two():
 
 def test_circles_and_what_lies_below_them_have_no_order():
     target = np.array([1, 2, 1, 1, -1])
-    assert strahler_orders(target, np.zeros(5, np.int32)).tolist() == [1, 0, 0, 1, 1]
+    orders = forest_orders(target, np.zeros(5, np.int32))
+    assert orders.strahler.tolist() == [1, 0, 0, 1, 1]
+    assert orders.topological.tolist() == [0, -1, -1, 1, 2]
+    assert orders.terminal.tolist() == [-1, -1, -1, -1, 4]

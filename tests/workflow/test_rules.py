@@ -100,3 +100,15 @@ def test_another_configuration_shows_nothing_of_the_default_one(two_basins):
     code, text = dry_run(two_basins, "--printshellcmds")
     assert code == 0
     assert "planetarycomputer" not in text
+
+
+def test_formats_and_lakes_reach_the_network_step(two_basins):
+    config = yaml.safe_load((two_basins / "config.yaml").read_text())
+    config["network"] = {"formats": ["gpkg", "published"], "lakes": "my lakes.gpkg"}
+    (two_basins / "my lakes.gpkg").touch()
+    (two_basins / "config.yaml").write_text(yaml.safe_dump(config))
+    code, text = dry_run(two_basins, "--printshellcmds")
+    assert code == 0, text
+    assert "results/1/waterways.published.parquet" in text
+    command = next(line for line in text.splitlines() if "headwater network" in line)
+    assert "--lakes 'my lakes.gpkg' --format gpkg --format published" in command

@@ -15,6 +15,7 @@ from headwater.data import default_checkpoint
 from headwater.errors import HeadwaterError
 from headwater.grid import neighbours
 from headwater.steps.plan import plan_basin
+from headwater.vector.formats import FORMATS
 from headwater.versions import STEP_VERSIONS
 
 SCHEMA = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
@@ -129,6 +130,11 @@ def gpus_wanted():
         device.startswith("cuda")
         or (device == "auto" and shutil.which("nvidia-smi") is not None)
     )
+
+
+def network_memory(wildcards, input):
+    """Megabytes: a little more than benchmarks/network.py measures for a byte of segments."""
+    return max(4000, 30 * sum(map(os.path.getsize, input.segments)) // 2**20)
 
 
 def backbone_inputs(wildcards):

@@ -62,18 +62,28 @@ rule network:
         plan=rules.plan.output,
         segments=lambda wildcards: cell_files(wildcards.basin, "waterways.parquet"),
         reaches=rules.backbone.output.reaches,
+        lakes=config["network"]["lakes"] or [],
     output:
         network=RESULTS / "{basin}/waterways.parquet",
         checks=RESULTS / "{basin}/waterways.checks.json",
+        formats=[
+            RESULTS / "{basin}" / f"waterways{FORMATS[name]}"
+            for name in config["network"]["formats"]
+        ],
     log:
         LOGS / "{basin}/network.log",
     conda:
         "../../envs/headwater.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=network_memory,
     params:
         segments=of_all_cells("waterways.parquet"),
+        lakes=lambda wildcards, input: (
+            f"--lakes {shlex.quote(input.lakes)}" if input.lakes else ""
+        ),
+        formats=[f"--format {name}" for name in config["network"]["formats"]],
         version=STEP_VERSIONS["network"],
     shell:
         "headwater network --plan {input.plan:q} --segments {params.segments} --reaches {input.reaches:q}"
+        " {params.lakes} {params.formats}"
         " --basin {wildcards.basin} --out {output.network:q} --checks {output.checks:q} 2> {log:q}"

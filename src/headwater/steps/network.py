@@ -15,11 +15,22 @@ from headwater.errors import InputError, WorkError
 from headwater.files import write_json
 from headwater.vector.backbone import NO_LINK, REACH_COLUMNS, read_table
 from headwater.vector.check import check_network
-from headwater.vector.network import build_network, write_network
+from headwater.vector.formats import write_format, write_network
+from headwater.vector.lakes import meets_lake
+from headwater.vector.network import build_network
 from headwater.vector.segments import SEGMENT_COLUMNS
 
 
-def network(segments: Sequence[Path], reaches: Path, out: Path, checks: Path, *, basin_id: str) -> None:
+def network(
+    segments: Sequence[Path],
+    reaches: Path,
+    out: Path,
+    checks: Path,
+    *,
+    basin_id: str,
+    lakes: Path | None = None,
+    formats: Sequence[str] = (),
+) -> None:
     """Write waterways.parquet and waterways.checks.json of a basin.
 
     Parameters
@@ -34,6 +45,10 @@ def network(segments: Sequence[Path], reaches: Path, out: Path, checks: Path, *,
         waterways.checks.json; also written when a law is broken.
     basin_id : str
         HYBAS_ID.
+    lakes : Path, optional
+        Polygons that tell `intersects_lake`; see `headwater.vector.lakes.meets_lake`.
+    formats : sequence of str
+        What else is written beside `out`; names of `headwater.vector.formats.FORMATS`.
 
     Raises
     ------
@@ -43,20 +58,31 @@ def network(segments: Sequence[Path], reaches: Path, out: Path, checks: Path, *,
         A file is missing or has not its columns.
     """
     backbone = _with_columns(read_table(reaches), REACH_COLUMNS, reaches)
-    tables = [_with_columns(read_table(path), SEGMENT_COLUMNS, path) for path in segments]
+    # Tables of before the column was there tell of no divergence.
+    needed = [name for name in SEGMENT_COLUMNS if name != "divergence"]
+    tables = [_with_columns(read_table(path), needed, path) for path in segments]
     tables = [table for table in tables if len(table)]
     if tables:
         pieces = gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs)
     else:
         pieces = gpd.GeoDataFrame({name: [] for name in SEGMENT_COLUMNS}, geometry="geometry", crs=backbone.crs)
-    write_checked(pieces, backbone, out, checks, basin_id=basin_id)
+    write_checked(pieces, backbone, out, checks, basin_id=basin_id, lakes=lakes, formats=formats)
 
 
 def write_checked(
-    pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame, out: Path, checks: Path, *, basin_id: str
+    pieces: gpd.GeoDataFrame,
+    backbone: gpd.GeoDataFrame,
+    out: Path,
+    checks: Path,
+    *,
+    basin_id: str,
+    lakes: Path | None = None,
+    formats: Sequence[str] = (),
 ) -> None:
     """Build the network of segments, check every law, then write it; see `network`."""
     built = build_network(pieces, backbone, basin_id)
+    if lakes is not None:
+        built["intersects_lake"] |= meets_lake(built.geometry.to_numpy(), lakes)
     result = check_network(built, backbone) | {"basin_id": basin_id, "counts": _counts(pieces, backbone)}
     write_json(checks, result)
     if result["faults"]:
@@ -67,6 +93,8 @@ def write_checked(
             f"See {checks}; report it with the inputs of these segments.",
         )
     write_network(built, out)
+    for name in formats:
+        write_format(built, out, name)
 
 
 def check(file: Path) -> int:

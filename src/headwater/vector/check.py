@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
@@ -23,6 +25,10 @@ MAX_IDS_LISTED = 20
 LENGTH_TOLERANCE_M = 0.01
 LENGTH_TOLERANCE = 1e-5
 """Share of a length: a vertex put into a straight line of degrees lies beside the geodesic."""
+
+_LINES_AT_ONCE = 50_000
+_ENDS_ONLY = "FF*F*****"
+"""DE-9IM: neither interior meets the other line, so that two lines share end points alone, or nothing."""
 
 _ALIASES = {"stream_order": "strahler_order"}
 _REQUIRED = ("stream_id", "target_stream_id")
@@ -37,9 +43,27 @@ class _Network:
     target: NDArray[np.int64]
     target_row: NDArray[np.int64]
     lines: NDArray[Any]
+    is_line: NDArray[np.bool_]
+    """Whether the geometry is a line with vertices that are all finite."""
     first: NDArray[np.float64]
     """(n, 2) first vertex; NaN where the geometry is not a line."""
     last: NDArray[np.float64]
+
+    @cached_property
+    def length_m(self) -> NDArray[np.float64]:
+        """(n,) geodesic lengths, measured here whatever the table says."""
+        return geodesic_length_m(self.lines)
+
+    @cached_property
+    def drawn(self) -> NDArray[np.int64]:
+        """Rows that are lines with an extent: what the laws of geometry between lines can be asked of."""
+        return np.flatnonzero(self.is_line & (shapely.length(self.lines) > 0))
+
+    def given(self, reaches: gpd.GeoDataFrame | None) -> NDArray[np.bool_]:
+        """Whether a segment is drawn as a backbone gave it: how such lines lie to each other is not ours to mend."""
+        if reaches is None or not self.has("from_tdx"):
+            return np.zeros(len(self.ids), dtype=bool)
+        return np.asarray(self.table["from_tdx"].to_numpy(bool))
 
     def ids_where(self, broken: NDArray[Any]) -> NDArray[np.int64]:
         return np.asarray(self.ids[broken], dtype=np.int64)
@@ -55,14 +79,16 @@ def check_network(table: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame | None = No
     ----------
     table : GeoDataFrame
         stream_id, target_stream_id, geometry; checked if present: source_stream_ids (lists or text), strahler_order
-        (or stream_order), from_tdx, tdx_stream_id, tdx_strahler_order, length_m, mean_probability.
+        (or stream_order), from_tdx, tdx_stream_id, tdx_strahler_order, length_m, mean_probability, divergence,
+        topological_order, terminal_stream_id.
     reaches : GeoDataFrame, optional
-        The backbone it was built on.
+        The backbone it was built on. How its own lines cross each other is then not asked: they stay as given.
 
     Returns
     -------
     dict
-        `segments`, `length_km`, `backbone_length_km`; `laws`: by name {"faults": count, "ids": the first twenty};
+        `segments`, `length_km`, `backbone_length_km`, `new_length_km` (0 without from_tdx);
+        `laws`: by name {"faults": count, "ids": the first twenty};
         `not_checked`: laws for which a column, or the backbone, is missing; `faults`: their sum.
 
     Raises
@@ -80,12 +106,13 @@ def check_network(table: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame | None = No
             continue
         ids = np.unique(broken).tolist()
         laws[name] = {"faults": len(broken), "ids": ids[:MAX_IDS_LISTED]}
-    length = geodesic_length_m(network.lines)
-    own = network.table["from_tdx"].to_numpy(bool) if network.has("from_tdx") else np.zeros(len(length), bool)
+    length, told = network.length_m, network.has("from_tdx")
+    own = network.table["from_tdx"].to_numpy(bool) if told else np.zeros(len(length), bool)
     return {
         "segments": len(network.ids),
         "length_km": round(float(length.sum()) / 1000, 3),
         "backbone_length_km": round(float(length[own].sum()) / 1000, 3),
+        "new_length_km": round(float(length[~own].sum()) / 1000, 3) if told else 0.0,
         "faults": int(sum(law["faults"] for law in laws.values())),
         "laws": laws,
         "not_checked": not_checked,
@@ -105,10 +132,13 @@ def _as_network(table: gpd.GeoDataFrame) -> _Network:
     target = table["target_stream_id"].to_numpy(np.int64)
     lines = np.asarray(table.geometry.to_numpy(), dtype=object)
     is_line = (shapely.get_type_id(lines) == 1) & ~shapely.is_empty(lines)
+    points, owner = shapely.get_coordinates(lines, return_index=True)
+    ends = np.searchsorted(owner, np.flatnonzero(is_line), side="right")
+    starts = np.searchsorted(owner, np.flatnonzero(is_line))
     first, last = np.full((len(ids), 2), np.nan), np.full((len(ids), 2), np.nan)
-    first[is_line] = shapely.get_coordinates(shapely.get_point(lines[is_line], 0)).reshape(-1, 2)
-    last[is_line] = shapely.get_coordinates(shapely.get_point(lines[is_line], -1)).reshape(-1, 2)
-    return _Network(table, ids, target, rows_of(ids, target), lines, first, last)
+    first[is_line], last[is_line] = points[starts], points[ends - 1]
+    is_line[owner[~np.isfinite(points).all(axis=1)]] = False
+    return _Network(table, ids, target, rows_of(ids, target), lines, is_line, first, last)
 
 
 def _unique_ids(network: _Network, _: Any) -> NDArray[np.int64]:
@@ -124,28 +154,40 @@ def _target_exists(network: _Network, _: Any) -> NDArray[np.int64]:
 def _sources_mirror_targets(network: _Network, _: Any) -> NDArray[np.int64] | None:
     if not network.has("source_stream_ids"):
         return None
-    said = [_id_list(value) for value in network.table["source_stream_ids"]]
-    said_by = np.repeat(network.ids, [len(ids) for ids in said])
-    said_from = np.array([source for ids in said for source in ids], dtype=np.int64)
+    counts, said_from = _flat_lists(network.table["source_stream_ids"])
+    said_by = np.repeat(network.ids, counts)
+    said_by, said_from = said_by[said_from != NO_STREAM], said_from[said_from != NO_STREAM]
     flows = network.target != NO_STREAM
-    said_pairs = pd.MultiIndex.from_arrays([said_by, said_from])
-    true_pairs = pd.MultiIndex.from_arrays([network.target[flows], network.ids[flows]])
-    wrong = said_pairs.symmetric_difference(true_pairs)
-    return np.concatenate(
-        [
-            np.asarray(wrong.get_level_values(0), dtype=np.int64),
-            np.asarray(said_pairs[said_pairs.duplicated()].get_level_values(0), dtype=np.int64),
-        ]
-    )
+    # Said pairs are each to stand once beside one true pair: sorted together, what is right comes in twos.
+    below = np.concatenate([said_by, network.target[flows]])
+    above = np.concatenate([said_from, network.ids[flows]])
+    true = np.repeat([False, True], [len(said_by), int(flows.sum())])
+    order = np.lexsort((true, above, below))
+    below, above, true = below[order], above[order], true[order]
+    pair = np.flatnonzero((below[1:] == below[:-1]) & (above[1:] == above[:-1]) & true[1:] & ~true[:-1])
+    right = np.zeros(len(below), dtype=bool)
+    right[pair] = right[pair + 1] = True
+    return np.asarray(below[~right], dtype=np.int64)
 
 
-def _id_list(value: Any) -> list[int]:
+def _flat_lists(column: pd.Series[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many ids each row holds, and all of them one after the other."""
+    if isinstance(column.array, pd.arrays.ArrowExtensionArray) and not pd.api.types.is_string_dtype(column.dtype):
+        lists = pa.chunked_array(pa.array(column.array)).combine_chunks()
+        lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        return lengths.astype(np.int64), lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+    said = [_id_list(value) for value in column]
+    flat = np.concatenate([np.zeros(0, dtype=np.int64), *said])
+    return np.array([len(ids) for ids in said], dtype=np.int64), flat
+
+
+def _id_list(value: Any) -> NDArray[np.int64]:
     if value is None or (isinstance(value, float) and np.isnan(value)):
-        return []
+        return np.zeros(0, dtype=np.int64)
     if isinstance(value, str):
         # Formats without lists hold them as text: "[1, 2]" or "1,2".
-        return [int(part) for part in value.strip("[]() ").replace(",", " ").split() if int(part) != NO_STREAM]
-    return [int(part) for part in value if int(part) != NO_STREAM]
+        value = [int(part) for part in value.strip("[]() ").replace(",", " ").split()]
+    return np.asarray(value, dtype=np.int64)
 
 
 def _reaches_outlet(network: _Network, _: Any) -> NDArray[np.int64]:
@@ -254,7 +296,7 @@ def _lengths(network: _Network, _: Any) -> NDArray[np.int64] | None:
     if not network.has("length_m"):
         return None
     given = network.table["length_m"].to_numpy(np.float64)
-    off = np.abs(given - geodesic_length_m(network.lines))
+    off = np.abs(given - network.length_m)
     return network.ids_where(~(off <= LENGTH_TOLERANCE_M + 1e-6 * np.abs(given)))
 
 
@@ -270,7 +312,7 @@ def _backbone_length(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDA
         return None
     own = network.table["from_tdx"].to_numpy(bool)
     links = network.table["tdx_stream_id"].to_numpy(np.int64)[own]
-    total = pd.Series(geodesic_length_m(network.lines[own])).groupby(links).sum()
+    total = pd.Series(network.length_m[own]).groupby(links).sum()
     told = pd.Series(reaches["length_m"].to_numpy(np.float64), index=reaches["link_id"].to_numpy(np.int64))
     off = (total.reindex(told.index).fillna(0) - told).abs()
     return np.asarray(told.index[off > LENGTH_TOLERANCE_M + LENGTH_TOLERANCE * told], dtype=np.int64)
@@ -278,14 +320,86 @@ def _backbone_length(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDA
 
 def _geometry(network: _Network, _: Any) -> NDArray[np.int64]:
     lines = network.lines
-    is_line = (shapely.get_type_id(lines) == 1) & ~shapely.is_empty(lines)
-    points, owner = shapely.get_coordinates(lines, return_index=True)
-    endless = np.unique(owner[~np.isfinite(points).all(axis=1)])
-    ok = is_line.copy()
-    ok[endless] = False
-    zero = ok & (geodesic_length_m(lines) == 0)
+    ok = network.is_line
+    zero = ok & (network.length_m == 0)
     may_be_zero = network.table["from_tdx"].to_numpy(bool) if network.has("from_tdx") else np.zeros(len(lines), bool)
     return network.ids_where(~ok | (zero & ~may_be_zero) | (ok & ~zero & ~shapely.is_valid(lines)))
+
+
+def _no_crossing(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray[np.int64]:
+    """Ids of lines that meet another one elsewhere than where both end.
+
+    A new stream that joins in the middle of a line without cutting it is found too; the head of a divergence is not,
+    for it lies where other segments end.
+    """
+    lines, given = network.lines[network.drawn], network.given(reaches)[network.drawn]
+    tree = shapely.STRtree(lines)
+    found = [np.zeros(0, dtype=np.int64)]
+    for start in range(0, len(lines), _LINES_AT_ONCE):
+        own, other = tree.query(lines[start : start + _LINES_AT_ONCE])
+        own += start
+        asked = (own < other) & ~(given[own] & given[other])
+        own, other = own[asked], other[asked]
+        meets_elsewhere = ~shapely.relate_pattern(lines[own], lines[other], _ENDS_ONLY)
+        found += [own[meets_elsewhere], other[meets_elsewhere]]
+    return np.unique(network.ids[network.drawn[np.concatenate(found)]])
+
+
+def _no_duplicate(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray[np.int64]:
+    """Ids of lines that are drawn more than once, in one direction or both."""
+    rows = network.drawn
+    ends = np.concatenate([network.first[rows], network.last[rows]], axis=1)
+    turned = (ends[:, 0] > ends[:, 2]) | ((ends[:, 0] == ends[:, 2]) & (ends[:, 1] > ends[:, 3]))
+    ends[turned] = ends[turned][:, [2, 3, 0, 1]]
+    # Few lines share both ends; only those are compared whole.
+    rows = rows[pd.DataFrame(ends).duplicated(keep=False).to_numpy()]
+    drawn = pd.DataFrame({"line": shapely.to_wkb(shapely.normalize(network.lines[rows]))}, dtype=object)
+    drawn["ours"] = ~network.given(reaches)[rows]
+    same = drawn.groupby("line")["ours"]
+    return network.ids_where(rows[(same.transform("size") > 1).to_numpy() & same.transform("any").to_numpy()])
+
+
+def _no_self_crossing(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray[np.int64]:
+    """Ids of lines that meet themselves; one that ends where it begins does."""
+    rows = network.drawn[~network.given(reaches)[network.drawn]]
+    closed = (network.first[rows] == network.last[rows]).all(axis=1)
+    return network.ids_where(rows[closed | ~shapely.is_simple(network.lines[rows])])
+
+
+def _topological_order(network: _Network, _: Any) -> NDArray[np.int64] | None:
+    """Ids of segments that do not stand before what they flow into, or share their place with another."""
+    if not network.has("topological_order"):
+        return None
+    place = network.table["topological_order"].to_numpy(np.int64)
+    flows = np.flatnonzero(network.target_row >= 0)
+    late = flows[place[flows] >= place[network.target_row[flows]]]
+    shared = pd.Series(place).duplicated(keep=False).to_numpy()
+    return np.concatenate([network.ids[late], network.ids[shared]])
+
+
+def _points(xy: NDArray[np.float64]) -> pd.MultiIndex:
+    return pd.MultiIndex.from_arrays([xy[:, 0], xy[:, 1]])
+
+
+def _terminal(network: _Network, _: Any) -> NDArray[np.int64] | None:
+    if not network.has("terminal_stream_id"):
+        return None
+    own = np.arange(len(network.ids))
+    far = np.where(network.target_row >= 0, network.target_row, own)
+    for _round in range(max(len(own), 1).bit_length()):
+        far = far[far]
+    return network.ids_where(network.table["terminal_stream_id"].to_numpy(np.int64) != network.ids[far])
+
+
+def _divergence(network: _Network, _: Any) -> NDArray[np.int64] | None:
+    """Ids of divergences that have inflows, or whose head lies where no other segment begins or ends."""
+    if not network.has("divergence"):
+        return None
+    rows = np.flatnonzero(network.table["divergence"].to_numpy(bool))
+    others = np.delete(np.arange(len(network.ids)), rows)
+    nodes = _points(np.concatenate([network.first[others], network.last[others]]))
+    loose = ~_points(network.first[rows]).isin(nodes)
+    return network.ids_where(rows[loose | np.isin(rows, network.target_row)])
 
 
 def _crs(network: _Network, _: Any) -> NDArray[np.int64]:
@@ -314,6 +428,12 @@ _LAWS: dict[str, Callable[[_Network, gpd.GeoDataFrame | None], NDArray[np.int64]
     "every backbone link is present": _backbone_present,
     "backbone length is conserved": _backbone_length,
     "geometry is valid": _geometry,
+    "no crossing without a node": _no_crossing,
+    "no duplicate": _no_duplicate,
+    "no self-crossing": _no_self_crossing,
+    "topological order goes downstream": _topological_order,
+    "terminal is the outlet": _terminal,
+    "divergences start at a node": _divergence,
     "coordinates are EPSG:4326": _crs,
     "probability is from 0 to 1": _probability,
 }

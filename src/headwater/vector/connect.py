@@ -123,8 +123,8 @@ def connect(
     """Return the water that is joined to the reach of its catchment, with the ways over gaps; without the reaches.
 
     A step of flow costs the price b of the cell it leaves; one that rises by de metres max(b * max(de, 1), de). (The
-    published price of a rise, max(b * de, de), makes rises of less than a metre cheaper than level ground.) A little for
-    its length is added, so that free ways are short ones.
+    published price, max(b * de, de), makes a rise of less than a metre cheaper than level ground.) A little for its
+    length is added, so that free ways are short ones.
 
     Parameters
     ----------

@@ -6,21 +6,19 @@ import json
 import zlib
 from functools import lru_cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.errors import InputError, WorkError
-from headwater.files import atomic_path
 from headwater.grid import CRS
 from headwater.vector.backbone import NO_LINK
-from headwater.vector.segments import MAX_SEGMENTS, SEGMENT_COLUMNS, segment_table, whole_reach
-from headwater.vector.strahler import strahler_orders
+from headwater.vector.segments import MAX_SEGMENTS, segment_table, whole_reach
+from headwater.vector.strahler import forest_orders
 
 LINKS_PER_REGION = 10_000_000
 """A global link id is LINKNO + header * 10,000,000, as GEOGLOWS publishes them."""
@@ -37,6 +35,10 @@ NETWORK_COLUMNS = (
     "intersects_lake",
     "length_m",
     "mean_probability",
+    "divergence",
+    "upstream_area_km2",
+    "topological_order",
+    "terminal_stream_id",
     "geometry",
 )
 
@@ -74,7 +76,7 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
     Parameters
     ----------
     segments : GeoDataFrame
-        SEGMENT_COLUMNS of `headwater.vector.segments`, of all cells.
+        SEGMENT_COLUMNS of `headwater.vector.segments`, of all cells, in any order. `divergence` may be absent: False.
     reaches : GeoDataFrame
         The backbone. Reaches that end outside every cell (cell "") need no segments: they stay whole.
     basin_id : str
@@ -83,7 +85,9 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
     Returns
     -------
     GeoDataFrame
-        NETWORK_COLUMNS, sorted along a Hilbert curve. `tdx_stream_id` and `tdx_strahler_order` are -1 for new streams.
+        NETWORK_COLUMNS, sorted along a Hilbert curve; the same for the same segments in another order. For new
+        streams `tdx_stream_id` and `tdx_strahler_order` are -1 and `upstream_area_km2` is NaN. `upstream_area_km2` of
+        a backbone segment is that of its whole reach: it holds at the reach's downstream end.
 
     Raises
     ------
@@ -91,44 +95,44 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
         A link of a cell has no segments, or segments are of no link.
     """
     pieces = _with_whole_reaches(segments, reaches)
-    order = np.lexsort((pieces["local_index"], pieces["link_id"]))
-    pieces = pieces.iloc[order].reset_index(drop=True)
-    link, local = pieces["link_id"].to_numpy(np.int64), pieces["local_index"].to_numpy(np.int64)
-    ids = global_stream_ids(link, local, basin_id)
-    row = reaches.set_index("link_id").loc[link]
-    next_link = row["downstream_link_id"].to_numpy(np.int64)
-    inside = pieces["downstream_index"].to_numpy(np.int64)
-    target = np.where(
-        inside >= 0,
-        global_stream_ids(link, np.maximum(inside, 0), basin_id),
-        np.where(
-            next_link == NO_LINK,
-            NO_STREAM,
-            global_stream_ids(np.maximum(next_link, 0), np.zeros_like(local), basin_id),
-        ),
+    ids = global_stream_ids(pieces["link_id"].to_numpy(np.int64), pieces["local_index"].to_numpy(np.int64), basin_id)
+    order = _along_hilbert(pieces.geometry, ids)
+    ids = ids[order]
+
+    def column(name: str, dtype: Any) -> NDArray[Any]:
+        return np.asarray(pieces[name].to_numpy(dtype)[order])
+
+    link, local, from_tdx = column("link_id", np.int64), column("local_index", np.int64), column("from_backbone", bool)
+    row = rows_of(reaches["link_id"].to_numpy(np.int64), link)
+    target = _targets(
+        column("downstream_index", np.int64), link, reaches["downstream_link_id"].to_numpy()[row], basin_id
     )
-    from_tdx = pieces["from_backbone"].to_numpy(bool)
-    tdx_order = np.where(from_tdx, row["strahler_order"].to_numpy(np.int32), NO_STREAM).astype(np.int32)
-    starts_outside = from_tdx & (local == 0) & row["upstream_outside"].to_numpy(bool)
     target_row = rows_of(ids, target)
-    network = gpd.GeoDataFrame(
+    tdx_order = np.where(from_tdx, reaches["strahler_order"].to_numpy(np.int32)[row], NO_STREAM).astype(np.int32)
+    starts_outside = from_tdx & (local == 0) & reaches["upstream_outside"].to_numpy(bool)[row]
+    orders = forest_orders(target_row, np.where(starts_outside, tdx_order, 0).astype(np.int32))
+    reaches_outlet = orders.terminal >= 0
+    return gpd.GeoDataFrame(
         {
             "stream_id": ids,
             "target_stream_id": target,
-            "source_stream_ids": source_lists(ids, target_row),
-            "strahler_order": strahler_orders(target_row, np.where(starts_outside, tdx_order, 0).astype(np.int32)),
+            "source_stream_ids": pd.arrays.ArrowExtensionArray(source_lists(ids, target_row)),
+            "strahler_order": orders.strahler,
             "from_tdx": from_tdx,
             "tdx_stream_id": np.where(from_tdx, link, NO_STREAM),
             "tdx_strahler_order": tdx_order,
-            "basin_id": pd.Series([basin_id] * len(ids), dtype="object"),
-            "intersects_lake": pieces["intersects_lake"].to_numpy(bool),
-            "length_m": pieces["length_m"].to_numpy(np.float64),
-            "mean_probability": pieces["mean_probability"].to_numpy(np.float64),
+            "basin_id": np.full(len(ids), basin_id, dtype=object),
+            "intersects_lake": column("intersects_lake", bool),
+            "length_m": column("length_m", np.float64),
+            "mean_probability": column("mean_probability", np.float64),
+            "divergence": column("divergence", bool),
+            "upstream_area_km2": np.where(from_tdx, reaches["upstream_area_km2"].to_numpy(np.float64)[row], np.nan),
+            "topological_order": orders.topological,
+            "terminal_stream_id": np.where(reaches_outlet, ids[orders.terminal], NO_STREAM),
         },
-        geometry=pieces.geometry.to_numpy(),
+        geometry=pieces.geometry.to_numpy()[order],
         crs=CRS,
     )
-    return _along_hilbert(network)
 
 
 def rows_of(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -141,18 +145,12 @@ def rows_of(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int
     return np.where(ids[rows] == wanted, rows, -1).astype(np.int64)
 
 
-def source_lists(ids: NDArray[np.int64], target_row: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return, for each row, the ascending ids of the segments that flow into it."""
+def source_lists(ids: NDArray[np.int64], target_row: NDArray[np.int64]) -> pa.ListArray:
+    """Return, for each row, the ascending ids of the segments that flow into it: a list array of int64."""
     flows = np.flatnonzero(target_row >= 0)
     order = flows[np.lexsort((ids[flows], target_row[flows]))]
     ends = np.cumsum(np.bincount(target_row[flows], minlength=len(ids)))
-    return np.split(ids[order], ends[:-1]) if len(ids) else []
-
-
-def write_network(network: gpd.GeoDataFrame, path: Path) -> None:
-    """Write GeoParquet 1.1 with a bbox column, whole or not at all, with the same bytes for the same table."""
-    with atomic_path(path) as temporary:
-        network.to_parquet(temporary, compression="zstd", schema_version="1.1.0", write_covering_bbox=True, index=False)
+    return pa.ListArray.from_arrays(np.concatenate([[0], ends]).astype(np.int32), pa.array(ids[order], pa.int64()))
 
 
 def _with_whole_reaches(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
@@ -173,17 +171,27 @@ def _with_whole_reaches(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame) -
     whole = segment_table(
         (int(link), whole_reach(line)) for link, line in zip(absent["link_id"], absent.geometry, strict=True)
     )
-    parts = [table[list(SEGMENT_COLUMNS)] for table in (segments, whole) if len(table)]
-    return gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=CRS) if parts else whole
+    parts = [table for table in (segments, whole) if len(table)]
+    pieces = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=CRS) if parts else whole
+    # Where some tables have the column and others not, no value means no divergence.
+    told = pieces["divergence"].eq(True) if "divergence" in pieces.columns else False
+    return pieces.assign(divergence=told)
 
 
-def _along_hilbert(network: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    if len(network) == 0:
-        return network
-    boxes = shapely.bounds(network.geometry.to_numpy())
-    middles = gpd.GeoSeries(gpd.points_from_xy(boxes[:, [0, 2]].mean(axis=1), boxes[:, [1, 3]].mean(axis=1)))
-    distance = middles.hilbert_distance(total_bounds=network.total_bounds).to_numpy()
-    return network.iloc[np.lexsort((network["stream_id"], distance))].reset_index(drop=True)
+def _targets(
+    inside: NDArray[np.int64], link: NDArray[np.int64], next_link: NDArray[np.int64], basin_id: str
+) -> NDArray[np.int64]:
+    """Return the id each segment flows into: one of its own link, the first of the next one, or none."""
+    own = global_stream_ids(link, np.maximum(inside, 0), basin_id)
+    next_first = global_stream_ids(np.maximum(next_link, 0), np.zeros_like(link), basin_id)
+    return np.where(inside >= 0, own, np.where(next_link == NO_LINK, NO_STREAM, next_first))
+
+
+def _along_hilbert(lines: gpd.GeoSeries, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows in the order of a Hilbert curve through the boxes' middles; ids break ties."""
+    if len(lines) == 0:
+        return np.zeros(0, dtype=np.int64)
+    return np.lexsort((ids, lines.hilbert_distance().to_numpy()))
 
 
 @lru_cache(maxsize=1)

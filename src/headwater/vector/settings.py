@@ -25,7 +25,7 @@ class Settings:
     their own."""
     bits_below_floor: float = 4.0
     """Price of a cell at or under the floor (`headwater`; the published method never crosses such cells)."""
-    worth_per_px: float = 12.0
+    worth_per_px: float = 16.0
     """Bits paid at most to join a piece of water, for each pixel of its length (`headwater`)."""
     most_bits: float = 400.0
     """Bits paid at most to join any piece."""
@@ -43,7 +43,7 @@ class Settings:
                 "Choose 0 <= floor < threshold <= 1.",
             )
         if self.bits_below_floor <= 0 or self.worth_per_px <= 0 or self.most_bits <= 0:
-            raise InputError("A price of a cell or the worth of a piece is not above 0.", "Use 4, 12 and 400 bits.")
+            raise InputError("A price of a cell or the worth of a piece is not above 0.", "Use 4, 16 and 400 bits.")
         limits = list(self.limits)
         if not limits or limits != sorted(limits) or limits[0] <= 0:
             raise InputError(f"The limits {limits} do not grow from above 0.", "Use 8, 32, 400.")

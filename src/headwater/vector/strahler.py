@@ -1,7 +1,8 @@
-"""Strahler orders on a directed forest of segments."""
+"""Orders on a directed forest of segments: Strahler's, and the order in which the water meets them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,28 +10,42 @@ from numba import njit
 from numpy.typing import NDArray
 
 
-def strahler_orders(target: NDArray[np.int64], outside_order: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the Strahler order of each segment (Strahler 1957, doi:10.1029/TR038i006p00913).
+@dataclass(frozen=True)
+class ForestOrders:
+    """What one walk down a forest tells of each segment."""
 
-    A source has order 1. Where two or more inflows share the highest order the segment has one more, else it has the
-    highest. A segment whose upstream lies outside the area has at least the order it is known to have.
+    strahler: NDArray[np.int32]
+    """Strahler order; 0 for segments in a circle or downstream of one."""
+    topological: NDArray[np.int64]
+    """Place in a list that holds every segment after all that flow into it; -1 where there is a circle, as above."""
+    terminal: NDArray[np.int64]
+    """Row of the outlet that the water leaves by; -1 for segments that reach none."""
+
+
+def forest_orders(target: NDArray[np.int64], outside_order: NDArray[np.int32]) -> ForestOrders:
+    """Return the Strahler order (Strahler 1957, doi:10.1029/TR038i006p00913), the topological one and the outlet.
+
+    A source has Strahler order 1. Where two or more inflows share the highest order the segment has one more, else it
+    has the highest. A segment whose upstream lies outside the area has at least the order it is known to have.
 
     Parameters
     ----------
     target : (n,) int64
         Row of the segment each flows into; -1 at an outlet.
     outside_order : (n,) int32
-        Order that a segment has at least because of upstream outside the area; 0 where there is none.
+        Strahler order that a segment has at least because of upstream outside the area; 0 where there is none.
 
     Returns
     -------
-    (n,) int32
-        Orders; 0 for segments in a circle or downstream of one.
+    ForestOrders
+        Arrays of n values. The topological order depends on the order of the rows.
     """
-    orders: NDArray[np.int32] = _orders(
-        np.ascontiguousarray(target, np.int64), np.ascontiguousarray(outside_order, np.int32)
-    )
-    return orders
+    return ForestOrders(*_orders(np.ascontiguousarray(target, np.int64), np.ascontiguousarray(outside_order, np.int32)))
+
+
+def strahler_orders(target: NDArray[np.int64], outside_order: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the Strahler order of each segment alone; see `forest_orders`."""
+    return forest_orders(target, outside_order).strahler
 
 
 @njit(cache=True)
@@ -44,6 +59,7 @@ def _orders(target: Any, outside_order: Any) -> Any:
     highest = np.zeros(count, np.int32)
     times = np.zeros(count, np.int32)
     ready = np.empty(count, np.int64)
+    topological = np.full(count, -1, np.int64)
     last = 0
     for i in range(count):
         if waiting[i] == 0:
@@ -53,6 +69,7 @@ def _orders(target: Any, outside_order: Any) -> Any:
     # Up- to downstream: a segment is ready when all that flow into it are done.
     while first < last:
         i = ready[first]
+        topological[i] = first
         first += 1
         order = max(1, highest[i] + (1 if times[i] > 1 else 0))
         orders[i] = max(order, outside_order[i])
@@ -67,4 +84,9 @@ def _orders(target: Any, outside_order: Any) -> Any:
         if waiting[below] == 0:
             ready[last] = below
             last += 1
-    return orders
+    terminal = np.full(count, -1, np.int64)
+    # Down- to upstream: the outlet of what a segment flows into is its own. What flows into a circle keeps -1.
+    for place in range(last - 1, -1, -1):
+        i = ready[place]
+        terminal[i] = i if target[i] < 0 else terminal[target[i]]
+    return orders, topological, terminal

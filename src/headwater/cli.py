@@ -255,7 +255,7 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes, without --cell (default 1)")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability of water (default 0.5)")
     parser.add_argument("--floor", type=float, default=0.1, help="cells up to this have one price (default 0.1)")
-    parser.add_argument("--min-piece-px", type=int, default=5, help="shortest end of a line, pixels (default 5)")
+    parser.add_argument("--min-piece-px", type=int, default=4, help="shortest end of a line, pixels (default 4)")
     parser.add_argument(
         "--bits-below-floor", type=float, default=4.0, help="price of a pixel without signal, bits (default 4)"
     )

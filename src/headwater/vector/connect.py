@@ -23,6 +23,8 @@ VALLEY_RADIUS_PX = 7
 """Half side of the box whose mean elevation a cell is compared with."""
 _VALLEY_PER_M = 0.3
 _VALLEY_MOST = 4.0
+# Price of a metre that water would have to rise.
+_BITS_PER_M = 10.0
 # Costs of one bucket of the queue.
 _BUCKET = 32
 
@@ -122,16 +124,16 @@ def connect(
 ) -> NDArray[np.bool_]:
     """Return the water that is joined to the reach of its catchment, with the ways over gaps; without the reaches.
 
-    A step of flow costs the price b of the cell it leaves; one that rises by de metres max(b * max(de, 1), de). (The
-    published price, max(b * de, de), makes a rise of less than a metre cheaper than level ground.) A little for its
-    length is added, so that free ways are short ones.
+    A step of flow costs the price b of the cell it leaves; one that rises by de metres max(b * max(de, 1), 10 de). (The
+    published price, max(b * de, de), makes a rise of less than a metre cheaper than level ground, and lets water that
+    is found flow uphill rather than cross a gap.) A little for its length is added, so that free ways are short ones.
 
     Parameters
     ----------
     price : (y, x) float32
         Bits, see `price_of_cells`.
     elevation : (y, x) float32
-        Metres, without NaN.
+        Metres, without NaN; means of 3x3 cells, lest noise make rises.
     labels, pieces : Labels, Pieces
         Of the window; ways stay within a catchment.
     worth : (n,) float32
@@ -289,7 +291,7 @@ def _relax(
         price = prices[above]
         rise = elevation[below] - elevation[above]
         if rise > 0:
-            price = max(price * max(rise, np.float32(1)), rise)
+            price = max(price * max(rise, np.float32(1)), np.float32(_BITS_PER_M) * rise)
         if price * UNITS > limit:
             continue
         total = so_far + np.int32(price * UNITS) + (_DIAGONAL if (k == 0 or k == 2 or k == 5 or k == 7) else _STRAIGHT)

@@ -87,12 +87,14 @@ def burn_labels(catchments: NDArray[Any], labels: NDArray[np.int64], reaches: ND
 @njit(cache=True)
 def is_mouth_of(cell: int, label: int, labels: Any, mouth: Any, shared: Any, count: int) -> bool:
     """Whether the reach of a label runs through a cell; `labels` and `mouth` are flat."""
-    if not mouth[cell]:
-        return False
+    return bool(mouth[cell]) and owns_mouth(cell, label, labels, shared, count)
+
+
+@njit(cache=True)
+def owns_mouth(cell: int, label: int, labels: Any, shared: Any, count: int) -> bool:
+    """Whether the reach of a label runs through a cell that some reach runs through; `labels` is flat."""
     if labels[cell] == label:
         return True
-    if len(shared) == 0:
-        return False
     key = cell * count + label
     at = np.searchsorted(shared, key)
     return bool(at < len(shared) and shared[at] == key)

@@ -27,9 +27,9 @@ class Pieces:
     start: NDArray[np.int64]
     """(n + 1,) where each piece's cells begin."""
     lowest: NDArray[np.int64]
-    """(n,) flat index of the cell of lowest 3x3 mean elevation."""
+    """(n,) flat index of the lowest cell."""
     height_m: NDArray[np.float32]
-    """(n,) that mean."""
+    """(n,) its elevation."""
     extent_px: NDArray[np.int32]
     """(n,) longer side of the box around it."""
     anchored: NDArray[np.bool_]
@@ -44,7 +44,7 @@ def find_pieces(water: NDArray[np.bool_], elevation: NDArray[np.float32], labels
     water : (y, x) bool
         Cells found to be water.
     elevation : (y, x) float32
-        Metres, without NaN.
+        Metres, without NaN; means of 3x3 cells.
     labels : Labels
         Of the window.
     """
@@ -54,7 +54,14 @@ def find_pieces(water: NDArray[np.bool_], elevation: NDArray[np.float32], labels
     cells = cells[np.argsort(own, kind="stable")]
     start = np.concatenate([[0], np.cumsum(np.bincount(own, minlength=count))]).astype(np.int64)
     lowest, height, extent, anchored = _facts(
-        cells, start, elevation, labels.catchment.ravel(), labels.mouth.ravel(), labels.shared, labels.count
+        cells,
+        start,
+        elevation.ravel(),
+        labels.catchment.ravel(),
+        labels.mouth.ravel(),
+        labels.shared,
+        labels.count,
+        elevation.shape[1],
     )
     own_label = labels.catchment.ravel()[cells[start[:-1]]] if count else np.zeros(0, np.int32)
     return Pieces(piece, own_label, cells, start, lowest, height, extent, anchored)
@@ -79,10 +86,11 @@ def over_borders(pieces: Pieces, elevation: NDArray[np.float32], labels: Labels,
         pieces.height_m,
         pieces.anchored,
         pieces.piece.ravel(),
-        elevation,
+        elevation.ravel(),
         labels.catchment.ravel(),
         labels.mouth.ravel(),
         most_rise_m,
+        elevation.shape[1],
     )
     if changed:
         without_checkers(labels)
@@ -144,20 +152,7 @@ def _label(water: Any, labels: Any, mouth: Any) -> Any:
 
 
 @njit(cache=True)
-def smooth_height(elevation: Any, cell: int) -> float:
-    """Mean elevation of a cell and its eight neighbours."""
-    width = elevation.shape[1]
-    row, column = cell // width, cell % width
-    total = 0.0
-    for r in range(row - 1, row + 2):
-        for c in range(column - 1, column + 2):
-            total += elevation[r, c]
-    return total / 9
-
-
-@njit(cache=True)
-def _facts(cells: Any, start: Any, elevation: Any, labels: Any, mouth: Any, shared: Any, count: int) -> Any:
-    width = elevation.shape[1]
+def _facts(cells: Any, start: Any, elevation: Any, labels: Any, mouth: Any, shared: Any, count: int, width: int) -> Any:
     pieces = len(start) - 1
     lowest, height = np.empty(pieces, np.int64), np.empty(pieces, np.float32)
     extent, anchored = np.empty(pieces, np.int32), np.zeros(pieces, np.bool_)
@@ -169,7 +164,7 @@ def _facts(cells: Any, start: Any, elevation: Any, labels: Any, mouth: Any, shar
             cell = cells[k]
             row, column = cell // width, cell % width
             north, south, west, east = min(north, row), max(south, row), min(west, column), max(east, column)
-            here = smooth_height(elevation, cell)
+            here = elevation[cell]
             if here < least:
                 least, at = here, cell
             if not anchored[piece]:
@@ -193,8 +188,8 @@ def _over_borders(
     labels: Any,
     mouth: Any,
     most_rise_m: float,
+    width: int,
 ) -> int:
-    width = elevation.shape[1]
     offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
     goes_to = np.full(len(label), -1, np.int64)
     for piece in range(len(label)):
@@ -211,7 +206,7 @@ def _over_borders(
                     there = piece_of[other]
                     if there < 0 or not anchored[there] or not height[there] < height[piece]:
                         continue
-                border = smooth_height(elevation, other)
+                border = elevation[other]
                 if border > height[piece] + most_rise_m or (of_reach and not onto_reach):
                     continue
                 if border < best or (onto_reach and not of_reach):

@@ -20,7 +20,7 @@ class Settings:
     """Probability from which a cell is water."""
     floor: float = 0.1
     """Probability that scales to 0."""
-    min_piece_px: int = 5
+    min_piece_px: int = 4
     """Shortest end kept, and smallest water that a connection is sought for, cells: specks would else get long lines of
     their own."""
     bits_below_floor: float = 4.0

@@ -1,7 +1,8 @@
-"""Joined water thinned to lines: narrow water from the highest cell down, wide water to its middle.
+"""Joined water thinned to lines: narrow water to its lowest cells, wide water to its middle.
 
-Thinning keeps what hangs together and every hole (Yokoi et al. 1975). In narrow water the ends of lines stay, so that
-no stream gets shorter (Pierson and Mehrabi 2024). In water wider than three cells they go, from the shore inwards,
+Thinning keeps what hangs together and every hole (Yokoi et al. 1975). In narrow water, shell by shell and there from
+the highest cell down, the ends of lines stay, so that no stream gets shorter (after Pierson and Mehrabi 2024, who go by
+height alone). In water wider than three cells they go, from the shore inwards,
 until one line is left between the places where lines enter and leave: no ladders of parallel lines, and both arms round
 an island.
 """
@@ -15,13 +16,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.vector.labels import Labels, is_mouth_of
+from headwater.vector.labels import Labels, owns_mouth
 
 SMALL_HOLE_PX = 20
 """Holes under this size are filled."""
 FLAT_HOLE_PX = 400
 """Holes under this size are filled if they are flat, and no islands of wide water."""
 FLAT_HOLE_RELIEF_M = 4.0
+LAND, MOUTH = -1, -2
+"""States of cells that are no water, and of those that a reach runs through."""
 # An end of wide water farther from any way in than this many times its half width is the end of a channel.
 _ELONGATED = 4
 
@@ -73,34 +76,29 @@ def thin(
         Lines without the reaches.
     """
     width = water.shape[1]
-    lines = water.copy()
-    flat, label, mouth = lines.ravel(), labels.catchment.ravel(), labels.mouth.ravel()
-    cells = np.flatnonzero(water)
+    flat, label, mouth = water.ravel(), labels.catchment.ravel(), labels.mouth.ravel()
+    shared, count = labels.shared, labels.count
+    state = states(water, labels)
+    heights = elevation.ravel()
+    cells = np.flatnonzero(flat)
     depth = _depth(flat, mouth, cells, width)
     wide = _wide(flat, mouth, cells, depth, width)
-    heights = elevation.ravel()
-    shared, count = labels.shared, labels.count
-    # By catchment: what a catchment's cells touch stays near in memory.
-    cells = cells[np.argsort(label[cells], kind="stable")]
     narrow = cells[~wide[cells]]
-    _thin(flat, label, mouth, shared, count, narrow, -heights[narrow], depth[narrow], wide, True, width)
+    # By catchment, what its cells touch being near in memory; there from the highest down.
+    narrow = narrow[np.lexsort((-heights[narrow], label[narrow]))]
+    _thin_narrow(state, label, shared, count, narrow, width)
     middle = cells[wide[cells]]
-    fixed = ~wide
-    _fix_far_ends(flat, wide, fixed, label, mouth, shared, count, middle, depth, min_end_px, width)
-    _thin(
-        flat,
-        label,
-        mouth,
-        shared,
-        count,
-        middle,
-        depth[middle].astype(np.float32),
-        -heights[middle],
-        fixed,
-        False,
-        width,
-    )
-    return lines
+    middle = middle[np.argsort(label[middle], kind="stable")]
+    fixed = _far_ends(state, wide, label, shared, count, middle, depth, min_end_px, width)
+    _thin_wide(state, label, shared, count, middle, depth[middle], -heights[middle], fixed, width)
+    return np.asarray(state >= 0).reshape(water.shape)
+
+
+def states(lines: NDArray[np.bool_], labels: Labels) -> NDArray[np.int32]:
+    """Return, flat, the label of cells of lines, MOUTH on reaches, and LAND."""
+    state = np.where(lines, labels.catchment, np.int32(LAND))
+    state[labels.mouth] = MOUTH
+    return state.ravel()
 
 
 def wide_water(water: NDArray[np.bool_], labels: Labels) -> NDArray[np.bool_]:
@@ -134,9 +132,12 @@ def _removable() -> Any:
 
 
 @njit(cache=True)
-def ring_of(lines: Any, labels: Any, mouth: Any, shared: Any, count: int, cell: int, width: int) -> int:
-    """Return which of the eight neighbours are water of the same catchment or its reach, as bits from the east on."""
-    label = labels[cell]
+def ring_of(state: Any, labels: Any, shared: Any, count: int, cell: int, width: int) -> int:
+    """Return which of the eight neighbours are water of the same catchment or its reach, as bits from the east on.
+
+    `state` is that of `states`; `labels` the flat catchments, `shared` and `count` those of `Labels`.
+    """
+    label = state[cell]
     ring = 0
     bit = 1
     for k in range(8):
@@ -156,56 +157,105 @@ def ring_of(lines: Any, labels: Any, mouth: Any, shared: Any, count: int, cell: 
             other = cell + width
         else:
             other = cell + width + 1
-        if mouth[other]:
-            if is_mouth_of(other, label, labels, mouth, shared, count):
-                ring |= bit
-        elif lines[other] and labels[other] == label:
+        there = state[other]
+        if there == label or (there == MOUTH and owns_mouth(other, label, labels, shared, count)):
             ring |= bit
         bit <<= 1
     return ring
 
 
 @njit(cache=True)
-def _thin(
-    lines: Any,
-    labels: Any,
-    mouth: Any,
-    shared: Any,
-    count: int,
-    cells: Any,
-    first_key: Any,
-    second_key: Any,
-    fixed: Any,
-    ends_stay: bool,
-    width: int,
-) -> None:
-    table = _removable()[1 if ends_stay else 0]
-    number = np.full(len(lines), np.int32(-1), np.int32)
-    for i in range(len(cells)):
-        number[cells[i]] = i
-    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
-    heap = [(np.float32(0), np.float32(0), np.int32(0)) for _ in range(0)]
+def _thin_narrow(state: Any, labels: Any, shared: Any, count: int, cells: Any, width: int) -> None:
+    """Peel shells off, ends staying.
+
+    Of a shell first the cells with most neighbours, its sides, then its corners: were a line's end peeled from the
+    highest cell down, it would draw back cell by cell for as long as it is wide. Among equals the highest goes first.
+    """
+    table = _removable()[1]
+    left = cells.copy()
+    rings = np.empty(len(cells), np.uint8)
+    order = np.empty(len(cells), np.int64)
     first = 0
     while first < len(cells):
         end = first
         while end < len(cells) and labels[cells[end]] == labels[cells[first]]:
-            if not fixed[cells[end]] and table[ring_of(lines, labels, mouth, shared, count, cells[end], width)]:
-                heap.append((np.float32(first_key[end]), np.float32(second_key[end]), np.int32(end)))
             end += 1
-        heapify(heap)
-        while len(heap) > 0:
-            cell = cells[heappop(heap)[2]]
-            if not lines[cell] or not table[ring_of(lines, labels, mouth, shared, count, cell, width)]:
-                continue
-            lines[cell] = False
-            for k in range(8):
-                other = cell + offsets[k]
-                # What waited inside, or stayed because it held others together, is tested again.
-                waits = lines[other] and not fixed[other] and number[other] >= 0 and labels[other] == labels[cell]
-                if waits and table[ring_of(lines, labels, mouth, shared, count, other, width)]:
-                    i = number[other]
-                    heappush(heap, (np.float32(first_key[i]), np.float32(second_key[i]), np.int32(i)))
+        remaining = end
+        again = True
+        while again:
+            again = False
+            # The shell: cells with land at a side, by their number of neighbours.
+            numbers = np.zeros(10, np.int64)
+            for i in range(first, remaining):
+                rings[i] = ring_of(state, labels, shared, count, left[i], width)
+                if rings[i] & 0b01010101 != 0b01010101:
+                    numbers[8 - _neighbours(rings[i]) + 1] += 1
+            for k in range(1, 10):
+                numbers[k] += numbers[k - 1]
+            shell = numbers[9]
+            for i in range(first, remaining):
+                if rings[i] & 0b01010101 != 0b01010101:
+                    kind = 8 - _neighbours(rings[i])
+                    order[numbers[kind]] = left[i]
+                    numbers[kind] += 1
+            for i in range(shell):
+                if table[ring_of(state, labels, shared, count, order[i], width)]:
+                    state[order[i]] = LAND
+                    again = True
+            kept = first
+            for i in range(first, remaining):
+                if state[left[i]] != LAND:
+                    left[kept] = left[i]
+                    kept += 1
+            remaining = kept
         first = end
+
+
+@njit(cache=True)
+def _neighbours(ring: int) -> int:
+    number = 0
+    for k in range(8):
+        number += ring >> k & 1
+    return number
+
+
+@njit(cache=True)
+def _thin_wide(
+    state: Any,
+    labels: Any,
+    shared: Any,
+    count: int,
+    cells: Any,
+    depth: Any,
+    lowness: Any,
+    fixed: Any,
+    width: int,
+) -> None:
+    """Take cells away from the shore inwards, ends too, but those that are fixed."""
+    table = _removable()[0]
+    number = np.full(len(state), np.int32(-1), np.int32)
+    for i in range(len(cells)):
+        number[cells[i]] = i
+    for i in range(len(fixed)):
+        number[fixed[i]] = -1
+    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    heap = [(np.int16(0), np.float32(0), np.int32(0)) for _ in range(0)]
+    for i in range(len(cells)):
+        if number[cells[i]] >= 0 and table[ring_of(state, labels, shared, count, cells[i], width)]:
+            heap.append((depth[i], lowness[i], np.int32(i)))
+    heapify(heap)
+    while len(heap) > 0:
+        cell = cells[heappop(heap)[2]]
+        if state[cell] == LAND or not table[ring_of(state, labels, shared, count, cell, width)]:
+            continue
+        label = state[cell]
+        state[cell] = LAND
+        for k in range(8):
+            other = cell + offsets[k]
+            i = number[other]
+            # What waited inside, or stayed because it held others together, is tested again.
+            if i >= 0 and state[other] == label and table[ring_of(state, labels, shared, count, other, width)]:
+                heappush(heap, (depth[i], lowness[i], np.int32(i)))
 
 
 @njit(cache=True)
@@ -297,27 +347,27 @@ def _fill_holes(water: Any, wide: Any, elevation: Any, labels: Any, mouth: Any, 
 
 
 @njit(cache=True)
-def _fix_far_ends(
-    lines: Any,
+def _far_ends(
+    state: Any,
     wide: Any,
-    fixed: Any,
     labels: Any,
-    mouth: Any,
     shared: Any,
     count: int,
     cells: Any,
     depth: Any,
     min_end_px: int,
     width: int,
-) -> None:
-    """Fix the ends of wide water that are far from where any line enters: channels that begin there."""
+) -> Any:
+    """Ends of wide water that are far from where any line enters: channels that begin there."""
     offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
-    distance = np.full(len(lines), np.int32(-2), np.int32)
-    piece, queue = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
+    distance = np.full(len(state), np.int32(-2), np.int32)
+    piece, queue = np.empty(len(cells), np.int64), np.empty(2 * len(cells), np.int64)
+    fixed = [np.int64(0) for _ in range(0)]
     for start in cells:
         if distance[start] > -2:
             continue
         # A piece of wide water, and the cells where narrow lines or the reach enter it.
+        label = state[start]
         piece[0] = start
         distance[start] = -1
         first, size, entries, deepest = 0, 1, 0, 0
@@ -328,9 +378,9 @@ def _fix_far_ends(
             enters = False
             for k in range(8):
                 other = cell + offsets[k]
-                if mouth[other]:
-                    enters = enters or is_mouth_of(other, labels[cell], labels, mouth, shared, count)
-                elif lines[other] and labels[other] == labels[cell]:
+                if state[other] == MOUTH:
+                    enters = enters or owns_mouth(other, label, labels, shared, count)
+                elif state[other] == label:
                     if not wide[other]:
                         enters = True
                     elif distance[other] == -2:
@@ -340,8 +390,7 @@ def _fix_far_ends(
             if enters:
                 queue[entries] = cell
                 entries += 1
-        last = entries
-        while last > 0:
+        while entries > 0:
             for i in range(size):
                 distance[piece[i]] = -1
             for i in range(entries):
@@ -352,7 +401,7 @@ def _fix_far_ends(
                 first += 1
                 for k in range(8):
                     other = cell + offsets[k]
-                    if distance[other] == -1 and lines[other] and wide[other] and labels[other] == labels[cell]:
+                    if state[other] == label and wide[other] and distance[other] == -1:
                         distance[other] = distance[cell] + 1
                         queue[last] = other
                         last += 1
@@ -360,6 +409,7 @@ def _fix_far_ends(
             if distance[far] < max(_ELONGATED * deepest, min_end_px):
                 break
             # Then farther ends are sought from this one too.
-            fixed[far] = True
+            fixed.append(far)
             queue[entries] = far
             entries += 1
+    return np.array(fixed)

@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from headwater.vector.labels import Labels, is_mouth_of
-from headwater.vector.thin import ring_of
+from headwater.vector.thin import ring_of, states
 
 TO_REACH = -1
 """Downstream segment of a segment that ends beside its reach."""
@@ -78,7 +78,7 @@ def trace(lines: NDArray[np.bool_], elevation: NDArray[np.float32], labels: Labe
     cells = np.flatnonzero(flat)
     number = np.full(flat.size, -1, dtype=np.int32)
     number[cells] = np.arange(len(cells))
-    ring = _rings(flat, label, mouth, labels.shared, labels.count, cells, width)
+    ring = _rings(states(lines, labels), label, labels.shared, labels.count, cells, width)
     heights = elevation.ravel()[cells]
     below, order = _tree(
         cells, number, ring, heights, label, mouth, labels.shared, labels.count, elevation.ravel(), width
@@ -106,10 +106,10 @@ def trace(lines: NDArray[np.bool_], elevation: NDArray[np.float32], labels: Labe
 
 
 @njit(cache=True)
-def _rings(lines: Any, labels: Any, mouth: Any, shared: Any, count: int, cells: Any, width: int) -> Any:
+def _rings(state: Any, labels: Any, shared: Any, count: int, cells: Any, width: int) -> Any:
     rings = np.empty(len(cells), np.uint8)
     for i in range(len(cells)):
-        rings[i] = ring_of(lines, labels, mouth, shared, count, cells[i], width)
+        rings[i] = ring_of(state, labels, shared, count, cells[i], width)
     return rings
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -99,9 +100,10 @@ def vectorize_window(
         missing_share = np.where(np.isin(np.arange(size), catchment_label), missing / known, np.nan)
 
     water = probability >= np.uint8(np.ceil(settings.threshold * 255))
-    pieces = find_pieces(water, elevation, labels)
-    if over_borders(pieces, elevation, labels, most_rise_m=settings.most_rise_m):
-        pieces = find_pieces(water, elevation, labels)
+    smooth = _smoothed(elevation)
+    pieces = find_pieces(water, smooth, labels)
+    if over_borders(pieces, smooth, labels, most_rise_m=settings.most_rise_m):
+        pieces = find_pieces(water, smooth, labels)
     price = price_of_cells(
         probability,
         elevation,
@@ -110,7 +112,7 @@ def vectorize_window(
         bits_below_floor=settings.bits_below_floor,
     )
     worth = worth_bits(pieces, per_px=settings.worth_per_px, most=settings.most_bits, least_px=settings.min_piece_px)
-    joined = connect(price, elevation, labels, pieces, worth=worth)
+    joined = connect(price, smooth, labels, pieces, worth=worth)
     lost = joined.ravel()[pieces.cells[pieces.start[:-1]]] == 0
     area = np.diff(pieces.start)
     water_px = np.bincount(pieces.label, weights=area, minlength=size).astype(np.int64)
@@ -118,7 +120,7 @@ def vectorize_window(
     fill_holes(joined, elevation, labels)
     traces = trace(
         thin(joined, elevation, labels, min_end_px=settings.min_piece_px),
-        elevation,
+        smooth,
         labels,
         min_piece_px=settings.min_piece_px,
     )
@@ -166,6 +168,20 @@ def _filled(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
 def _quantised(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
     """Round to 1/256 m: sums are exact then, and resampling from another corner does not show."""
     return np.asarray(np.rint(elevation * np.float32(256)) / np.float32(256), dtype=np.float32)
+
+
+@njit(cache=True)
+def _smoothed(elevation: Any) -> Any:
+    """Means of 3x3 cells; the outermost cells as they are."""
+    smooth = elevation.copy()
+    for row in range(1, elevation.shape[0] - 1):
+        above, here, below = elevation[row - 1], elevation[row], elevation[row + 1]
+        for column in range(1, elevation.shape[1] - 1):
+            total = np.float64(0)
+            for k in range(column - 1, column + 2):
+                total += above[k] + here[k] + below[k]
+            smooth[row, column] = total / 9
+    return smooth
 
 
 def _means(

@@ -11,7 +11,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
@@ -90,7 +90,10 @@ def _read_warped(
     with WarpedVRT(dataset, **options) as warped:
         values = warped.read(band)
         # Without a nodata value the last band of the VRT is the mask that add_alpha made.
-        valid = warped.read(warped.count) > 0 if missing is None else values != missing
+        if "add_alpha" in options:
+            valid = warped.read(warped.count) > 0
+        else:
+            valid = np.ones(grid.shape, dtype=bool) if missing is None else values != missing
     if np.issubdtype(values.dtype, np.floating):
         valid &= np.isfinite(values)
     return values, valid
@@ -118,9 +121,18 @@ def warp_options(
     }
     if missing is not None:
         options |= {"src_nodata": missing, "nodata": missing}
-    else:
+    elif not _is_whole(dataset, grid):
         options |= {"add_alpha": True}
     return options
+
+
+def _is_whole(dataset: DatasetReader, grid: RasterGrid) -> bool:
+    """Whether a raster has a value in every pixel of a grid: then no mask need be warped, which takes as long again."""
+    masked = any(flags != [MaskFlags.all_valid] for flags in dataset.mask_flag_enums)
+    west, south, east, north = grid.bounds
+    own = dataset.bounds
+    within = own.left <= west and own.bottom <= south and own.right >= east and own.top >= north
+    return not masked and within and dataset.crs == grids.CRS and not dataset.gcps[0]
 
 
 def read_overview(

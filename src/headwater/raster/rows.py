@@ -89,7 +89,7 @@ def warped_rows_of(path: Path, grid: RasterGrid) -> Iterator[ReadRows]:
                     try:
                         values = warped.read(1, window=window)
                         # Without a nodata value the last band is the mask that add_alpha made.
-                        last = warped.read(warped.count, window=window) if missing is None else None
+                        last = warped.read(warped.count, window=window) if "add_alpha" in options else None
                     except READ_ERRORS as error:
                         raise unreadable(path, error, 1) from None
                 valid = last > 0 if last is not None else values != missing

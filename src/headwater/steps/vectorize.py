@@ -25,7 +25,6 @@ from headwater.raster import raster_facts, raster_grid, read_overview, read_wind
 from headwater.steps.network import write_checked
 from headwater.vector.backbone import NO_LINK, read_table, tdx_backbone
 from headwater.vector.extent import catchment_bounds, tile_grid, union_tile, with_rings
-from headwater.vector.published.catchments import vectorize_catchments
 from headwater.vector.segments import segment_table
 from headwater.vector.settings import Settings
 from headwater.vector.window import MARGIN_PX, RINGS, segments_of_window, vectorize_window
@@ -196,6 +195,8 @@ def part_segments(rasters: Rasters, settings: Settings, part: Part) -> gpd.GeoDa
 
 
 def _published(rasters: Rasters, settings: Settings, part: Part) -> gpd.GeoDataFrame:
+    from headwater.vector.published.catchments import vectorize_catchments
+
     reaches = part.reaches[part.own]
     catchments = part.catchments[part.catchments["link_id"].isin(reaches["link_id"])]
     lines = dict(zip(reaches["link_id"], reaches.geometry, strict=True))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import shapely
+from numba import njit
 from numpy.typing import NDArray
 
 from headwater.grid import RasterGrid
@@ -145,8 +148,8 @@ def _turned(traces: Traces, reaches: NDArray[Any], grid: RasterGrid, aspect: flo
 
     def place(cell: int, reach: NDArray[np.float64]) -> float:
         row, column = divmod(cell, grid.width)
-        end = np.array([grid.west + (column + 0.5) * grid.dx, grid.north - (row + 0.5) * grid.dy])
-        return _nearest_place(reach, end, aspect)
+        end = np.array([[grid.west + (column + 0.5) * grid.dx, grid.north - (row + 0.5) * grid.dy]])
+        return float(_nearest_places(reach, end, aspect)[0])
 
     for arm in arms.tolist():
         reach = shapely.get_coordinates(reaches[traces.label[arm]])
@@ -228,66 +231,66 @@ def split_reach(
     """
     last = len(reach) - 1
     # A place on the reach is the number of a vertex plus the share of the way to the next one.
-    places = np.array([_nearest_place(reach, end, aspect) for end in ends], dtype=np.float64).reshape(-1)
-    places = np.array([_snapped(reach, place) for place in places], dtype=np.float64).reshape(-1)
-    at_head = _near(reach, places, reach[0])
-    at_tail = _near(reach, places, reach[last]) & ~at_head
+    places = np.asarray(_nearest_places(reach, np.ascontiguousarray(ends, dtype=np.float64), aspect))
+    # Within a millimetre of a vertex it is the vertex.
+    vertices = np.rint(places)
+    near_vertex = _apart(_points(reach, places), reach[vertices.astype(np.int64)]) <= SAME_PLACE_DEGREES
+    places = np.where(near_vertex, vertices, places)
+    at = _points(reach, places)
+    at_head = _apart(at, reach[0]) <= SAME_PLACE_DEGREES
+    at_tail = (_apart(at, reach[last]) <= SAME_PLACE_DEGREES) & ~at_head
     if not flows_on and at_tail.any():
         places[at_tail] = _before_tail(reach, places[~at_head & ~at_tail])
+        at = _points(reach, places)
         at_tail[:] = False
-    between = ~at_head & ~at_tail
-    cuts: list[float] = []
+    between = np.flatnonzero(~at_head & ~at_tail)
+    cuts: list[int] = []
     cut_of = np.full(len(places), -1, dtype=np.int64)
-    for i in np.flatnonzero(between)[np.argsort(places[between], kind="stable")]:
-        if not cuts or _distance(_point(reach, cuts[-1]), _point(reach, places[i])) > SAME_PLACE_DEGREES:
-            cuts.append(float(places[i]))
+    for i in between[np.argsort(places[between], kind="stable")].tolist():
+        if not cuts or math.dist(at[cuts[-1]], at[i]) > SAME_PLACE_DEGREES:
+            cuts.append(i)
         cut_of[i] = len(cuts) - 1
-    points = [reach[0], *(_point(reach, cut) for cut in cuts), reach[last]]
-    stations = [0.0, *cuts, float(last)]
-    pieces = []
-    for k in range(len(stations) - 1):
-        inner = reach[int(np.floor(stations[k])) + 1 : int(np.ceil(stations[k + 1]))]
-        pieces.append(np.vstack([points[k], inner, points[k + 1]]))
+    points = np.vstack([reach[:1], at[cuts], reach[last:]])
+    stations = [0.0, *places[cuts].tolist(), float(last)]
+    pieces = [
+        np.concatenate([points[k : k + 1], reach[math.floor(head) + 1 : math.ceil(tail)], points[k + 1 : k + 2]])
+        for k, (head, tail) in enumerate(itertools.pairwise(stations))
+    ]
     into = np.where(at_head, 0, np.where(at_tail, NEXT_LINK, cut_of + 1))
-    joins = np.array([points[NEXT_LINK if index == NEXT_LINK else index] for index in into]).reshape(-1, 2)
-    return SplitReach(pieces, joins, into.astype(np.int64))
+    return SplitReach(pieces, points[into], into.astype(np.int64))
 
 
-def _nearest_place(reach: NDArray[np.float64], end: NDArray[np.float64], aspect: float) -> float:
-    scale = np.array([aspect, 1.0])
-    start, step = reach[:-1] * scale, np.diff(reach, axis=0) * scale
-    squared = (step**2).sum(axis=1)
-    along = ((end * scale - start) * step).sum(axis=1)
-    share = np.clip(np.divide(along, squared, out=np.zeros_like(along), where=squared > 0), 0.0, 1.0)
-    distance = np.hypot(*(start + share[:, None] * step - end * scale).T)
-    nearest = int(np.argmin(distance))
-    return nearest + float(share[nearest])
+@njit(cache=True)
+def _nearest_places(reach: Any, ends: Any, aspect: float) -> Any:
+    """Place of the point of a reach nearest to each end; of equally near ones the first."""
+    places = np.zeros(len(ends))
+    for i in range(len(ends)):
+        nearest = np.inf
+        for k in range(len(reach) - 1):
+            x, y = (reach[k + 1, 0] - reach[k, 0]) * aspect, reach[k + 1, 1] - reach[k, 1]
+            dx, dy = (ends[i, 0] - reach[k, 0]) * aspect, ends[i, 1] - reach[k, 1]
+            squared = x * x + y * y
+            share = min(max((dx * x + dy * y) / squared, 0.0), 1.0) if squared > 0 else 0.0
+            distance = np.hypot(share * x - dx, share * y - dy)
+            if distance < nearest:
+                nearest, places[i] = distance, k + share
+    return places
 
 
-def _snapped(reach: NDArray[np.float64], place: float) -> float:
-    """Move a place within a millimetre of a vertex onto it."""
-    vertex = round(place)
-    return float(vertex) if _distance(_point(reach, place), reach[vertex]) <= SAME_PLACE_DEGREES else place
+def _points(reach: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    vertex = np.floor(places).astype(np.int64)
+    on_vertex = (places == vertex)[:, np.newaxis]
+    below = np.minimum(vertex + 1, len(reach) - 1)
+    between = reach[vertex] + (places - vertex)[:, np.newaxis] * (reach[below] - reach[vertex])
+    return np.where(on_vertex, reach[vertex], between)
 
 
-def _point(reach: NDArray[np.float64], place: float) -> NDArray[np.float64]:
-    vertex = int(np.floor(place))
-    if place == vertex:
-        return np.asarray(reach[vertex])
-    point: NDArray[np.float64] = reach[vertex] + (place - vertex) * (reach[vertex + 1] - reach[vertex])
-    return point
-
-
-def _near(reach: NDArray[np.float64], places: NDArray[np.float64], point: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.array([_distance(_point(reach, p), point) <= SAME_PLACE_DEGREES for p in places], dtype=bool).reshape(-1)
+def _apart(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.hypot(*(points - others).T))
 
 
 def _before_tail(reach: NDArray[np.float64], others: NDArray[np.float64]) -> float:
     """Place half way between the tail and what comes before it: a vertex, or the last other join."""
     last = len(reach) - 1
-    vertex = max(i for i in range(last) if _distance(reach[i], reach[last]) > SAME_PLACE_DEGREES)
+    vertex = int(np.flatnonzero(_apart(reach[:-1], reach[last]) > SAME_PLACE_DEGREES)[-1])
     return float(max([float(vertex), *others]) + vertex + 1) / 2
-
-
-def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    return float(np.hypot(a[0] - b[0], a[1] - b[1]))

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from rasterio.features import rasterize
 
 from headwater.grid import RasterGrid
-from headwater.vector.burn import cells_of_lines
+from headwater.vector.burn import cells_of_lines, label_polygons
 
 NO_LABEL = -1
 
@@ -56,9 +55,7 @@ def burn_labels(catchments: NDArray[Any], labels: NDArray[np.int64], reaches: ND
     -------
     Labels
     """
-    label = np.full(grid.shape, NO_LABEL, dtype=np.int32)
-    if len(catchments):
-        rasterize(zip(catchments, labels.tolist(), strict=True), out=label, transform=grid.transform, dtype=np.int32)
+    label = label_polygons(catchments, labels, grid, NO_LABEL)
     label[[0, -1] if label.size else []] = NO_LABEL
     label[:, [0, -1] if label.size else []] = NO_LABEL
     cells, start = cells_of_lines(reaches, grid)

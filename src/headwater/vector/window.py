@@ -9,7 +9,6 @@ import geopandas as gpd
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from headwater.grid import RasterGrid
 from headwater.vector.connect import VALLEY_RADIUS_PX, connect, price_of_cells, worth_bits
@@ -161,6 +160,9 @@ def _filled(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
         return elevation
     if missing.all():
         return np.zeros_like(elevation)
+    # Rarely needed, and slow to import.
+    from scipy import ndimage
+
     nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
     return np.asarray(elevation[tuple(nearest)])
 

@@ -359,6 +359,18 @@ def test_rivers_that_cross_180_degrees_are_drawn_beside_their_outlets(forest, da
     assert (made.reaches.bounds["maxx"] - made.reaches.bounds["minx"]).max() < 3
 
 
+def test_another_crs_may_be_continuous_at_180_degrees():
+    lines = {1: [(179.5, 1.0), (180.25, 1.0)], 2: [(180.25, 1.0), (180.5, 0.5)]}
+    shapes = [shapely.LineString(line).buffer(0.1) for line in lines.values()]
+    polygons = gpd.GeoDataFrame({"streamID": [1, 2]}, geometry=shapes, crs="EPSG:4326")
+    table = streams(lines, {1: 2, 2: -1})
+    made = tdx_backbone(table.to_crs("EPSG:3832"), polygons.to_crs("EPSG:3832"))
+    assert laws(made) == {}
+    assert made.reaches.total_bounds == pytest.approx([-180.5, 0.5, -179.5, 1.0])
+    assert made.catchments.total_bounds == pytest.approx([-180.6, 0.4, -179.4, 1.1], abs=1e-3)
+    assert made.notes["links drawn beyond 180 degrees, beside their outlet"] == 1
+
+
 def _by_link(made):
     return made.reaches.sort_values("link_id").geometry.to_numpy()
 

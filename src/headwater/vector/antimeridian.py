@@ -6,6 +6,7 @@ reaches may lie beyond. Such sums are exact for doubles of 128 to 256, so that t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ def turns_to(longitudes: NDArray[np.float64], near: NDArray[np.float64] | float)
 
 def turned(shapes: NDArray[Any], turns: NDArray[np.float64]) -> NDArray[Any]:
     """Return shapes moved to the east by whole turns, (n,) each."""
-    return _moved(shapes, lambda _, owner: turns[owner])
+    rows = np.flatnonzero(turns)
+    return _moved(shapes, rows, lambda _, owner: turns[rows][owner])
 
 
 def in_one_piece(shapes: NDArray[Any], near: NDArray[np.float64]) -> NDArray[Any]:
@@ -34,7 +36,9 @@ def in_one_piece(shapes: NDArray[Any], near: NDArray[np.float64]) -> NDArray[Any
 
     What was cut at 180 degrees, or jumps there, is whole again: nothing here is 180 degrees wide.
     """
-    return _moved(shapes, lambda x, owner: turns_to(x, near[owner]))
+    boxes = shapely.bounds(shapes).reshape(-1, 4)
+    rows = np.flatnonzero((near - boxes[:, 0] > 180) | (boxes[:, 2] - near > 180))
+    return _moved(shapes, rows, lambda x, owner: turns_to(x, near[rows][owner]))
 
 
 def beside_outlets(lines: NDArray[Any], downstream: NDArray[np.int64]) -> NDArray[Any]:
@@ -61,14 +65,12 @@ def beside_outlets(lines: NDArray[Any], downstream: NDArray[np.int64]) -> NDArra
     return turned(lines, sums[:-1])
 
 
-def _moved(shapes: NDArray[Any], turns_of: Any) -> NDArray[Any]:
-    points, owner = shapely.get_coordinates(shapes, return_index=True)
-    turns = turns_of(points[:, 0], owner)
-    if not turns.any():
+def _moved(shapes: NDArray[Any], rows: NDArray[np.int64], turns_of: Callable[..., NDArray[np.float64]]) -> NDArray[Any]:
+    """Return shapes with the vertices of some rows moved by the turns of their longitudes and rows."""
+    if len(rows) == 0:
         return shapes
-    rows = np.unique(owner[turns != 0])
-    chosen = np.isin(owner, rows)
-    points[:, 0] += 360 * turns
+    points, owner = shapely.get_coordinates(shapes[rows], return_index=True)
+    points[:, 0] += 360 * turns_of(points[:, 0], owner)
     shapes = shapes.copy()
-    shapes[rows] = shapely.set_coordinates(shapes[rows], points[chosen])
+    shapes[rows] = shapely.set_coordinates(shapes[rows], points)
     return shapes

@@ -327,8 +327,8 @@ def _refuse_cycles(ids: NDArray[np.int64], downstream: NDArray[np.int64]) -> Non
 def _single_lines(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[Any]:
     """Return one line a link, missing or empty where there is none, in one piece at 180 degrees."""
     lines = table.geometry.to_numpy().copy()
-    points, owner = shapely.get_coordinates(lines, return_index=True)
-    nowhere = owner[~np.isfinite(points).all(axis=1)]
+    there = ~shapely.is_missing(lines)
+    nowhere = np.flatnonzero(there & ~np.isfinite(shapely.length(lines)))
     if len(nowhere):
         raise InputError(
             f"Link {table['link_id'].to_numpy()[nowhere[0]]} has coordinates that are no numbers.",
@@ -340,9 +340,10 @@ def _single_lines(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[Any
         raise InputError(
             f"Link {table['link_id'].to_numpy()[wrong][0]} is not a line.", "Give streams as LineString geometry."
         )
-    first = np.zeros(len(lines))
-    first[owner[::-1]] = points[::-1, 0]
-    lines = in_one_piece(lines, first)
+    boxes = shapely.bounds(lines).reshape(-1, 4)
+    wide = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > 180)
+    points, owner = shapely.get_coordinates(lines[wide], return_index=True)
+    lines[wide] = in_one_piece(lines[wide], points[np.searchsorted(owner, np.arange(len(wide))), 0])
     several = (kinds == 5) & ~shapely.is_empty(lines)
     if several.any():
         merged = shapely.line_merge(lines[several])

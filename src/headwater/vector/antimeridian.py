@@ -41,6 +41,17 @@ def in_one_piece(shapes: NDArray[Any], near: NDArray[np.float64]) -> NDArray[Any
     return _moved(shapes, rows, lambda x, owner: turns_to(x, near[rows][owner]))
 
 
+def cut_to_map(lines: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the pieces of lines as a map from -180 to 180 degrees shows them, and the row of each piece."""
+    strips = np.array([shapely.box(west, -90, west + 360, 90) for west in (-180, -540, 180)])
+    turns = np.array([0.0, 1.0, -1.0])
+    cut = shapely.intersection(lines[:, np.newaxis], strips).ravel()
+    pieces, owner = shapely.get_parts(cut, return_index=True)
+    pieces = turned(pieces, turns[owner % 3])
+    kept = (shapely.get_type_id(pieces) == 1) & ~shapely.is_empty(pieces)
+    return pieces[kept], (owner // 3)[kept]
+
+
 def beside_outlets(lines: NDArray[Any], downstream: NDArray[np.int64]) -> NDArray[Any]:
     """Return lines moved by whole turns so that each lies beside what it flows into, and outlets from -180 to 180.
 

@@ -48,6 +48,7 @@ CATCHMENT_ID_COLUMNS = ("streamID", "LINKNO", "link_id")
 # Ends nearer than this are one point that two files rounded differently.
 _SAME_POINT_DEGREES = 0.01 / METRES_PER_DEGREE
 _ROWS_PER_GROUP = 500
+_FOUND_BY = ("link_id", "cell")
 _GEOGRAPHIC_IDS = ({"authority": "EPSG", "code": 4326}, {"authority": "OGC", "code": "CRS84"})
 
 
@@ -213,6 +214,8 @@ def write_backbone(backbone: Backbone, out_reaches: Path, out_catchments: Path) 
             schema_version="1.1.0",
             write_covering_bbox=True,
             row_group_size=_ROWS_PER_GROUP,
+            # Least and greatest bytes of geometry tell nothing, and would be most of what is read to find the groups.
+            write_statistics=[*_FOUND_BY, *(f"bbox.{side}" for side in ("xmin", "ymin", "xmax", "ymax"))],
             index=False,
         )
 

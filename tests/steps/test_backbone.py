@@ -95,3 +95,27 @@ def test_the_common_grid_keeps_pixels_square_and_few():
     small = common_grid((10, 60, 12, 61), max_px=100_000)
     assert small.width * small.height <= 100_000
     assert small.bounds == pytest.approx((10, 60, 12, 61), abs=small.dy)
+
+
+def test_links_far_from_the_cells_stay_and_their_catchments_are_not_read(place, capsys):
+    folder, _ = place
+    # Link 1 flows from far away through 2, of zero length, to 3; 4 ends a little outside of the cells, 5 far away.
+    lines = {1: [(11.5, 45.05), (11.21, 45.05)], 2: None, 3: [(11.21, 45.05), (11.15, 45.05)]}
+    lines |= {4: [(11.05, 45.01), (11.05, 44.999)], 5: [(12.0, 45.5), (12.0, 45.4)]}
+    shapes = [line and shapely.LineString(line) for line in lines.values()]
+    streams = gpd.GeoDataFrame(
+        {"LINKNO": list(lines), "DSLINKNO": [2, 3, -1, -1, -1], "strmOrder": 1, "Slope": 0.1}, geometry=shapes, crs=4326
+    )
+    areas = [shapely.LineString(lines[i]).buffer(0.004) for i in (1, 3, 4, 5)]
+    polygons = gpd.GeoDataFrame({"streamID": [1, 3, 4, 5], "name": "text"}, geometry=areas, crs="EPSG:4326")
+    streams.to_file(folder / "s.gpkg")
+    polygons.to_file(folder / "c.gpkg")
+    reaches, catchments = run(folder, kind="tdx", streams=folder / "s.gpkg", catchments=folder / "c.gpkg")
+    reaches = reaches.set_index("link_id").sort_index()
+    assert reaches["downstream_link_id"].tolist() == [2, 3, -1, -1, -1]
+    assert reaches["cell"].tolist() == ["", "", "N45.0E011.1", "N45.0E011.0", ""]
+    assert reaches["has_catchment"].tolist() == [True, False, True, True, False]
+    assert sorted(catchments["link_id"]) == [1, 3, 4]
+    said = capsys.readouterr().err
+    assert "1 links that end outside every cell put into the cell their catchment meets" in said
+    assert "3 links outside every cell" in said

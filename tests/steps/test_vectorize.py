@@ -21,9 +21,10 @@ SOUTH, NORTH = CELLS[0].bounds[1] + 0.01, CELLS[0].bounds[3] - 0.01
 MIDDLE = (SOUTH + NORTH) / 2
 
 
-def tables(count=5):
+def tables(count=5, cells=CELLS):
     """A trunk to the east through both cells, of `count` links of equal length, the last ending in the second cell."""
-    west, east = CELLS[0].bounds[0] + 0.008, CELLS[1].bounds[2] - 0.008
+    west = cells[0].bounds[0] + 0.008
+    east = west + 2 * DEGREES - 0.016
     stations = np.linspace(west, east, count + 1)
     lines = [shapely.LineString([(a, MIDDLE), (b, MIDDLE)]) for a, b in pairwise(stations)]
     boxes = [shapely.box(a, SOUTH, b, NORTH) for a, b in pairwise(stations)]
@@ -37,8 +38,12 @@ def tables(count=5):
 
 @pytest.fixture
 def place(tmp_path):
+    return make_place(tmp_path, CELLS)
+
+
+def make_place(tmp_path, cells):
     probability, elevation = [], []
-    for cell in CELLS:
+    for number, cell in enumerate(cells):
         grid = prediction_grid(cell)
         data = np.full(grid.shape, 5, np.uint8)
         for column in range(20, grid.width - 10, 35):
@@ -49,13 +54,14 @@ def place(tmp_path):
         probability.append(tmp_path / f"p{cell.name}.tif")
         grid = elevation_grid(cell, margin_px=64)
         x, y = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
-        height = 3000 * abs(grid.north - (y + 0.5) * grid.dy - MIDDLE) - 180 * (grid.west + x * grid.dx - 10) + 100
+        east = number * DEGREES + x * grid.dx
+        height = 3000 * abs(grid.north - (y + 0.5) * grid.dy - MIDDLE) - 180 * east + 100
         write_cog(tmp_path / f"e{cell.name}.tif", height.astype(np.float32)[np.newaxis], transform=grid.transform)
         elevation.append(tmp_path / f"e{cell.name}.tif")
-    streams, catchments = tables()
+    streams, catchments = tables(cells=cells)
     streams.to_file(tmp_path / "streams.gpkg")
     catchments.to_parquet(tmp_path / "catchments_tdx.parquet")
-    made = tdx_backbone(streams, catchments, [(cell.name, cell.bounds) for cell in CELLS])
+    made = tdx_backbone(streams, catchments, [(cell.name, cell.bounds) for cell in cells])
     write_backbone(made, tmp_path / "reaches.parquet", tmp_path / "catchments.parquet")
     return tmp_path, probability, elevation
 
@@ -84,6 +90,25 @@ def test_cells_make_a_network(place):
     third = new[new["stream_id"] // 100_000 % 10_000_000 == 3]
     assert third.total_bounds[0] < EDGE < third.total_bounds[2]
     assert found["strahler_order"].max() == 2
+
+
+def test_a_river_that_crosses_180_degrees_is_found_as_any_other(tmp_path):
+    found = []
+    far = [Cell(row=2, column=3599, degrees=DEGREES), Cell(row=2, column=-3600, degrees=DEGREES)]
+    for name, cells in (("near", CELLS), ("far", far)):
+        (tmp_path / name).mkdir()
+        place = make_place(tmp_path / name, cells)
+        parts = [run_cell(place, cell.name) for cell in cells]
+        network(parts, place[0] / "reaches.parquet", place[0] / "w.parquet", place[0] / "w.json", basin_id="7")
+        found.append(gpd.read_parquet(place[0] / "w.parquet").sort_values("stream_id", ignore_index=True))
+    near, far = found
+    assert far["stream_id"].equals(near["stream_id"])
+    assert far["length_m"].to_numpy() == pytest.approx(near["length_m"].to_numpy(), rel=0.01)
+    assert far["mean_probability"].to_numpy() == pytest.approx(
+        near["mean_probability"].to_numpy(), abs=0.05, nan_ok=True
+    )
+    # The outlet's side has the ordinary longitudes, the other one those beyond.
+    assert far.total_bounds[[0, 2]] == pytest.approx([-180 - DEGREES + 0.008, -180 + DEGREES - 0.008])
 
 
 def test_the_order_of_files_does_not_matter(place):
@@ -143,7 +168,11 @@ def test_a_raster_that_ends_early_is_counted(place):
     counts = json.loads(out.with_suffix(".checks.json").read_text())["counts"]
     assert counts["catchments_partly_without_data"] == 1
     assert counts["catchments_wholly_without_data"] == 2
-    assert len(gpd.read_parquet(out)) > 5
+    found = gpd.read_parquet(out)
+    links, pieces = np.unique(found["stream_id"] // 100_000 % 10_000_000, return_counts=True)
+    # Reaches whose catchments lie outside stay whole.
+    assert links.tolist() == [1, 2, 3, 4, 5]
+    assert (pieces == 1).tolist() == [False, False, False, True, True]
 
 
 def test_bad_input_is_told_and_nothing_written(place):

@@ -9,7 +9,7 @@ import shapely
 
 from headwater.errors import WorkError
 from headwater.vector import formats
-from headwater.vector.backbone import read_table
+from headwater.vector.backbone import read_table, tdx_backbone
 from headwater.vector.check import check_network
 from headwater.vector.formats import FORMATS, PUBLISHED_COLUMNS, format_path, least_order, write_format, write_network
 from headwater.vector.geodesy import geodesic_length_m
@@ -194,3 +194,18 @@ def test_command_line_and_configuration_know_the_same_formats():
     schema = yaml.safe_load((Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml").read_text())
     told = schema["properties"]["network"]["properties"]["formats"]["items"]["enum"]
     assert tuple(FORMATS) == _FORMATS == tuple(told)
+
+
+def test_tiles_show_what_lies_beyond_180_degrees_on_the_other_side(tmp_path):
+    table = gpd.GeoDataFrame(
+        {"LINKNO": [1, 2], "DSLINKNO": [2, -1], "strmOrder": 1},
+        geometry=[shapely.LineString([(179.5, 1), (-179.75, 1)]), shapely.LineString([(-179.75, 1), (-179.5, 0.5)])],
+        crs="EPSG:4326",
+    )
+    made = tdx_backbone(table, gpd.GeoDataFrame({"streamID": []}, geometry=[], crs="EPSG:4326"))
+    network = build_network(segment_table([]), made.reaches, "0")
+    assert network.total_bounds.tolist() == [-180.5, 0.5, -179.5, 1]
+    write_format(network, tmp_path / "waterways.parquet", "pmtiles")
+    tiles = gpd.read_file(format_path(tmp_path / "waterways.parquet", "pmtiles")).to_crs(4326)
+    assert set(tiles["tdx_stream_id"]) == {1, 2}
+    assert np.abs(tiles.bounds[["minx", "maxx"]].to_numpy()).min() > 179.4

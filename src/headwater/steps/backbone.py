@@ -17,11 +17,20 @@ from headwater.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
 from headwater.progress import progress
 from headwater.raster import raster_grid, read_window
 from headwater.steps.plan import Plan, read_plan
-from headwater.vector.backbone import Backbone, read_table, tdx_backbone, write_backbone
+from headwater.vector.backbone import (
+    CATCHMENT_ID_COLUMNS,
+    STREAM_COLUMNS,
+    Backbone,
+    read_table,
+    tdx_backbone,
+    write_backbone,
+)
 from headwater.vector.burn import burn_polygon
 from headwater.vector.dem_backbone import dem_backbone
 
 DEFAULT_MIN_AREA_KM2 = 5.0
+READ_BEYOND_DEGREES = 0.25
+"""How far beyond the plan's cells catchments are read: more than those that lie around a cell's own reach."""
 
 
 def backbone(
@@ -50,7 +59,9 @@ def backbone(
     kind : str
         "tdx": from `streams` and `catchments`; "dem": from `elevation`.
     streams, catchments : Path, optional
-        Files of TDX-Hydro, for kind tdx. All their links are taken.
+        Files of TDX-Hydro, for kind tdx. All their links are taken, since outlets, orders and the places of links
+        without geometry depend on those around. Catchments far from the plan's cells, of which there is no raster, are
+        not read where the format allows; their reaches stay whole.
     elevation : sequence of Path
         elevation.tif of the cells, for kind dem.
     min_area_km2 : float
@@ -68,7 +79,11 @@ def backbone(
     if kind == "tdx":
         if streams is None or catchments is None:
             raise InputError("Kind tdx needs streams and catchments.", "Give both files, or take kind dem.")
-        made = tdx_backbone(read_table(streams), read_table(catchments), cells)
+        made = tdx_backbone(
+            read_table(streams, columns=STREAM_COLUMNS),
+            read_table(catchments, columns=CATCHMENT_ID_COLUMNS, bounds=_read_bounds(the_plan)),
+            cells,
+        )
     elif kind == "dem":
         made = _from_elevation(the_plan, polygons, elevation, cells, min_area_km2, max_px)
     else:
@@ -77,6 +92,15 @@ def backbone(
         sys.stderr.write(f"backbone: {count} {note}\n")
     with atomic_path(out_reaches) as reaches_path, atomic_path(out_catchments) as catchments_path:
         write_backbone(made, reaches_path, catchments_path)
+
+
+def _read_bounds(plan: Plan) -> Bounds | None:
+    """Return the box that catchments are read in; none for cells at 180 degrees, where files differ in longitude."""
+    west, south, east, north = plan.bounds
+    more = READ_BEYOND_DEGREES
+    if west - more <= -180 or east + more >= 180:
+        return None
+    return (west - more, south - more, east + more, north + more)
 
 
 def _from_elevation(

@@ -7,7 +7,7 @@ import multiprocessing
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from headwater.grid import Bounds, Cell, RasterGrid
 from headwater.progress import progress
 from headwater.raster import raster_facts, raster_grid, read_overview, read_window
 from headwater.steps.network import write_checked
-from headwater.vector.backbone import NO_LINK, read_table, tdx_backbone
+from headwater.vector.antimeridian import middle_longitudes, turned, turns_to
+from headwater.vector.backbone import CATCHMENT_ID_COLUMNS, NO_LINK, STREAM_COLUMNS, read_table, tdx_backbone
 from headwater.vector.extent import catchment_bounds, tile_grid, union_tile, with_rings
 from headwater.vector.segments import segment_table
 from headwater.vector.settings import Settings
@@ -69,13 +70,22 @@ def vectorize_cell(
     own = gpd.read_parquet(reaches, filters=[("cell", "==", cell)])
     there = _around(catchments, cell)
     lattice = _lattice_of_cell(probability, cell) if (there["cell"] == cell).any() else RasterGrid(0, 0, 1, 1, 0, 0)
-    neighbours = (
-        gpd.read_parquet(reaches, filters=[("link_id", "in", there["link_id"].tolist())]) if len(there) else own
-    )
+    # Cells are what the file's rows lie by: those of few are decoded.
+    asked = [("cell", "in", there["cell"].unique().tolist()), ("link_id", "in", there["link_id"].tolist())]
+    neighbours = gpd.read_parquet(reaches, filters=asked) if len(there) else own
     known = pd.concat([own, neighbours[~neighbours["link_id"].isin(own["link_id"])]], ignore_index=True)
-    part = Part(gpd.GeoDataFrame(known, crs=own.crs), there, (known["cell"] == cell).to_numpy(bool))
+    # Rivers that cross 180 degrees may be drawn beyond the cell; here all is worked on beside its raster.
+    lines = np.asarray(known.geometry.to_numpy(), dtype=object)
+    turns = pd.Series(
+        turns_to(middle_longitudes(lines), lattice.west + lattice.width * lattice.dx / 2), index=known["link_id"]
+    )
+    part = Part(
+        gpd.GeoDataFrame(known, geometry=turned(lines, np.asarray(turns, dtype=np.float64)), crs=own.crs),
+        _turned_table(there, turns),
+        (known["cell"] == cell).to_numpy(bool),
+    )
     rasters = Rasters(tuple(sorted(probability)), tuple(sorted(elevation)), lattice)
-    segments = part_segments(rasters, settings or Settings(), part)
+    segments = _turned_table(part_segments(rasters, settings or Settings(), part), -turns)
     with atomic_path(out) as temporary:
         segments.to_parquet(temporary, compression="zstd", schema_version="1.1.0", index=False)
 
@@ -123,7 +133,9 @@ def vectorize(
     if out.suffix.lower() not in (".parquet", ".geoparquet"):
         raise InputError(f"{out.name} does not end in .parquet.", "The network is written as GeoParquet; name it so.")
     lattice = raster_grid(Path(probability))
-    backbone = tdx_backbone(read_table(streams), read_table(catchments))
+    backbone = tdx_backbone(
+        read_table(streams, columns=STREAM_COLUMNS), read_table(catchments, columns=CATCHMENT_ID_COLUMNS)
+    )
     _check_together(Path(probability), Path(elevation), lattice, backbone.reaches)
     parts = _parts(backbone.reaches, backbone.catchments, lattice, BLOCK_PX if jobs == 1 else BLOCK_PX // 2)
     work = partial(part_segments, Rasters((Path(probability),), (Path(elevation),), lattice), settings or Settings())
@@ -171,8 +183,10 @@ def part_segments(rasters: Rasters, settings: Settings, part: Part) -> gpd.GeoDa
     order = np.argsort(part.reaches["link_id"].to_numpy(), kind="stable")
     reaches, own = part.reaches.iloc[order], part.own[order]
     links = reaches["link_id"].to_numpy(np.int64)
-    label = np.searchsorted(links, part.catchments["link_id"].to_numpy(np.int64))
-    shapes = part.catchments.geometry.to_numpy()
+    # By link too: where catchments overlap the last one counts, in whatever order they were read.
+    catchments = part.catchments.sort_values("link_id")
+    label = np.searchsorted(links, catchments["link_id"].to_numpy(np.int64))
+    shapes = catchments.geometry.to_numpy()
     # Own reaches may run outside of their catchment, and those without one need no cells.
     covered = np.isin(np.arange(len(links)), label)
     extent = np.concatenate([shapes, reaches.geometry.to_numpy()[own & covered]])
@@ -247,11 +261,28 @@ def _around(catchments: Path, cell: str) -> gpd.GeoDataFrame:
     return there.reset_index(drop=True)
 
 
+def _turned_table(table: gpd.GeoDataFrame, turns: pd.Series[float]) -> gpd.GeoDataFrame:
+    """Return rows of links moved by their links' whole turns of 360 degrees."""
+    shapes = np.asarray(table.geometry.to_numpy(), dtype=object)
+    return table.set_geometry(
+        turned(shapes, np.asarray(turns.reindex(table["link_id"]), dtype=np.float64)), crs=table.crs
+    )
+
+
+def _beside(path: Path, grid: RasterGrid) -> RasterGrid:
+    """Return a grid that reaches beyond 180 degrees moved by whole turns to where a raster lies."""
+    west, _, east, _ = grid.bounds
+    if west >= -180 and east <= 180:
+        return grid
+    there = raster_facts(path)["bounds"]
+    return replace(grid, west=grid.west + 360 * round(((there[0] + there[2]) - (west + east)) / 720))
+
+
 def _read_probability(paths: Sequence[Path], grid: RasterGrid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Read probability onto a grid as p * 255, 0 where no raster has data; the first with data wins."""
     layer, known = np.zeros(grid.shape, dtype=np.uint8), np.zeros(grid.shape, dtype=bool)
     for path in paths if layer.size else ():
-        values, valid = read_window(Path(path), grid, resampling="nearest")
+        values, valid = read_window(Path(path), _beside(Path(path), grid), resampling="nearest")
         if values.dtype != np.uint8:
             valid = valid & np.isfinite(values)
             values = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * 255).astype(np.uint8)
@@ -264,7 +295,7 @@ def _read_elevation(paths: Sequence[Path], grid: RasterGrid) -> NDArray[np.float
     """Read elevation onto a grid, NaN where no raster has data; the first with data wins."""
     layer = np.full(grid.shape, np.nan, dtype=np.float32)
     for path in paths if layer.size else ():
-        values, valid = read_window(Path(path), grid, resampling="bilinear")
+        values, valid = read_window(Path(path), _beside(Path(path), grid), resampling="bilinear")
         take = valid & np.isnan(layer)
         layer[take] = values[take]
     return layer

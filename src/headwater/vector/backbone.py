@@ -5,7 +5,8 @@ TDX-Hydro (NGA, 2022) was made with TauDEM, whose `streamnet` table it ships. It
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pyogrio
 import shapely
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from headwater.errors import InputError
 from headwater.grid import CRS, Bounds
+from headwater.vector.antimeridian import beside_outlets, in_one_piece, middle_longitudes
 from headwater.vector.geodesy import METRES_PER_DEGREE, geodesic_length_m
 
 NO_LINK = -1
@@ -35,12 +40,16 @@ REACH_COLUMNS = (
     "geometry",
 )
 CATCHMENT_COLUMNS = ("link_id", "cell", "geometry")
+STREAM_COLUMNS = ("LINKNO", "DSLINKNO", "strmOrder", "DSContArea", "USLINKNO1", "USLINKNO2")
+"""What is read of a streamnet; the last three may be missing."""
 CATCHMENT_ID_COLUMNS = ("streamID", "LINKNO", "link_id")
 """Names under which the link's id stands in files of catchments: TDX-Hydro's own first."""
 
 # Ends nearer than this are one point that two files rounded differently.
 _SAME_POINT_DEGREES = 0.01 / METRES_PER_DEGREE
-_ROWS_PER_GROUP = 20_000
+_ROWS_PER_GROUP = 500
+_FOUND_BY = ("link_id", "cell")
+_GEOGRAPHIC_IDS = ({"authority": "EPSG", "code": 4326}, {"authority": "OGC", "code": "CRS84"})
 
 
 @dataclass
@@ -55,8 +64,18 @@ class Backbone:
     """Counts of repairs, by what was repaired; zero counts left out."""
 
 
-def read_table(path: Path) -> gpd.GeoDataFrame:
+def read_table(path: Path, *, columns: Sequence[str] | None = None, bounds: Bounds | None = None) -> gpd.GeoDataFrame:
     """Read a table with geometry: GeoParquet by its suffix, else whatever GDAL reads.
+
+    Parameters
+    ----------
+    path : Path
+        File of one table.
+    columns : sequence of str, optional
+        Columns to read beside the geometry, those of them that are there; all if not given.
+    bounds : (west, south, east, north), optional
+        Degrees. Rows whose box lies outside need not be read: they are left out where the table is in EPSG:4326 and
+        the format finds rows by box (GDAL's do, GeoParquet with a covering column does).
 
     Raises
     ------
@@ -68,13 +87,28 @@ def read_table(path: Path) -> gpd.GeoDataFrame:
         raise InputError(f"{path} does not exist.", "Give the path of a GeoPackage or GeoParquet file.")
     try:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
-            return gpd.read_parquet(path)
-        return gpd.read_file(path)
+            return _read_parquet(path, columns, bounds)
+        box = bounds if bounds and pyogrio.read_info(path)["crs"] == CRS else None
+        return gpd.read_file(path, bbox=box, columns=columns)
     except (pyogrio.errors.DataSourceError, ValueError, OSError, KeyError) as error:
         raise InputError(
             f"{path} cannot be read as a table with geometry ({str(error).splitlines()[0]}).",
             "Give a GeoPackage or GeoParquet file.",
         ) from error
+
+
+def _read_parquet(path: Path, columns: Sequence[str] | None, bounds: Bounds | None) -> gpd.GeoDataFrame:
+    schema = pq.read_schema(path)
+    geo = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
+    name = geo.get("primary_column", "geometry")
+    told = geo.get("columns", {}).get(name, {})
+    # Without `crs` GeoParquet means longitude and latitude of WGS84.
+    geographic = "crs" not in told or (told["crs"] or {}).get("id") in _GEOGRAPHIC_IDS
+    return gpd.read_parquet(
+        path,
+        columns=None if columns is None else [*(c for c in columns if c in schema.names), name],
+        bbox=bounds if bounds and geographic and "covering" in told else None,
+    )
 
 
 def tdx_backbone(
@@ -90,32 +124,39 @@ def tdx_backbone(
     catchments : GeoDataFrame
         Polygons with the link's id in `streamID`; several rows of one id are one catchment.
     cells : iterable of (name, (west, south, east, north))
-        Cells of the plan. A link belongs to the cell whose half-open bounds hold its downstream end.
+        Cells of the plan. A link belongs to the cell whose half-open bounds hold its downstream end; if there is none,
+        to the one nearest to that end that its catchment meets.
 
     Raises
     ------
     InputError
-        A column or the CRS is missing, an id stands twice with different content, links flow in a circle.
+        A column or the CRS is missing, an id stands twice with different content, links flow in a circle, no
+        catchment is of any link.
+
+    Notes
+    -----
+    A river that crosses 180 degrees comes out beside its outlet, in one piece: see `headwater.vector.antimeridian`.
     """
     notes: dict[str, int] = {}
     table = _renamed_streams(streams, notes)
+    links = table["link_id"].to_numpy()
     downstream = _downstream_rows(table, notes)
-    _refuse_cycles(table["link_id"].to_numpy(), downstream)
-    lines = _joined(
-        _drawn_downstream(_placed(_single_lines(table, notes), downstream, notes), downstream), downstream, notes
-    )
-    polygons = _dissolved_catchments(catchments, table["link_id"].to_numpy(), notes)
-    tail = shapely.get_coordinates(shapely.get_point(lines, -1)).reshape(-1, 2)
+    _refuse_cycles(links, downstream)
+    lines = beside_outlets(_single_lines(table, notes), downstream)
+    lines = _joined(_drawn_downstream(_placed(lines, links, downstream, notes), downstream), downstream, notes)
+    beyond = np.abs(shapely.bounds(lines).reshape(-1, 4)[:, ::2]).max(axis=1, initial=0) > 180
+    notes["links drawn beyond 180 degrees, beside their outlet"] = int(beyond.sum())
+    polygons = _dissolved_catchments(catchments, links, middle_longitudes(lines), notes)
     reaches = gpd.GeoDataFrame(
         {
-            "link_id": table["link_id"].to_numpy(),
-            "downstream_link_id": np.where(downstream >= 0, table["link_id"].to_numpy()[downstream], NO_LINK),
+            "link_id": links,
+            "downstream_link_id": np.where(downstream >= 0, links[downstream], NO_LINK),
             "strahler_order": table["strahler_order"].to_numpy(),
             "upstream_area_km2": table["upstream_area_km2"].to_numpy(),
             "length_m": geodesic_length_m(lines),
-            "has_catchment": np.isin(table["link_id"].to_numpy(), polygons["link_id"].to_numpy()),
+            "has_catchment": np.isin(links, polygons["link_id"].to_numpy()),
             "upstream_outside": _upstream_outside(table, downstream),
-            "cell": cell_of_points(tail, cells),
+            "cell": _cells_of_reaches(lines, links, polygons, list(cells), notes),
         },
         geometry=lines,
         crs=CRS,
@@ -147,28 +188,67 @@ def cell_of_points(points: NDArray[np.float64], cells: Iterable[tuple[str, Bound
     Parameters
     ----------
     points : (n, 2) float
-        Longitude, latitude.
+        Longitude, latitude; longitudes beyond 180 are those on the other side.
     cells : iterable of (name, bounds)
         Bounds are half-open: the western and southern edges belong to a cell.
     """
     names = np.full(len(points), "", dtype=object)
-    x, y = points[:, 0], points[:, 1]
+    x, y = points[:, 0] - 360 * np.floor((points[:, 0] + 180) / 360), points[:, 1]
     for name, (west, south, east, north) in cells:
         names[(x >= west) & (x < east) & (y >= south) & (y < north)] = name
     return names
 
 
 def write_backbone(backbone: Backbone, out_reaches: Path, out_catchments: Path) -> None:
-    """Write both tables as GeoParquet, in row groups small enough that a cell reads little more than its own."""
+    """Write both tables as GeoParquet, so that a cell reads little more than its own rows and those around them.
+
+    Rows lie by cell, and in a cell along a Hilbert curve; row groups are much smaller than what a cell of one degree
+    has, so that of the cells around it only the near edges are read.
+    """
     for table, path in ((backbone.reaches, out_reaches), (backbone.catchments, out_catchments)):
-        table.to_parquet(
+        along = table.geometry.hilbert_distance().to_numpy() if len(table) else np.zeros(0)
+        cell, link = table["cell"].to_numpy().astype(str), table["link_id"].to_numpy()
+        table.iloc[np.lexsort((link, along, cell))].to_parquet(
             path,
             compression="zstd",
             schema_version="1.1.0",
             write_covering_bbox=True,
             row_group_size=_ROWS_PER_GROUP,
+            # Least and greatest bytes of geometry tell nothing, and would be most of what is read to find the groups.
+            write_statistics=[*_FOUND_BY, *(f"bbox.{side}" for side in ("xmin", "ymin", "xmax", "ymax"))],
             index=False,
         )
+
+
+def _cells_of_reaches(
+    lines: NDArray[Any],
+    links: NDArray[np.int64],
+    polygons: gpd.GeoDataFrame,
+    cells: Sequence[tuple[str, Bounds]],
+    notes: dict[str, int],
+) -> NDArray[Any]:
+    """Return each reach's cell: where it ends or, for ends outside of all cells, the nearest that its catchment meets.
+
+    Cells follow the basin's polygon, which leaves out the ends of some reaches on coasts and borders.
+    """
+    tail = shapely.get_coordinates(shapely.get_point(lines, -1)).reshape(-1, 2)
+    names = cell_of_points(tail, cells)
+    rows = np.searchsorted(links, polygons["link_id"].to_numpy())
+    outside = names[rows] == ""
+    rows = rows[outside]
+    if not cells or len(lines) == 0:
+        return names
+    # By name, for ties; in all three turns, for catchments beyond 180 degrees.
+    by_name = sorted(cells)
+    boxes = np.array([shapely.box(w + turn, s, e + turn, n) for turn in (0, -360, 360) for _, (w, s, e, n) in by_name])
+    shape, box = shapely.STRtree(boxes).query(polygons.geometry.to_numpy()[outside], predicate="intersects")
+    away = shapely.distance(shapely.points(tail[rows[shape]]), boxes[box])
+    nearest = np.lexsort((box, away, shape))
+    shape, first = np.unique(shape[nearest], return_index=True)
+    names[rows[shape]] = np.array([name for name, _ in by_name], dtype=object)[box[nearest][first] % len(by_name)]
+    notes["links that end outside every cell put into the cell their catchment meets"] = len(shape)
+    notes["links outside every cell"] = int((names == "").sum())
+    return names
 
 
 def _renamed_streams(streams: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.GeoDataFrame:
@@ -192,7 +272,7 @@ def _renamed_streams(streams: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.Ge
             if upstream
             else np.zeros(len(ids), bool),
         },
-        geometry=shapely.force_2d(geometry),
+        geometry=_flat(geometry),
         crs=CRS,
     )
     if (table["link_id"] < 0).any():
@@ -204,17 +284,22 @@ def _without_copies(table: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.GeoDa
     """Drop rows that repeat another exactly; refuse one id for different links."""
     twice = table["link_id"].duplicated(keep=False).to_numpy()
     if twice.any():
-        keys = table[["link_id", "downstream_link_id"]].assign(wkb=shapely.to_wkb(table.geometry.to_numpy()))
-        copies = keys.duplicated().to_numpy()
-        table = table[~copies]
-        left = table["link_id"][table["link_id"].duplicated()].tolist()
-        if left:
+        rows = table[twice]
+        keys = pd.DataFrame(rows.drop(columns="geometry")).assign(wkb=shapely.to_wkb(rows.geometry.to_numpy()))
+        copies = np.flatnonzero(twice)[keys.duplicated().to_numpy()]
+        table = table.drop(index=table.index[copies])
+        left = np.unique(table["link_id"][table["link_id"].duplicated()])
+        if len(left):
             raise InputError(
-                f"{len(left)} LINKNO stand more than once in the streams, such as {left[0]}.",
+                f"{len(left)} LINKNO stand for different links in the streams: {_some(left)}.",
                 "Give each link an id of its own, and only one region in a file.",
             )
-        notes["rows that repeat a link"] = int(copies.sum())
+        notes["rows that repeat a link"] = len(copies)
     return table.sort_values("link_id", ignore_index=True)
+
+
+def _some(ids: NDArray[np.int64]) -> str:
+    return ", ".join(map(str, ids[:5].tolist())) + (", ..." if len(ids) > 5 else "")
 
 
 def _downstream_rows(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[np.int64]:
@@ -237,54 +322,88 @@ def _refuse_cycles(ids: NDArray[np.int64], downstream: NDArray[np.int64]) -> Non
     if stuck.any():
         # A link that far downstream of another one lies in a circle itself.
         circle = ids[np.unique(far[:-1][stuck])]
-        names = ", ".join(map(str, circle[:5]))
-        raise InputError(f"Links flow in a circle through LINKNO {names}.", "Correct DSLINKNO of one of these links.")
+        raise InputError(
+            f"Links flow in a circle through LINKNO {_some(circle)}.", "Correct DSLINKNO of one of these links."
+        )
 
 
 def _single_lines(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[Any]:
+    """Return one line a link, missing or empty where there is none, in one piece at 180 degrees."""
     lines = table.geometry.to_numpy().copy()
+    there = ~shapely.is_missing(lines)
+    nowhere = np.flatnonzero(there & ~np.isfinite(shapely.length(lines)))
+    if len(nowhere):
+        raise InputError(
+            f"Link {table['link_id'].to_numpy()[nowhere[0]]} has coordinates that are no numbers.",
+            "Check the streams and their coordinate reference system.",
+        )
     kinds = shapely.get_type_id(lines)
-    several = kinds == 5
-    if several.any():
-        merged = shapely.line_merge(lines[several])
-        parts = shapely.get_type_id(merged) == 5
-        notes["links of several lines"] = int(parts.sum())
-        # What does not meet is joined in the order given: a link is one line.
-        merged[parts] = [shapely.LineString(shapely.get_coordinates(line)) for line in merged[parts]]
-        lines[several] = merged
     wrong = (kinds >= 0) & ~np.isin(kinds, [1, 5]) & ~shapely.is_empty(lines)
     if wrong.any():
         raise InputError(
             f"Link {table['link_id'].to_numpy()[wrong][0]} is not a line.", "Give streams as LineString geometry."
         )
+    boxes = shapely.bounds(lines).reshape(-1, 4)
+    wide = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > 180)
+    points, owner = shapely.get_coordinates(lines[wide], return_index=True)
+    lines[wide] = in_one_piece(lines[wide], points[np.searchsorted(owner, np.arange(len(wide))), 0])
+    several = (kinds == 5) & ~shapely.is_empty(lines)
+    if several.any():
+        merged = shapely.line_merge(lines[several])
+        parts = np.flatnonzero(shapely.get_type_id(merged) == 5)
+        notes["links of several lines"] = len(parts)
+        if len(parts):
+            # What does not meet is joined in the order given: a link is one line.
+            vertices, part = shapely.get_coordinates(merged[parts], return_index=True)
+            merged[parts] = shapely.linestrings(vertices, indices=part)
+        lines[several] = merged
     return np.asarray(lines)
 
 
-def _placed(lines: NDArray[Any], downstream: NDArray[np.int64], notes: dict[str, int]) -> NDArray[Any]:
+def _placed(
+    lines: NDArray[Any], links: NDArray[np.int64], downstream: NDArray[np.int64], notes: dict[str, int]
+) -> NDArray[Any]:
     """Give links without geometry (zero length in TauDEM) the point where their neighbours end."""
-    missing = np.flatnonzero(shapely.is_missing(lines) | shapely.is_empty(lines))
-    notes["links without geometry"] = len(missing)
-    if len(missing) == 0:
+    count = len(lines)
+    gone = shapely.is_missing(lines) | shapely.is_empty(lines)
+    notes["links without geometry"] = int(gone.sum())
+    if not gone.any():
         return lines
-    rows = np.arange(len(lines))
-    for _ in range(len(missing)):
-        for link in [i for i in missing if shapely.is_missing(lines[i]) or shapely.is_empty(lines[i])]:
-            near = [*rows[downstream == link], *([downstream[link]] if downstream[link] >= 0 else [])]
-            siblings = rows[(downstream == downstream[link]) & (rows != link)] if downstream[link] >= 0 else []
-            ends = [_ends(lines[i]) for i in (*near, *siblings) if lines[i] is not None and not lines[i].is_empty]
-            if ends:
-                # The point that most of the neighbours share.
-                points, counts = np.unique(np.concatenate(ends), axis=0, return_counts=True)
-                point = points[np.argmax(counts)]
-                lines[link] = shapely.LineString([point, point])
-    left = shapely.is_missing(lines) | shapely.is_empty(lines)
-    if left.any():
-        raise InputError(f"{int(left.sum())} links have no geometry.", "Give each link a line, or remove it.")
+    # A link's nodes are its own row and its downstream link's (an own one at an outlet): those of links without
+    # geometry are one place.
+    row = np.arange(count)
+    ends_at = np.where(downstream >= 0, downstream, count + row)
+    missing, known = row[gone], row[~gone]
+    same = coo_array((np.ones(len(missing), bool), (missing, ends_at[missing])), shape=(2 * count, 2 * count))
+    _, place = connected_components(same, directed=False)
+    ends = np.stack(
+        [shapely.get_coordinates(shapely.get_point(lines[known], at)).reshape(-1, 2) for at in (0, -1)], axis=1
+    )
+    candidates = pd.DataFrame(
+        {
+            "place": np.concatenate([place[node].repeat(2) for node in (known, ends_at[known])]),
+            "link": np.tile(known.repeat(2), 2),
+            "x": np.tile(ends[..., 0].ravel(), 2),
+            "y": np.tile(ends[..., 1].ravel(), 2),
+        }
+    )
+    candidates = candidates[candidates["place"].isin(place[missing])].drop_duplicates()
+    # The point that most of the neighbours share and, of several, the one that the fewest others have: a lone
+    # neighbour meets its other neighbours at its other end.
+    everywhere = pd.DataFrame({"x": ends[..., 0].ravel(), "y": ends[..., 1].ravel()}).value_counts()
+    points = candidates.groupby(["place", "x", "y"]).size().rename("here").reset_index()
+    points["all"] = everywhere.reindex(pd.MultiIndex.from_frame(points[["x", "y"]])).to_numpy()
+    points = points.sort_values(["place", "here", "all", "x", "y"], ascending=[True, False, True, True, True])
+    chosen = points.drop_duplicates("place").set_index("place")[["x", "y"]].reindex(place[missing]).to_numpy()
+    lost = links[missing[np.isnan(chosen[:, 0])]]
+    if len(lost):
+        raise InputError(
+            f"{len(lost)} links and all that they join have no geometry: LINKNO {_some(lost)}.",
+            "Give each link a line, or remove it.",
+        )
+    lines = lines.copy()
+    lines[missing] = shapely.linestrings(np.stack([chosen, chosen], axis=1))
     return lines
-
-
-def _ends(line: shapely.LineString) -> NDArray[np.float64]:
-    return np.unique(shapely.get_coordinates(line)[[0, -1]], axis=0)
 
 
 def _drawn_downstream(lines: NDArray[Any], downstream: NDArray[np.int64]) -> NDArray[Any]:
@@ -313,23 +432,23 @@ def _drawn_downstream(lines: NDArray[Any], downstream: NDArray[np.int64]) -> NDA
 
 def _joined(lines: NDArray[Any], downstream: NDArray[np.int64], notes: dict[str, int]) -> NDArray[Any]:
     """Let each line end in exactly the first vertex of its downstream line."""
-    lines = lines.copy()
     head = shapely.get_coordinates(shapely.get_point(lines, 0)).reshape(-1, 2)
     tail = shapely.get_coordinates(shapely.get_point(lines, -1)).reshape(-1, 2)
     link = np.flatnonzero(downstream >= 0)
     apart = link[(tail[link] != head[downstream[link]]).any(axis=1)]
-    gaps = 0
-    for i in apart:
-        points = shapely.get_coordinates(lines[i])
-        target = head[downstream[i]]
-        # The first vertex stays: upstream lines end in it.
-        if len(points) > 2 and np.hypot(*(points[-1] - target)) <= _SAME_POINT_DEGREES:
-            points[-1] = target
-        else:
-            points = np.vstack([points, target])
-            gaps += 1
-        lines[i] = shapely.LineString(points)
-    notes["gaps between a link and its downstream link closed"] = gaps
+    target = head[downstream[apart]]
+    points, owner = shapely.get_coordinates(lines[apart], return_index=True)
+    number = np.bincount(owner, minlength=len(apart))
+    # The first vertex stays, for upstream lines end in it; of a line of two the last one stays too.
+    moved = (number > 2) & (np.hypot(*(tail[apart] - target).T) <= _SAME_POINT_DEGREES)
+    after = np.cumsum(number)
+    points[after[moved] - 1] = target[moved]
+    points = np.insert(points, after[~moved], target[~moved], axis=0)
+    owner = np.insert(owner, after[~moved], np.flatnonzero(~moved))
+    lines = lines.copy()
+    if len(apart):
+        lines[apart] = shapely.linestrings(points, indices=owner)
+    notes["gaps between a link and its downstream link closed"] = int((~moved).sum())
     return lines
 
 
@@ -340,40 +459,83 @@ def _upstream_outside(table: gpd.GeoDataFrame, downstream: NDArray[np.int64]) ->
 
 
 def _dissolved_catchments(
-    catchments: gpd.GeoDataFrame, link_ids: NDArray[np.int64], notes: dict[str, int]
+    catchments: gpd.GeoDataFrame,
+    link_ids: NDArray[np.int64],
+    longitude: NDArray[np.float64],
+    notes: dict[str, int],
 ) -> gpd.GeoDataFrame:
+    """Return one valid catchment a link, drawn beside its reach; `longitude` is that of each link's middle."""
     column = next((name for name in CATCHMENT_ID_COLUMNS if name in catchments.columns), None)
     if column is None:
         raise InputError(
             "The catchments have no column streamID.", "Give a TDX-Hydro streamreach_basins file with its columns."
         )
-    geometry = np.asarray(shapely.force_2d(_in_wgs84(catchments, "catchments")))
+    geometry = _flat(_in_wgs84(catchments, "catchments"))
     ids = _integers(catchments[column], column)
-    known = np.isin(ids, link_ids) & ~shapely.is_missing(geometry) & ~shapely.is_empty(geometry)
+    known = np.isin(ids, link_ids)
+    if len(ids) and len(link_ids) and not known.any():
+        raise InputError(
+            f"No catchment is of a link of the streams ({column} is {_some(ids)}, LINKNO is {_some(link_ids)}).",
+            "Give streams and catchments of one region, with the same ids.",
+        )
+    there = ~shapely.is_missing(geometry) & ~shapely.is_empty(geometry)
     notes["catchment polygons without a link"] = int((~known).sum())
-    ids, geometry = ids[known], geometry[known]
+    notes["catchment polygons without geometry"] = int((known & ~there).sum())
+    ids, geometry = ids[known & there], geometry[known & there]
+    geometry = in_one_piece(geometry, longitude[np.searchsorted(link_ids, ids)])
     invalid = ~shapely.is_valid(geometry)
-    geometry[invalid] = [_polygons_only(shapely.make_valid(shape)) for shape in geometry[invalid]]
+    geometry[invalid] = _made_valid(geometry[invalid])
     notes["catchment polygons made valid"] = int(invalid.sum())
-    order = np.argsort(ids, kind="stable")
-    unique, start = np.unique(ids[order], return_index=True)
-    groups = np.split(geometry[order], start[1:]) if len(unique) else []
-    dissolved = [group[0] if len(group) == 1 else _polygons_only(shapely.union_all(group)) for group in groups]
-    notes["catchments of several polygons dissolved"] = int(sum(len(group) > 1 for group in groups))
-    shapes = np.array(dissolved, dtype=object)
-    filled = ~shapely.is_empty(shapes) if len(shapes) else np.zeros(0, bool)
-    return gpd.GeoDataFrame({"link_id": unique[filled]}, geometry=shapes[filled], crs=CRS)
+    unique, group, number = np.unique(ids, return_inverse=True, return_counts=True)
+    shapes = np.empty(len(unique), dtype=object)
+    shapes[group] = geometry
+    several = number > 1
+    notes["catchments of several polygons dissolved"] = int(several.sum())
+    if several.any():
+        place = np.cumsum(several) - 1
+        polygons, owner = shapely.get_parts(geometry[several[group]], return_index=True)
+        of = place[group[several[group]]][owner]
+        order = np.lexsort((np.arange(len(of)), of))
+        gathered = np.full(int(several.sum()), shapely.MultiPolygon(), dtype=object)
+        shapely.multipolygons(polygons[order], indices=of[order], out=gathered)
+        # Parts that lie apart, or touch at corners as fragments of one pixel do, need no union.
+        touching = ~shapely.is_valid(gathered)
+        gathered[touching] = shapely.union_all(gathered[touching][:, np.newaxis], axis=1)
+        shapes[several] = shapely.normalize(gathered)
+    filled = ~shapely.is_empty(shapes)
+    unique, shapes = unique[filled], shapes[filled]
+    notes["catchments whose middle lies in another one too"] = _overlapping(shapes)
+    return gpd.GeoDataFrame({"link_id": unique}, geometry=shapes, crs=CRS)
 
 
-def _polygons_only(shape: Any) -> Any:
-    parts = [part for part in shapely.get_parts(shape) if part.geom_type in ("Polygon", "MultiPolygon")]
-    return shapely.union_all(parts)
+def _made_valid(shapes: NDArray[Any]) -> NDArray[Any]:
+    """Return the areas of invalid polygons: lines and points that are left over are dropped."""
+    parts, owner = shapely.get_parts(shapely.make_valid(shapes), return_index=True)
+    areas = np.isin(shapely.get_type_id(parts), (3, 6))
+    polygons, within = shapely.get_parts(parts[areas], return_index=True)
+    made = np.full(len(shapes), shapely.MultiPolygon(), dtype=object)
+    if len(polygons):
+        shapely.multipolygons(polygons, indices=owner[areas][within], out=made)
+    return made
+
+
+def _overlapping(shapes: NDArray[Any]) -> int:
+    """Count catchments with a point of their inside within another one: cheap, and slivers at borders do not count."""
+    point, _ = shapely.STRtree(shapes).query(shapely.point_on_surface(shapes), predicate="within")
+    return int((np.bincount(point, minlength=len(shapes)) > 1).sum())
+
+
+def _flat(shapes: NDArray[Any]) -> NDArray[Any]:
+    """Return shapes without heights, those that have none as they are."""
+    high = shapely.has_z(shapes)
+    shapes[high] = shapely.force_2d(shapes[high])
+    return shapes
 
 
 def _in_wgs84(table: gpd.GeoDataFrame, what: str) -> NDArray[Any]:
     if table.crs is None:
         raise InputError(f"The {what} have no coordinate reference system.", "Write the CRS into the file.")
-    return np.asarray(table.geometry.to_crs(CRS).to_numpy(), dtype=object)
+    return np.array(table.geometry.to_crs(CRS).to_numpy(), dtype=object)
 
 
 def _integers(values: pd.Series[Any], name: str) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import WorkError
 from headwater.files import atomic_path
+from headwater.vector.antimeridian import cut_to_map
 from headwater.vector.pmtiles import TileFile, write_pmtiles
 
 ROWS_PER_GROUP = 50_000
@@ -120,6 +122,7 @@ def _write_fgb(network: gpd.GeoDataFrame, path: Path) -> None:
 def _write_pmtiles(network: gpd.GeoDataFrame, path: Path) -> None:
     if network.empty:
         raise WorkError("There are no streams to make tiles of.", "Leave pmtiles out of the formats of this basin.")
+    network = _on_the_map(network)
     streams = network.to_crs(3857)
     order = streams["strahler_order"].to_numpy()
     # The folder's name is one that the next writer clears away if this one is killed.
@@ -141,6 +144,17 @@ def _write_pmtiles(network: gpd.GeoDataFrame, path: Path) -> None:
         ]
         told = {"name": _LAYER, "minzoom": str(TILE_ZOOMS[0]), "maxzoom": str(TILE_ZOOMS[-1]), "vector_layers": layers}
         write_pmtiles(tiles, temporary, bounds=tuple(network.total_bounds.tolist()), metadata=told)
+
+
+def _on_the_map(network: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return a network whose lines are cut at 180 degrees: tiles have nothing beyond."""
+    beyond = np.abs(network.bounds[["minx", "maxx"]].to_numpy()).max(axis=1) > 180
+    if not beyond.any():
+        return network
+    pieces, row = cut_to_map(network.geometry.to_numpy()[beyond])
+    return gpd.GeoDataFrame(
+        pd.concat([network[~beyond], network[beyond].iloc[row].set_geometry(pieces, crs=network.crs)]), crs=network.crs
+    )
 
 
 def least_order(zoom: int) -> int:

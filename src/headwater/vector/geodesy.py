@@ -12,6 +12,7 @@ from pyproj import Geod
 GEOD = Geod(ellps="WGS84")
 METRES_PER_DEGREE = 111_195.0
 """Length of a degree of latitude, near enough for tolerances."""
+_LINES_AT_ONCE = 50_000
 
 
 def geodesic_length_m(lines: NDArray[Any]) -> NDArray[np.float64]:
@@ -28,8 +29,12 @@ def geodesic_length_m(lines: NDArray[Any]) -> NDArray[np.float64]:
         Metres, by Karney's inverse geodesic between neighbouring vertices.
     """
     lines = np.asarray(lines, dtype=object)
-    if len(lines) == 0:
-        return np.zeros(0)
+    # Part by part: the vertices of a region take more memory than its lines.
+    parts = [_length_m(lines[start : start + _LINES_AT_ONCE]) for start in range(0, len(lines), _LINES_AT_ONCE)]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _length_m(lines: NDArray[Any]) -> NDArray[np.float64]:
     points, line = shapely.get_coordinates(lines, return_index=True)
     same = line[1:] == line[:-1]
     start, end = points[:-1][same], points[1:][same]

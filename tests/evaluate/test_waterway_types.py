@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from shapely import LineString, box
 
 from headwater.evaluate.waterway_types import NAMES, main_type, type_lengths
+from headwater.nhd import read_nhd
 from headwater.vector.geodesy import geodesic_length_m
 
 NHD = gpd.GeoDataFrame(
@@ -64,3 +65,21 @@ def test_lengths_add_up_and_are_those_of_a_plain_search(coordinates):
             types = NHD["water_type"].to_numpy()[(distance == distance.min()) & (distance <= 0.001)]
             near.add(types.max() if len(types) else 0)
         assert set(np.flatnonzero(lengths.iloc[k])) <= near
+
+
+def test_the_gap_between_parts_has_no_length():
+    parts = [LineString([(10.002, 0), (10.004, 0)]), LineString([(10.03, 0), (10.03, 0.001)])]
+    lengths = type_lengths(gpd.GeoSeries([shapely.MultiLineString(parts)], crs=4326), NHD).iloc[0]
+    metres = geodesic_length_m(np.array(parts, object))
+    assert lengths[["intermittent stream", "canal"]].tolist() == pytest.approx(metres.tolist())
+
+
+@pytest.mark.real
+def test_real_flowlines_find_their_own_type(shared_data):
+    features = read_nhd(shared_data / "nhdplus-new-hope/new_hope.gpkg")
+    lines = features[features.geometry.geom_type.str.contains("Line")]
+    found = main_type(type_lengths(lines.geometry, features))
+    own = lines["water_type"].map(lambda number: NAMES[number])
+    # At the ends other types are as near.
+    assert (found == own).mean() > 0.97
+    assert (found != "unknown").all()

@@ -26,7 +26,7 @@ def type_lengths(lines: gpd.GeoSeries, features: gpd.GeoDataFrame, *, within: fl
     Parameters
     ----------
     lines : GeoSeries
-        LineStrings in EPSG:4326.
+        Lines in EPSG:4326.
     features : GeoDataFrame
         Columns water_type and geometry (EPSG:4326), as `headwater.nhd.read_nhd` returns them.
     within : float
@@ -37,9 +37,11 @@ def type_lengths(lines: gpd.GeoSeries, features: gpd.GeoDataFrame, *, within: fl
     DataFrame
         Index of the lines; a column for each of `NAMES`, metres; they add up to the geodesic length.
     """
-    points, line = shapely.get_coordinates(lines.to_numpy(), return_index=True)
+    parts, line_of_part = shapely.get_parts(lines.to_numpy(), return_index=True)
+    points, part = shapely.get_coordinates(parts, return_index=True)
     types = _nearest_type(points, features, within)
-    same = np.flatnonzero(line[1:] == line[:-1])
+    same = np.flatnonzero(part[1:] == part[:-1])
+    line = line_of_part[part]
     lengths = np.zeros((len(lines), len(NAMES)))
     if len(same):
         _, _, step = GEOD.inv(points[same, 0], points[same, 1], points[same + 1, 0], points[same + 1, 1])

@@ -96,3 +96,34 @@ def test_files_of_several_layers_ask_for_one(place):
         evaluate_lines([place / "waterways.parquet"], place / "truth.gpkg", place / "out", truth_layer="none")
     with pytest.raises(InputError, match="0 pixels"):
         evaluate_lines([place / "waterways.parquet"], place / "truth.gpkg", place / "out", pixels=[0])
+
+
+def test_truth_of_another_place_or_of_none_is_refused_but_an_empty_network_is_scored(place):
+    truth = gpd.read_file(place / "truth.gpkg")
+    truth.set_geometry(truth.translate(1)).to_parquet(place / "far.parquet")
+    truth.iloc[:0].to_parquet(place / "empty.parquet")
+    with pytest.raises(InputError, match="different places"):
+        evaluate_lines([place / "waterways.parquet"], place / "far.parquet", place / "out")
+    with pytest.raises(InputError, match="holds no line"):
+        evaluate_lines([place / "waterways.parquet"], place / "empty.parquet", place / "out")
+    gpd.read_parquet(place / "waterways.parquet").iloc[:0].to_parquet(place / "nothing.parquet")
+    nhd = [place / "nhd.gpkg"]
+    table = evaluate_lines([place / "nothing.parquet"], place / "truth.gpkg", place / "out", pixels=[1], nhd=nhd)
+    assert table.loc[0, ["completeness", "quality"]].tolist() == [0, 0]
+
+
+@pytest.mark.real
+def test_real_lengths_by_order(shared_data, tmp_path):
+    source = shared_data / "nhdplus-new-hope/new_hope.gpkg"
+    lines = gpd.read_file(source, layer="NHDFlowline_Network")[["StreamOrde", "geometry"]].to_crs(4326)
+    # Ten metres to the north: within a pixel of themselves.
+    shifted = lines.set_geometry(lines.translate(0, 10 * METRE)).rename(columns={"StreamOrde": "strahler_order"})
+    shifted.to_parquet(tmp_path / "network.parquet")
+    table = evaluate_lines(
+        [tmp_path / "network.parquet"], source, tmp_path / "out", truth_layer="NHDFlowline_Network", pixels=[0.25, 1]
+    ).set_index(["distance_m", "strahler_order"])
+    km = table.loc[20.0, "true_length_m"].div(1000).round(1).to_dict()
+    assert km == {"all": 577.1, "1": 301.0, "2": 106.1, "3": 85.4, "4": 80.0, "5": 4.5}
+    assert (table.loc[20.0, ["completeness", "correctness", "quality"]] > 0.999).to_numpy().all()
+    # Within five metres are only the parts that run north.
+    assert 0.3 < table.loc[(5.0, "all"), "completeness"] < 0.6

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from shapely import box
 
 from headwater.errors import InputError
 from headwater.evaluate.networks import PIXEL_M, connected_share, order_scores
@@ -22,6 +23,7 @@ from headwater.vector.geodesy import geodesic_length_m
 
 _ORDER_COLUMNS = ("strahler_order", "streamorde", "stream_order")
 """Ours, NHDPlus V2's (the first ten letters), and the published data's."""
+_APART_DEGREES = 0.01
 
 
 def evaluate_lines(
@@ -59,6 +61,7 @@ def evaluate_lines(
         raise InputError("A distance of 0 pixels finds nothing.", "Give --pixels more than 0.")
     found = gpd.GeoDataFrame(pd.concat([read_lines(path) for path in network], ignore_index=True))
     true_lines = read_lines(truth, layer=truth_layer)
+    _check_place(found, true_lines, truth)
     table = order_scores(
         found.geometry,
         _orders(found),
@@ -73,6 +76,14 @@ def evaluate_lines(
     return table
 
 
+def _check_place(found: gpd.GeoDataFrame, true_lines: gpd.GeoDataFrame, truth: Path) -> None:
+    if true_lines.empty:
+        raise InputError(f"{truth} holds no line.", "Give the true channels as lines.")
+    # A network without a line has found nothing, which can be scored.
+    if len(found) and box(*found.total_bounds).distance(box(*true_lines.total_bounds)) > _APART_DEGREES:
+        raise InputError(f"The network and {truth} lie in different places.", "Give true lines of the same place.")
+
+
 def _sum_up(network: gpd.GeoDataFrame, out: Path, nhd: Sequence[Path]) -> None:
     """Write lengths by order, basin and type, and what is connected, where the columns for it are there."""
     if "length_m" not in network.columns:
@@ -82,7 +93,7 @@ def _sum_up(network: gpd.GeoDataFrame, out: Path, nhd: Sequence[Path]) -> None:
     for column, name in {"strahler_order": "length_by_order", "basin_id": "length_by_basin"}.items():
         if column in network.columns:
             _write_lengths(out, name, length_table(network, column))
-    if nhd:
+    if nhd and len(network):
         west, south, east, north = network.total_bounds
         near = (west - NEAR_DEGREES, south - NEAR_DEGREES, east + NEAR_DEGREES, north + NEAR_DEGREES)
         features = read_nhd(*nhd, bounds=near)

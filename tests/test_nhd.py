@@ -66,6 +66,20 @@ def test_single_tables_and_folders_of_shapefiles(tmp_path):
     assert both["water_type"].tolist() == [5, 15, 18]
 
 
+def test_measures_along_lines_are_passed_over(tmp_path):
+    # FileGDBs of the NHD hold heights and measures, which no writer at hand does.
+    (tmp_path / "lines.csv").write_text('FCODE,WKT\n46006,"LINESTRING ZM (10 4 1 100, 10.02 4 2 0)"\n')
+    (tmp_path / "nhd.vrt").write_text(
+        '<OGRVRTDataSource><OGRVRTLayer name="NHDFlowline"><SrcDataSource relativeToVRT="1">lines.csv</SrcDataSource>'
+        "<SrcLayer>lines</SrcLayer><GeometryType>wkbLineStringZM</GeometryType><LayerSRS>EPSG:4269</LayerSRS>"
+        "</OGRVRTLayer></OGRVRTDataSource>"
+    )
+    features = read_nhd(tmp_path / "nhd.vrt")
+    assert features["water_type"].tolist() == [19]
+    assert features.geometry.iloc[0].equals_exact(LINE, 1e-6)
+    assert not features.geometry.iloc[0].has_z
+
+
 def test_unknown_codes_and_missing_shapes_are_counted(tmp_path, capsys):
     path = tmp_path / "lines.parquet"
     table([46006, 99999, None, 46003], [LINE, LINE, LINE, None]).to_parquet(path)

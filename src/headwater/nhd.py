@@ -177,6 +177,13 @@ def _layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDataFra
     """Read every layer of the NHD that a file holds: its name for messages, FCODE and geometry in EPSG:4326."""
     if path.suffix == ".parquet":
         return [(str(path), _to_degrees(_read_parquet(path), bounds))]
+    with warnings.catch_warnings():
+        # The NHD measures along its lines; we do not.
+        warnings.filterwarnings("ignore", message="Measured \\(M\\) geometry types are not supported")
+        return _read_layers(path, bounds)
+
+
+def _read_layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDataFrame]]:
     try:
         present = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
     except pyogrio.errors.DataSourceError as error:
@@ -193,10 +200,7 @@ def _layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDataFra
         _check_crs(facts["crs"], name)
         # As a GeoSeries the reader turns the box into the layer's CRS.
         box = None if bounds is None else gpd.GeoSeries([shapely.box(*bounds)], crs=CRS)
-        with warnings.catch_warnings():
-            # The NHD measures along its lines; we do not.
-            warnings.filterwarnings("ignore", message="Measured \\(M\\) geometry types are not supported")
-            table = gpd.read_file(path, layer=layer, columns=[column], bbox=box, force_2d=True)
+        table = gpd.read_file(path, layer=layer, columns=[column], bbox=box, force_2d=True)
         found.append((name, _to_degrees(table.rename(columns={column: "fcode"}), bounds)))
     return found
 

@@ -474,6 +474,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         "--label-raster", dest="label_rasters", type=Path, nargs="+", default=[], help="or water types of each raster"
     )
     pixels.add_argument("--region", dest="regions", nargs="+", default=[], help="name of each raster's region")
+    pixels.add_argument("--area", type=Path, help="polygons that the labels cover (default: all of the rasters)")
     pixels.add_argument("--threshold", type=float, default=0.5, help="water from this probability on (default 0.5)")
     pixels.add_argument("--tile-px", type=int, default=416, help="side of the tiles that subsets are told by")
     _out(pixels, "folder of tables")
@@ -481,7 +482,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     def run_pixels(probability: list[Path], out: Path, **options: object) -> None:
         from headwater.steps.evaluate_pixels import evaluate_pixels
 
-        names = ("labels", "label_rasters", "regions", "threshold", "tile_px")
+        names = ("labels", "label_rasters", "regions", "area", "threshold", "tile_px")
         evaluate_pixels(probability, out, **{name: options[name] for name in names})  # type: ignore[arg-type]
 
     lines = tools.add_parser("lines", help="score networks against true lines by Strahler order, and sum up lengths")

@@ -94,6 +94,32 @@ def test_regions_and_the_command_line(place):
     assert regions["data_percent"].tolist() == [50, 50]
 
 
+def test_beyond_the_mapped_area_nothing_counts(place):
+    folder, predicted, valid = place
+    half = gpd.GeoDataFrame(geometry=[box(*at(0, 1), *at(0.5, 0))], crs=4326).to_crs(3857)
+    half.to_file(folder / "half.gpkg", layer="a")
+    scores = evaluate_pixels(
+        [folder / "p.tif"], folder / "out", labels=[folder / "nhd.gpkg"], area=folder / "half.gpkg", tile_px=50
+    )
+    inside = valid.copy()
+    inside[:, 135:] = False
+    types = coarsen_types(burn_types(read_nhd(folder / "nhd.gpkg"), cell_grid(CELL)))
+    expected = count_tile(predicted & inside, types, inside).scores()
+    # The middle column's centres lie on the border of the area, but for rounding.
+    names = ["P", "R", "P*", "R*", "P**", "R**"]
+    assert scores.loc["All Data Included", names].tolist() == pytest.approx([expected[n] for n in names], abs=0.005)
+    half.boundary.to_frame("geometry").to_file(folder / "line.gpkg", layer="a")
+    (folder / "no.gpkg").write_text("nothing")
+    half.set_crs(None, allow_override=True).to_parquet(folder / "place.parquet")
+    for name, cause in {
+        "line.gpkg": "polygons alone",
+        "no.gpkg": "cannot be read",
+        "place.parquet": "no coord",
+    }.items():
+        with pytest.raises(InputError, match=cause):
+            evaluate_pixels([folder / "p.tif"], folder / "b", labels=[folder / "nhd.gpkg"], area=folder / name)
+
+
 def test_what_cannot_be_scored_is_told(place):
     folder, _, _ = place
     p, nhd, out = folder / "p.tif", folder / "nhd.gpkg", folder / "out"

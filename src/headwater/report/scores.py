@@ -77,7 +77,7 @@ def draw_bars(path: Path, table: pd.DataFrame, *, title: str, label: str) -> Non
         axes.barh(place, table[column].to_numpy(np.float64), height, label=str(column), color=_COLOURS[k])
     axes.set_yticks(np.arange(rows), [str(name) for name in table.index])
     axes.invert_yaxis()
-    axes.set(xlabel=label, title=title)
+    axes.set(xlabel=label, ylabel=str(table.index.name or "").replace("_", " "), title=title)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     with atomic_path(path) as temporary:
         # Without the version of matplotlib in the file, the same figure is the same bytes.

@@ -8,12 +8,15 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+from pyogrio.errors import DataSourceError
+from rasterio.features import geometry_mask
+from shapely.geometry.base import BaseGeometry
 
 from headwater import raster
 from headwater.errors import InputError
 from headwater.evaluate.pixels import BoolArray, Core
 from headwater.evaluate.tiles import ALL, TileCounts, count_tile, score_table, sum_tiles, type_table
-from headwater.grid import RasterGrid
+from headwater.grid import CRS, RasterGrid
 from headwater.labels import UNKNOWN_TYPE, TypeArray, burn_types, coarsen_types
 from headwater.nhd import WATER_TYPES, count_features, read_nhd
 from headwater.report.scores import draw_bars, markdown_table, write_table
@@ -35,6 +38,7 @@ def evaluate_pixels(
     labels: Sequence[Path] = (),
     label_rasters: Sequence[Path] = (),
     regions: Sequence[str] = (),
+    area: Path | None = None,
     threshold: float = 0.5,
     tile_px: int = TILE_PX,
 ) -> pd.DataFrame:
@@ -52,6 +56,8 @@ def evaluate_pixels(
         Instead of `labels`: water types of each probability raster, on its grid or one twice as fine.
     regions : sequence of str
         Name of the region of each probability raster; default: its file's name, or its folder's for probability.tif.
+    area : Path, optional
+        Polygons that the labels cover: pixels whose centres lie outside are not counted.
     threshold : float
         Probability from which on a pixel is water.
     tile_px : int
@@ -64,10 +70,11 @@ def evaluate_pixels(
     """
     _check(probability, labels, label_rasters, regions, threshold, tile_px)
     names = list(regions) or [path.parent.name if path.stem == "probability" else path.stem for path in probability]
+    mapped = None if area is None else _polygons(area)
     subsets, by_region = sum_tiles(
         (name, counts)
         for k, (path, name) in enumerate(zip(probability, names, strict=True))
-        for counts in _tiles(path, _types_of(path, labels, label_rasters[k : k + 1]), threshold, tile_px)
+        for counts in _tiles(path, _types_of(path, labels, label_rasters[k : k + 1]), mapped, threshold, tile_px)
     )
     if ALL not in subsets:
         raise InputError("No pixel has both a prediction and a label.", "Give labels of the place that was predicted.")
@@ -174,7 +181,22 @@ def _refined(grid: RasterGrid) -> RasterGrid:
     )
 
 
-def _tiles(path: Path, read_types: _ReadTypes, threshold: float, tile_px: int) -> Iterator[TileCounts]:
+def _polygons(path: Path) -> list[BaseGeometry]:
+    try:
+        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
+    except (DataSourceError, ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as polygons ({error}).", "Give a GeoPackage or GeoParquet.") from error
+    if table.crs is None:
+        raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
+    shapes = [shape for shape in table.to_crs(CRS).geometry if shape is not None and not shape.is_empty]
+    if not shapes or any(shape.geom_type not in ("Polygon", "MultiPolygon") for shape in shapes):
+        raise InputError(f"{path} does not hold polygons alone.", "Give the area that the labels cover.")
+    return shapes
+
+
+def _tiles(
+    path: Path, read_types: _ReadTypes, mapped: list[BaseGeometry] | None, threshold: float, tile_px: int
+) -> Iterator[TileCounts]:
     grid = raster.raster_grid(path)
     for row in range(0, grid.height, tile_px):
         for column in range(0, grid.width, tile_px):
@@ -185,6 +207,8 @@ def _tiles(path: Path, read_types: _ReadTypes, threshold: float, tile_px: int) -
             )
             core: Core = (inner_rows, inner_columns)
             predicted, valid = _predicted(path, window, threshold)
+            if mapped is not None:
+                valid &= geometry_mask(mapped, out_shape=window.shape, transform=window.transform, invert=True)
             yield count_tile(predicted, read_types(window), valid, core=core)
 
 

@@ -16,7 +16,10 @@ def test_every_promised_subcommand_is_there():
 
 
 @pytest.mark.parametrize(
-    "command", [[word] for word in _COMMANDS] + [["demo", "build"], ["network", "check"], ["models", "import"]]
+    "command",
+    [[word] for word in _COMMANDS]
+    + [["demo", "build"], ["network", "check"], ["models", "import"]]
+    + [["evaluate", "pixels"], ["evaluate", "lines"]],
 )
 def test_each_has_help(command, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -64,6 +67,11 @@ def test_vectorize_asks_for_what_it_needs(capsys):
 def test_network_without_a_file_names_what_is_missing(capsys):
     assert main(["network", "--out", "x"]) == 2
     assert "--segments" in capsys.readouterr().err
+
+
+def test_evaluate_without_a_file_names_what_is_missing(capsys):
+    assert main(["evaluate", "--network", "n"]) == 2
+    assert "--truth" in capsys.readouterr().err
 
 
 def test_network_takes_known_formats_alone(capsys):

@@ -458,19 +458,60 @@ def _models(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--network", type=Path, required=True, help="waterways.parquet")
-    parser.add_argument("--truth", type=Path, required=True, help="lines of the true channels")
-    parser.add_argument("--elevation", type=Path, nargs="+", required=True, help="elevation.tif, for the baseline")
-    parser.add_argument("--polygons", type=Path, nargs="+", required=True, help="basin polygons")
-    parser.add_argument("--basin", dest="basin_id", required=True, help="HYBAS_ID")
+    parser.add_argument("--network", type=Path, help="waterways.parquet")
+    parser.add_argument("--truth", type=Path, help="lines of the true channels")
+    parser.add_argument("--elevation", type=Path, nargs="+", help="elevation.tif, for the baseline")
+    parser.add_argument("--polygons", type=Path, nargs="+", help="basin polygons")
+    parser.add_argument("--basin", dest="basin_id", help="HYBAS_ID")
     parser.add_argument("--buffer-m", type=float, default=40.0, help="distance (default 40: two 20 m pixels)")
     parser.add_argument("--out", type=Path, help="scores.json to write")
+    tools = parser.add_subparsers(metavar="pixels|lines")
+
+    pixels = tools.add_parser("pixels", help="score probability rasters against labels of water types")
+    pixels.add_argument("--probability", type=Path, nargs="+", required=True, help="probability.tif, one or more")
+    pixels.add_argument("--labels", type=Path, nargs="+", default=[], help="NHD files (GeoPackage, FileGDB, ...)")
+    pixels.add_argument(
+        "--label-raster", dest="label_rasters", type=Path, nargs="+", default=[], help="or water types of each raster"
+    )
+    pixels.add_argument("--region", dest="regions", nargs="+", default=[], help="name of each raster's region")
+    pixels.add_argument("--area", type=Path, help="polygons that the labels cover (default: all of the rasters)")
+    pixels.add_argument("--threshold", type=float, default=0.5, help="water from this probability on (default 0.5)")
+    pixels.add_argument("--tile-px", type=int, default=416, help="side of the tiles that subsets are told by")
+    _out(pixels, "folder of tables")
+
+    def run_pixels(probability: list[Path], out: Path, **options: object) -> None:
+        from headwater.steps.evaluate_pixels import evaluate_pixels
+
+        names = ("labels", "label_rasters", "regions", "area", "threshold", "tile_px")
+        evaluate_pixels(probability, out, **{name: options[name] for name in names})  # type: ignore[arg-type]
+
+    lines = tools.add_parser("lines", help="score networks against true lines by Strahler order, and sum up lengths")
+    lines.add_argument("--network", type=Path, nargs="+", required=True, help="waterways.parquet, one or more")
+    lines.add_argument("--truth", type=Path, required=True, help="true lines; strahler_order or StreamOrde is used")
+    lines.add_argument("--truth-layer", help="layer of the true lines")
+    lines.add_argument("--pixels", type=float, nargs="+", default=[1, 2, 3], help="distances in 20 m (default 1 2 3)")
+    lines.add_argument("--nhd", type=Path, nargs="+", default=[], help="NHD files that tell the waterways' types")
+    _out(lines, "folder of tables")
+
+    def run_lines(network: list[Path], truth: Path, out: Path, **options: object) -> None:
+        from headwater.steps.evaluate_lines import evaluate_lines
+
+        names = ("truth_layer", "pixels", "nhd")
+        evaluate_lines(network, truth, out, **{name: options[name] for name in names})  # type: ignore[arg-type]
 
     def run(**options: object) -> None:
         from headwater.steps.evaluate import evaluate
 
+        missing = [name for name, value in options.items() if value is None and name != "out"]
+        if missing:
+            raise InputError(
+                f"--{missing[0].replace('_id', '')} is not given.",
+                "Give it, or use `headwater evaluate pixels` or `headwater evaluate lines`.",
+            )
         evaluate(**options)  # type: ignore[arg-type]
 
+    pixels.set_defaults(run=run_pixels)
+    lines.set_defaults(run=run_lines)
     parser.set_defaults(run=run)
 
 
@@ -571,7 +612,7 @@ _COMMANDS: dict[str, tuple[str, _Add]] = {
     "items": ("make a catalogue from a folder of one's own rasters", _items),
     "train": ("train a network", _train),
     "models": ("networks and checkpoints: list, info, import, verify", _models),
-    "evaluate": ("score a network of waterways against the truth", _evaluate),
+    "evaluate": ("score a network, probabilities or lines against the truth", _evaluate),
     "demo": ("the demo planet: build, serve, run", _demo),
 }
 """Each subcommand: its summary and the function that adds its arguments."""

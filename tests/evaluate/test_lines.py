@@ -32,6 +32,7 @@ def test_half_found_and_half_wrong():
     assert scores.completeness == pytest.approx(0.5, abs=0.001)
     assert scores.correctness == pytest.approx(0.5, abs=0.001)
     assert scores.f1 == pytest.approx(0.5, abs=0.001)
+    assert scores.quality == pytest.approx(1 / 3, abs=0.001)
     assert line_scores(found, TRUTH, distance_m=10).f1 == 0
 
 

@@ -3,10 +3,14 @@
 import geopandas as gpd
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from shapely import LineString, Polygon, box
 
 from headwater.errors import InputError
 from headwater.grid import RasterGrid
+from headwater.labels import coarsen_types
 from headwater.train.labels import (
     TYPE_OF_FCODE,
     UNKNOWN_TYPE,
@@ -85,6 +89,25 @@ def test_features_elsewhere_and_empty_ones_do_no_harm():
 def test_values():
     types = np.array([[0, 15, 8, 17, UNKNOWN_TYPE]], dtype=np.uint8)
     np.testing.assert_array_equal(values_of_types(types), np.array([[0, 0.5, 7, 7.5, 0.5]], dtype=np.float32))
+
+
+@given(hnp.arrays(np.uint8, (6, 8), elements=st.sampled_from([0, 1, 3, 8, 15, 19, 21, UNKNOWN_TYPE])))
+def test_coarse_types_are_those_that_training_sees(types):
+    coarse = coarsen_types(types)
+    blocks = types.reshape(3, 2, 4, 2).swapaxes(1, 2).reshape(3, 4, 4)
+    values = values_of_types(blocks)
+    fine_water = (values >= 1).any(axis=2)
+    np.testing.assert_array_equal(values_of_types(coarse) >= 1, fine_water)
+    masked = ((values > 0) & (values < 1) & (blocks != UNKNOWN_TYPE)).any(axis=2) & ~fine_water
+    np.testing.assert_array_equal((values_of_types(coarse) == 0.5) & (coarse != UNKNOWN_TYPE), masked)
+    np.testing.assert_array_equal(coarse == UNKNOWN_TYPE, (blocks == UNKNOWN_TYPE).any(axis=2) & ~fine_water & ~masked)
+    assert (coarse[..., None] == blocks).any(axis=2).all()
+    np.testing.assert_array_equal(coarsen_types(types, 1), types)
+
+
+def test_coarse_types_need_sides_that_divide():
+    with pytest.raises(ValueError, match="divide"):
+        coarsen_types(np.zeros((3, 4), np.uint8))
 
 
 def test_reads_all_layers_whatever_the_column_is_called(tmp_path):

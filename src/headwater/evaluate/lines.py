@@ -33,6 +33,8 @@ class LineScores:
     """Share of the found length that has a true line within the distance (precision); NaN if nothing is found."""
     f1: float
     """Harmonic mean of both."""
+    quality: float
+    """Share of matched length in all that is found or missed; NaN if there is nothing."""
     true_length_m: float
     found_length_m: float
 
@@ -64,11 +66,20 @@ def line_scores(
         found_off, truth_off = found_m, truth_m
     true_length, found_length = _length(truth_off), _length(found_off)
     # Matches are sought among all lines: a line off the backbone may run along one that lies near it.
-    completeness = _length(_inside(truth_off, _buffer(found_m, distance_m))) / true_length if true_length else np.nan
-    correctness = _length(_inside(found_off, _buffer(truth_m, distance_m))) / found_length if found_length else np.nan
+    true_matched = _length(_inside(truth_off, _buffer(found_m, distance_m)))
+    found_matched = _length(_inside(found_off, _buffer(truth_m, distance_m)))
+    return scores_of_lengths(true_length, true_matched, found_length, found_matched)
+
+
+def scores_of_lengths(true_m: float, true_matched_m: float, found_m: float, found_matched_m: float) -> LineScores:
+    """Return the scores of lengths in metres: of all true lines, of those matched, and the same of found lines."""
+    completeness = true_matched_m / true_m if true_m else np.nan
+    correctness = found_matched_m / found_m if found_m else np.nan
     both = completeness + correctness
     f1 = 2 * completeness * correctness / both if both > 0 else (0.0 if both == 0 else np.nan)
-    return LineScores(float(completeness), float(correctness), float(f1), true_length, found_length)
+    any_m = found_m + true_m - true_matched_m
+    quality = found_matched_m / any_m if any_m else np.nan
+    return LineScores(float(completeness), float(correctness), float(f1), float(quality), true_m, found_m)
 
 
 def length_off_backbone_m(lines: gpd.GeoSeries, backbone: gpd.GeoSeries, *, distance_m: float = TWO_PIXELS_M) -> float:

@@ -55,7 +55,14 @@ class PixelCounts:
         }
 
 
-def count_pixels(predicted: BoolArray, target: BoolArray, counted: BoolArray | None = None) -> PixelCounts:
+Core = tuple[slice, slice]
+"""Rows and columns of a tile without its halo."""
+WHOLE: Core = (slice(None), slice(None))
+
+
+def count_pixels(
+    predicted: BoolArray, target: BoolArray, counted: BoolArray | None = None, *, core: Core = WHOLE
+) -> PixelCounts:
     """Compare a predicted water mask with the true one.
 
     A false positive is tolerable if its 3 x 3 window holds a pixel that is water in the target and one that is not
@@ -67,6 +74,8 @@ def count_pixels(predicted: BoolArray, target: BoolArray, counted: BoolArray | N
         True is water.
     counted : (y, x) bool, optional
         Pixels to score; others are neither errors nor hits and hold nothing in a window.
+    core : two slices
+        Where to count. With a halo of one pixel around, the counts of tiles add up to those of the whole.
 
     Returns
     -------
@@ -82,11 +91,11 @@ def count_pixels(predicted: BoolArray, target: BoolArray, counted: BoolArray | N
     tolerable_positive = wrong_positive & _window_holds(scored & target) & _window_holds(scored & ~predicted)
     tolerable_negative = wrong_negative & _window_holds(scored & ~target) & _window_holds(scored & predicted)
     return PixelCounts(
-        true_positive=int((scored & predicted & target).sum()),
-        false_positive=int(wrong_positive.sum()),
-        false_negative=int(wrong_negative.sum()),
-        tolerable_false_positive=int(tolerable_positive.sum()),
-        tolerable_false_negative=int(tolerable_negative.sum()),
+        true_positive=int((scored & predicted & target)[core].sum()),
+        false_positive=int(wrong_positive[core].sum()),
+        false_negative=int(wrong_negative[core].sum()),
+        tolerable_false_positive=int(tolerable_positive[core].sum()),
+        tolerable_false_negative=int(tolerable_negative[core].sum()),
     )
 
 

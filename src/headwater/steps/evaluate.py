@@ -9,8 +9,9 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pyogrio
 import shapely
-from pyogrio.errors import DataSourceError
+from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.features import geometry_mask
 
 from headwater import raster
@@ -58,7 +59,7 @@ def evaluate(
     if buffer_m <= 0:
         raise InputError(f"A distance of {buffer_m} m finds nothing.", "Give --buffer-m more than 0.")
     waterways = _read_network(network)
-    true_lines = _read_lines(truth)
+    true_lines = read_lines(truth).geometry
     from_backbone = waterways["from_tdx"].to_numpy(bool)
     backbone, found = waterways.geometry[from_backbone], waterways.geometry[~from_backbone]
     length_m = length_off_backbone_m(found, backbone, distance_m=buffer_m)
@@ -97,16 +98,29 @@ def _baseline(
     return lines.geometry
 
 
-def _read_lines(path: Path) -> gpd.GeoSeries:
+def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
+    """Read lines with their columns, in EPSG:4326; rows without geometry are left out.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, has several layers or no CRS, or holds other shapes than lines.
+    """
     try:
-        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
-    except (DataSourceError, ValueError, OSError) as error:
+        if path.suffix != ".parquet" and layer is None and len(layers := pyogrio.list_layers(path)) > 1:
+            raise InputError(
+                f"{path} has {len(layers)} layers: {', '.join(name for name, _ in layers)}.",
+                "Name the one with the lines, or give a file with one layer.",
+            )
+        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path, layer=layer)
+    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as lines ({error}).", "Give a GeoPackage or GeoParquet.") from error
     if table.crs is None:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
+    table = table[~(table.geometry.isna() | table.geometry.is_empty)]
     if not table.geometry.geom_type.isin(("LineString", "MultiLineString")).all():
         raise InputError(f"{path} does not hold lines alone.", "Give the true channels as lines.")
-    return table.geometry.to_crs(CRS)
+    return table.to_crs(CRS)
 
 
 def _read_network(path: Path) -> gpd.GeoDataFrame:

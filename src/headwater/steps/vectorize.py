@@ -296,6 +296,8 @@ def _read_elevation(paths: Sequence[Path], grid: RasterGrid) -> NDArray[np.float
     layer = np.full(grid.shape, np.nan, dtype=np.float32)
     for path in paths if layer.size else ():
         values, valid = read_window(Path(path), _beside(Path(path), grid), resampling="bilinear")
+        if len(paths) == 1 and valid.all():
+            return values.astype(np.float32, copy=False)
         take = valid & np.isnan(layer)
         layer[take] = values[take]
     return layer

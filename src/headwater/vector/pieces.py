@@ -67,17 +67,13 @@ def find_pieces(water: NDArray[np.bool_], elevation: NDArray[np.float32], labels
     return Pieces(piece, own_label, cells, start, lowest, height, extent, anchored)
 
 
-def over_borders(pieces: Pieces, elevation: NDArray[np.float32], labels: Labels, *, most_rise_m: float) -> int:
-    """Give pieces that flow out of their catchment to the one they flow into, in place in `labels`.
+def over_borders(pieces: Pieces, elevation: NDArray[np.float32], labels: Labels, *, most_rise_m: float) -> None:
+    """Give pieces that flow out of their catchment to the one they flow into, in place in `pieces` and `labels`.
 
     A piece that does not touch its own reach goes to another catchment if it touches that one's reach; or else water
     there that does, and that goes on deeper than the piece's own lowest cell, from a border that is not higher above
-    that cell than `most_rise_m`. Only the piece and its neighbours decide, so windows that hold them agree.
-
-    Returns
-    -------
-    int
-        Number of pieces that changed; `find_pieces` must then be called again.
+    that cell than `most_rise_m`. Either way it is anchored then. Only the piece and its neighbours decide, so windows
+    that hold them agree.
     """
     changed = _over_borders(
         pieces.cells,
@@ -94,7 +90,6 @@ def over_borders(pieces: Pieces, elevation: NDArray[np.float32], labels: Labels,
     )
     if changed:
         without_checkers(labels)
-    return int(changed)
 
 
 @njit(cache=True)
@@ -216,6 +211,8 @@ def _over_borders(
     for piece in range(len(label)):
         if goes_to[piece] >= 0:
             changed += 1
+            label[piece] = goes_to[piece]
+            anchored[piece] = True
             for k in range(start[piece], start[piece + 1]):
                 labels[cells[k]] = goes_to[piece]
     return changed

@@ -101,8 +101,7 @@ def vectorize_window(
     water = probability >= np.uint8(np.ceil(settings.threshold * 255))
     smooth = _smoothed(elevation)
     pieces = find_pieces(water, smooth, labels)
-    if over_borders(pieces, smooth, labels, most_rise_m=settings.most_rise_m):
-        pieces = find_pieces(water, smooth, labels)
+    over_borders(pieces, smooth, labels, most_rise_m=settings.most_rise_m)
     price = price_of_cells(
         probability,
         elevation,
@@ -167,9 +166,10 @@ def _filled(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(elevation[tuple(nearest)])
 
 
-def _quantised(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
+@njit(cache=True)
+def _quantised(elevation: Any) -> Any:
     """Round to 1/256 m: sums are exact then, and resampling from another corner does not show."""
-    return np.asarray(np.rint(elevation * np.float32(256)) / np.float32(256), dtype=np.float32)
+    return np.rint(elevation * np.float32(256)) / np.float32(256)
 
 
 @njit(cache=True)

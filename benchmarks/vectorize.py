@@ -16,7 +16,9 @@ Scores, all off the backbone (farther than 40 m from TDX-Hydro's streams):
                             end, one within 40 m of the lower end is met in at most 40 segments
     faults                  of the network's laws (headwater network check), with the backbone
     rising_share            share of the new segments whose last point lies more than 2 m above the first in the
-                            elevation model; true_rising_share is that of the true channels
+                            elevation model; true_rising_share is that of the true channels, moved_rising_share that
+                            between the points of true channels nearest to the ends of the new segments: the true
+                            network has more short segments, which rise less often
     outlet_share            share of all length from which segments that meet exactly lead to a mouth of the backbone
 """
 
@@ -66,7 +68,7 @@ KM2_PER_MPX = 400.0
 COVERED = 0.8
 _STEPS_DOWN = 40
 _COLUMNS = ("cpu_s", "cold_cpu_s", "wall_s", "peak_gb", "mpx_per_s", "precision", "recall", "f1", "gaps_bridged",
-            "faults", "rising_share", "true_rising_share", "outlet_share", "new_km", "mpx", "catchments",
+            "faults", "rising_share", "true_rising_share", "moved_rising_share", "outlet_share", "new_km", "mpx", "catchments",
             "catchments_km2")  # fmt: skip
 _FACTS = ("mpx", "catchments", "catchments_km2")
 
@@ -173,6 +175,7 @@ def scores(found: gpd.GeoDataFrame, region: Path) -> dict[str, Any]:
         "faults_by_law": {name: law["faults"] for name, law in laws["laws"].items() if law["faults"]},
         "rising_share": round(rising_share(new, region / ELEVATION), 4),
         "true_rising_share": round(rising_share(off, region / ELEVATION), 4),
+        "moved_rising_share": round(rising_share(_moved_onto(new, truth.geometry), region / ELEVATION), 4),
         "outlet_share": round(outlet_share(found, backbone), 4),
         "new_km": round(lines.found_length_m / 1e3, 1),
     }
@@ -216,6 +219,19 @@ def _leads_down(
         if row < 0 or row in goals:
             return row >= 0
     return False
+
+
+def _moved_onto(segments: gpd.GeoDataFrame, truth: gpd.GeoSeries) -> gpd.GeoDataFrame:
+    """Return straight lines between the points of the true channels that are nearest to the segments' ends."""
+    lines, true = segments.geometry.to_numpy(), truth.to_numpy()
+    tree = shapely.STRtree(true)
+    ends = []
+    for vertex in (0, -1):
+        points = shapely.get_point(lines, vertex)
+        nearest = true[tree.nearest(points)]
+        on_it = shapely.line_interpolate_point(nearest, shapely.line_locate_point(nearest, points))
+        ends.append(shapely.get_coordinates(on_it))
+    return segments.set_geometry(shapely.linestrings(np.stack(ends, axis=1)), crs=segments.crs)
 
 
 def rising_share(segments: gpd.GeoDataFrame, elevation: Path) -> float:

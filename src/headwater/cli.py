@@ -268,6 +268,9 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
         default="headwater",
         help="on whole windows, or catchment by catchment as Pierson and Mehrabi (2024) (default headwater)",
     )
+    parser.add_argument("--water-out", dest="water", type=Path, help="polygons of wide water to write (GeoParquet)")
+    parser.add_argument("--lakes", type=Path, help="without --cell: polygons that tell intersects_lake")
+    _format(parser)
     _out(parser, "waterways.parquet (and, without --cell, waterways.checks.json beside it)")
 
     def run(
@@ -278,6 +281,8 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
         elevation: list[Path],
         basin_id: str,
         jobs: int,
+        lakes: Path | None,
+        formats: list[str],
         method: str,
         threshold: float,
         floor: float,
@@ -313,10 +318,23 @@ def _vectorize(parser: argparse.ArgumentParser) -> None:
             streams,
             basin_id=basin_id,
             jobs=jobs,
+            lakes=lakes,
+            formats=formats,
             **options,  # type: ignore[arg-type]
         )
 
     parser.set_defaults(run=run)
+
+
+def _format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        dest="formats",
+        action="append",
+        choices=_FORMATS,
+        default=[],
+        help="written beside it as well; may be given several times",
+    )
 
 
 def _network(parser: argparse.ArgumentParser) -> None:
@@ -327,14 +345,9 @@ def _network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="waterways.parquet to write")
     parser.add_argument("--checks", type=Path, help="waterways.checks.json to write")
     parser.add_argument("--lakes", type=Path, help="polygons that tell intersects_lake (default: it is false)")
-    parser.add_argument(
-        "--format",
-        dest="formats",
-        action="append",
-        choices=_FORMATS,
-        default=[],
-        help="written beside it as well; may be given several times",
-    )
+    parser.add_argument("--water", type=Path, nargs="+", default=[], help=f"water.parquet {_EACH_CELL}")
+    parser.add_argument("--water-out", type=Path, help="water.parquet of the basin to write")
+    _format(parser)
     tools = parser.add_subparsers(metavar="check")
     check = tools.add_parser("check", help="check that a file is a valid network")
     check.add_argument("file", type=Path, help="GeoParquet or GeoPackage with the network's columns")
@@ -348,13 +361,14 @@ def _network(parser: argparse.ArgumentParser) -> None:
         from headwater.steps.network import network
         from headwater.steps.plan import cell_paths
 
-        missing = [name for name, value in options.items() if value is None and name != "lakes"]
+        missing = [name for name, value in options.items() if value is None and name not in ("lakes", "water_out")]
         if missing:
             raise InputError(
                 f"--{missing[0].replace('_id', '')} is not given.", "Give it, or use `headwater network check FILE`."
             )
         segments: list[Path] = options.pop("segments")  # type: ignore[assignment]
-        network(cell_paths(segments, plan), **options)  # type: ignore[arg-type]
+        water: list[Path] = options.pop("water")  # type: ignore[assignment]
+        network(cell_paths(segments, plan), water=cell_paths(water, plan), **options)  # type: ignore[arg-type]
 
     check.set_defaults(run=run_check)
     parser.set_defaults(run=run)

@@ -158,7 +158,45 @@ def test_in_one_go_with_any_number_of_jobs(place, monkeypatch):
     network(parts, folder / "reaches.parquet", folder / "w.parquet", folder / "w.checks.json", basin_id="7")
     alone, joined = gpd.read_parquet(one), gpd.read_parquet(folder / "w.parquet")
     assert alone["stream_id"].tolist() == joined["stream_id"].tolist()
-    assert shapely.equals_exact(alone.geometry.to_numpy(), joined.geometry.to_numpy(), 1e-7).all()
+    # The mosaic's elevation is resampled from other corners: where two ways cost the same, either may be taken.
+    assert shapely.hausdorff_distance(alone.geometry.to_numpy(), joined.geometry.to_numpy()).max() < 1.5 / 5400
+
+
+def test_wide_water_and_other_formats_on_request(place):
+    folder, probability, _ = place
+    grid = prediction_grid(CELLS[0])
+    data = np.full(grid.shape, 5, np.uint8)
+    # From the trunk northward.
+    data[105 : grid.height // 2, 60:100] = 240
+    write_cog(probability[0], data[np.newaxis], transform=grid.transform, mask=data > 0)
+    lakes = gpd.GeoDataFrame(geometry=[shapely.box(*CELLS[0].bounds).buffer(-0.015)], crs="EPSG:4326")
+    lakes.to_file(folder / "lakes.gpkg")
+    out = standalone(
+        place, "out.parquet", water=folder / "water.parquet", lakes=folder / "lakes.gpkg", formats=["gpkg", "published"]
+    )
+    water = gpd.read_parquet(folder / "water.parquet")
+    assert water["link_id"].tolist() in ([1], [2], [1, 2])
+    assert water["area_m2"].sum() == pytest.approx(30 * 40 * 20.6**2, rel=0.1)
+    found = gpd.read_parquet(out)
+    assert found["intersects_lake"].any()
+    assert len(gpd.read_file(out.with_suffix(".gpkg"))) == len(found)
+    assert "stream_order" in gpd.read_parquet(out.with_suffix(".published.parquet"))
+    # The same polygons by cells.
+    parts = []
+    for cell in CELLS:
+        parts.append(folder / f"{cell.name}.water.parquet")
+        run_cell(place, cell.name, water=parts[-1])
+    network(
+        [folder / f"{cell.name}.parquet" for cell in CELLS],
+        folder / "reaches.parquet",
+        folder / "w.parquet",
+        folder / "w.checks.json",
+        basin_id="7",
+        water=parts,
+        water_out=folder / "all.parquet",
+    )
+    together = gpd.read_parquet(folder / "all.parquet")
+    assert together["area_m2"].sum() == pytest.approx(water["area_m2"].sum())
 
 
 def test_a_raster_that_ends_early_is_counted(place):

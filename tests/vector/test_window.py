@@ -9,7 +9,15 @@ from headwater.vector.extent import tile_grid, union_tile, with_rings
 from headwater.vector.network import build_network
 from headwater.vector.segments import SEGMENT_COLUMNS
 from headwater.vector.settings import Settings
-from headwater.vector.window import MARGIN_PX, RINGS, segments_of_window, vectorize_window
+from headwater.vector.window import (
+    MARGIN_PX,
+    RINGS,
+    WATER_COLUMNS,
+    no_water,
+    segments_of_window,
+    vectorize_window,
+    water_of_window,
+)
 
 DX = 1 / 5400
 
@@ -30,10 +38,10 @@ def valley(*, flows_on=True, columns=40, rows=40):
     return grid, elevation, probability, reach, catchment
 
 
-def vectorize(grid, elevation, probability, reach, catchment, *, flows_on=True, **options):
-    """The segments of one catchment as a table."""
+def find(grid, elevation, probability, reach, catchment, *, flows_on=True, **options):
+    """What is found in one catchment."""
     valid = np.isfinite(probability)
-    found = vectorize_window(
+    return vectorize_window(
         np.rint(np.where(valid, probability, 0) * 255).astype(np.uint8),
         valid,
         elevation,
@@ -45,7 +53,11 @@ def vectorize(grid, elevation, probability, reach, catchment, *, flows_on=True, 
         own=np.array([True]),
         settings=Settings(**options),
     )
-    return segments_of_window(found, np.array([7]))
+
+
+def vectorize(*place, **options):
+    """The segments of one catchment as a table."""
+    return segments_of_window(find(*place, **options), np.array([7]))
 
 
 def test_a_side_stream_joins_the_reach_where_it_meets_it():
@@ -160,6 +172,22 @@ def test_a_wide_river_is_one_line_from_its_end_and_tributaries_meet_it():
     grid, elevation, probability, reach, catchment = valley()
     probability[40:52, 36:50] = 0.9
     assert vectorize(grid, elevation, probability, reach, catchment)["from_backbone"].all()
+
+
+def test_wide_water_is_outlined_where_it_is_asked_for():
+    grid, elevation, probability, reach, catchment = valley()
+    probability[40:52, 36:60] = 0.9
+    probability[60, 32:50] = 0.9
+    found = find(grid, elevation, probability, reach, catchment, water_polygons=True)
+    water = water_of_window(found, np.array([7]))
+    assert water["link_id"].tolist() == [7]
+    # Twelve rows of 24 pixels on both sides of the reach; the narrow stream is no part of it.
+    assert water.geometry[0].area == pytest.approx(12 * 24 * DX**2)
+    assert water["area_m2"][0] == pytest.approx(12 * 24 * (DX * 111_000) ** 2, rel=0.02)
+    assert water["mean_probability"][0] == pytest.approx(0.9, abs=0.01)
+    nothing = water_of_window(find(grid, elevation, probability, reach, catchment), np.array([7]))
+    assert list(nothing.columns) == list(no_water().columns) == list(WATER_COLUMNS)
+    assert len(nothing) == 0
 
 
 def test_both_arms_round_an_island_are_kept_and_one_is_told_a_divergence():

@@ -106,6 +106,18 @@ def neighbour_files(name):
     return files
 
 
+def water_files(*files):
+    """Return the files of wide water if they are asked for."""
+    return list(files) if config["vectorize"]["water_polygons"] else []
+
+
+def water_of_all_cells(wildcards, output):
+    if not output.water:
+        return ""
+    pattern = of_all_cells("water.parquet")(wildcards)
+    return f"--water {pattern} --water-out {shlex.quote(output.water[0])}"
+
+
 def option(name, value):
     return "" if value is None else f"{name} {value}"
 

@@ -34,7 +34,8 @@ rule vectorize:
         reaches=rules.backbone.output.reaches,
         catchments=rules.backbone.output.catchments,
     output:
-        RESULTS / "{basin}/cells/{cell}/waterways.parquet",
+        waterways=RESULTS / "{basin}/cells/{cell}/waterways.parquet",
+        water=water_files(RESULTS / "{basin}/cells/{cell}/water.parquet"),
     log:
         LOGS / "{basin}/vectorize/{cell}.log",
     conda:
@@ -48,19 +49,25 @@ rule vectorize:
         bits_below_floor=config["vectorize"]["bits_below_floor"],
         worth_per_px=config["vectorize"]["worth_per_px"],
         method=config["vectorize"]["method"],
+        water=lambda wildcards, output: option(
+            "--water-out", output.water and shlex.quote(output.water[0]) or None
+        ),
         version=STEP_VERSIONS["vectorize"],
     shell:
         "headwater vectorize --probability {input.probability:q} --elevation {input.elevation:q}"
         " --reaches {input.reaches:q} --catchments {input.catchments:q} --cell {wildcards.cell}"
         " --threshold {params.threshold} --floor {params.floor} --min-piece-px {params.min_piece_px}"
         " --bits-below-floor {params.bits_below_floor} --worth-per-px {params.worth_per_px} --method {params.method}"
-        " --out {output:q} 2> {log:q}"
+        " --out {output.waterways:q} {params.water} 2> {log:q}"
 
 
 rule network:
     input:
         plan=rules.plan.output,
         segments=lambda wildcards: cell_files(wildcards.basin, "waterways.parquet"),
+        water=lambda wildcards: water_files(
+            *cell_files(wildcards.basin, "water.parquet")
+        ),
         reaches=rules.backbone.output.reaches,
         lakes=config["network"]["lakes"] or [],
     output:
@@ -70,6 +77,7 @@ rule network:
             RESULTS / "{basin}" / f"waterways{FORMATS[name]}"
             for name in config["network"]["formats"]
         ],
+        water=water_files(RESULTS / "{basin}/water.parquet"),
     log:
         LOGS / "{basin}/network.log",
     conda:
@@ -82,8 +90,9 @@ rule network:
             f"--lakes {shlex.quote(input.lakes)}" if input.lakes else ""
         ),
         formats=[f"--format {name}" for name in config["network"]["formats"]],
+        water=water_of_all_cells,
         version=STEP_VERSIONS["network"],
     shell:
         "headwater network --plan {input.plan:q} --segments {params.segments} --reaches {input.reaches:q}"
-        " {params.lakes} {params.formats}"
+        " {params.lakes} {params.formats} {params.water}"
         " --basin {wildcards.basin} --out {output.network:q} --checks {output.checks:q} 2> {log:q}"

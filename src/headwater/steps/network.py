@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from headwater.errors import InputError, WorkError
-from headwater.files import write_json
+from headwater.files import atomic_path, write_json
 from headwater.vector.backbone import NO_LINK, REACH_COLUMNS, read_table
 from headwater.vector.check import check_network
 from headwater.vector.formats import write_format, write_network
 from headwater.vector.lakes import meets_lake
 from headwater.vector.network import build_network
 from headwater.vector.segments import SEGMENT_COLUMNS
+from headwater.vector.window import WATER_COLUMNS, no_water
 
 
 def network(
@@ -30,6 +31,8 @@ def network(
     basin_id: str,
     lakes: Path | None = None,
     formats: Sequence[str] = (),
+    water: Sequence[Path] = (),
+    water_out: Path | None = None,
 ) -> None:
     """Write waterways.parquet and waterways.checks.json of a basin.
 
@@ -49,6 +52,10 @@ def network(
         Polygons that tell `intersects_lake`; see `headwater.vector.lakes.meets_lake`.
     formats : sequence of str
         What else is written beside `out`; names of `headwater.vector.formats.FORMATS`.
+    water : sequence of Path
+        water.parquet of each cell.
+    water_out : Path, optional
+        water.parquet of the basin: theirs together.
 
     Raises
     ------
@@ -58,15 +65,17 @@ def network(
         A file is missing or has not its columns.
     """
     backbone = _with_columns(read_table(reaches), REACH_COLUMNS, reaches)
-    # Tables of before the column was there tell of no divergence.
-    needed = [name for name in SEGMENT_COLUMNS if name != "divergence"]
-    tables = [_with_columns(read_table(path), needed, path) for path in segments]
+    tables = [_with_columns(read_table(path), SEGMENT_COLUMNS, path) for path in segments]
     tables = [table for table in tables if len(table)]
     if tables:
         pieces = gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs)
     else:
         pieces = gpd.GeoDataFrame({name: [] for name in SEGMENT_COLUMNS}, geometry="geometry", crs=backbone.crs)
     write_checked(pieces, backbone, out, checks, basin_id=basin_id, lakes=lakes, formats=formats)
+    if water_out is not None:
+        polygons = [_with_columns(read_table(path), WATER_COLUMNS, path) for path in water]
+        polygons = [table for table in polygons if len(table)]
+        write_water(gpd.GeoDataFrame(pd.concat(polygons, ignore_index=True)) if polygons else no_water(), water_out)
 
 
 def write_checked(
@@ -97,6 +106,14 @@ def write_checked(
         write_format(built, out, name)
 
 
+def write_water(polygons: gpd.GeoDataFrame, out: Path) -> None:
+    """Write polygons of wide water as GeoParquet, whole or not at all."""
+    with atomic_path(out) as temporary:
+        polygons.to_parquet(
+            temporary, compression="zstd", schema_version="1.1.0", write_covering_bbox=True, index=False
+        )
+
+
 def check(file: Path) -> int:
     """Check the network in a file and print a table of the laws to stdout; return the number of faults.
 
@@ -120,7 +137,8 @@ def check(file: Path) -> int:
 
 def _counts(pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame) -> dict[str, Any]:
     """Counts that are no faults, yet worth knowing."""
-    missing = pieces.drop_duplicates("link_id")["missing_share"].to_numpy(np.float64)
+    each = pieces.drop_duplicates("link_id")
+    missing = each["missing_share"].to_numpy(np.float64)
     return {
         "links": len(backbone),
         "links_without_catchment": int((~backbone["has_catchment"]).sum()),
@@ -128,6 +146,10 @@ def _counts(pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame) -> dict[str, A
         "links_with_upstream_outside": int(backbone["upstream_outside"].sum()),
         "outlets": int((backbone["downstream_link_id"] == NO_LINK).sum()),
         "new_segments": int((~pieces["from_backbone"].astype(bool)).sum()),
+        "divergences": int(pieces["divergence"].astype(bool).sum()),
+        # Water of catchments beside their reaches, and that of it that no way leads from at its worth.
+        "water_px": int(each["water_px"].sum()),
+        "dropped_water_px": int(each["dropped_px"].sum()),
         "catchments_partly_without_data": int(((missing > 0) & (missing < 1)).sum()),
         "catchments_wholly_without_data": int((missing == 1).sum()),
     }

@@ -7,31 +7,28 @@ import multiprocessing
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from shapely import box
 
 from headwater.errors import InputError
 from headwater.files import atomic_path
 from headwater.grid import Bounds, Cell, RasterGrid
 from headwater.progress import progress
-from headwater.raster import raster_facts, raster_grid, read_overview, read_window
-from headwater.steps.network import write_checked
+from headwater.raster import raster_facts, raster_grid, read_overview
+from headwater.steps.network import write_checked, write_water
+from headwater.steps.parts import BLOCK_PX, Rasters, part_vectors, parts_of
 from headwater.vector.antimeridian import middle_longitudes, turned, turns_to
-from headwater.vector.backbone import CATCHMENT_ID_COLUMNS, NO_LINK, STREAM_COLUMNS, read_table, tdx_backbone
-from headwater.vector.extent import catchment_bounds, tile_grid, union_tile, with_rings
+from headwater.vector.backbone import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS, read_table, tdx_backbone
+from headwater.vector.extent import with_rings
 from headwater.vector.segments import segment_table
 from headwater.vector.settings import Settings
-from headwater.vector.window import MARGIN_PX, RINGS, segments_of_window, vectorize_window
-
-BLOCK_PX = 4096
-"""Side of the blocks that the standalone command cuts the lattice into: memory is that of a block's catchments."""
+from headwater.vector.window import RINGS, no_water
 
 
 def vectorize_cell(
@@ -43,6 +40,7 @@ def vectorize_cell(
     out: Path,
     *,
     settings: Settings | None = None,
+    water: Path | None = None,
 ) -> None:
     """Write waterways.parquet of a cell: the segments of the catchments whose reach ends there.
 
@@ -58,6 +56,8 @@ def vectorize_cell(
         File to write. A cell without reaches gets a file without rows.
     settings : Settings, optional
         Method and its numbers.
+    water : Path, optional
+        Where polygons of water wider than three pixels are written.
 
     Raises
     ------
@@ -79,15 +79,19 @@ def vectorize_cell(
     turns = pd.Series(
         turns_to(middle_longitudes(lines), lattice.west + lattice.width * lattice.dx / 2), index=known["link_id"]
     )
-    part = Part(
-        gpd.GeoDataFrame(known, geometry=turned(lines, np.asarray(turns, dtype=np.float64)), crs=own.crs),
-        _turned_table(there, turns),
-        (known["cell"] == cell).to_numpy(bool),
-    )
+    known = gpd.GeoDataFrame(known, geometry=turned(lines, np.asarray(turns, dtype=np.float64)), crs=own.crs)
+    mine = (known["cell"] == cell).to_numpy(bool)
     rasters = Rasters(tuple(sorted(probability)), tuple(sorted(elevation)), lattice)
-    segments = _turned_table(part_segments(rasters, settings or Settings(), part), -turns)
+    found = [
+        part_vectors(rasters, _with_water(settings, water), part)
+        for part in parts_of(known, _turned_table(there, turns), lattice, own=mine)
+    ]
+    segments = _turned_table(_by_link(_joined([each.segments for each in found], segment_table([]))), -turns)
+    polygons = _turned_table(_by_link(_joined([each.water for each in found], no_water())), -turns)
     with atomic_path(out) as temporary:
         segments.to_parquet(temporary, compression="zstd", schema_version="1.1.0", index=False)
+    if water is not None:
+        write_water(polygons, water)
 
 
 def vectorize(
@@ -101,6 +105,9 @@ def vectorize(
     jobs: int = 1,
     checks: Path | None = None,
     settings: Settings | None = None,
+    water: Path | None = None,
+    lakes: Path | None = None,
+    formats: Sequence[str] = (),
 ) -> None:
     """Make a network of one probability raster and TDX-Hydro's tables in one go.
 
@@ -122,6 +129,10 @@ def vectorize(
         Where the counts of the checker go; beside `out` as <stem>.checks.json if not given.
     settings : Settings, optional
         Method and its numbers.
+    water : Path, optional
+        Where polygons of water wider than three pixels are written.
+    lakes, formats
+        See `headwater.steps.network.network`.
 
     Raises
     ------
@@ -137,118 +148,38 @@ def vectorize(
         read_table(streams, columns=STREAM_COLUMNS), read_table(catchments, columns=CATCHMENT_ID_COLUMNS)
     )
     _check_together(Path(probability), Path(elevation), lattice, backbone.reaches)
-    parts = _parts(backbone.reaches, backbone.catchments, lattice, BLOCK_PX if jobs == 1 else BLOCK_PX // 2)
-    work = partial(part_segments, Rasters((Path(probability),), (Path(elevation),), lattice), settings or Settings())
+    # Any blocks give the same network.
+    parts = parts_of(backbone.reaches, backbone.catchments, lattice, block_px=BLOCK_PX if jobs == 1 else BLOCK_PX // 2)
+    rasters = Rasters((Path(probability),), (Path(elevation),), lattice)
+    work = partial(part_vectors, rasters, _with_water(settings, water))
     if jobs == 1 or len(parts) < 2:
-        tables = [work(part) for part in progress(parts, description="vectorize")]
+        found = [work(part) for part in progress(parts, description="vectorize")]
     else:
         # Fresh processes: a forked one would inherit GDAL's and numba's threads half alive.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(jobs, len(parts)), mp_context=context) as pool:
-            tables = list(progress(pool.map(work, parts), description="vectorize", total=len(parts)))
-    tables = [table for table in tables if len(table)]
-    pieces = gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs) if tables else segment_table([])
+            found = list(progress(pool.map(work, parts), description="vectorize", total=len(parts)))
+    segments = _joined([each.segments for each in found], segment_table([]))
+    polygons = _joined([each.water for each in found], no_water())
+    del found
     out = Path(out)
-    write_checked(pieces, backbone.reaches, out, checks or out.with_suffix(".checks.json"), basin_id=basin_id)
+    checks = checks or out.with_suffix(".checks.json")
+    write_checked(segments, backbone.reaches, out, checks, basin_id=basin_id, lakes=lakes, formats=formats)
+    if water is not None:
+        write_water(polygons, water)
 
 
-@dataclass(frozen=True)
-class Rasters:
-    """Where probability and elevation are read."""
-
-    probability: tuple[Path, ...]
-    """The first with data wins."""
-    elevation: tuple[Path, ...]
-    """The first with data wins."""
-    lattice: RasterGrid
-    """Grid that windows are cut from; continued beyond its edges."""
+def _with_water(settings: Settings | None, water: Path | None) -> Settings:
+    return replace(settings or Settings(), water_polygons=water is not None)
 
 
-@dataclass(frozen=True)
-class Part:
-    """Reaches to find the segments of, with what lies around them."""
-
-    reaches: gpd.GeoDataFrame
-    """Rows of the backbone."""
-    catchments: gpd.GeoDataFrame
-    """Catchments of these reaches, and rings around the own ones."""
-    own: NDArray[np.bool_]
-    """(reaches,) those whose segments are wanted."""
+def _joined(tables: Sequence[gpd.GeoDataFrame], nothing: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    tables = [table for table in tables if len(table)]
+    return gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs) if tables else nothing
 
 
-def part_segments(rasters: Rasters, settings: Settings, part: Part) -> gpd.GeoDataFrame:
-    """Read what a part covers once and return the segments of its own reaches, by link."""
-    if settings.method == "published":
-        return _published(rasters, settings, part)
-    order = np.argsort(part.reaches["link_id"].to_numpy(), kind="stable")
-    reaches, own = part.reaches.iloc[order], part.own[order]
-    links = reaches["link_id"].to_numpy(np.int64)
-    # By link too: where catchments overlap the last one counts, in whatever order they were read.
-    catchments = part.catchments.sort_values("link_id")
-    label = np.searchsorted(links, catchments["link_id"].to_numpy(np.int64))
-    shapes = catchments.geometry.to_numpy()
-    # Own reaches may run outside of their catchment, and those without one need no cells.
-    covered = np.isin(np.arange(len(links)), label)
-    extent = np.concatenate([shapes, reaches.geometry.to_numpy()[own & covered]])
-    tile = union_tile(extent, rasters.lattice, margin_px=MARGIN_PX)
-    grid = tile_grid(rasters.lattice, tile)
-    probability, valid = _read_probability(rasters.probability, grid)
-    found = vectorize_window(
-        probability,
-        valid,
-        _read_elevation(rasters.elevation, grid),
-        grid,
-        reaches=reaches.geometry.to_numpy(),
-        flows_on=(reaches["downstream_link_id"] != NO_LINK).to_numpy(bool),
-        catchments=shapes,
-        catchment_label=label,
-        own=own,
-        settings=settings,
-    )
-    return segments_of_window(found, links)
-
-
-def _published(rasters: Rasters, settings: Settings, part: Part) -> gpd.GeoDataFrame:
-    from headwater.vector.published.catchments import vectorize_catchments
-
-    reaches = part.reaches[part.own]
-    catchments = part.catchments[part.catchments["link_id"].isin(reaches["link_id"])]
-    lines = dict(zip(reaches["link_id"], reaches.geometry, strict=True))
-    boxes = [
-        box(*catchment_bounds(shape, lines[link], rasters.lattice))
-        for link, shape in zip(catchments["link_id"], catchments.geometry, strict=True)
-    ]
-    tile = union_tile(np.array(boxes, dtype=object), rasters.lattice, margin_px=1)
-    grid = tile_grid(rasters.lattice, tile)
-    probability, valid = _read_probability(rasters.probability, grid)
-    return vectorize_catchments(
-        np.where(valid, probability.astype(np.float32) / np.float32(255), np.float32(np.nan)),
-        _read_elevation(rasters.elevation, grid),
-        rasters.lattice,
-        tile,
-        reaches=reaches,
-        catchments=catchments,
-        settings=settings,
-    )
-
-
-def _parts(reaches: gpd.GeoDataFrame, catchments: gpd.GeoDataFrame, lattice: RasterGrid, block_px: int) -> list[Part]:
-    """Cut the backbone into the catchments of square blocks, each with the rings around them, and the bare reaches."""
-    bare = reaches[~reaches["has_catchment"]]
-    parts = [Part(bare, catchments.iloc[:0], np.ones(len(bare), dtype=bool))] if len(bare) else []
-    if catchments.empty:
-        return parts
-    middle = catchments.geometry.representative_point()
-    rows = np.floor((lattice.north - middle.y.to_numpy()) / lattice.dy / block_px).astype(int)
-    columns = np.floor((middle.x.to_numpy() - lattice.west) / lattice.dx / block_px).astype(int)
-    _, block = np.unique(np.column_stack([rows, columns]), axis=0, return_inverse=True)
-    links = reaches["link_id"].to_numpy()
-    for number in range(block.max() + 1):
-        there = catchments[with_rings(catchments, block == number, RINGS)]
-        own_links = catchments["link_id"].to_numpy()[block == number]
-        around = reaches[np.isin(links, there["link_id"])]
-        parts.append(Part(around, there, np.isin(around["link_id"], own_links)))
-    return parts
+def _by_link(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    return table.sort_values("link_id", kind="stable", ignore_index=True)
 
 
 def _around(catchments: Path, cell: str) -> gpd.GeoDataFrame:
@@ -267,40 +198,6 @@ def _turned_table(table: gpd.GeoDataFrame, turns: pd.Series[float]) -> gpd.GeoDa
     return table.set_geometry(
         turned(shapes, np.asarray(turns.reindex(table["link_id"]), dtype=np.float64)), crs=table.crs
     )
-
-
-def _beside(path: Path, grid: RasterGrid) -> RasterGrid:
-    """Return a grid that reaches beyond 180 degrees moved by whole turns to where a raster lies."""
-    west, _, east, _ = grid.bounds
-    if west >= -180 and east <= 180:
-        return grid
-    there = raster_facts(path)["bounds"]
-    return replace(grid, west=grid.west + 360 * round(((there[0] + there[2]) - (west + east)) / 720))
-
-
-def _read_probability(paths: Sequence[Path], grid: RasterGrid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Read probability onto a grid as p * 255, 0 where no raster has data; the first with data wins."""
-    layer, known = np.zeros(grid.shape, dtype=np.uint8), np.zeros(grid.shape, dtype=bool)
-    for path in paths if layer.size else ():
-        values, valid = read_window(Path(path), _beside(Path(path), grid), resampling="nearest")
-        if values.dtype != np.uint8:
-            valid = valid & np.isfinite(values)
-            values = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * 255).astype(np.uint8)
-        take = valid & ~known
-        layer[take], known[take] = values[take], True
-    return layer, known
-
-
-def _read_elevation(paths: Sequence[Path], grid: RasterGrid) -> NDArray[np.float32]:
-    """Read elevation onto a grid, NaN where no raster has data; the first with data wins."""
-    layer = np.full(grid.shape, np.nan, dtype=np.float32)
-    for path in paths if layer.size else ():
-        values, valid = read_window(Path(path), _beside(Path(path), grid), resampling="bilinear")
-        if len(paths) == 1 and valid.all():
-            return values.astype(np.float32, copy=False)
-        take = valid & np.isnan(layer)
-        layer[take] = values[take]
-    return layer
 
 
 def _check_together(probability: Path, elevation: Path, lattice: RasterGrid, reaches: gpd.GeoDataFrame) -> None:

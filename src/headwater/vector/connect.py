@@ -19,10 +19,10 @@ from headwater.vector.pieces import Pieces
 UNITS = 320
 """Whole units in a bit: costs are integers, so that they add up exactly."""
 _STRAIGHT, _DIAGONAL = 5, 7
-VALLEY_RADIUS_PX = 7
+VALLEY_RADIUS_PX = 5
 """Half side of the box whose mean elevation a cell is compared with."""
-_VALLEY_PER_M = 0.3
-_VALLEY_MOST = 4.0
+_VALLEY_PER_M = 0.6
+_VALLEY_MOST = 8.0
 # Price of a metre that water would have to rise.
 _BITS_PER_M = 10.0
 # Costs of one bucket of the queue.
@@ -40,8 +40,8 @@ def price_of_cells(
     """Return the price of each cell, in bits: what the probability says, times what the terrain says.
 
     -log2 of the probability scaled from `floor` to `threshold`, at most `bits_below_floor`, the price of cells at or
-    under the floor. It is a third less for each metre and a third that the cell lies under the mean of the cells around
-    it, as much more above, at most four times less or more: gaps are crossed along valleys.
+    under the floor. It is half for each 1.2 m that the cell lies under the mean of the cells around it, and double for
+    as much above, at most eight times less or more: gaps are crossed along valleys.
 
     Parameters
     ----------

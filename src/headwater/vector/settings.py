@@ -34,6 +34,9 @@ class Settings:
     limits: Sequence[float] = (8.0, 32.0, 400.0)
     """Largest cost of a path, growing (`published`)."""
 
+    water_polygons: bool = False
+    """Whether water wider than three cells is given as polygons too (`headwater`)."""
+
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError(f"There is no method {self.method!r}.", f"Use {' or '.join(METHODS)}.")

@@ -7,21 +7,25 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import shapely
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.grid import RasterGrid
+from headwater.grid import CRS, RasterGrid
+from headwater.vector.burn import label_polygons
 from headwater.vector.connect import VALLEY_RADIUS_PX, connect, price_of_cells, worth_bits
+from headwater.vector.geodesy import GEOD
 from headwater.vector.join import NEXT_LINK, join_lines
-from headwater.vector.labels import burn_labels
+from headwater.vector.labels import Labels, burn_labels
 from headwater.vector.pieces import find_pieces, over_borders
 from headwater.vector.segments import segments_of_columns
 from headwater.vector.settings import Settings
-from headwater.vector.thin import fill_holes, thin
+from headwater.vector.thin import fill_holes, thin, wide_water
 from headwater.vector.trace import of_labels, trace
 
 MARGIN_PX = VALLEY_RADIUS_PX + 2
 """Cells beyond the own catchments and reaches that the result depends on."""
+WATER_COLUMNS = ("link_id", "area_m2", "mean_probability", "geometry")
 RINGS = 2
 """Rings of catchments around the own ones that the result depends on."""
 
@@ -48,6 +52,12 @@ class Found:
     """(reaches,) cells of water in the catchment, its reach left out."""
     dropped_px: NDArray[np.int64]
     """(reaches,) those of them that could not be joined to the reach."""
+    wide: NDArray[Any]
+    """(m,) Polygon, EPSG:4326: own water wider than three cells, if asked for."""
+    wide_label: NDArray[np.int64]
+    """(m,) row of the reach of each polygon."""
+    wide_probability: NDArray[np.float64]
+    """(m,) mean probability in each polygon."""
 
 
 def vectorize_window(
@@ -116,6 +126,11 @@ def vectorize_window(
     water_px = np.bincount(pieces.label, weights=area, minlength=size).astype(np.int64)
     dropped_px = np.bincount(pieces.label[lost], weights=area[lost], minlength=size).astype(np.int64)
     fill_holes(joined, elevation, labels)
+    wide, wide_label, wide_probability = (
+        _wide_polygons(joined | (labels.mouth & water), labels, own, probability, grid)
+        if settings.water_polygons
+        else (np.zeros(0, dtype=object), np.zeros(0, dtype=np.int64), np.zeros(0))
+    )
     traces = trace(
         thin(joined, elevation, labels, min_end_px=settings.min_piece_px),
         smooth,
@@ -133,6 +148,9 @@ def vectorize_window(
         missing_share=missing_share,
         water_px=water_px,
         dropped_px=dropped_px,
+        wide=wide,
+        wide_label=wide_label,
+        wide_probability=wide_probability,
     )
 
 
@@ -150,6 +168,49 @@ def segments_of_window(found: Found, link_ids: NDArray[np.int64]) -> gpd.GeoData
         water_px=found.water_px[found.label],
         dropped_px=found.dropped_px[found.label],
     )
+
+
+def water_of_window(found: Found, link_ids: NDArray[np.int64]) -> gpd.GeoDataFrame:
+    """Return a window's wide water as a table with WATER_COLUMNS, `link_ids` being those of its reaches."""
+    area = [abs(GEOD.geometry_area_perimeter(shape)[0]) for shape in found.wide]
+    return gpd.GeoDataFrame(
+        {
+            "link_id": link_ids[found.wide_label],
+            "area_m2": np.array(area, dtype=np.float64),
+            "mean_probability": found.wide_probability,
+        },
+        geometry=found.wide,
+        crs=CRS,
+    )
+
+
+def no_water() -> gpd.GeoDataFrame:
+    """Return a table with WATER_COLUMNS and no row."""
+    columns = {"link_id": np.zeros(0, np.int64), "area_m2": np.zeros(0), "mean_probability": np.zeros(0)}
+    return gpd.GeoDataFrame(columns, geometry=np.zeros(0, dtype=object), crs=CRS)
+
+
+def _wide_polygons(
+    water: NDArray[np.bool_],
+    labels: Labels,
+    own: NDArray[np.bool_],
+    probability: NDArray[np.uint8],
+    grid: RasterGrid,
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
+    """Outline wide water of own catchments, a polygon for each piece in a catchment."""
+    from rasterio.features import shapes
+
+    mine = labels.catchment >= 0
+    mine[mine] = own[labels.catchment[mine]]
+    wide = wide_water(water, labels) & mine
+    outlined = list(shapes(labels.catchment, mask=wide, transform=grid.transform))
+    polygons = np.array([shapely.geometry.shape(outline) for outline, _ in outlined], dtype=object)
+    label = np.array([int(value) for _, value in outlined], dtype=np.int64)
+    piece = label_polygons(polygons, np.arange(len(polygons)), grid, -1)
+    inside = piece >= 0
+    total = np.bincount(piece[inside], weights=probability[inside], minlength=len(polygons))
+    count = np.bincount(piece[inside], minlength=len(polygons))
+    return polygons, label, total / np.maximum(count, 1) / 255
 
 
 def _filled(elevation: NDArray[np.float32]) -> NDArray[np.float32]:

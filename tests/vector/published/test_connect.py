@@ -31,10 +31,28 @@ def test_foreign_water_is_dropped_and_the_rest_is_cut():
     water[5, 8:18] = True  # mostly outside, yet it flows in
     elevation = np.tile(np.arange(20, 0, -1, dtype=np.float32), (7, 1))
     elevation[4:] = np.arange(20)
-    kept = drop_foreign(water, inside, elevation)
+    kept = drop_foreign(water, inside, np.zeros_like(water), elevation)
     assert not kept[1].any()
     assert np.flatnonzero(kept[3]).tolist() == list(range(2, 10))
     assert np.flatnonzero(kept[5]).tolist() == [8, 9]
+
+
+def test_water_on_the_reach_stays_although_most_of_its_river_lies_outside():
+    water, reach = picture(
+        """
+        ..#...........
+        ..=###########
+        ..#..#...#...#
+        .....#...#...#
+        """
+    )
+    inside = np.zeros(water.shape, bool)
+    inside[1:-1, 1:5] = True
+    elevation = np.tile(np.linspace(20, 0, water.shape[1], dtype=np.float32), (water.shape[0], 1))
+    kept = drop_foreign(water, inside, reach, elevation)
+    assert np.array_equal(kept, water & inside)
+    # Without hold on the reach it is the neighbour's river.
+    assert not drop_foreign(water, inside, np.zeros_like(reach), elevation).any()
 
 
 def test_near_water_carries_the_search_to_far_water():

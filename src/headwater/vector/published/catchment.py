@@ -95,7 +95,7 @@ def _lines_of_cells(
     settings: Settings,
 ) -> NDArray[np.bool_]:
     burned = np.where(reach, np.float32(1), probability)
-    water = drop_foreign(burned >= settings.threshold, inside, elevation) | reach
+    water = drop_foreign(burned >= settings.threshold, inside, reach, elevation)
     bits = cost_bits(
         burned,
         threshold=settings.threshold,

@@ -25,13 +25,6 @@ SETTINGS = LoopSettings(
 )
 
 
-@pytest.fixture(autouse=True)
-def _threads_as_before():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def cells(tmp_path):
     """Two cells with a river that is dark in the near infrared and lies in a valley."""

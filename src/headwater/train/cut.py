@@ -210,10 +210,13 @@ def find_candidates(
     found = Found()
     stride = max(2, side_px // 4 * 2)
     for cell in cells:
-        shift_row, shift_column = (2 * int(rng.integers(stride // 2)) for _ in range(2))
-        rows, columns = cell.shape
-        for row in range(min(shift_row, max(0, (rows - side_px) // 2 * 2)), rows - side_px + 1, stride):
-            for column in range(min(shift_column, max(0, (columns - side_px) // 2 * 2)), columns - side_px + 1, stride):
+        # The shift is within what the grid leaves over, so that it never costs a window.
+        starts = [
+            range(2 * int(rng.integers((length - side_px) % stride // 2 + 1)), length - side_px + 1, stride)
+            for length in cell.shape
+        ]
+        for row in starts[0]:
+            for column in starts[1]:
                 composite, elevation, types = cell.chip(row, column, side_px, side_px)
                 reason = _fault(composite, elevation, types, max_missing_share)
                 if reason:

@@ -12,8 +12,10 @@ PARTS = {"north": "training", "south": "training", "east": "validation", "west":
 
 
 @pytest.fixture(autouse=True)
-def _threads_as_before():
+def _one_thread():
+    # Threads of a small network wait for each other longer than they work.
     before = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 

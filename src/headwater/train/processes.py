@@ -68,6 +68,8 @@ def processes(device: str) -> Iterator[Processes]:
     if size == 1:
         yield Processes()
         return
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
     try:
         yield Processes(rank=dist.get_rank(), size=size)

@@ -63,11 +63,11 @@ def configure(tmp_path, chip_folder):
             "loop": {
                 "precision": "float32",
                 "average_decay": 0.9,
-                "validate_every": 20,
+                "validate_every": 10,
                 "save_minutes": 0,
                 "stages": [
-                    {"chip_px": 24, "batch_size": 2, "steps": 70, "learning_rate": 0.01},
-                    {"chip_px": 64, "batch_size": 1, "steps": 10, "learning_rate": 0.001},
+                    {"chip_px": 24, "batch_size": 2, "steps": 40, "learning_rate": 0.01},
+                    {"chip_px": 64, "batch_size": 1, "steps": 6, "learning_rate": 0.001},
                 ],
                 **loop,
             },

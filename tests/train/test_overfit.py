@@ -30,12 +30,12 @@ def chip(number):
 def test_twenty_chips_are_learnt_by_heart(tmp_path):
     chips = [chip(number) for number in range(20)]
     settings = LoopSettings(
-        stages=(Stage(chip_px=SIDE, batch_size=4, steps=220, learning_rate=0.01, warmup_steps=10),),
+        stages=(Stage(chip_px=SIDE, batch_size=4, steps=100, learning_rate=0.01, warmup_steps=10),),
         precision="float32",
         average_decay=0.95,
         drop_share=0.0,
         clip_norm=1.0,
-        validate_every=110,
+        validate_every=50,
     )
     torch.manual_seed(0)
     network = build_network("waternet", {"base_channels": 4, "encoders": 2, "decoders": 1})

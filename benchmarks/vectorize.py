@@ -68,8 +68,8 @@ KM2_PER_MPX = 400.0
 COVERED = 0.8
 _STEPS_DOWN = 40
 _COLUMNS = ("cpu_s", "cold_cpu_s", "wall_s", "peak_gb", "mpx_per_s", "precision", "recall", "f1", "gaps_bridged",
-            "faults", "rising_share", "true_rising_share", "moved_rising_share", "outlet_share", "new_km", "mpx", "catchments",
-            "catchments_km2")  # fmt: skip
+            "faults", "rising_share", "true_rising_share", "moved_rising_share", "outlet_share", "new_km", "mpx",
+            "catchments", "catchments_km2")  # fmt: skip
 _FACTS = ("mpx", "catchments", "catchments_km2")
 
 

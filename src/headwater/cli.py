@@ -414,11 +414,23 @@ def _items(parser: argparse.ArgumentParser) -> None:
 
 def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config_path", metavar="CONFIG", type=Path, help="YAML, such as config/train-demo.yaml")
+    parser.add_argument("--find-lr", action="store_true", help="only try learning rates and suggest one")
 
     def run(**options: object) -> None:
         from headwater.train.run import train
 
         train(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _chips(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config_path", metavar="CONFIG", type=Path, help="YAML, see docs/training.md")
+
+    def run(**options: object) -> None:
+        from headwater.train.cut import chips
+
+        chips(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -624,6 +636,7 @@ _COMMANDS: dict[str, tuple[str, _Add]] = {
     "network": ("join the cells' waterways to one network, or check one", _network),
     "report": ("make tables, maps and a page of a basin", _report),
     "items": ("make a catalogue from a folder of one's own rasters", _items),
+    "chips": ("cut training chips from cells and labels", _chips),
     "train": ("train a network", _train),
     "models": ("networks and checkpoints: list, info, import, verify", _models),
     "evaluate": ("score a network, probabilities or lines against the truth", _evaluate),

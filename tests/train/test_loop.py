@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,16 +11,10 @@ import torch
 from headwater.channels import PAPER
 from headwater.errors import InputError
 from headwater.models.registry import build_network
-from headwater.train.chips import CellChips
-from headwater.train.loop import (
-    LoopSettings,
-    Stage,
-    _learning_rate,
-    _stage_at,
-    _update_average,
-    train_network,
-    validation_scores,
-)
+from headwater.train.chips import CellChips, random_chip
+from headwater.train.loop import _update_average, train_network, validation_scores
+from headwater.train.schedule import learning_rate, stage_at
+from headwater.train.settings import LoopSettings, Stage
 
 SIZES = {"base_channels": 2, "encoders": 2, "decoders": 1}
 SETTINGS = LoopSettings(
@@ -28,13 +23,6 @@ SETTINGS = LoopSettings(
     precision="float32",
     validate_every=3,
 )
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -63,14 +51,18 @@ def network():
     return build_network("waternet", SIZES)
 
 
+def windows(cells):
+    return (cell.middle(96, 4) for cell in cells)
+
+
 def run(model, cells, settings, state_path, kept=None):
     return train_network(
         model,
-        cells,
+        partial(random_chip, cells),
         PAPER,
         settings,
         state_path=state_path,
-        validate=lambda average: validation_scores(average, cells, PAPER, window_px=96),
+        validate=lambda average: validation_scores(average, windows(cells), PAPER),
         keep=lambda average, step, scores: kept.append((step, scores)) if kept is not None else None,
     )
 
@@ -96,9 +88,15 @@ def test_killed_and_started_again_it_ends_the_same(tmp_path, cells):
     often = replace(SETTINGS, save_minutes=0)
     with pytest.raises(KilledError):
         train_network(
-            network(), cells, PAPER, often, state_path=tmp_path / "parts.pt", validate=dies, keep=lambda *a: None
+            network(),
+            partial(random_chip, cells),
+            PAPER,
+            often,
+            state_path=tmp_path / "parts.pt",
+            validate=dies,
+            keep=lambda *a: None,
         )
-    assert torch.load(tmp_path / "parts.pt", weights_only=True)["step"] == 2
+    assert torch.load(tmp_path / "parts.pt", weights_only=True)["progress"]["step"] == 2
     torch.manual_seed(99)  # other first weights, which the state overwrites
     parts = run(build_network("waternet", SIZES), cells, often, tmp_path / "parts.pt")
     for name, tensor in whole.state_dict().items():
@@ -125,7 +123,7 @@ def test_other_settings_change_the_weights_and_stay_finite(tmp_path, cells, chan
 
 def test_learning_rate_rises_then_falls_to_its_share():
     stage = Stage(chip_px=64, batch_size=1, steps=100, learning_rate=1.0, final_share=0.1, warmup_steps=10)
-    rates = [_learning_rate(stage, step) for step in range(100)]
+    rates = [learning_rate(stage, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[10] == pytest.approx(1)
     assert all(np.diff(rates[10:]) < 0)
@@ -134,7 +132,7 @@ def test_learning_rate_rises_then_falls_to_its_share():
 
 def test_stages_follow_each_other():
     first, second = SETTINGS.stages
-    assert [_stage_at(SETTINGS.stages, step) for step in (0, 3, 4, 6)] == [
+    assert [stage_at(SETTINGS.stages, step) for step in (0, 3, 4, 6)] == [
         (first, 0),
         (first, 3),
         (second, 0),
@@ -142,7 +140,7 @@ def test_stages_follow_each_other():
     ]
     assert SETTINGS.steps == 7
     with pytest.raises(ValueError, match="behind the last stage"):
-        _stage_at(SETTINGS.stages, 7)
+        stage_at(SETTINGS.stages, 7)
 
 
 def test_validation_leaves_out_what_training_does_not_count(cells, tmp_path):
@@ -153,13 +151,13 @@ def test_validation_leaves_out_what_training_does_not_count(cells, tmp_path):
         elevation=np.array(cells[0].elevation),
         types=np.full(cells[0].shape, 255, dtype=np.uint8),
     )
-    assert set(validation_scores(model, [unmapped], PAPER, window_px=96).values()) == {0.0}
+    assert set(validation_scores(model, windows([unmapped]), PAPER).values()) == {0.0}
 
 
 def test_a_state_of_other_settings_is_refused_and_kept(cells, tmp_path):
     run(network(), cells, SETTINGS, tmp_path / "state.pt")
     before = (tmp_path / "state.pt").read_bytes()
-    with pytest.raises(InputError, match="another network, recipe or settings"):
+    with pytest.raises(InputError, match="another network, recipe, data or settings"):
         run(network(), cells, replace(SETTINGS, drop_share=0.5), tmp_path / "state.pt")
     assert (tmp_path / "state.pt").read_bytes() == before
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,3 +55,29 @@ def test_masked_pixels_have_no_gradient():
 def test_a_perfect_prediction_costs_nothing_also_without_any_water_or_land(fill):
     target = torch.full((1, 1, 4, 4), fill)
     assert tanimoto_loss(target, target, torch.ones_like(target)).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_loss_against_the_paper_in_another_arithmetic(scale):
+    # 0.3 BCE + 0.7 (1 - (T(wp, wt) + T(w - wp, w - wt)) / 2), T(p, t) = sum(pt) / sum(p^2 + t^2 - pt), in numpy.
+    rng = np.random.default_rng(scale)
+    values = rng.choice([0, 0.5, 1, 2, 6.5, 7.5], (3, 8, 12))
+    logits = rng.normal(0, 2, (3, 8 // scale, 12 // scale))
+
+    def pooled(array):
+        return array.reshape(3, 8 // scale, scale, 12 // scale, scale).max(axis=(2, 4))
+
+    t = pooled(np.where(values >= 1, 1.0, 0.0))
+    weight = pooled(np.where(values >= 1, values, np.where(values == 0, 1.0, 0.0)))
+    w = (weight > 0).astype(float)
+    p = 1 / (1 + np.exp(-logits))
+
+    def coefficient(a, b):
+        return (a * b).sum() / (a**2 + b**2 - a * b).sum()
+
+    bce = -(weight * (t * np.log(p) + (1 - t) * np.log(1 - p))).mean()
+    similar = (coefficient(w * p, w * t) + coefficient(w - w * p, w - w * t)) / 2
+    expected = 0.3 * bce + 0.7 * (1 - similar)
+    targets = targets_of_values(torch.tensor(values, dtype=torch.float32)[:, None], scale=scale)
+    loss = waternet_loss(torch.tensor(logits, dtype=torch.float32)[:, None], targets)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)

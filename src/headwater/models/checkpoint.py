@@ -16,7 +16,7 @@ from torch import Tensor
 
 from headwater.channels import Recipe
 from headwater.errors import InputError
-from headwater.files import read_json, write_if_changed, write_json
+from headwater.files import atomic_path, read_json, write_if_changed, write_json
 from headwater.models.network import Network
 from headwater.models.registry import build_network, describe_network
 
@@ -158,8 +158,10 @@ def save_checkpoint(
         training=training or {},
         scores=scores or {},
     )
-    write_if_changed(path, content)
-    write_json(path.with_suffix(".json"), metadata.to_dict())
+    # Both are on the disk before either takes its place: a full disk leaves the last pair as it was.
+    with atomic_path(path.with_suffix(".json")) as sidecar:
+        write_json(sidecar, metadata.to_dict())
+        write_if_changed(path, content)
     return metadata
 
 

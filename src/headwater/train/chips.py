@@ -49,14 +49,11 @@ class CellChips:
 
     def chip(self, row: int, column: int, height: int, width: int) -> Chip:
         """Return the three arrays of a window."""
-        window = (slice(row, row + height), slice(column, column + width))
-        return self.composite[(slice(None), *window)], self.elevation[window], self.types[window]
+        return window_of((self.composite, self.elevation, self.types), row, column, height, width)
 
     def middle(self, side_px: int, multiple: int) -> Chip:
         """Return the window in the middle, at most `side_px` long and divisible by `multiple` on both sides."""
-        height, width = (min(side_px, length) // multiple * multiple for length in self.shape)
-        row, column = ((have - want) // 4 * 2 for have, want in zip(self.shape, (height, width), strict=True))
-        return self.chip(row, column, height, width)
+        return middle_of((self.composite, self.elevation, self.types), side_px, multiple)
 
     @staticmethod
     def save(
@@ -76,6 +73,21 @@ class CellChips:
     def _array(self, name: str) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
         return array
+
+
+def window_of(chip: Chip, row: int, column: int, height: int, width: int) -> Chip:
+    """Return a window of the three arrays."""
+    composite, elevation, types = chip
+    window = (slice(row, row + height), slice(column, column + width))
+    return composite[(slice(None), *window)], elevation[window], types[window]
+
+
+def middle_of(chip: Chip, side_px: int, multiple: int) -> Chip:
+    """Return the window in the middle, at most `side_px` long and divisible by `multiple` on both sides."""
+    shape = chip[2].shape
+    height, width = (min(side_px, length) // multiple * multiple for length in shape)
+    row, column = ((have - want) // 4 * 2 for have, want in zip(shape, (height, width), strict=True))
+    return window_of(chip, row, column, height, width)
 
 
 def random_chip(cells: Sequence[CellChips], side_px: int, max_missing_share: float, rng: np.random.Generator) -> Chip:

@@ -1,0 +1,178 @@
+"""Training configurations: read and checked whole before anything runs; every key stands in docs/training.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from headwater.channels import PIXEL_M, RECIPES, Recipe
+from headwater.errors import InputError
+from headwater.models.registry import build_network
+from headwater.predict import resolve_device
+from headwater.train.objective import Objective
+from headwater.train.planets import PlanetSettings
+from headwater.train.settings import LoopSettings, Losses, Stage
+
+SPLITS = ("training", "validation", "test")
+NEEDED = ("work", "out", "licence", "network", "loop")
+OPTIONAL = ("recipe", "planets", "chips", "validation_window_px", "tensorboard")
+RECIPE_OF_NETWORK: Mapping[str, str] = {
+    "waternet": "paper",
+    "evanet": "evanet",
+    "hourglass": "esri_streams",
+    "unet": "paper",
+    "fcn8s": "paper",
+}
+"""Channels a network gets where a configuration names none."""
+_WORDS = {int: "a whole number", float: "a number such as 0.01", str: "text", bool: "true or false"}
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training configuration, checked."""
+
+    work: Path
+    """Folder of planets, states and weights on the way."""
+    out: Path
+    """The checkpoint to write."""
+    licence: str
+    """Licence of the weights."""
+    network: Mapping[str, Any]
+    """name, and the sizes that the registry takes."""
+    recipe: Recipe
+    """Channels."""
+    loop: LoopSettings
+    """Stages, optimizer and the rest."""
+    chips: str = ""
+    """Folder or address of chips that `headwater chips` cut; empty to train on planets."""
+    seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Planets for training, validation and test; no planet is in two."""
+    planet: PlanetSettings = field(default_factory=PlanetSettings)
+    """How they are built."""
+    validation_window_px: int = 832
+    """Side of the window scored in each validation cell or chip."""
+    tensorboard: bool = False
+    """Whether curves and images are written to `work`/tensorboard."""
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read and check a training configuration; paths in it are relative to the current folder.
+
+    Raises
+    ------
+    InputError
+        The file is not readable, or has unknown, missing or impossible values.
+    """
+    values = read_yaml(path, like="config/train-demo.yaml")
+    check_keys(values, {*NEEDED, *OPTIONAL}, "the top level", path, needed=NEEDED)
+    if ("planets" in values) == ("chips" in values):
+        raise InputError(f"{path} gives both planets and chips, or neither.", "Give one of them to train on.")
+    seeds, planet = _read_planets(values["planets"], path) if "planets" in values else ({}, PlanetSettings())
+    network = values["network"]
+    if not isinstance(network, dict) or "name" not in network:
+        raise InputError(f"{path} does not name a network.", "Set network.name, for instance to waternet.")
+    recipe = values.get("recipe", RECIPE_OF_NETWORK.get(network["name"], "paper"))
+    if recipe not in RECIPES:
+        raise InputError(f"There is no channel recipe {recipe!r}.", f"Use one of: {', '.join(RECIPES)}.")
+    config = TrainConfig(
+        work=Path(values["work"]),
+        out=Path(values["out"]),
+        licence=values["licence"],
+        network=network,
+        # Chips have 10 m pixels, whatever the recipe was first meant for.
+        recipe=replace(RECIPES[recipe], pixel_m=PIXEL_M),
+        loop=_read_loop(values["loop"], path),
+        chips=str(values.get("chips", "")),
+        seeds=seeds,
+        planet=planet,
+        validation_window_px=values.get("validation_window_px", TrainConfig.validation_window_px),
+        tensorboard=values.get("tensorboard", False),
+    )
+    _check_sizes(config, path)
+    return config
+
+
+def read_yaml(path: Path, *, like: str) -> Any:
+    """Read a YAML file; one that cannot be read is refused with an example to look at."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read ({error}).", f"Give a YAML file like {like}.") from error
+
+
+def check_keys(values: Any, known: set[str], place: str, path: Path, *, needed: Sequence[str]) -> None:
+    """Refuse a mapping with unknown or missing keys."""
+    wanted = set(needed)
+    if not isinstance(values, dict) or not wanted <= set(values) or set(values) - known:
+        have = set(values) if isinstance(values, dict) else set()
+        wrong = ", ".join(sorted((wanted - have) | (have - known))) or "everything"
+        raise InputError(
+            f"In {path}, {place} has missing or unknown keys: {wrong}.",
+            f"The keys there are {', '.join(sorted(known))}.",
+        )
+
+
+def filled(kind: type[_T], values: Mapping[str, Any], place: str, path: Path) -> _T:
+    """Return a dataclass with its fields from a mapping, refusing values of another type."""
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        hint = hints[key]
+        # YAML reads 1e-3 as text, and true is a whole number to Python.
+        fits = isinstance(value, (int, float) if hint is float else hint) if hint in _WORDS else True
+        if not fits or (hint in (int, float) and isinstance(value, bool)):
+            raise InputError(f"In {path}, {place}.{key} is {value!r}.", f"Give {_WORDS[hint]}.")
+    return kind(**values)
+
+
+def _read_planets(planets: Any, path: Path) -> tuple[dict[str, tuple[int, ...]], PlanetSettings]:
+    known = {item.name for item in fields(PlanetSettings)}
+    check_keys(planets, {*SPLITS, *known}, "planets", path, needed=SPLITS)
+    seeds = {part: tuple(planets[part]) for part in SPLITS}
+    everything = [seed for part in seeds.values() for seed in part]
+    if len(set(everything)) < len(everything) or not seeds["training"] or not seeds["validation"]:
+        raise InputError(
+            f"{path} lists a planet twice, or none for training or validation.",
+            "Give every planet to one part only; training and validation need one at least.",
+        )
+    settings = {key: value for key, value in planets.items() if key in known}
+    return seeds, filled(PlanetSettings, settings, "planets", path)
+
+
+def _read_loop(loop: Any, path: Path) -> LoopSettings:
+    check_keys(loop, {item.name for item in fields(LoopSettings)}, "loop", path, needed=("stages",))
+    needed = ("chip_px", "batch_size", "steps", "learning_rate")
+    stages = []
+    for stage in loop["stages"]:
+        check_keys(stage, {item.name for item in fields(Stage)}, "loop.stages", path, needed=needed)
+        stages.append(filled(Stage, stage, "loop.stages", path))
+    losses = loop.get("losses", {})
+    check_keys(losses, {item.name for item in fields(Losses)}, "loop.losses", path, needed=())
+    device = resolve_device(loop.get("device", LoopSettings.device))
+    parts = {"stages": tuple(stages), "losses": filled(Losses, losses, "loop.losses", path), "device": device}
+    return filled(LoopSettings, {**loop, **parts}, "loop", path)
+
+
+def _check_sizes(config: TrainConfig, path: Path) -> None:
+    """Refuse a network that does not fit the recipe, the chips or the losses before any planet is built."""
+    sizes = {key: value for key, value in config.network.items() if key != "name"}
+    network = build_network(config.network["name"], sizes)
+    Objective(network, config.loop.losses, config.loop.precision)
+    channels, takes = len(config.recipe.channels), network.config.in_channels
+    if channels != takes:
+        raise InputError(
+            f"In {path}, the recipe {config.recipe.name!r} makes {channels} channels, the network takes {takes}.",
+            f"Leave out recipe, or set in_channels of the network to {channels}.",
+        )
+    multiple = network.config.multiple_px
+    for side in (*(stage.chip_px for stage in config.loop.stages), config.validation_window_px):
+        if side % multiple or side < multiple:
+            raise InputError(
+                f"In {path}, {side} px do not divide by {multiple}, as the network asks.",
+                f"Use {max(1, side // multiple) * multiple} px.",
+            )

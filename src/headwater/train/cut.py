@@ -1,0 +1,292 @@
+"""`headwater chips CONFIG`: chips cut from composites, elevation and NHD labels of any cells, balanced and kept."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pyogrio
+from rasterio.features import rasterize
+
+from headwater import raster
+from headwater.errors import InputError
+from headwater.files import write_json
+from headwater.grid import CRS
+from headwater.progress import progress
+from headwater.train.chips import CellChips, Chip
+from headwater.train.config import SPLITS, check_keys, filled, read_yaml
+from headwater.train.labels import UNKNOWN_TYPE, WATER_TYPES, burn_types, read_nhd
+from headwater.train.shards import FORMAT, MANIFEST, write_shard
+
+SHARD_BYTES = 256_000_000
+_BYTES_A_PIXEL = 9
+_TYPES = 256
+
+
+@dataclass(frozen=True)
+class CutSettings:
+    """How chips are cut."""
+
+    sides_px: tuple[int, ...] = (244, 832)
+    """Sides of the chips, at 10 m; one set for each."""
+    chips_per_region: tuple[int, ...] = (2000, 200)
+    """Chips of each side a region gives at most, so that regions weigh alike."""
+    max_missing_share: float = 0.1
+    """Largest share of pixels without image, elevation or label."""
+    seed: int = 0
+    """Of the places and the choice."""
+
+    def __post_init__(self) -> None:
+        if len(self.sides_px) != len(self.chips_per_region) or not self.sides_px:
+            raise InputError("sides_px and chips_per_region differ in length.", "Give one number for each side.")
+        if any(side < 2 or side % 2 for side in self.sides_px) or min(self.chips_per_region) < 1:
+            raise InputError("A side is odd, or a number is 0 or less.", "Give even sides: a 20 m pixel is never cut.")
+
+
+@dataclass(frozen=True)
+class Region:
+    """A place all chips of which are for one part: a planet, or a HU4 region."""
+
+    name: str
+    """For file names."""
+    part: str
+    """training, validation or test."""
+    cells: str
+    """Folder that holds a folder a cell with composite.tif and elevation.tif, as the workflow leaves it."""
+    labels: str
+    """GeoPackage of the NHD."""
+    area: str = ""
+    """Polygons beyond which nobody has mapped the water; empty if the labels cover the cells."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A window that could be a chip."""
+
+    cell: CellChips
+    """Where it lies."""
+    row: int
+    """First row."""
+    column: int
+    """First column."""
+    types: frozenset[int]
+    """Water types within; 0 alone if there is none."""
+
+
+@dataclass
+class Found:
+    """Candidates, and how many were left out."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    """Good ones."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+
+
+def chips(config_path: Path) -> None:
+    """Cut chips as a configuration says and write shards and manifest.
+
+    Parameters
+    ----------
+    config_path : Path
+        YAML, see docs/training.md.
+    """
+    out, settings, regions = read_cut_config(config_path)
+    scratch = out / ".cells"
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        cells = {region.name: read_region(region, scratch / region.name) for region in regions}
+        cut_chips(cells, {region.name: region.part for region in regions}, out, settings)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def read_cut_config(path: Path) -> tuple[Path, CutSettings, list[Region]]:
+    """Read and check a configuration of `headwater chips`."""
+    values = read_yaml(path, like="the one in docs/training.md")
+    known = {item.name for item in fields(CutSettings)}
+    check_keys(values, {"out", "regions", *known}, "the top level", path, needed=("out", "regions"))
+    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in known}
+    regions = []
+    for region in values["regions"]:
+        check_keys(
+            region, {item.name for item in fields(Region)}, "regions", path, needed=("name", "part", "cells", "labels")
+        )
+        if region["part"] not in SPLITS:
+            raise InputError(f"In {path}, a region is for {region['part']!r}.", f"Use one of: {', '.join(SPLITS)}.")
+        regions.append(filled(Region, {**region, "name": str(region["name"])}, "regions", path))
+    if len({region.name for region in regions}) < len(regions) or not regions:
+        raise InputError(f"{path} lists a region twice, or none.", "Give each region once: it is for one part only.")
+    return Path(values["out"]), filled(CutSettings, settings, "the top level", path), regions
+
+
+def read_region(region: Region, scratch: Path) -> list[CellChips]:
+    """Read the cells of a region onto the composite's grid and burn their labels, one cell in memory at a time."""
+    folders = sorted(path.parent for path in Path(region.cells).glob("*/composite.tif"))
+    if not folders:
+        raise InputError(f"There is no */composite.tif in {region.cells}.", "Give the folder of a basin's cells.")
+    features = read_nhd(Path(region.labels))
+    area = _read_area(Path(region.area)) if region.area else None
+    cells = []
+    for folder in progress(folders, description=f"cells of {region.name}"):
+        bands, _, grid, _ = raster.read_raster(folder / "composite.tif")
+        metres, known = raster.read_window(folder / "elevation.tif", grid)
+        types = burn_types(features, grid)
+        if area is not None:
+            inside = rasterize(area, out_shape=grid.shape, transform=grid.transform, dtype="uint8")
+            types[inside == 0] = UNKNOWN_TYPE
+        heights = np.where(known, metres, np.float32(np.nan))
+        cells.append(CellChips.save(scratch / folder.name, composite=bands[:4], elevation=heights, types=types))
+    return cells
+
+
+def cut_chips(
+    cells: Mapping[str, Sequence[CellChips]], part_of: Mapping[str, str], out: Path, settings: CutSettings
+) -> dict[str, Any]:
+    """Choose chips of each region and side, write them, and the manifest last; return the manifest.
+
+    Parameters
+    ----------
+    cells : mapping
+        Cells of each region.
+    part_of : mapping
+        training, validation or test for each region.
+    out : Path
+        Folder of shards and manifest.
+    settings : CutSettings
+        Sides, numbers and seed.
+    """
+    shards: list[dict[str, Any]] = []
+    counts: dict[str, Counter[str]] = {part: Counter() for part in SPLITS}
+    left_out: Counter[str] = Counter()
+    for number, (region, places) in enumerate(cells.items()):
+        part = part_of[region]
+        for side, quota in zip(settings.sides_px, settings.chips_per_region, strict=True):
+            rng = np.random.default_rng([settings.seed, number, side])
+            found = find_candidates(places, side, settings.max_missing_share, rng)
+            left_out.update(found.left_out)
+            chosen = balanced_choice([candidate.types for candidate in found.candidates], quota, rng)
+            counts[part].update(_name(kind) for index in chosen for kind in found.candidates[index].types)
+            picked = [found.candidates[index] for index in chosen]
+            for first, chunk in _chunks(picked, max(1, SHARD_BYTES // (_BYTES_A_PIXEL * side * side))):
+                file = f"{part}/{region}-{side}-{first:06d}.safetensors"
+                sha256 = write_shard(out / file, [_cut(candidate, side) for candidate in chunk])
+                row = {"file": file, "part": part, "region": region, "side_px": side, "chips": len(chunk)}
+                shards.append({**row, "sha256": sha256})
+    manifest = {
+        "format": FORMAT,
+        "shards": shards,
+        "chips_with_type": {part: dict(sorted(types.items())) for part, types in counts.items()},
+        "left_out": dict(sorted(left_out.items())),
+        "seed": settings.seed,
+    }
+    write_json(out / MANIFEST, manifest)
+    return manifest
+
+
+def find_candidates(
+    cells: Sequence[CellChips], side_px: int, max_missing_share: float, rng: np.random.Generator
+) -> Found:
+    """Lay a grid of windows, half over each other, over each cell at a random even shift; leave out bad ones.
+
+    Parameters
+    ----------
+    cells : sequence of CellChips
+        Of one region.
+    side_px : int
+        Side of a window.
+    max_missing_share : float
+        A window with more without image, without elevation or without label is left out, and counted by reason.
+    rng : numpy Generator
+        Source of the shift.
+    """
+    found = Found()
+    stride = max(2, side_px // 4 * 2)
+    for cell in cells:
+        # The shift is within what the grid leaves over, so that it never costs a window.
+        starts = [
+            range(2 * int(rng.integers((length - side_px) % stride // 2 + 1)), length - side_px + 1, stride)
+            for length in cell.shape
+        ]
+        for row in starts[0]:
+            for column in starts[1]:
+                composite, elevation, types = cell.chip(row, column, side_px, side_px)
+                reason = _fault(composite, elevation, types, max_missing_share)
+                if reason:
+                    found.left_out[reason] += 1
+                else:
+                    found.candidates.append(Candidate(cell, row, column, _types_in(types)))
+    return found
+
+
+def balanced_choice(types: Sequence[frozenset[int]], quota: int, rng: np.random.Generator) -> list[int]:
+    """Choose chips so that rare water types are not lost among the common ones.
+
+    Parameters
+    ----------
+    types : sequence of frozenset
+        Water types of each candidate.
+    quota : int
+        How many to choose; all if there are no more.
+    rng : numpy Generator
+        Source of randomness.
+
+    Returns
+    -------
+    list of int
+        Positions in random order, each once. A candidate weighs the sum over its types of 1 / candidates of that type.
+    """
+    if not types:
+        return []
+    total = Counter(kind for kinds in types for kind in kinds)
+    weights = np.array([sum(1 / total[kind] for kind in kinds) for kinds in types])
+    chosen = rng.choice(len(types), size=min(quota, len(types)), replace=False, p=weights / weights.sum())
+    return [int(index) for index in chosen]
+
+
+def _fault(
+    composite: npt.NDArray[np.uint8],
+    elevation: npt.NDArray[np.float32],
+    types: npt.NDArray[np.uint8],
+    max_missing_share: float,
+) -> str:
+    for reason, missing in (
+        ("no image", (composite == 0).any(axis=0)),
+        ("no elevation", ~np.isfinite(elevation)),
+        ("no label", types == UNKNOWN_TYPE),
+    ):
+        if missing.mean() > max_missing_share:
+            return reason
+    return ""
+
+
+def _types_in(types: npt.NDArray[np.uint8]) -> frozenset[int]:
+    present = set(np.flatnonzero(np.bincount(types.ravel(), minlength=_TYPES)).tolist())
+    return frozenset(present - {0, UNKNOWN_TYPE}) or frozenset({0})
+
+
+def _cut(candidate: Candidate, side_px: int) -> Chip:
+    return candidate.cell.chip(candidate.row, candidate.column, side_px, side_px)
+
+
+def _chunks(items: Sequence[Candidate], size: int) -> Iterator[tuple[int, Sequence[Candidate]]]:
+    for first in range(0, len(items), size):
+        yield first, items[first : first + size]
+
+
+def _name(kind: int) -> str:
+    return WATER_TYPES[kind][0] if kind in WATER_TYPES else "none"
+
+
+def _read_area(path: Path) -> list[Any]:
+    try:
+        return list(gpd.read_file(path).to_crs(CRS).geometry)
+    except pyogrio.errors.DataSourceError as error:
+        raise InputError(f"{path} cannot be read as vector data ({error}).", "Give polygons of the region.") from error

@@ -1,0 +1,247 @@
+"""Kept chips: safetensors shards and a manifest, written by `headwater chips`, read by training.
+
+A shard is a header and plain arrays one after the other: a chip is read as a slice of a memory map without decoding,
+nothing in it is executed, and a remote store gives it whole in one request (once, into the training's work folder).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import requests
+from safetensors.numpy import save
+
+from headwater.errors import InputError, WorkError
+from headwater.files import atomic_path, read_json, write_if_changed
+from headwater.train.chips import Chip, window_of
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_DTYPES: Mapping[str, type[Any]] = {"U8": np.uint8, "F32": np.float32}
+_PATIENCE_S = 60
+
+
+def write_shard(path: Path, chips: Sequence[Chip]) -> str:
+    """Write chips of one size into a shard; return its sha256."""
+    composite, elevation, types = (np.ascontiguousarray(np.stack(arrays)) for arrays in zip(*chips, strict=True))
+    content = save({"composite": composite, "elevation": elevation.astype(np.float32), "types": types})
+    write_if_changed(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A row of the manifest, and where the file is."""
+
+    source: str
+    """Folder or address of the manifest."""
+    cache: Path
+    """Where shards of a remote store are kept."""
+    file: str
+    """Name beside the manifest."""
+    part: str
+    """training, validation or test."""
+    region: str
+    """Its region; all its chips lie there."""
+    side_px: int
+    """Side of its chips."""
+    chips: int
+    """How many there are."""
+    sha256: str
+    """Of the file."""
+
+    def chip(self, index: int) -> Chip:
+        """Return a chip, memory-mapped."""
+        return (
+            self._arrays["composite"][index],
+            self._arrays["elevation"][index],
+            self._arrays["types"][index],
+        )
+
+    def check(self) -> None:
+        """Refuse a file whose content is not what the manifest says."""
+        if file_sha256(self._path) != self.sha256:
+            raise InputError(
+                f"{self._path} is not the file its manifest describes (sha256 differs).",
+                "Delete it and copy it again, or cut the chips again.",
+            )
+
+    @cached_property
+    def _path(self) -> Path:
+        if not _is_remote(self.source):
+            return Path(self.source) / self.file
+        path = self.cache / self.file
+        if not path.is_file():
+            with atomic_path(path) as temporary:
+                _download(f"{self.source.rstrip('/')}/{self.file}", temporary)
+                if file_sha256(temporary) != self.sha256:
+                    raise WorkError(
+                        f"{self.file} came from {self.source} damaged (sha256 differs).",
+                        "Start again, or copy the chips there again.",
+                    )
+        return path
+
+    @cached_property
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        try:
+            with self._path.open("rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                header = json.loads(file.read(length))
+            return {
+                name: np.memmap(
+                    self._path,
+                    dtype=_DTYPES[entry["dtype"]],
+                    mode="r",
+                    offset=8 + length + entry["data_offsets"][0],
+                    shape=tuple(entry["shape"]),
+                )
+                for name, entry in header.items()
+                if name != "__metadata__"
+            }
+        except (OSError, ValueError, KeyError, struct.error) as error:
+            raise InputError(f"The shard {self._path} cannot be read ({error}).", "Copy it again.") from error
+
+
+@dataclass(frozen=True)
+class Part:
+    """The chips of training, of validation or of test."""
+
+    name: str
+    """Which."""
+    shards: tuple[Shard, ...]
+    """In the order of the manifest."""
+
+    @property
+    def sides(self) -> list[int]:
+        """Sides of its chips, ascending."""
+        return sorted({shard.side_px for shard in self.shards})
+
+    def side_for(self, side_px: int) -> int:
+        """Return the smallest side of its chips from which one of `side_px` can be cut."""
+        for side in self.sides:
+            if side >= side_px:
+                return side
+        raise InputError(
+            f"There are no {self.name} chips of {side_px} px or more.",
+            f"Cut some with headwater chips, or use smaller ones (there are {self.sides or 'none'}).",
+        )
+
+    def draw(self, side_px: int, max_missing_share: float, rng: np.random.Generator) -> Chip:
+        """Draw a chip, regions weighing alike, and cut it to size at a random even place."""
+        by_region = self._by_region[self.side_for(side_px)]
+        shards = by_region[int(rng.integers(len(by_region)))]
+        index = int(rng.integers(sum(shard.chips for shard in shards)))
+        for shard in shards:
+            if index < shard.chips:
+                break
+            index -= shard.chips
+        row, column = (2 * int(rng.integers((shard.side_px - side_px) // 2 + 1)) for _ in range(2))
+        return window_of(shard.chip(index), row, column, side_px, side_px)
+
+    def each(self, side_px: int) -> Iterator[Chip]:
+        """Go through the chips of the smallest side that holds `side_px`, whole."""
+        side = self.side_for(side_px)
+        for shard in self.shards:
+            if shard.side_px == side:
+                yield from (shard.chip(index) for index in range(shard.chips))
+
+    @cached_property
+    def _by_region(self) -> dict[int, list[list[Shard]]]:
+        regions = dict.fromkeys(shard.region for shard in self.shards)
+        grouped = {
+            side: [
+                [shard for shard in self.shards if (shard.region, shard.side_px) == (region, side)]
+                for region in regions
+            ]
+            for side in self.sides
+        }
+        return {side: [shards for shards in groups if shards] for side, groups in grouped.items()}
+
+
+@dataclass(frozen=True)
+class ChipStore:
+    """A manifest and its shards."""
+
+    sha256: str
+    """Of the manifest, and so of all it lists."""
+    shards: tuple[Shard, ...]
+    """All."""
+
+    @property
+    def regions(self) -> dict[str, list[str]]:
+        """Names of the regions of each part."""
+        parts = dict.fromkeys(shard.part for shard in self.shards)
+        return {part: sorted({shard.region for shard in self.shards if shard.part == part}) for part in parts}
+
+    def part(self, name: str) -> Part:
+        """Return the chips of a part."""
+        return Part(name, tuple(shard for shard in self.shards if shard.part == name))
+
+
+def open_chips(source: str, cache: Path) -> ChipStore:
+    """Read the manifest of a folder or of an http(s) address.
+
+    Parameters
+    ----------
+    source : str
+        Where manifest.json lies.
+    cache : Path
+        Shards of a remote store are copied here when first asked for, and checked.
+
+    Raises
+    ------
+    InputError
+        There is no manifest, it is of another format, or a region is in two parts.
+    """
+    path = Path(source) / MANIFEST
+    if _is_remote(source):
+        path = cache / MANIFEST
+        with atomic_path(path) as temporary:
+            _download(f"{source.rstrip('/')}/{MANIFEST}", temporary)
+    manifest = read_json(path)
+    try:
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"format {manifest['format']}")
+        rows = [{key: row[key] for key in _ROW} for row in manifest["shards"]]
+        shards = tuple(Shard(source=source, cache=cache, **row) for row in rows)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no manifest of chips ({error}).", "Cut the chips with headwater chips.") from error
+    part_of: dict[str, str] = {}
+    for shard in shards:
+        if part_of.setdefault(shard.region, shard.part) != shard.part:
+            raise InputError(
+                f"{path} has the region {shard.region} in two parts.", "Give each region to one part, then cut again."
+            )
+    return ChipStore(file_sha256(path), shards)
+
+
+_ROW = ("file", "part", "region", "side_px", "chips", "sha256")
+
+
+def _is_remote(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def _download(url: str, path: Path) -> None:
+    try:
+        with requests.get(url, stream=True, timeout=_PATIENCE_S) as reply, path.open("wb") as file:
+            reply.raise_for_status()
+            for piece in reply.iter_content(1 << 20):
+                file.write(piece)
+    except requests.RequestException as error:
+        raise WorkError(f"{url} cannot be read ({error}).", "Check the address and the network.") from error

@@ -140,22 +140,27 @@ def measure(region: Path, method: str, jobs: int) -> dict[str, Any]:
     return warm | {f"cold_{key}": cold[key] for key in ("cpu_s", "wall_s")} | scores(found, region)
 
 
+# A process counts the memory of the one it was forked from as its own peak: this one is small.
+_LAUNCHER = """
+import json, resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+sys.exit(done.stderr if done.returncode else 0)
+"""
+
+
 def timed(command: list[str], environment: dict[str, str]) -> dict[str, float]:
     """Run a command and return the CPU seconds and the peak memory of it and the processes it waited for."""
-    with tempfile.TemporaryFile() as messages:
-        start = time.perf_counter()
-        child = subprocess.Popen(command, env=environment, stdout=messages, stderr=messages)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.perf_counter() - start
-        if child.returncode:
-            messages.seek(0)
-            sys.exit(f"{' '.join(command)} failed:\n{messages.read().decode()}")
-    return {
-        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
-        "wall_s": round(wall, 2),
-        "peak_gb": round(usage.ru_maxrss / 2**20, 3),
-    }
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _LAUNCHER, *command], env=environment, capture_output=True, text=True
+    )
+    wall = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    cpu_s, peak_kb = json.loads(done.stdout)
+    return {"cpu_s": round(cpu_s, 2), "wall_s": round(wall, 2), "peak_gb": round(peak_kb / 2**20, 3)}
 
 
 def scores(found: gpd.GeoDataFrame, region: Path) -> dict[str, Any]:

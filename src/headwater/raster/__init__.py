@@ -13,6 +13,7 @@ from headwater.raster.reading import (
     read_raster,
     read_window,
 )
+from headwater.raster.resampled import read_resampled
 from headwater.raster.rows import rows_of, warped_rows_of
 from headwater.raster.writing import cog_writer, write_cog
 
@@ -26,6 +27,7 @@ __all__ = [
     "read_overview",
     "read_pixels",
     "read_raster",
+    "read_resampled",
     "read_window",
     "rows_of",
     "warped_rows_of",

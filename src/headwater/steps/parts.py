@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapely import box
 
 from headwater.grid import RasterGrid
-from headwater.raster import raster_facts, read_window
+from headwater.raster import raster_facts, read_resampled
 from headwater.vector.backbone import NO_LINK
 from headwater.vector.extent import catchment_bounds, tile_grid, union_tile, with_rings
 from headwater.vector.segments import segment_table, whole_reach
@@ -183,7 +183,7 @@ def _read_probability(paths: Sequence[Path], grid: RasterGrid) -> tuple[NDArray[
     """Read probability onto a grid as p * 255, 0 where no raster has data; the first with data wins."""
     layer, known = np.zeros(grid.shape, dtype=np.uint8), np.zeros(grid.shape, dtype=bool)
     for path in paths if layer.size else ():
-        values, valid = read_window(Path(path), _beside(Path(path), grid), resampling="nearest")
+        values, valid = read_resampled(Path(path), _beside(Path(path), grid), resampling="nearest")
         if values.dtype != np.uint8:
             valid = valid & np.isfinite(values)
             values = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * 255).astype(np.uint8)
@@ -196,7 +196,7 @@ def _read_elevation(paths: Sequence[Path], grid: RasterGrid) -> NDArray[np.float
     """Read elevation onto a grid, NaN where no raster has data; the first with data wins."""
     layer = np.full(grid.shape, np.nan, dtype=np.float32)
     for path in paths if layer.size else ():
-        values, valid = read_window(Path(path), _beside(Path(path), grid), resampling="bilinear")
+        values, valid = read_resampled(Path(path), _beside(Path(path), grid), resampling="bilinear")
         if len(paths) == 1 and valid.all():
             return values.astype(np.float32, copy=False)
         take = valid & np.isnan(layer)

@@ -1,0 +1,108 @@
+"""Reading onto a grid of the raster's own CRS: no warp is needed, and it is several times faster."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from headwater import grid as grids
+from headwater.grid import RasterGrid
+from headwater.raster.opening import with_retry
+from headwater.raster.reading import read_window
+
+
+def read_resampled(path: Path, grid: RasterGrid, *, resampling: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read the first band onto a grid; as `read_window` to a few millionths of the values' range.
+
+    Parameters
+    ----------
+    path : Path
+        A raster; one in another CRS, turned, finer than the grid or, for "bilinear", with pixels missing is warped.
+    grid : RasterGrid
+        Grid to read onto.
+    resampling : str
+        "nearest" or "bilinear".
+
+    Returns
+    -------
+    values : (y, x) array of the file's dtype
+    valid : (y, x) bool
+        True inside the file where its pixels are not missing; if it need not be warped, with "bilinear" inside the
+        centres of its outer pixels.
+
+    Raises
+    ------
+    WorkError, InputError
+        See `read_window`.
+    """
+    found = with_retry(path, None, partial(_read, grid=grid, resampling=resampling))
+    return read_window(path, grid, resampling=resampling) if found is None else found
+
+
+def _read(
+    dataset: DatasetReader, *, grid: RasterGrid, resampling: str
+) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
+    step = dataset.transform
+    upright = step.b == step.d == 0 and step.a > 0 and step.e < 0
+    coarse = grid.dx <= step.a * (1 + 1e-6) and grid.dy <= -step.e * (1 + 1e-6)
+    own_crs = not dataset.gcps[0] and dataset.crs == grids.CRS
+    whole = dataset.mask_flag_enums[0] == [MaskFlags.all_valid]
+    if not (own_crs and upright and coarse and (whole or resampling == "nearest")):
+        return None
+    values = np.zeros(grid.shape, dtype=dataset.dtypes[0])
+    valid = np.zeros(grid.shape, dtype=bool)
+    # Centres of the grid's columns and rows in the raster's pixels; those that lie in the raster.
+    x = (grid.west - step.c) / step.a + (np.arange(grid.width) + 0.5) * (grid.dx / step.a)
+    y = (step.f - grid.north) / -step.e + (np.arange(grid.height) + 0.5) * (grid.dy / -step.e)
+    # Beyond the outer pixels' centres there is nothing to interpolate with: a raster beside this one may know better.
+    rim = 0.5 - 1e-6 if resampling == "bilinear" else 0
+    columns = np.flatnonzero((x >= rim) & (x < dataset.width - rim))
+    rows = np.flatnonzero((y >= rim) & (y < dataset.height - rim))
+    if not len(columns) or not len(rows):
+        return values, valid
+    x, y = x[columns], y[rows]
+    # Their pixels, and one more on each side to interpolate from.
+    left, top = max(0, int(x[0]) - 1), max(0, int(y[0]) - 1)
+    right, bottom = min(dataset.width, int(x[-1]) + 2), min(dataset.height, int(y[-1]) + 2)
+    window = Window(left, top, right - left, bottom - top)
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    source = dataset.read(1, window=window)
+    at = np.ix_(y.astype(np.int64) - top, x.astype(np.int64) - left)
+    values[part] = _bilinear(source, y - top - 0.5, x - left - 0.5) if resampling == "bilinear" else source[at]
+    valid[part] = True if whole else (dataset.read_masks(1, window=window) > 0)[at]
+    if np.issubdtype(values.dtype, np.floating):
+        valid &= np.isfinite(values)
+    return values, valid
+
+
+@njit(cache=True)
+def _bilinear(source: Any, rows: Any, columns: Any) -> Any:
+    """Interpolate at places counted from the centre of the first pixel."""
+    height, width = source.shape
+    out = np.empty((len(rows), len(columns)), source.dtype)
+    left = np.empty(len(columns), np.int64)
+    share = np.empty(len(columns))
+    for i in range(len(columns)):
+        place = min(max(columns[i], 0.0), width - 1.0)
+        left[i] = min(int(place), max(width - 2, 0))
+        share[i] = place - left[i]
+    for j in range(len(rows)):
+        place = min(max(rows[j], 0.0), height - 1.0)
+        top = min(int(place), max(height - 2, 0))
+        down = place - top
+        above, below = source[top], source[min(top + 1, height - 1)]
+        for i in range(len(columns)):
+            a = left[i]
+            b = min(a + 1, width - 1)
+            high = above[a] + share[i] * (above[b] - above[a])
+            low = below[a] + share[i] * (below[b] - below[a])
+            out[j, i] = high + down * (low - high)
+    return out

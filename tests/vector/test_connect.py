@@ -134,7 +134,7 @@ def test_a_cell_costs_what_its_probability_and_the_valley_say(window, seed):
     probability = np.random.default_rng(seed).integers(0, 256, window.grid.shape).astype(np.uint8)
     price = price_of_cells(probability, window.elevation, threshold=0.5, floor=0.1, bits_below_floor=4.0)
     assert (price >= 0).all()
-    assert (price <= 16).all()
+    assert (price <= 32).all()
     assert (price[probability >= 128] == 0).all()
     assert (price[probability < 128] > 0).all()
     r = VALLEY_RADIUS_PX
@@ -142,7 +142,7 @@ def test_a_cell_costs_what_its_probability_and_the_valley_say(window, seed):
         box = window.elevation[max(row - r, 0) : row + r + 1, max(column - r, 0) : column + r + 1].astype(float)
         scaled = np.clip((probability[row, column] / 255 - 0.1) / 0.4, 2**-4, 1)
         above = window.elevation[row, column] - box.mean()
-        expected = -np.log2(scaled) * np.clip(np.exp(0.3 * above), 0.25, 4)
+        expected = -np.log2(scaled) * np.clip(np.exp(0.6 * above), 1 / 8, 8)
         np.testing.assert_allclose(price[row, column], expected, rtol=1e-5)
 
 

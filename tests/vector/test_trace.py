@@ -1,7 +1,6 @@
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -260,7 +259,6 @@ def test_an_arm_of_the_reach_begins_and_ends_beside_it():
     assert len(runs[0]) == 8
 
 
-@pytest.mark.xfail(reason="the way down from the top of a ring runs on over cells that another arm has taken")
 def test_arms_share_no_cells():
     labels, lines = picture(
         """

@@ -71,7 +71,7 @@ def burn_labels(catchments: NDArray[Any], labels: NDArray[np.int64], reaches: ND
     mouth.ravel()[cells] = True
     # Of several reaches the cell's label is the first one's.
     label.ravel()[at[::-1]] = by[::-1]
-    _without_checkers(label, mouth)
+    _without_checkers(label, mouth, mouth.copy())
     return Labels(
         label,
         mouth,
@@ -98,10 +98,11 @@ def owns_mouth(cell: int, label: int, labels: Any, shared: Any, count: int) -> b
 
 
 @njit(cache=True)
-def _without_checkers(labels: Any, mouth: Any) -> None:
+def _without_checkers(labels: Any, mouth: Any, fixed: Any) -> None:
     """Change labels, in place, so that no two catchments cross each other's diagonal in a square of four cells.
 
-    Lines run through centres and stay in their catchment: where no squares are checkered, no two can cross.
+    Lines run through centres and stay in their catchment: where no squares are checkered, no two can cross. A cell
+    changes once at most; a square that cannot be mended so loses a cell. Mouths stay.
     """
     height, width = labels.shape
     changed = True
@@ -110,23 +111,20 @@ def _without_checkers(labels: Any, mouth: Any) -> None:
         for row in range(1, height - 2):
             for column in range(1, width - 2):
                 a, b = labels[row, column], labels[row, column + 1]
-                c, d = labels[row + 1, column], labels[row + 1, column + 1]
-                if a != d or b != c or a == b or a < 0 or b < 0:
+                if a == b or a < 0 or b < 0 or a != labels[row + 1, column + 1] or b != labels[row + 1, column]:
                     continue
-                # Reaches stay where they are; they never run checkered themselves.
-                if not mouth[row, column + 1]:
-                    labels[row, column + 1] = a
-                elif not mouth[row + 1, column]:
-                    labels[row + 1, column] = a
-                elif not mouth[row, column]:
-                    labels[row, column] = b
-                elif not mouth[row + 1, column + 1]:
-                    labels[row + 1, column + 1] = b
-                else:
-                    continue
-                changed = True
+                mended = False
+                for loses in (False, True):
+                    for k in range(4):
+                        r, c = row + (k == 1 or k == 3), column + (k == 0 or k == 3)
+                        if not mended and not (mouth[r, c] if loses else fixed[r, c]):
+                            labels[r, c] = NO_LABEL if loses else (a if k < 2 else b)
+                            fixed[r, c] = True
+                            mended = True
+                # Reaches may touch at a corner: no line runs through them.
+                changed = changed or mended
 
 
-def without_checkers(labels: Labels) -> None:
-    """Mend squares in which two catchments cross, in place, after labels were changed."""
-    _without_checkers(labels.catchment, labels.mouth)
+def without_checkers(labels: Labels, water: NDArray[np.bool_]) -> None:
+    """Mend squares in which two catchments cross, in place, after labels of water (y, x) were changed."""
+    _without_checkers(labels.catchment, labels.mouth, labels.mouth | water)

@@ -89,7 +89,7 @@ def over_borders(pieces: Pieces, elevation: NDArray[np.float32], labels: Labels,
         elevation.shape[1],
     )
     if changed:
-        without_checkers(labels)
+        without_checkers(labels, pieces.piece >= 0)
 
 
 @njit(cache=True)

@@ -42,16 +42,10 @@ def fill_holes(water: NDArray[np.bool_], elevation: NDArray[np.float32], labels:
         Of the window.
     """
     cells = np.flatnonzero(water)
-    wide = _wide(
-        water.ravel(),
-        labels.mouth.ravel(),
-        cells,
-        _depth(water.ravel(), labels.mouth.ravel(), cells, water.shape[1]),
-        water.shape[1],
-    )
-    _fill_holes(
-        water.ravel(), wide, elevation.ravel(), labels.catchment.ravel(), labels.mouth.ravel(), cells, water.shape[1]
-    )
+    width = water.shape[1]
+    wide, _ = _wide_water(water, labels)
+    mouth = labels.mouth.ravel()
+    _fill_holes(water.ravel(), wide, elevation.ravel(), labels.catchment.ravel(), mouth, cells, width)
 
 
 def thin(
@@ -76,13 +70,12 @@ def thin(
         Lines without the reaches.
     """
     width = water.shape[1]
-    flat, label, mouth = water.ravel(), labels.catchment.ravel(), labels.mouth.ravel()
+    flat, label = water.ravel(), labels.catchment.ravel()
     shared, count = labels.shared, labels.count
     state = states(water, labels)
     heights = elevation.ravel()
     cells = np.flatnonzero(flat)
-    depth = _depth(flat, mouth, cells, width)
-    wide = _wide(flat, mouth, cells, depth, width)
+    wide, depth = _wide_water(water, labels)
     narrow = cells[~wide[cells]]
     # By catchment, what its cells touch being near in memory; there from the highest down.
     narrow = narrow[np.lexsort((-heights[narrow], label[narrow]))]
@@ -102,12 +95,16 @@ def states(lines: NDArray[np.bool_], labels: Labels) -> NDArray[np.int32]:
 
 
 def wide_water(water: NDArray[np.bool_], labels: Labels) -> NDArray[np.bool_]:
-    """Return water (y, x) wider than three cells, the reaches counted as water."""
-    cells = np.flatnonzero(water)
-    width = water.shape[1]
-    flat, mouth = water.ravel(), labels.mouth.ravel()
-    wide: NDArray[np.bool_] = _wide(flat, mouth, cells, _depth(flat, mouth, cells, width), width)
-    return wide.reshape(water.shape)
+    """Return water (y, x) wider than three cells, whatever the catchment, the reaches counted as water."""
+    return _wide_water(water, labels)[0].reshape(water.shape)
+
+
+def _wide_water(water: NDArray[np.bool_], labels: Labels) -> tuple[NDArray[np.bool_], NDArray[np.int16]]:
+    """Wide water, and the depth of all water with the reaches; both flat."""
+    area = (water | labels.mouth).ravel()
+    cells = np.flatnonzero(area)
+    depth = _depth(area, cells, water.shape[1])
+    return np.asarray(_opened(depth, cells, water.shape[1]) & water.ravel()), depth
 
 
 @njit(cache=True)
@@ -259,15 +256,15 @@ def _thin_wide(
 
 
 @njit(cache=True)
-def _depth(water: Any, mouth: Any, cells: Any, width: int) -> Any:
-    """Chessboard distance of water from land, 1 at the shore, whatever the catchment; flat int16, 0 on land."""
-    depth = np.zeros(len(water), np.int16)
+def _depth(area: Any, cells: Any, width: int) -> Any:
+    """Chessboard distance of flat water from land, 1 at the shore; int16, 0 on land. `cells` are those of the water."""
+    depth = np.zeros(len(area), np.int16)
     offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
     queue = np.empty(len(cells), np.int64)
     last = 0
     for cell in cells:
         for k in range(8):
-            if not water[cell + offsets[k]] and not mouth[cell + offsets[k]]:
+            if not area[cell + offsets[k]]:
                 depth[cell] = 1
                 queue[last] = cell
                 last += 1
@@ -278,7 +275,7 @@ def _depth(water: Any, mouth: Any, cells: Any, width: int) -> Any:
         first += 1
         for k in range(8):
             other = cell + offsets[k]
-            if water[other] and depth[other] == 0 and not mouth[other]:
+            if area[other] and depth[other] == 0:
                 depth[other] = depth[cell] + 1
                 queue[last] = other
                 last += 1
@@ -286,21 +283,16 @@ def _depth(water: Any, mouth: Any, cells: Any, width: int) -> Any:
 
 
 @njit(cache=True)
-def _wide(water: Any, mouth: Any, cells: Any, depth: Any, width: int) -> Any:
-    """Opening by four cells by four: flat bool."""
-    wide = np.zeros(len(water), np.bool_)
+def _opened(depth: Any, cells: Any, width: int) -> Any:
+    """Opening of water by four cells by four, from its depth: flat bool."""
+    wide = np.zeros(len(depth), np.bool_)
     for cell in cells:
-        if depth[cell] < 2:
-            continue
         # A square of two by two that land touches nowhere.
-        inner = True
-        for other in (cell + 1, cell + width, cell + width + 1):
-            inner = inner and (depth[other] >= 2 or mouth[other])
+        inner = depth[cell] >= 2 and depth[cell + 1] >= 2 and depth[cell + width] >= 2 and depth[cell + width + 1] >= 2
         if inner:
             for row in range(-1, 3):
                 for column in range(-1, 3):
-                    other = cell + row * width + column
-                    wide[other] = water[other]
+                    wide[cell + row * width + column] = True
     return wide
 
 
@@ -408,8 +400,14 @@ def _far_ends(
             far = queue[last - 1]
             if distance[far] < max(_ELONGATED * deepest, min_end_px):
                 break
-            # Then farther ends are sought from this one too.
+            # Farther ends are sought from the way to this one too.
             fixed.append(far)
-            queue[entries] = far
-            entries += 1
+            while distance[far] > 0:
+                queue[entries] = far
+                entries += 1
+                for k in range(8):
+                    other = far + offsets[k]
+                    if state[other] == label and wide[other] and distance[other] == distance[far] - 1:
+                        far = other
+                        break
     return np.array(fixed)

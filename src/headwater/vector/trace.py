@@ -322,6 +322,10 @@ def _arms(cells: Any, number: Any, below: Any, ring: Any, used: Any, kept: Any, 
                 head = np.int64(below[i])
                 if head < 0 or used[head]:
                     break
+                if taken[head]:
+                    # The rest of the way belongs to another arm.
+                    head = np.int64(-3)
+                    break
                 i = head
         if head == -3 or head == -2 or length < min_piece_px or (head == tail and head >= 0):
             continue

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 import pgstac
+import slurm_box
 
 # The same examples on each run and each machine; a busy machine is no failure.
 settings.register_profile("headwater", deadline=None, derandomize=True)
@@ -18,8 +19,9 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 def pytest_collection_modifyitems(items):
     reasons = {
         "real": None if SHARED.is_dir() else "the real data of the shared folder are not beside the checkout",
-        # CI has the database: without it those tests fail there rather than pass unseen.
+        # CI has the database and Slurm: without them those tests fail there rather than pass unseen.
         "postgres": None if os.environ.get("CI") else pgstac.missing(),
+        "slurm": None if os.environ.get("CI") else slurm_box.missing(),
     }
     for item in items:
         for marker, reason in reasons.items():

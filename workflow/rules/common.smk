@@ -144,9 +144,15 @@ def gpus_wanted():
     )
 
 
-def network_memory(wildcards, input):
+def raised(amount):
+    """Return a resource function: as much again at each attempt, where a profile sets retries."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def network_memory(wildcards, input, attempt):
     """Megabytes: a little more than benchmarks/network.py measures for a byte of segments."""
-    return max(4000, 30 * sum(map(os.path.getsize, input.segments)) // 2**20)
+    measured = 30 * sum(map(os.path.getsize, input.segments)) // 2**20
+    return attempt * max(4000, measured)
 
 
 def backbone_inputs(wildcards):

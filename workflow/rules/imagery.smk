@@ -19,7 +19,8 @@ rule composite:
         net=1,
         signing=config["catalog"]["signing"],
         token_url=config["catalog"]["token_url"] or "",
-        mem_mb=4000,
+        mem_mb=raised(4000),
+        runtime=raised(120),
     params:
         method=config["composite"]["method"],
         dilate_px=config["composite"]["dilate_px"],
@@ -48,7 +49,8 @@ rule elevation:
         net=1,
         signing=config["catalog"]["signing"],
         token_url=config["catalog"]["token_url"] or "",
-        mem_mb=1000,
+        mem_mb=raised(1500),
+        runtime=raised(60),
     params:
         missing=config["elevation"]["missing"],
         version=STEP_VERSIONS["elevation"],

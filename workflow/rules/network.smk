@@ -15,7 +15,8 @@ rule backbone:
     conda:
         "../../envs/headwater.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=raised(4000),
+        runtime=raised(60),
     params:
         kind=config["backbone"]["kind"],
         sources=backbone_sources,
@@ -41,7 +42,8 @@ rule vectorize:
     conda:
         "../../envs/headwater.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=raised(3000),
+        runtime=raised(120),
     params:
         threshold=config["vectorize"]["threshold"],
         floor=config["vectorize"]["floor"],
@@ -84,6 +86,7 @@ rule network:
         "../../envs/headwater.yaml"
     resources:
         mem_mb=network_memory,
+        runtime=raised(120),
     params:
         segments=of_all_cells("waterways.parquet"),
         lakes=lambda wildcards, input: (

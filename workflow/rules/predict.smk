@@ -21,7 +21,8 @@ rule predict:
         device=config["predict"]["device"],
         compiled=flag("compile", config["predict"]["compile"]),
         batch_size=config["predict"]["batch_size"],
-        mem_mb=2000 + 2000 * config["predict"]["threads"],
+        mem_mb=raised(2000 + 2000 * config["predict"]["threads"]),
+        runtime=raised(240),
     params:
         tile_px=config["predict"]["tile_px"],
         overlap_px=config["predict"]["overlap_px"],
@@ -47,6 +48,9 @@ rule mosaic:
         LOGS / "{basin}/mosaic.log",
     conda:
         "../../envs/headwater.yaml"
+    resources:
+        mem_mb=raised(1000),
+        runtime=raised(10),
     params:
         rasters=of_all_cells("probability.tif"),
     shell:

@@ -31,7 +31,8 @@ rule report:
     conda:
         "../../envs/headwater.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=raised(3000),
+        runtime=raised(60),
     params:
         composite=of_all_cells("composite.tif"),
         elevation=of_all_cells("elevation.tif"),

@@ -20,6 +20,8 @@ SEARCH_PARAMS = {
 # How the catalogue is asked changes nothing in what it answers, so it makes nothing again.
 SEARCH_RESOURCES = {
     "net": 1,
+    "mem_mb": raised(1500),
+    "runtime": raised(120),
     "slice_days": config["search"]["slice_days"],
     "workers": config["search"]["workers"],
     "timeout_s": str(config["search"]["timeout_s"]),
@@ -55,6 +57,9 @@ rule plan:
         LOGS / "{basin}/plan.log",
     conda:
         "../../envs/headwater.yaml"
+    resources:
+        mem_mb=raised(1500),
+        runtime=raised(10),
     params:
         cell_degrees=config["grid"]["cell_degrees"],
         margin_px=config["grid"]["margin_px"],
@@ -95,6 +100,8 @@ rule select:
         net=1,
         signing=config["catalog"]["signing"],
         token_url=config["catalog"]["token_url"] or "",
+        mem_mb=raised(1500),
+        runtime=raised(60),
     params:
         **SELECT_PARAMS,
     shell:
@@ -135,6 +142,8 @@ rule refresh_scenes:
         net=1,
         signing=config["catalog"]["signing"],
         token_url=config["catalog"]["token_url"] or "",
+        mem_mb=raised(1500),
+        runtime=raised(60),
     params:
         **SELECT_PARAMS,
     shell:

@@ -1,0 +1,72 @@
+"""Each profile is read as Snakemake reads it, and names options, rules and resources that there are."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.cli import get_argument_parser
+from snakemake.profiles import ProfileConfigFileParser
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
+ROOT = Path(__file__).parents[2]
+PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
+RULES = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+# Of plugins that the tests do not install, as their documentation has them (kubernetes 0.5.1, aws-batch 0.2.1).
+DOCUMENTED = {
+    "kubernetes": {
+        "namespace", "cpu-scalar", "service-account-name", "privileged", "persistent-volumes", "omit-job-cleanup",
+    },
+    "aws-batch": {"region", "job-queue", "job-role", "tags", "task-timeout"},
+}  # fmt: skip
+
+
+def read(name):
+    return yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text())
+
+
+def options():
+    """Return every option of `snakemake --help`, those of the plugins that are installed too, without its dashes."""
+    flags = [flag for action in get_argument_parser()._actions for flag in action.option_strings]
+    return {flag.removeprefix("--") for flag in flags if flag.startswith("--")}
+
+
+def test_these_profiles_are_there():
+    assert PROFILES == ["aws-batch", "cluster-generic", "default", "kubernetes", "slurm"]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_key_is_an_option(name):
+    profile = read(name)
+    executor = profile.get("executor")
+    assert executor == (None if name == "default" else name)
+    known = options()
+    if executor is not None and executor not in ExecutorPluginRegistry().get_registered_plugins():
+        known |= {f"{executor}-{option}" for option in DOCUMENTED[executor]}
+    assert set(profile) <= known, sorted(set(profile) - known)
+    with (ROOT / "profiles" / name / "config.yaml").open() as stream:
+        assert set(ProfileConfigFileParser().parse(stream)) == set(profile)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_what_is_set_is_a_rule_and_what_is_bounded_is_asked_for(name):
+    profile = read(name)
+    assert set(profile.get("set-resources", {})) <= set(re.findall(r"^rule (\w+):", RULES, flags=re.M))
+    for resource in profile["resources"]:
+        assert re.search(rf'\b{resource}=|"{resource}":', RULES), resource
+
+
+def test_every_rule_asks_for_memory_and_time():
+    """Each says so itself or shares SEARCH_RESOURCES, which does."""
+    for name, body in re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", RULES, flags=re.M | re.S):
+        if "**SEARCH_RESOURCES" not in body:
+            assert re.search(r"\n        mem_mb=", body), name
+            assert re.search(r"\n        runtime=", body), name
+    assert '"mem_mb": raised(' in RULES
+    assert '"runtime": raised(' in RULES
+
+
+def test_the_documentation_names_each_profile():
+    text = (ROOT / "docs/cluster.md").read_text()
+    for name in PROFILES:
+        assert f"profiles/{name}" in text, name

@@ -1,0 +1,132 @@
+"""The small planet on a Slurm of our own, through profiles/slurm: the same bytes as on this machine alone."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from slurm_box import running_slurm
+from small_run import BIN, ROOT, command, configure, digests, environment
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slurm]
+# The profiles' times are those of a real cluster.
+SOON = ("--seconds-between-status-checks", "2", "--latency-wait", "5")
+SLURM = ("--slurm-no-account", "--slurm-init-seconds-before-status-checks", "4")
+# Cells are small: some jobs do several steps.
+GROUPS = (
+    "--groups", "plan=first", "search=first", "select=cell", "composite=cell", "elevation=cell", "network=last",
+    "report=last",
+)  # fmt: skip
+# Stands before `headwater` in each job: tells that it was called, and lets the first `mosaic` fail.
+WRAPPER = """\
+#!/bin/sh
+echo "$1" >> {calls}
+if [ "$1" = mosaic ] && mkdir {once} 2> /dev/null; then
+    echo "fails once" >&2
+    exit 1
+fi
+exec {headwater} "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def box():
+    with running_slurm() as box:
+        yield box
+
+
+def submit(box, folder, profile, *arguments):
+    """Run the workflow on the box; returns snakemake's code, its words and the steps that were called."""
+    bin_folder, calls = folder / "bin", folder / "calls"
+    bin_folder.mkdir()
+    wrapper = bin_folder / "headwater"
+    wrapper.write_text(WRAPPER.format(calls=calls, once=folder / "once", headwater=BIN / "headwater"))
+    wrapper.chmod(0o755)
+    own = environment()
+    own["PATH"] = os.pathsep.join(map(str, (bin_folder, box.bin, own["PATH"])))
+    done = subprocess.run(
+        command(folder, "--workflow-profile", str(profile), *SOON, *arguments, cores=None),
+        env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, calls.read_text().split() if calls.exists() else []
+
+
+def test_the_same_bytes_as_on_one_machine_and_a_failed_job_is_submitted_again(box, tmp_path, planet, served, finished):
+    basin = configure(tmp_path, planet, served)
+    code, text, calls = submit(box, tmp_path, ROOT / "profiles/slurm", *SLURM, *GROUPS)
+    assert code == 0, text
+    assert digests(tmp_path, basin) == digests(finished[0], basin)
+    assert (tmp_path / "once").is_dir()
+    # Eleven steps; the five that are made by cell twice, and mosaic once more.
+    assert len(calls) == 17
+    assert calls.count("mosaic") == 2
+    jobs = defaultdict(list)
+    for record in box.records():
+        # The plugin's comment; other submissions have none.
+        if told := re.match(r"rule_([a-z]+)", record.get("Comment", "")):
+            jobs[told[1]].append(record)
+    assert {name: len(records) for name, records in jobs.items()} == {
+        "first": 1, "backbone": 1, "cell": 2, "predict": 2, "mosaic": 2, "vectorize": 2, "last": 1,
+    }  # fmt: skip
+    for name, records in jobs.items():
+        wanted = ("gpu", "g1", "gres:gpu:1") if name == "predict" else ("cpu", "c1", None)
+        for record in records:
+            assert (record["Partition"], record["NodeList"], record.get("TresPerJob")) == wanted, name
+    # The failed one was submitted again, with twice its memory and time.
+    asked = [(job["JobState"], job["MinMemoryNode"], job["TimeLimit"]) for job in jobs["mosaic"]]
+    assert asked == [("FAILED", "1000M", "00:10:00"), ("COMPLETED", "2000M", "00:20:00")]
+    assert box.jobs() == []
+
+
+def test_a_partition_that_is_not_there_is_told_and_nothing_is_begun(box, tmp_path, planet, served):
+    basin = configure(tmp_path, planet, served)
+    profile = tmp_path / "slurm"
+    shutil.copytree(ROOT / "profiles/slurm", profile)
+    (profile / "partitions.yaml").write_text(yaml.safe_dump({"partitions": {"nowhere": {"max_runtime": "1d"}}}))
+    code, text, calls = submit(box, tmp_path, profile, *SLURM)
+    assert code != 0
+    assert "invalid partition specified: nowhere" in text
+    assert calls == []
+    assert not [path for path in (tmp_path / "results" / basin).rglob("*") if path.is_file()]
+    assert box.jobs() == []
+    # The folder is not left locked.
+    assert not list((tmp_path / ".snakemake/locks").glob("*"))
+
+
+def test_the_generic_profile_submits_as_well(box, tmp_path, planet, served):
+    basin = configure(tmp_path, planet, served)
+    plan = f"results/{basin}/plan.json"
+    code, text, calls = submit(box, tmp_path, ROOT / "profiles/cluster-generic", plan)
+    assert code == 0, text
+    assert calls == ["plan"]
+    assert (tmp_path / plan).is_file()
+    job = next(record for record in box.records() if record["JobName"] == "plan")
+    assert (job["JobState"], job["Partition"], job["MinMemoryNode"]) == ("COMPLETED", "cpu", "1500M")
+
+
+def test_a_failure_leaves_no_daemon_no_job_and_no_file():
+    with pytest.raises(RuntimeError, match="in the middle"), running_slurm() as box:
+        box.call("sbatch", "--output=/dev/null", "--wrap", f"exec tail -f {box.folder}/slurm.conf")
+        deadline = time.monotonic() + 30
+        while not [command for command in commands_naming(box.folder) if command.startswith("tail")]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        raise RuntimeError("in the middle")
+    assert commands_naming(box.folder) == []
+    assert not box.folder.exists()
+
+
+def commands_naming(folder):
+    """Return the command lines of running processes that name a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip())
+    return [line for line in found if str(folder) in line]

@@ -10,6 +10,8 @@ from scipy import ndimage
 
 _HIGHEST_M = 3.0
 """How far above the river beside it a thread may lie."""
+_STEEPEST = 0.02
+"""Slope, rise per run, up to which rivers braid here: steeper ones keep to one bed."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def side_threads(
         if length < 12:
             break
         part = slice(start, start + length)
-        for _ in range(int(rng.integers(1, 3)) if rng.random() < share else 0):
+        top, bottom = (elevation[tuple(np.round(line[k]).astype(int))] for k in (start, start + length - 1))
+        gentle = top - bottom < _STEEPEST * length * dy
+        for _ in range(int(rng.integers(1, 3)) if gentle and rng.random() < share else 0):
             t = np.linspace(0, 1, length)
             bow = np.sin(np.pi * t) ** rng.uniform(0.5, 1) * (
                 1 + 0.3 * np.sin(2 * np.pi * (t * rng.uniform(1, 2.5) + rng.random()))

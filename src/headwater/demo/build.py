@@ -183,7 +183,7 @@ def _write_scenes(
     seen = scenes.swath(shape, date) if side == 1 else np.ones(shape, np.bool_)
     above = clouds.over_tile(sky, at)
     reflectance = scenes.under_sky(scenes.surface_reflectance(ground, nature, date, rng), above, nature, rng)
-    scl = clouds.classify(above, reflectance, seen, rng, snow=scenes.snow_and_ice(ground, nature, date)[0])
+    scl = clouds.classify(above, reflectance, seen, rng, snow=scenes.white(ground, nature, date))
     for baseline in date.baselines if side == 0 else date.baselines[:1]:
         item = items.scene_item(tile, date, baseline, scl, swath=seen)
         numbers = scenes.digital_numbers(reflectance, seen, baseline)

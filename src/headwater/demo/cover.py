@@ -73,14 +73,14 @@ def towns(free: NDArray[np.bool_], slope: NDArray[np.float32], rng: np.random.Ge
         y, x = np.mgrid[rows, columns].astype(np.float32)
         y, x = y - row, x - column
         edge = np.hypot(y, x) / radius + 0.3 * fractal(y.shape, rng, wavelength_px=max(radius / 2, 4), octaves=3)
-        angle, block, depth = rng.uniform(0, np.pi), rng.uniform(4, 10), rng.uniform(3, 8)
+        angle, block, depth = rng.uniform(0, np.pi), rng.uniform(3, 9), rng.uniform(2.5, 6)
         v = (y * np.cos(angle) - x * np.sin(angle)) / depth + 500
         u = (y * np.sin(angle) + x * np.cos(angle)) / block + 500
         road = (v % 1 < 1 / depth) | (u % 1 < 1 / block)
         tone = rng.uniform(-1, 1, (101, 103)).astype(np.float32)[v.astype(int) % 101, u.astype(int) % 103]
         dense = rng.random((101, 103)).astype(np.float32)[v.astype(int) % 101, u.astype(int) % 103]
         inside = (edge < 1) & free[rows, columns] & (dense < 1.15 - 0.6 * edge)
-        grain = np.clip(0.75 + 0.2 * rng.standard_normal(y.shape, dtype=np.float32), 0, 1)
+        grain = np.clip(0.65 + 0.2 * rng.standard_normal(y.shape, dtype=np.float32), 0, 1)
         built[rows, columns] = np.where(inside & ~road, grain, built[rows, columns])
         roof[rows, columns] = np.where(inside & ~road, tone, roof[rows, columns])
         street[rows, columns] = np.where((edge < 1) & free[rows, columns] & road, 0.8, street[rows, columns])

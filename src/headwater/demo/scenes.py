@@ -122,10 +122,18 @@ def snow_and_ice(ground: TileSurface, nature: Character, date: Acquisition) -> t
     if not bool((above > -200).any()):
         return None, None
     slope = np.hypot(ground["slope_east"], ground["slope_north"])
-    edge = 60 * ground["texture"] - 150 * np.clip(slope - 0.5, 0, 1)
+    edge = 60 * np.clip(ground["texture"], -2, 2) - 150 * np.clip(slope - 0.5, 0, 1)
     snow: Field = np.clip((above + edge) / 120, 0, 1).astype(np.float32)
     ice: Field = np.clip((above - 150) / 80, 0, 1).astype(np.float32) * np.float32(date.season < 0.5)
     return snow, ice
+
+
+def white(ground: TileSurface, nature: Character, date: Acquisition) -> Field | None:
+    """Return the (y, x) share of snow and ice, None where there is neither."""
+    snow, ice = snow_and_ice(ground, nature, date)
+    if snow is None or ice is None:
+        return None
+    return (snow * (1 - ground["water"]) + ice * ground["water"]) * (1 - ground["sea"])
 
 
 def _illumination(ground: TileSurface, date: Acquisition) -> Field:

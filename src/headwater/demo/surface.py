@@ -99,12 +99,16 @@ def make_lines(place: Layout, nature: Character, land: Landscape, drainage: Drai
     channels = [_smooth(np.column_stack(np.divmod(reach.cells, width)).astype(float)) for reach in drainage.reaches]
     short = min(land.land.shape)
     canals = [_straight_line(land, rng, length=0.22 * short, relief=(6.0, 45.0))][: nature.canals]
-    wanted = max(2, round(nature.roads * land.land.size / 4.86e6))
-    roads = [_wiggle(_straight_line(land, rng, length=0.3 * short, relief=(0.0, 90.0)), rng) for _ in range(wanted)]
+    usual, wanted = (max(2, round(n * land.land.size / 4.86e6)) for n in (6, nature.roads))
+    # Roads beyond the usual number go where they are wanted, which is not only the lowest ground.
+    roads = [
+        _wiggle(_straight_line(land, rng, length=0.3 * short, relief=(0.0, 90.0), tries=400 if k < usual else 10), rng)
+        for k in range(wanted)
+    ]
     rng = np.random.default_rng([place.seed, 24])
     for _ in range(nature.canals - 1):
         length, bends = rng.uniform(0.05, 0.4) * short, int(rng.integers(0, nature.canal_bends + 1))
-        canals.append(_straight_line(land, rng, length=length, relief=(0.0, 60.0), bends=bends, sharpest=1.1))
+        canals.append(_straight_line(land, rng, length=length, relief=(0.0, 60.0), bends=bends, sharpest=1.1, tries=25))
     return Lines(
         channels,
         [canal for canal in canals if len(canal) > 1],
@@ -152,12 +156,16 @@ def _straight_line(
     relief: tuple[float, float],
     bends: int = 1,
     sharpest: float = 0.6,
+    tries: int = 400,
 ) -> NDArray[np.float64]:
-    """Find a line with bends that stays on land, low if it can, over ground that rises and falls by `relief`."""
+    """Find a line with bends that stays on land, low if it can, over ground that rises and falls by `relief`.
+
+    The more `tries`, the surer it lies in the lowest place there is.
+    """
     cells = np.flatnonzero(land.land.ravel())
     best, best_score = np.empty((0, 2)), np.inf
     blocked = land.lake | ~land.land
-    for _ in range(400):
+    for _ in range(tries):
         start = np.array(divmod(int(rng.choice(cells)), land.land.shape[1]), float)
         angle = rng.uniform(0, 2 * np.pi)
         turns = [rng.uniform(-sharpest, sharpest) for _ in range(bends)]

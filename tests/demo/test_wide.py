@@ -15,6 +15,7 @@ from scipy import ndimage
 from headwater.demo import acquisitions, clouds, dem, scenes, vectors
 from headwater.demo.character import Character, character
 from headwater.demo.drainage import make_drainage
+from headwater.demo.erosion import collapse
 from headwater.demo.landscape import make_landscape
 from headwater.demo.layout import layout
 from headwater.demo.still_water import RESERVOIR, SEASONAL_LAKE, SEASONAL_POND
@@ -219,3 +220,26 @@ def test_dates_stay_in_their_years_whatever_the_shift() -> None:
             assert ("03.01" in date.baselines) == (date.time.timetuple().tm_yday < 25 and date.time.year == 2022)
             assert 0 <= date.season <= 1
             assert date.sun_zenith < 80
+
+
+def test_no_hillside_stands_over_its_neighbour_as_a_wall() -> None:
+    """Neither erosion nor the planing of valley floors leaves the outlines of catchments as cliffs."""
+    planet = make(45, "wide", relief_m=900.0, floodplain=1.2, lakes=0, reservoirs=0, km2_per_pond=90.0)
+    z, land = planet.land.elevation, planet.land.land
+    inland = land[1:] & land[:-1]
+    steep = np.abs(np.diff(z, axis=0))[inland] / planet.place.pixel_m[1]
+    assert np.mean(steep > 2 * planet.nature.steepest) < 1e-3
+
+
+def test_collapse_lowers_cliffs_and_nothing_else() -> None:
+    z = np.zeros((9, 9))
+    z[3:6, 3:6] = 100.0
+    before = z.copy()
+    collapse(z, np.full(z.shape, 0.5), 10.0, 10.0)
+    assert (z <= before).all()
+    assert np.abs(np.diff(z, axis=0)).max() <= 5.0
+    assert np.abs(np.diff(z, axis=1)).max() <= 5.0
+    assert z[4, 4] > z[3, 4] > 0
+    again = z.copy()
+    collapse(z, np.full(z.shape, 0.5), 10.0, 10.0)
+    assert np.allclose(z, again)

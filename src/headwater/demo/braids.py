@@ -60,7 +60,7 @@ def side_threads(
     start = 2
     while start < len(line) - 14:
         width = float(width_px[start])
-        length = min(int(rng.uniform(8, 26) * (0.5 + width)) + 12, len(line) - 2 - start)
+        length = min(int(rng.uniform(8, 20) * (0.5 + width)) + 12, len(line) - 2 - start)
         if length < 12:
             break
         part = slice(start, start + length)
@@ -71,11 +71,13 @@ def side_threads(
             bow = np.sin(np.pi * t) ** rng.uniform(0.5, 1) * (
                 1 + 0.3 * np.sin(2 * np.pi * (t * rng.uniform(1, 2.5) + rng.random()))
             )
-            reach = (1.5 + rng.uniform(1.0, 2.6) * width) * rng.choice([-1, 1])
+            # Islands are long: a thread strays by a fifth of its length at most.
+            reach = min(1.5 + rng.uniform(1.0, 2.6) * width, 0.2 * length) * rng.choice([-1, 1])
             own = float(np.clip(width * rng.uniform(0.3, 0.8), 0.3, 8))
             for shrink in (1.0, 0.6):
                 offset = reach * shrink * bow
                 course = line[part] + normal[part] * offset[:, None]
+                course = ndimage.gaussian_filter1d(course, 3, axis=0, mode="nearest")
                 course[0], course[-1] = line[part][0], line[part][-1]
                 if _fits(course, line[part], elevation, closed):
                     threads.append(Thread(course, own * dy, np.abs(offset)))

@@ -73,6 +73,8 @@ class Character:
     """Direction of beds and joints, clockwise from east."""
     roughness: float = 1.0
     """Small relief that erosion starts from, on each scale; 1 is middling."""
+    steepest_spread: float = 0.0
+    """Natural-log standard deviation of the slope at which hillslopes fail; 0 makes steep slopes plane."""
     creep_px: float = 2.2
     """Reach of soil creep, which rounds ridges and valley heads, truth pixels."""
     floodplain: float = 0.0
@@ -175,9 +177,9 @@ class Range:
 
 WIDE: Mapping[str, Range] = MappingProxyType(
     {
-        "relief_m": Range(25.0, 2000.0, "log"),
-        "concavity": Range(0.36, 0.55),
-        "steepest": Range(0.35, 1.0),
+        "relief_m": Range(25.0, 1300.0, "log"),
+        "concavity": Range(0.4, 0.55),
+        "steepest": Range(0.45, 1.0),
         "head_area_km2": Range(0.015, 0.3, "log"),
         "head_spread": Range(0.3, 1.0),
         "wetness": Range(0.25, 3.0, "log"),
@@ -198,7 +200,8 @@ WIDE: Mapping[str, Range] = MappingProxyType(
         "bedding_px": Range(20.0, 150.0, "log"),
         "joints": Range(0.0, 1.8),
         "structure_degrees": Range(0.0, 180.0),
-        "roughness": Range(0.4, 2.5, "log"),
+        "roughness": Range(0.7, 3.0, "log"),
+        "steepest_spread": Range(0.2, 0.55),
         "creep_px": Range(0.8, 4.0, "log"),
         "floodplain": Range(0.0, 1.6),
         "perennial_km2": Range(0.3, 12.0, "log"),
@@ -230,7 +233,7 @@ WIDE: Mapping[str, Range] = MappingProxyType(
         "road_m": Range(4.0, 24.0, "log"),
         "towns": Range(0, 10, "whole"),
         "turbidity_spread": Range(0.0, 0.5),
-        "snow_line_m": Range(350.0, 6000.0, "log"),
+        "snow_line_m": Range(350.0, 4000.0, "log"),
         "season_contrast": Range(0.2, 1.15),
         "season_offset": Range(-0.25, 0.3),
         "low_sun_degrees": Range(0.0, 28.0),

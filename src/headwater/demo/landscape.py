@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from headwater.demo.character import Character
-from headwater.demo.erosion import accumulate, flood, receivers, stream_power
+from headwater.demo.erosion import accumulate, collapse, flood, receivers, stream_power
 from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
 from headwater.demo.noise import fractal
 from headwater.demo.relief import structure, with_floodplains
@@ -71,7 +71,7 @@ def make_landscape(place: Layout, nature: Character) -> Landscape:
     dx, dy = place.pixel_m
     order, receiver, area = _route(z, land, dx, dy)
     if nature.floodplain > 0:
-        z = with_floodplains(z, land, area, nature, dy=dy, seed=place.seed)
+        z = with_floodplains(z, land, area, nature, dx=dx, dy=dy, seed=place.seed)
         order, receiver, area = _route(z, land, dx, dy)
     lake = _dam_lake(z, land, order, receiver, area, place)
     ponds = _dig_ponds(z, land, area, lake, nature.km2_per_pond, place, rng)
@@ -208,6 +208,11 @@ def _erode(
 ) -> NDArray[np.float64]:
     dx, dy = place.pixel_m
     relief_m = nature.relief_m * min(1.0, (min(land.shape) * dy / 20_000) ** 0.5)  # small islands are lower
+    fails = np.full(land.shape, nature.steepest)
+    if nature.steepest_spread:
+        own = np.random.default_rng([place.seed, 29])
+        uneven = fractal(land.shape, own, wavelength_px=96, octaves=6, persistence=0.7)
+        fails *= np.exp(nature.steepest_spread * uneven)
     z: NDArray[np.float64] | None = None
     scale = 1.0
     for level in _LEVELS:
@@ -222,14 +227,14 @@ def _erode(
             z = _fit(z, shape)
             z += rough * (0.006 * nature.roughness) * relief_m * level / 8
             z = np.where(mask, np.maximum(z, 0.1), 0.0)
-        up, soft = uplift[view].ravel() * scale, erodibility[view].ravel()
+        up, soft, steepest = uplift[view].ravel() * scale, erodibility[view].ravel(), fails[view].ravel()
         for _ in range(_STEPS[level]):
             order, receiver, area = _route(z, mask, dx * level, dy * level)
             ways = receivers(z, order, dx * level, dy * level)[1]
             flat = z.reshape(-1)
-            stream_power(
-                flat, order, receiver, ways, area * np.float32(1e6), up, soft, nature.concavity, 3.0, nature.steepest
-            )
+            stream_power(flat, order, receiver, ways, area * np.float32(1e6), up, soft, nature.concavity, 3.0, steepest)
+            if nature.steepest_spread:
+                collapse(z, 1.2 * fails[view], dx * level, dy * level)
             if level == _LEVELS[0]:  # heights are only relative until the coarse grid has its shape
                 factor = relief_m / max(float(np.percentile(z[mask], 99.5)), 1e-6)
                 z *= factor

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from headwater.demo.character import Character
+from headwater.demo.erosion import collapse
 from headwater.demo.noise import fractal
 
-_BLUFF = 0.3
-"""Slope of the bluffs that bound a valley floor, rise per run."""
+_BLUFF = 3.0
+"""Slope at which a valley floor ends, rise per run; the bluff then fails like any other hillside."""
 
 
 def layered(
@@ -79,6 +80,7 @@ def with_floodplains(
     area_km2: NDArray[np.float32],
     nature: Character,
     *,
+    dx: float,
     dy: float,
     seed: int,
 ) -> NDArray[np.float64]:
@@ -94,7 +96,7 @@ def with_floodplains(
         Flat: upstream area.
     nature
         Width of the floors.
-    dy
+    dx, dy
         Metres in a pixel.
     seed
         Of the planet.
@@ -116,4 +118,5 @@ def with_floodplains(
     bars = 0.35 * np.abs(fractal(land.shape, rng, wavelength_px=25, octaves=4))
     floor = bed + np.minimum(away, half) * 0.002 + bars * np.clip(away / 40, 0, 1) + np.maximum(away - half, 0) * _BLUFF
     planed: NDArray[np.float64] = np.where(land, np.minimum(z, floor), z)
+    collapse(planed, np.full(z.shape, nature.steepest), dx, dy)
     return planed

@@ -118,5 +118,11 @@ def with_floodplains(
     bars = 0.35 * np.abs(fractal(land.shape, rng, wavelength_px=25, octaves=4))
     floor = bed + np.minimum(away, half) * 0.002 + bars * np.clip(away / 40, 0, 1) + np.maximum(away - half, 0) * _BLUFF
     planed: NDArray[np.float64] = np.where(land, np.minimum(z, floor), z)
-    collapse(planed, np.full(z.shape, nature.steepest), dx, dy)
+    cut = planed.copy()
+    uneven = np.exp(0.35 * fractal(land.shape, rng, wavelength_px=24, octaves=4, persistence=0.8))
+    collapse(planed, nature.steepest * uneven, dx, dy)
+    # Where the ground failed, creep takes away the ribs that follow the grid's axes.
+    failed = ndimage.gaussian_filter(np.clip((cut - planed) / 4, 0, 1), 2)
+    planed += (ndimage.gaussian_filter(planed, 4) - planed) * failed
+    planed[~land] = 0
     return planed

@@ -548,6 +548,12 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--seed", type=int, required=True)
     build.add_argument("--out", type=Path, required=True, help="folder of the planet")
     _planet(build)
+    build.add_argument(
+        "--variety",
+        choices=("plain", "wide"),
+        default="plain",
+        help="how much planets differ: plain as in the demo (default), wide as for training",
+    )
     build.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
 
     def run_build(**options: object) -> None:

@@ -59,11 +59,13 @@ def acquisitions(place: Layout, nature: Character, count: int) -> list[Acquisiti
         late = k < count - early
         pool, step = (of_2023, k) if late else (of_2022, k - (count - early))
         year, month, day, green = pool[step % len(pool)]
-        shift = nature.season_shift if late else abs(nature.season_shift) // 2
+        shift = nature.season_shift if late else min(abs(nature.season_shift) // 2, 6)  # before 25 January
         round_ = step // len(pool) * (5 if late else 2)
         date = dt.datetime(year, month, day) + dt.timedelta(days=shift + round_)
         share = float(np.clip(shares[k % len(shares)] * nature.cloudiness, 0.03, 0.85))
         zenith, azimuth = sun_position(place.middle[1], date.timetuple().tm_yday)
+        zenith = max(zenith, min(zenith + nature.low_sun_degrees, 78.0))
+        green += (nature.season_contrast - 1) * (green - 0.5) + nature.season_offset
         hours = 10.5 - place.middle[0] / 15
         seconds = int(rng.integers(0, 600))
         time = date + dt.timedelta(hours=hours, seconds=seconds, milliseconds=24)
@@ -76,7 +78,7 @@ def acquisitions(place: Layout, nature: Character, count: int) -> list[Acquisiti
                 time=time,
                 platform=("Sentinel-2A", "Sentinel-2B")[k % 2],
                 baselines=baselines,
-                season=green,
+                season=float(np.clip(green, 0, 1)),
                 sun_zenith=zenith,
                 sun_azimuth=azimuth,
                 cloud_share=share,

@@ -19,7 +19,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from headwater.demo import acquisitions, clouds, dem, items, sampling, scenes, vectors
-from headwater.demo.character import Character, character
+from headwater.demo.character import VARIETIES, Character, character
 from headwater.demo.drainage import Drainage, make_drainage
 from headwater.demo.landscape import Landscape, make_landscape
 from headwater.demo.layout import Layout, MgrsTile, layout
@@ -41,6 +41,7 @@ def build_planet(
     cell_degrees: float = 0.1,
     dates: int = 5,
     jobs: int = 2,
+    variety: str = "plain",
 ) -> None:
     """Build the planet of a seed in a folder, whole or not at all; do nothing if it is there already.
 
@@ -58,6 +59,8 @@ def build_planet(
         Acquisitions of each MGRS tile, 2 or more.
     jobs
         Threads; the files do not depend on it.
+    variety
+        How much planets differ, see `headwater.demo.character`.
 
     Raises
     ------
@@ -69,21 +72,24 @@ def build_planet(
         raise InputError(f"A planet with {dates} dates cannot be made.", "Give between 2 and 40 dates.")
     if jobs < 1:
         raise InputError(f"{jobs} jobs cannot do any work.", "Give at least one job.")
-    summary = planet_summary(place, dates)
+    if variety not in VARIETIES:
+        raise InputError(f"There is no variety {variety!r} of planets.", f"Give one of {', '.join(VARIETIES)}.")
+    summary = planet_summary(place, dates, variety)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _MARK).is_file())):
         raise InputError(f"{out} exists and is not a demo planet.", "Give another folder, or empty this one.")
     if (out / _MARK).is_file() and json.loads((out / _MARK).read_text()) == summary:
         return
     with _folder(out) as folder:
-        _fill(folder, place, dates, jobs)
+        _fill(folder, place, dates, jobs, variety)
         write_json(folder / _MARK, summary)  # last, so that a folder with the mark is whole
 
 
-def planet_summary(place: Layout, dates: int) -> dict[str, Any]:
+def planet_summary(place: Layout, dates: int, variety: str) -> dict[str, Any]:
     """Return what planet.json says."""
     basin = place.basin_id
     return {
         "generator_version": GENERATOR_VERSION,
+        **({} if variety == "plain" else {"variety": variety}),
         "seed": place.seed,
         "basin_id": basin,
         "bounds": list(place.bounds),
@@ -130,17 +136,17 @@ def _sweep(out: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _fill(folder: Path, place: Layout, dates: int, jobs: int) -> None:
-    nature = character(place.seed)
+def _fill(folder: Path, place: Layout, dates: int, jobs: int, variety: str) -> None:
+    nature = character(place.seed, variety)
     land = make_landscape(place, nature)
     drainage = make_drainage(place, nature, land)
-    lines = make_lines(place, land, drainage)
+    lines = make_lines(place, nature, land, drainage)
     surface = make_surface(place, nature, land, drainage, lines)
     for collection in items.collections(place.bounds):
         write_json(folder / "stac" / f"{collection['id']}.collection.json", collection)
     passes = acquisitions.acquisitions(place, nature, dates)
     peak = np.unravel_index(int(land.elevation.argmax()), land.elevation.shape)
-    skies = [clouds.make_sky(place, date, (int(peak[0]), int(peak[1]))) for date in passes]
+    skies = [clouds.make_sky(place, date, (int(peak[0]), int(peak[1])), thin=nature.thin_cloud) for date in passes]
     work: list[Callable[[], None]] = [
         partial(_write_vectors, folder, place, land, drainage, lines),
         partial(_write_elevation, folder, place, nature, land, surface),
@@ -176,8 +182,8 @@ def _write_scenes(
     shape = (tile.height, tile.width)
     seen = scenes.swath(shape, date) if side == 1 else np.ones(shape, np.bool_)
     above = clouds.over_tile(sky, at)
-    reflectance = scenes.under_sky(scenes.surface_reflectance(ground, nature, date, rng), above, rng)
-    scl = clouds.classify(above, reflectance, seen, rng)
+    reflectance = scenes.under_sky(scenes.surface_reflectance(ground, nature, date, rng), above, nature, rng)
+    scl = clouds.classify(above, reflectance, seen, rng, snow=scenes.white(ground, nature, date))
     for baseline in date.baselines if side == 0 else date.baselines[:1]:
         item = items.scene_item(tile, date, baseline, scl, swath=seen)
         numbers = scenes.digital_numbers(reflectance, seen, baseline)

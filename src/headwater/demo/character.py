@@ -1,10 +1,19 @@
-"""What makes one planet unlike another: relief, climate, rocks, forest, noise and weather, drawn from the seed."""
+"""What makes one planet unlike another: relief, climate, rocks, forest, noise and weather, drawn from the seed.
+
+Planets come in two varieties. "plain" ones are alike enough to show what the workflow does; "wide" ones differ in all
+that water does not, so that a network trained on them learns valleys and water and not one generator's habits.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
+
+from headwater.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,199 @@ class Character:
     """Days by which the acquisitions are moved."""
     turbidity: float
     """Suspended matter of the rivers, 0 (clear) to 1 (brown)."""
+    # From here on what plain planets share.
+    tilt: float = 0.8
+    """How much uplift grows along the planet."""
+    vale: float = 2.5
+    """Depth of the vale that gathers the main river, relative to the first relief; 0 is none."""
+    vale_uplift: float = 0.16
+    """Uplift in the middle of the vale."""
+    uplift_patches: float = 0.4
+    """Natural-log standard deviation of uplift between ranges and basins."""
+    soft_rock: float = 0.35
+    """Natural-log standard deviation of the rock's erodibility."""
+    bedding: float = 0.0
+    """Natural-log amplitude of erodibility between the beds of layered rock; 0 is massive rock."""
+    bedding_px: float = 60.0
+    """Width of a bed, truth pixels."""
+    joints: float = 0.0
+    """Natural-log weakness of straight joints, which valleys follow; 0 is none."""
+    structure_degrees: float = 0.0
+    """Direction of beds and joints, clockwise from east."""
+    roughness: float = 1.0
+    """Small relief that erosion starts from, on each scale; 1 is middling."""
+    steepest_spread: float = 0.0
+    """Natural-log standard deviation of the slope at which hillslopes fail; 0 makes steep slopes plane."""
+    creep_px: float = 2.2
+    """Reach of soil creep, which rounds ridges and valley heads, truth pixels."""
+    floodplain: float = 0.0
+    """Width of flat valley floors along the greatest river, kilometres; lesser ones by their size."""
+    perennial_km2: float = 2.2
+    """Discharge from which a channel never dries, square kilometres of middling climate."""
+    intermittent_km2: float = 0.45
+    """Discharge from which a channel flows for a season; below it after rain only."""
+    lakes: int = 0
+    """Lakes beside the one that every planet has."""
+    reservoirs: int = 0
+    """Reservoirs behind straight dams."""
+    km2_per_pond: float = 18.0
+    """Land to a pond, square kilometres."""
+    seasonal_ponds: float = 0.0
+    """Share of the cover of seasonal ponds and lakes that dries out with the season."""
+    swamps: int = 1
+    """Swamps."""
+    canals: int = 1
+    """Canals."""
+    canal_bends: int = 1
+    """Bends of a canal."""
+    braids: float = 0.0
+    """Share of the length of large rivers that splits round islands."""
+    widest_m: float = 60.0
+    """Width of the greatest river, metres."""
+    wash_shows: float = 1.0
+    """How plainly the beds of ephemeral channels show; 1 is middling."""
+    riparian: float = 1.0
+    """How lush banks are; 1 is middling, 0 as their surroundings."""
+    hollow_moisture: float = 0.16
+    """How much moister the ends of long slopes are, with or without a channel."""
+    aspect_moisture: float = 0.25
+    """How much moister slopes away from the sun are."""
+    forest_px: float = 120.0
+    """Size of woods and clearings, truth pixels."""
+    grain_px: float = 24.0
+    """Size of the ground's brighter and darker patches, truth pixels."""
+    soil_brightness: float = 1.0
+    """Brightness of bare ground; 1 is middling."""
+    leaf_nir: float = 1.0
+    """Brightness of leaves in the near infrared; 1 is middling."""
+    leaf_visible: float = 1.0
+    """Brightness of leaves in the visible; 1 is middling."""
+    field_px: float = 700.0
+    """Size of a field, truth pixels."""
+    field_grid: float = 0.0
+    """Share of the farmed land in rectangles; the rest lies in irregular polygons."""
+    field_contrast: float = 0.3
+    """How much fields differ in growth, share of cover."""
+    ploughed: float = 0.0
+    """Share of fields that lie bare on a date."""
+    hedges: float = 0.55
+    """Cover of hedges between fields, green lines that are no streams."""
+    roads: float = 6.0
+    """Roads on 0.3 x 0.2 degrees."""
+    road_m: float = 7.0
+    """Width of a road, metres."""
+    towns: int = 0
+    """Towns, of blocks and straight streets."""
+    turbidity_spread: float = 0.0
+    """How much waters of one planet differ in suspended matter."""
+    snow_line_m: float = 1000000.0
+    """Height above which snow stays in summer and lakes freeze in winter, metres."""
+    season_contrast: float = 1.0
+    """How much the seasons differ in greenness; 1 is middling."""
+    season_offset: float = 0.0
+    """Greenness beyond the usual of all dates."""
+    low_sun_degrees: float = 0.0
+    """Zenith angle of the sun beyond that of the place and date, as nearer the poles."""
+    haze: float = 0.006
+    """Greatest reflectance that haze adds in the red."""
+    haze_patches: float = 0.0
+    """How much haze differs from place to place; 0 is even haze."""
+    thin_cloud: float = 0.35
+    """Thin cloud relative to thick."""
+    sensor_noise: float = 1.0
+    """Noise of the scenes; 1 is middling."""
 
+
+@dataclass(frozen=True)
+class Range:
+    """Where a parameter of wide planets is drawn from."""
+
+    low: float
+    """Least value."""
+    high: float
+    """Greatest value."""
+    scale: str = "linear"
+    """linear; log for equal chances of equal ratios; whole for whole numbers, the ends included."""
+
+    def draw(self, rng: np.random.Generator) -> float | int:
+        """Return a value, all of the range being equally likely on its scale."""
+        if self.scale == "whole":
+            return int(rng.integers(int(self.low), int(self.high) + 1))
+        if self.scale == "log":
+            return float(np.exp(rng.uniform(np.log(self.low), np.log(self.high))))
+        return float(rng.uniform(self.low, self.high))
+
+
+WIDE: Mapping[str, Range] = MappingProxyType(
+    {
+        "relief_m": Range(25.0, 1300.0, "log"),
+        "concavity": Range(0.4, 0.55),
+        "steepest": Range(0.45, 1.0),
+        "head_area_km2": Range(0.015, 0.3, "log"),
+        "head_spread": Range(0.3, 1.0),
+        "wetness": Range(0.25, 3.0, "log"),
+        "canopy": Range(0.0, 0.85),
+        "canopy_height_m": Range(3.0, 30.0),
+        "dem_noise_m": Range(0.3, 2.0, "log"),
+        "texture": Range(0.3, 2.2, "log"),
+        "farmed": Range(0.0, 0.95),
+        "cloudiness": Range(0.4, 1.8, "log"),
+        "season_shift": Range(-36, 96, "whole"),
+        "turbidity": Range(0.0, 1.0),
+        "tilt": Range(0.0, 1.4),
+        "vale": Range(0.0, 3.0),
+        "vale_uplift": Range(0.08, 1.2, "log"),
+        "uplift_patches": Range(0.2, 1.1),
+        "soft_rock": Range(0.15, 0.8),
+        "bedding": Range(0.0, 1.3),
+        "bedding_px": Range(20.0, 150.0, "log"),
+        "joints": Range(0.0, 1.8),
+        "structure_degrees": Range(0.0, 180.0),
+        "roughness": Range(0.7, 3.0, "log"),
+        "steepest_spread": Range(0.2, 0.55),
+        "creep_px": Range(0.8, 4.0, "log"),
+        "floodplain": Range(0.0, 1.6),
+        "perennial_km2": Range(0.3, 12.0, "log"),
+        "intermittent_km2": Range(0.04, 3.0, "log"),
+        "lakes": Range(0, 9, "whole"),
+        "reservoirs": Range(0, 6, "whole"),
+        "km2_per_pond": Range(4.0, 90.0, "log"),
+        "seasonal_ponds": Range(0.4, 1.0),
+        "swamps": Range(0, 7, "whole"),
+        "canals": Range(0, 9, "whole"),
+        "canal_bends": Range(0, 5, "whole"),
+        "braids": Range(0.0, 0.8),
+        "widest_m": Range(25.0, 190.0, "log"),
+        "wash_shows": Range(0.15, 1.3),
+        "riparian": Range(0.0, 1.4),
+        "hollow_moisture": Range(0.0, 0.35),
+        "aspect_moisture": Range(0.0, 0.4),
+        "forest_px": Range(30.0, 320.0, "log"),
+        "grain_px": Range(8.0, 70.0, "log"),
+        "soil_brightness": Range(0.6, 1.4, "log"),
+        "leaf_nir": Range(0.75, 1.2),
+        "leaf_visible": Range(0.75, 1.5, "log"),
+        "field_px": Range(120.0, 5000.0, "log"),
+        "field_grid": Range(0.0, 1.0),
+        "field_contrast": Range(0.05, 0.6),
+        "ploughed": Range(0.0, 0.6),
+        "hedges": Range(0.0, 0.8),
+        "roads": Range(3.0, 40.0, "log"),
+        "road_m": Range(4.0, 24.0, "log"),
+        "towns": Range(0, 10, "whole"),
+        "turbidity_spread": Range(0.0, 0.5),
+        "snow_line_m": Range(350.0, 4000.0, "log"),
+        "season_contrast": Range(0.2, 1.15),
+        "season_offset": Range(-0.25, 0.3),
+        "low_sun_degrees": Range(0.0, 28.0),
+        "haze": Range(0.002, 0.05, "log"),
+        "haze_patches": Range(0.0, 0.9),
+        "thin_cloud": Range(0.1, 1.1),
+        "sensor_noise": Range(0.5, 2.2, "log"),
+    }
+)
+"""Range of every parameter of a wide planet."""
+VARIETIES = ("plain", "wide")
 
 _SOILS = (
     (0.290, 0.205, 0.150, 0.100),  # brown
@@ -54,8 +255,42 @@ _SOILS = (
 )
 
 
-def character(seed: int) -> Character:
-    """Draw the character of a seed's planet."""
+def character(seed: int, variety: str = "plain") -> Character:
+    """Draw the character of a seed's planet.
+
+    Parameters
+    ----------
+    seed
+        Which planet.
+    variety
+        One of `VARIETIES`; the character of a plain planet is the same as ever.
+
+    Raises
+    ------
+    InputError
+        There is no such variety.
+    """
+    if variety not in VARIETIES:
+        raise InputError(f"There is no variety {variety!r} of planets.", f"Give one of {', '.join(VARIETIES)}.")
+    nature = _plain(seed)
+    if variety == "plain":
+        return nature
+    # Each parameter has a stream of its own: one that is added later leaves the others as they are.
+    drawn = {
+        name: span.draw(np.random.default_rng([seed, 11, zlib.crc32(name.encode())])) for name, span in WIDE.items()
+    }
+    rng = np.random.default_rng([seed, 12])
+    soil, rock = (_mixed_soil(rng, float(drawn["soil_brightness"])) for _ in range(2))
+    return replace(nature, soil=soil, rock=rock, **drawn)  # type: ignore[arg-type]
+
+
+def _mixed_soil(rng: np.random.Generator, brightness: float) -> tuple[float, float, float, float]:
+    """Mix the soils, mostly of one or two of them."""
+    n, r, g, b = brightness * rng.dirichlet(np.full(len(_SOILS), 0.5)) @ np.array(_SOILS)
+    return float(n), float(r), float(g), float(b)
+
+
+def _plain(seed: int) -> Character:
     rng = np.random.default_rng([seed, 1])
     soils = rng.permutation(len(_SOILS))
     return Character(

@@ -45,8 +45,11 @@ def never_clear(place: Layout, peak: tuple[int, int]) -> tuple[int, int, float]:
     return peak[0], peak[1], 0.035 * min(place.rows, place.columns)
 
 
-def make_sky(place: Layout, date: Acquisition, peak: tuple[int, int]) -> Sky:
-    """Make the clouds of a date; fields of different dates are independent, so gaps of one are filled by another."""
+def make_sky(place: Layout, date: Acquisition, peak: tuple[int, int], *, thin: float = 0.35) -> Sky:
+    """Make the clouds of a date; fields of different dates are independent, so gaps of one are filled by another.
+
+    `thin` is the share of the sky under thin cloud relative to that under thick.
+    """
     rng = np.random.default_rng([place.seed, 8, date.number])
     shape = (place.rows // SKY_STEP + 2 * _PAD, place.columns // SKY_STEP + 2 * _PAD)
     masses = fractal(shape, rng, wavelength_px=120, octaves=2)
@@ -60,7 +63,7 @@ def make_sky(place: Layout, date: Acquisition, peak: tuple[int, int]) -> Sky:
     away = np.hypot(y - _PAD - row / SKY_STEP, x - _PAD - column / SKY_STEP) * SKY_STEP / radius
     cloud = np.maximum(cloud, np.clip(2.6 * (1.3 + 0.3 * np.clip(puffs, -0.7, 1) - away), 0, 1)).astype(np.float32)
     veil = fractal(shape, rng, wavelength_px=90, octaves=6, persistence=0.6)
-    level = float(np.quantile(veil, 1 - 0.35 * date.cloud_share))
+    level = float(np.quantile(veil, 1 - min(thin * date.cloud_share, 0.9)))
     cirrus = np.clip((veil - level) * 0.35, 0, 0.28).astype(np.float32)
     # The shadow lies away from the sun, as far as the cloud base is high times the tangent of the zenith angle.
     base_m = float(rng.uniform(900, 2200))
@@ -81,7 +84,12 @@ def over_tile(sky: Sky, at: Positions) -> TileSky:
 
 
 def classify(
-    sky: TileSky, reflectance: NDArray[np.float32], valid: NDArray[np.bool_], rng: np.random.Generator
+    sky: TileSky,
+    reflectance: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    rng: np.random.Generator,
+    *,
+    snow: NDArray[np.float32] | None = None,
 ) -> NDArray[np.uint8]:
     """Return the scene classification at 20 m, as imperfect as Sen2Cor's.
 
@@ -95,6 +103,8 @@ def classify(
         (y, x) at 10 m; False beyond the swath.
     rng
         Decides where cloud edges are missed or exaggerated.
+    snow
+        (y, x) share of snow or ice at 10 m, if there is any.
     """
     n, r, g, _ = (_halve(band) for band in reflectance)
     cloud, cirrus, shadow = (_halve(f) for f in (sky.cloud, sky.cirrus, sky.shadow))
@@ -105,6 +115,8 @@ def classify(
     scl[(ndvi <= 0.42) & (ndvi > 0.34) & (edges > 0.13)] = 7
     scl[(n < 0.07) & (g < 0.06)] = 2
     scl[(n < 0.1) & (g > n * 0.9)] = 6
+    if snow is not None:
+        scl[_halve(snow) > 0.5] = 11
     scl[(shadow + edges > 0.35) & (cloud < 0.3)] = 3
     scl[cirrus + 0.25 * edges > 0.06] = 10
     scl[cloud + edges > 0.3] = 8

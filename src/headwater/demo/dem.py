@@ -18,6 +18,7 @@ from headwater.demo.character import Character
 from headwater.demo.landscape import Landscape
 from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
 from headwater.demo.noise import fractal
+from headwater.demo.still_water import LAKE
 from headwater.demo.surface import Surface
 
 POSTS_PER_DEGREE = 3_600
@@ -103,6 +104,10 @@ def surface_model(
     if land.lake.any():
         level = np.float32(round(float(land.elevation[land.lake].min()), 2))
         model = np.where(_nearest(land.lake, rows, columns), level, model)
+    for number in np.flatnonzero(land.pond_kinds >= LAKE):
+        rings = _nearest(land.ponds == number, rows, columns)
+        if rings.any():
+            model[rings] = np.float32(round(float(land.elevation[land.ponds == number].min()), 2))
     ashore = _nearest(land.land, rows, columns)
     return np.where(ashore, np.maximum(model, 0.1), 0).astype(np.float32), first_row, first_column
 

@@ -68,7 +68,8 @@ def make_drainage(place: Layout, nature: Character, land: Landscape) -> Drainage
     head_area = nature.head_area_km2 * np.exp(
         nature.head_spread * (2.4 * (rock - 0.5)) + 0.25 * local - 0.35 * np.log(wetness)
     )
-    head_area = np.clip(head_area, 0.02, 0.9).ravel()
+    # The bounds are 0.02 and 0.9 unless the climate asks for more.
+    head_area = np.clip(head_area, min(0.02, 0.7 * nature.head_area_km2), max(0.9, 5 * nature.head_area_km2)).ravel()
     backbone = _backbone_cells(place, land)
     begins = (land.area_km2 > head_area) | backbone
     channel = downstream_of(land.order, land.receiver, begins & land.land.ravel())
@@ -77,7 +78,7 @@ def make_drainage(place: Layout, nature: Character, land: Landscape) -> Drainage
         land.order, land.receiver, np.where(land.land, wetness * cell_km2, 0).astype(np.float32).ravel()
     )
     permanence = discharge * np.exp(0.35 * fractal(shape, rng, wavelength_px=short / 8, octaves=2)).ravel()
-    regime = _regimes(land.order, land.receiver, channel, permanence, 0.45, 2.2)
+    regime = _regimes(land.order, land.receiver, channel, permanence, nature.intermittent_km2, nature.perennial_km2)
     strahler = strahler_order(land.order, land.receiver, channel)
     kind = regime.astype(np.int32) * 2 + backbone
     return Drainage(

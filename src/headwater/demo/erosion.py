@@ -132,7 +132,8 @@ def stream_power(  # type: ignore[no-untyped-def]
 ):
     """One implicit step of dz/dt = uplift - erodibility * area^exponent * slope, in place, coast to ridges.
 
-    `z` (flat, metres), `area` (flat, m2), `uplift` and `erodibility` (flat); slopes end at `steepest` (rise per run),
+    `z` (flat, metres), `area` (flat, m2), `uplift` and `erodibility` (flat); slopes end at `steepest` (flat; rise per
+    run),
     where hillslopes fail.
     """
     for i in range(order.size):
@@ -140,7 +141,28 @@ def stream_power(  # type: ignore[no-untyped-def]
         below = z[receiver[cell]]
         factor = erodibility[cell] * step * area[cell] ** exponent / way[cell]
         value = (z[cell] + uplift[cell] * step + factor * below) / (1 + factor)
-        z[cell] = min(max(value, below + 1e-3), below + steepest * way[cell])
+        z[cell] = min(max(value, below + 1e-3), below + steepest[cell] * way[cell])
+
+
+@njit(cache=True, nogil=True)
+def collapse(z: NDArray[np.float64], steepest: NDArray[np.float64], dx: float, dy: float) -> None:
+    """Lower `z` (y, x; metres) in place until no cell stands above a neighbour by more than `steepest` (y, x) allows.
+
+    Erosion limits slopes along the flow only: across a divide, a catchment whose way to the sea is long would stand
+    on a cliff above one whose way is short.  Two sweeps, as in a distance transform.
+    """
+    height, width = z.shape
+    slant = np.hypot(dx, dy)
+    for r in range(1, height - 1):
+        for c in range(1, width - 1):
+            s = steepest[r, c]
+            diagonal = min(z[r - 1, c - 1], z[r - 1, c + 1]) + s * slant
+            z[r, c] = min(z[r, c], z[r - 1, c] + s * dy, z[r, c - 1] + s * dx, diagonal)
+    for r in range(height - 2, 0, -1):
+        for c in range(width - 2, 0, -1):
+            s = steepest[r, c]
+            diagonal = min(z[r + 1, c - 1], z[r + 1, c + 1]) + s * slant
+            z[r, c] = min(z[r, c], z[r + 1, c] + s * dy, z[r, c + 1] + s * dx, diagonal)
 
 
 @njit(cache=True, nogil=True)

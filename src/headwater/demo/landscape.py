@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from headwater.demo.character import Character
-from headwater.demo.erosion import accumulate, flood, receivers, stream_power, travel_cost
+from headwater.demo.erosion import accumulate, collapse, flood, receivers, stream_power
 from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
 from headwater.demo.noise import fractal
+from headwater.demo.relief import structure, with_floodplains
+from headwater.demo.still_water import POND, SEASONAL_POND, Dam, lake_fall, more_lakes, upstream_of
 
 _LEVELS = (8, 4, 2, 1)
 _STEPS = {8: 45, 4: 12, 2: 5, 1: 2}
@@ -41,9 +43,13 @@ class Landscape:
     lake: NDArray[np.bool_]
     """True on the lake."""
     ponds: NDArray[np.int32]
-    """Number of the pond, 0 elsewhere."""
+    """Number of the pond, or of a lake or reservoir beside the one of `lake`; 0 elsewhere."""
     swamp: NDArray[np.bool_]
-    """True in the swamp."""
+    """True in swamps."""
+    pond_kinds: NDArray[np.uint8]
+    """Kind of each numbered pond (`headwater.demo.still_water`); the first, of number 0, means nothing."""
+    dams: tuple[Dam, ...] = ()
+    """Dams of the reservoirs."""
 
 
 def make_landscape(place: Layout, nature: Character) -> Landscape:
@@ -59,16 +65,39 @@ def make_landscape(place: Layout, nature: Character) -> Landscape:
     rng = np.random.default_rng([place.seed, 2])
     land = coast(place, rng)
     axes = _axes(place, rng)
-    uplift, erodibility = _forcing(place, land, axes, rng)
-    first = 1.5 * np.exp(1.2 * axes[0]) + 2.5 * np.abs(axes[1])  # water gathers in the vale from the beginning
+    uplift, erodibility = _forcing(place, nature, land, axes, rng)
+    first = 1.5 * np.exp(1.2 * axes[0]) + nature.vale * np.abs(axes[1])  # water gathers in the vale from the beginning
     z = _erode(place, nature, land, first, uplift, erodibility, rng)
     dx, dy = place.pixel_m
     order, receiver, area = _route(z, land, dx, dy)
+    if nature.floodplain > 0:
+        z = with_floodplains(z, land, area, nature, dx=dx, dy=dy, seed=place.seed)
+        order, receiver, area = _route(z, land, dx, dy)
     lake = _dam_lake(z, land, order, receiver, area, place)
-    ponds = _dig_ponds(z, land, area, lake, place, rng)
+    ponds = _dig_ponds(z, land, area, lake, nature.km2_per_pond, place, rng)
     order, receiver, area = _route(z, land, dx, dy)
-    swamp = _find_swamp(z, land, order, receiver, area, lake | (ponds > 0), place, rng)
-    return Landscape(z, land, order, receiver, area, lake, ponds, swamp)
+    # Every other pond dries out in the dry season.
+    kinds = [0] + [SEASONAL_POND if k % 2 else POND for k in range(1, int(ponds.max()) + 1)]
+    dams: list[Dam] = []
+    if nature.lakes or nature.reservoirs:
+        taken = ~land | ndimage.binary_dilation(lake | (ponds > 0), iterations=6)
+        taken[:8], taken[-8:], taken[:, :8], taken[:, -8:] = True, True, True, True
+        more, dams = more_lakes(
+            z,
+            order,
+            receiver,
+            area,
+            taken,
+            ponds,
+            nature,
+            pixel_km2=dx * dy / 1e6,
+            gradient_m=_GRADIENT_M,
+            rng=np.random.default_rng([place.seed, 23]),
+        )
+        kinds += more
+        order, receiver, area = _route(z, land, dx, dy)
+    swamp = _find_swamps(z, land, order, receiver, area, lake | (ponds > 0), nature.swamps, place, rng)
+    return Landscape(z, land, order, receiver, area, lake, ponds, swamp, np.array(kinds, np.uint8), tuple(dams))
 
 
 def coast(place: Layout, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -147,6 +176,7 @@ def _axes(place: Layout, rng: np.random.Generator) -> tuple[NDArray[np.float32],
 
 def _forcing(
     place: Layout,
+    nature: Character,
     land: NDArray[np.bool_],
     axes: tuple[NDArray[np.float32], NDArray[np.float32]],
     rng: np.random.Generator,
@@ -158,8 +188,12 @@ def _forcing(
     inland = inland[: shape[0], : shape[1]] / (0.25 * min(shape))
     patches = fractal(shape, rng, wavelength_px=min(shape) / 3, octaves=3)
     along, across = axes
-    uplift = np.exp(0.8 * along + 0.4 * patches) * (0.04 + np.clip(2.2 * inland, 0, 1)) * (0.16 + np.abs(across))
-    erodibility = np.exp(0.35 * fractal(shape, rng, wavelength_px=min(shape) / 6, octaves=5, persistence=0.6))
+    uplift = np.exp(nature.tilt * along + nature.uplift_patches * patches) * (0.04 + np.clip(2.2 * inland, 0, 1))
+    uplift *= nature.vale_uplift + np.abs(across)
+    soft = fractal(shape, rng, wavelength_px=min(shape) / 6, octaves=5, persistence=0.6)
+    erodibility = np.exp(nature.soft_rock * soft)
+    if nature.bedding or nature.joints:
+        erodibility *= structure(shape, nature, place.seed)
     return uplift.astype(np.float32), erodibility.astype(np.float32)
 
 
@@ -174,6 +208,11 @@ def _erode(
 ) -> NDArray[np.float64]:
     dx, dy = place.pixel_m
     relief_m = nature.relief_m * min(1.0, (min(land.shape) * dy / 20_000) ** 0.5)  # small islands are lower
+    fails = np.full(land.shape, nature.steepest)
+    if nature.steepest_spread:
+        own = np.random.default_rng([place.seed, 29])
+        uneven = fractal(land.shape, own, wavelength_px=96, octaves=6, persistence=0.7)
+        fails *= np.exp(nature.steepest_spread * uneven)
     z: NDArray[np.float64] | None = None
     scale = 1.0
     for level in _LEVELS:
@@ -186,23 +225,23 @@ def _erode(
         else:
             z = ndimage.zoom(z, 2, order=1, grid_mode=True, mode="nearest")
             z = _fit(z, shape)
-            z += rough * 0.006 * relief_m * level / 8
+            z += rough * (0.006 * nature.roughness) * relief_m * level / 8
             z = np.where(mask, np.maximum(z, 0.1), 0.0)
-        up, soft = uplift[view].ravel() * scale, erodibility[view].ravel()
+        up, soft, steepest = uplift[view].ravel() * scale, erodibility[view].ravel(), fails[view].ravel()
         for _ in range(_STEPS[level]):
             order, receiver, area = _route(z, mask, dx * level, dy * level)
             ways = receivers(z, order, dx * level, dy * level)[1]
             flat = z.reshape(-1)
-            stream_power(
-                flat, order, receiver, ways, area * np.float32(1e6), up, soft, nature.concavity, 3.0, nature.steepest
-            )
+            stream_power(flat, order, receiver, ways, area * np.float32(1e6), up, soft, nature.concavity, 3.0, steepest)
+            if nature.steepest_spread:
+                collapse(z, 1.2 * fails[view], dx * level, dy * level)
             if level == _LEVELS[0]:  # heights are only relative until the coarse grid has its shape
                 factor = relief_m / max(float(np.percentile(z[mask], 99.5)), 1e-6)
                 z *= factor
                 up, scale = up * factor, scale * factor
     assert z is not None
     # Soil creep rounds the ridges and fills the heads of valleys, so a channel head is not plain from relief alone.
-    smooth = ndimage.gaussian_filter(z, 2.2)
+    smooth = ndimage.gaussian_filter(z, nature.creep_px)
     order, receiver, area = _route(z, land, dx, dy)
     rounded = (1 / (1 + (area / 0.02) ** 2)).reshape(land.shape)
     return np.where(land, np.maximum(z + (smooth - z) * rounded, 0.05), 0.0)
@@ -230,17 +269,6 @@ def _route(
     return order, receiver, accumulate(order, receiver, cells)
 
 
-@njit(cache=True, nogil=True)
-def _upstream_of(order, receiver, cell):  # type: ignore[no-untyped-def]
-    """Flat mask of the cells that drain through `cell`."""
-    inside = np.zeros(receiver.size, np.bool_)
-    inside[cell] = True
-    for i in range(order.size):  # coast to ridges: a cell comes after its receiver
-        if inside[receiver[order[i]]]:
-            inside[order[i]] = True
-    return inside
-
-
 def _dam_lake(
     z: NDArray[np.float64],
     land: NDArray[np.bool_],
@@ -256,9 +284,11 @@ def _dam_lake(
     candidates = np.flatnonzero((share > 0.18) & (share < 0.45) & (z.ravel() > 8))
     if candidates.size == 0:
         candidates = np.flatnonzero((share > 0.1) & (z.ravel() > 2))
+    if candidates.size == 0:  # a plain near the sea's level
+        candidates = np.flatnonzero(share > 0.1)
     flat, best, best_miss = z.ravel(), np.zeros(land.shape, np.bool_), np.inf
     for cell in candidates[np.linspace(0, candidates.size - 1, 6).astype(int)]:
-        upstream = _upstream_of(order, receiver, int(cell))
+        upstream = upstream_of(order, receiver, int(cell))
         rise = np.sort(flat[upstream] - flat[cell])
         # The level that floods the wanted area of the catchment, if a dam of at most 60 m can hold it.
         cells = int(wanted * 1e6 / (place.pixel_m[0] * place.pixel_m[1]))
@@ -268,27 +298,11 @@ def _dam_lake(
         miss = abs(float(lake.sum()) / cells - 1) + height / 60
         if miss < best_miss:
             best, best_miss, outlet, level = lake, miss, int(cell), float(flat[cell] + height)
-    fall = _lake_fall(best, outlet)[best]
+    fall = lake_fall(best, outlet, _GRADIENT_M)[best]
     z[best] = level - fall.max() + fall  # below the shores everywhere
     # Creeks of a pixel's width are flooded but not mapped as lake.
     open_water: NDArray[np.bool_] = ndimage.median_filter(best, 5) & best
     return _largest(open_water)
-
-
-def _lake_fall(lake: NDArray[np.bool_], outlet: int) -> NDArray[np.float64]:
-    """Height (y, x; millimetres a pixel, in metres) that leads the lake's water along its middle to the outlet.
-
-    On a level lake the flow would run in a ladder of parallel lines.
-    """
-    rows, columns = np.nonzero(lake)
-    window = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
-    shore = ndimage.distance_transform_edt(np.pad(lake[window], 1))[1:-1, 1:-1]
-    steep = np.minimum(shore.max() / np.maximum(shore, 1), 8)
-    row, column = divmod(outlet, lake.shape[1])
-    start = (row - window[0].start) * (window[1].stop - window[1].start) + column - window[1].start
-    fall = np.zeros(lake.shape)
-    fall[window] = travel_cost(np.where(lake[window], 1.2 * _GRADIENT_M * steep, np.inf), start)
-    return fall
 
 
 def _component_at(mask: NDArray[np.bool_], cell: int) -> NDArray[np.bool_]:
@@ -302,6 +316,7 @@ def _dig_ponds(
     land: NDArray[np.bool_],
     area: NDArray[np.float32],
     lake: NDArray[np.bool_],
+    km2_per_pond: float,
     place: Layout,
     rng: np.random.Generator,
 ) -> NDArray[np.int32]:
@@ -311,9 +326,11 @@ def _dig_ponds(
     near = ndimage.binary_dilation(lake | ~land, iterations=12)
     upstream = ndimage.maximum_filter(area.reshape(land.shape), 9)
     fitting = land & ~near & (upstream < 0.35) & (upstream > 0.004)
-    gentle = np.flatnonzero(fitting & (slope < np.quantile(slope[fitting], 0.15)))
-    count = max(3, round(land.sum() * dx * dy / 1e6 / 18))
     ponds = np.zeros(land.shape, np.int32)
+    if not fitting.any():
+        return ponds
+    gentle = np.flatnonzero(fitting & (slope < np.quantile(slope[fitting], 0.15)))
+    count = min(max(3, round(land.sum() * dx * dy / 1e6 / km2_per_pond)), gentle.size)
     for number, cell in enumerate(rng.choice(gentle, count, replace=False), start=1):
         r, c = divmod(int(cell), land.shape[1])
         reach = 9
@@ -329,32 +346,39 @@ def _dig_ponds(
     return ponds
 
 
-def _find_swamp(
+def _find_swamps(
     z: NDArray[np.float64],
     land: NDArray[np.bool_],
     order: NDArray[np.int32],
     receiver: NDArray[np.int32],
     area: NDArray[np.float32],
     water: NDArray[np.bool_],
+    count: int,
     place: Layout,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Return the largest wet flat: ground a few metres above the river it drains to, in the lowlands."""
+    """Return the largest wet flats: ground a few metres above the river it drains to, in the lowlands."""
     height = _height_above_river(z.ravel(), order, receiver, area, 2.0)
     slope = np.hypot(*np.gradient(ndimage.gaussian_filter(z, 4), place.pixel_m[1], place.pixel_m[0]))
     wet = land & ~water & (height.reshape(land.shape) < 6) & (slope < 0.05)
     wet = ndimage.binary_opening(ndimage.median_filter(wet, 7), iterations=2)
     wet &= ~ndimage.binary_dilation(~land, iterations=8)
-    if not wet.any():
-        return np.zeros(land.shape, np.bool_)
-    swamp = _largest(wet)
-    if swamp.sum() * place.pixel_m[0] * place.pixel_m[1] > 1.5e6:  # a long flat: keep the part around its middle
-        rows, columns = np.nonzero(swamp)
-        middle = rows.size // 2
-        reach = 800 / place.pixel_m[1] * (1 + 0.25 * fractal(land.shape, rng, wavelength_px=40, octaves=4))
-        far = np.hypot(rows - rows[middle], columns - columns[middle]) > reach[rows, columns]
-        swamp[rows[far], columns[far]] = False
-    return swamp
+    swamps = np.zeros(land.shape, np.bool_)
+    for _ in range(count):
+        if not wet.any():
+            break
+        swamp = _largest(wet)
+        if swamp.sum() * place.pixel_m[0] * place.pixel_m[1] > 1.5e6:  # a long flat: keep the part around its middle
+            rows, columns = np.nonzero(swamp)
+            middle = rows.size // 2
+            reach = 800 / place.pixel_m[1] * (1 + 0.25 * fractal(land.shape, rng, wavelength_px=40, octaves=4))
+            far = np.hypot(rows - rows[middle], columns - columns[middle]) > reach[rows, columns]
+            swamp[rows[far], columns[far]] = False
+        swamps |= swamp
+        wet &= ~swamp
+        if count > 1:  # not side by side on one flat
+            wet &= ~ndimage.binary_dilation(swamp, iterations=30)
+    return swamps
 
 
 @njit(cache=True, nogil=True)

@@ -21,6 +21,10 @@ _LUSH = (0.400, 0.040, 0.070, 0.032)
 _CANOPY = (0.270, 0.026, 0.043, 0.024)
 _SAND = (0.390, 0.330, 0.275, 0.205)
 _ROAD = (0.240, 0.215, 0.200, 0.180)
+_SNOW = (0.720, 0.830, 0.850, 0.870)
+_ICE = (0.420, 0.560, 0.600, 0.630)
+_TILES = (0.270, 0.215, 0.150, 0.125)
+_METAL = (0.285, 0.275, 0.270, 0.265)
 _CLEAR_WATER = (0.018, 0.026, 0.042, 0.048)
 _BROWN_WATER = (0.055, 0.105, 0.095, 0.062)
 _SWAMP = (0.170, 0.045, 0.060, 0.038)
@@ -57,34 +61,79 @@ def over_tile(surface: Surface, at: Positions) -> TileSurface:
 def surface_reflectance(ground: TileSurface, nature: Character, date: Acquisition, rng: np.random.Generator) -> Field:
     """Return the (band, y, x) reflectance N, R, G, B without clouds."""
     season = date.season
-    cover = ground["moisture"] * (0.35 + 0.75 * season) + 0.3 * ground["parcel"] * (0.4 + 0.6 * season)
+    cover = ground["moisture"] * (0.35 + 0.75 * season) + nature.field_contrast * ground["parcel"] * (
+        0.4 + 0.6 * season
+    )
     cover += 0.05 * ground["texture"]
+    if nature.ploughed:  # which fields lie bare changes from date to date
+        turn = (7.31 * ground["parcel"] + 0.37 * date.number) % 1
+        cover -= cover * np.float32(0.9) * ((turn < nature.ploughed) & (ground["parcel"] != 0))
     np.clip(cover, 0.02, 0.95, out=cover)
     freshness = np.clip(season * 0.85 + 0.35 * (ground["moisture"] - 0.4), 0.03, 1)
     banks = ground["green"] * (0.45 + 0.35 * ground["moisture"]) * (1 - 0.6 * ground["canopy"])
+    banks = np.minimum(banks * np.float32(nature.riparian), 1)
     ripples = fractal(cover.shape, rng, wavelength_px=60, octaves=3)
     flow = np.float32(max(0.0, season - 0.3) / 0.7)  # how much of the intermittent beds carries water
     bright = 1 + 0.09 * ground["texture"]
     light = _illumination(ground, date)
+    turbidity: float | Field = nature.turbidity
+    if nature.turbidity_spread:
+        turbidity = np.clip(ground["murk"] + np.float32(nature.turbidity), 0, 1)
+    snow, ice = snow_and_ice(ground, nature, date)
+    dark_roof = np.clip(0.5 + 0.5 * ground["parcel"], 0, 1)
     out = np.empty((4, *cover.shape), np.float32)
     for band in range(4):
         rock = ground["rock"] * ground["rock"]
         layer = (nature.soil[band] * (1 - rock) + nature.rock[band] * rock) * bright
+        leaf = nature.leaf_nir if band == 0 else nature.leaf_visible
         grass = _GRASS_DRY[band] + (_GRASS_GREEN[band] - _GRASS_DRY[band]) * freshness
-        layer += (grass - layer) * cover
-        layer += (_CANOPY[band] * (0.9 + 0.1 * season) * (1 + 0.05 * ground["texture"]) - layer) * ground["canopy"]
-        layer += (_LUSH[band] - layer) * banks
+        layer += (grass * leaf - layer) * cover
+        layer += (_CANOPY[band] * leaf * (0.9 + 0.1 * season) * (1 + 0.05 * ground["texture"]) - layer) * ground[
+            "canopy"
+        ]
+        layer += (_LUSH[band] * leaf - layer) * banks
         layer += (_SAND[band] - layer) * ground["wash"] * (1 - 0.8 * ground["canopy"]) * 0.7
         layer += (_ROAD[band] - layer) * ground["bare"]
-        river = _CLEAR_WATER[band] + (_BROWN_WATER[band] - _CLEAR_WATER[band]) * nature.turbidity * (0.4 + 0.6 * season)
+        if nature.towns:
+            roof = (_TILES[band] * (1 - dark_roof) + _METAL[band] * dark_roof) * (1 + 0.45 * ground["parcel"])
+            layer += (roof - layer) * ground["built"]
+        river = _CLEAR_WATER[band] + (_BROWN_WATER[band] - _CLEAR_WATER[band]) * turbidity * (0.4 + 0.6 * season)
         layer += (_SAND[band] * (1 - flow) + river * flow - layer) * ground["bed"] * (1 - 0.6 * ground["canopy"])
         layer += (_SWAMP[band] * (1.25 - 0.35 * season) - layer) * ground["swamp"] * 0.75
+        if snow is not None:
+            layer += (_SNOW[band] - layer) * snow * (1 - 0.7 * ground["canopy"])
         layer *= light
         layer += (river - layer) * ground["water"]
+        if ice is not None:
+            layer += (_ICE[band] - layer) * ice * ground["water"]
         sea = _DEEP_SEA[band] + (_SHALLOW_SEA[band] - _DEEP_SEA[band]) * ground["shallow"] * 0.7
         layer += (sea * (1 + 0.04 * ripples) - layer) * ground["sea"]
         out[band] = layer
     return out
+
+
+def snow_and_ice(ground: TileSurface, nature: Character, date: Acquisition) -> tuple[Field, Field] | tuple[None, None]:
+    """Return the (y, x) shares of the ground under snow and of the water under ice; None where there is neither.
+
+    The dry season is the winter half-year: the snow line comes down, and standing water freezes well above it.
+    """
+    line = nature.snow_line_m * (0.55 + 0.45 * date.season)
+    above = ground["height"] - np.float32(line)
+    if not bool((above > -200).any()):
+        return None, None
+    slope = np.hypot(ground["slope_east"], ground["slope_north"])
+    edge = 60 * np.clip(ground["texture"], -2, 2) - 150 * np.clip(slope - 0.5, 0, 1)
+    snow: Field = np.clip((above + edge) / 120, 0, 1).astype(np.float32)
+    ice: Field = np.clip((above - 150) / 80, 0, 1).astype(np.float32) * np.float32(date.season < 0.5)
+    return snow, ice
+
+
+def white(ground: TileSurface, nature: Character, date: Acquisition) -> Field | None:
+    """Return the (y, x) share of snow and ice, None where there is neither."""
+    snow, ice = snow_and_ice(ground, nature, date)
+    if snow is None or ice is None:
+        return None
+    return (snow * (1 - ground["water"]) + ice * ground["water"]) * (1 - ground["sea"])
 
 
 def _illumination(ground: TileSurface, date: Acquisition) -> Field:
@@ -97,9 +146,12 @@ def _illumination(ground: TileSurface, date: Acquisition) -> Field:
     return np.minimum(light, 1.8)
 
 
-def under_sky(clear: Field, sky: TileSky, rng: np.random.Generator) -> Field:
+def under_sky(clear: Field, sky: TileSky, nature: Character, rng: np.random.Generator) -> Field:
     """Add shadow, thin and thick cloud, haze and the sensor's noise to clear reflectance (band, y, x), in place."""
-    haze = np.float32(rng.uniform(0, 0.006))
+    haze: np.float32 | Field = np.float32(rng.uniform(0, nature.haze))
+    if nature.haze_patches:
+        patches = nature.haze_patches * fractal(sky.cloud.shape, rng, wavelength_px=350, octaves=3)
+        haze = haze * np.clip(1 + patches, 0, 3).astype(np.float32)
     dim = 1 - 0.58 * sky.shadow
     billows = 0.85 + 0.15 * np.clip(sky.cloud, 0, 1)
     for band in range(4):
@@ -109,7 +161,7 @@ def under_sky(clear: Field, sky: TileSky, rng: np.random.Generator) -> Field:
         layer += (_CLOUD[band] * billows - layer) * sky.cloud
         layer += haze * (0.6, 1.0, 1.3, 1.8)[band]
         noise = rng.standard_normal(layer.shape, dtype=np.float32)
-        layer += noise * (0.0016 + 0.018 * layer)
+        layer += noise * ((0.0016 + 0.018 * layer) * np.float32(nature.sensor_noise))
     return clear
 
 

@@ -24,6 +24,7 @@ from shapely.geometry import LineString, MultiPolygon, Polygon, box, shape
 from headwater.demo.drainage import EPHEMERAL, INTERMITTENT, PERENNIAL, REGIMES, Drainage, Reach
 from headwater.demo.landscape import Landscape
 from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
+from headwater.demo.still_water import LAKE, POND, RESERVOIR, SEASONAL_LAKE, SEASONAL_POND
 from headwater.demo.surface import WIDE_RIVER_M, Lines, river_width_m
 
 CRS = "EPSG:4326"
@@ -31,6 +32,7 @@ _GEOD = Geod(ellps="WGS84")
 FLOWLINE_FCODE = {PERENNIAL: 46006, INTERMITTENT: 46003, EPHEMERAL: 46007}
 CANAL, ARTIFICIAL_PATH = 33600, 55800
 LAKE_PERENNIAL, LAKE_INTERMITTENT, SWAMP, RIVER_AREA = 39004, 39001, 46600, 46006
+POND_FCODE = {POND: 39004, SEASONAL_POND: 39001, LAKE: 39004, SEASONAL_LAKE: 39001, RESERVOIR: 43600}
 
 
 @dataclass(frozen=True)
@@ -280,16 +282,20 @@ def nhd_tables(place: Layout, land: Landscape, drainage: Drainage, lines: Lines)
     codes, courses = [], []
     for reach, line in zip(drainage.reaches, lines.channels, strict=True):
         inside = standing[tuple(np.round(line).astype(int).T)]
-        inside |= _reach_width_m(drainage, reach) >= WIDE_RIVER_M
+        inside |= _reach_width_m(drainage, reach, lines.widest_m) >= WIDE_RIVER_M
         own = FLOWLINE_FCODE[int(drainage.regime[reach.cells[0]])]
         for start, stop in _runs(inside[:-1]):
             codes.append(ARTIFICIAL_PATH if inside[start] else own)
             courses.append(LineString(lonlat(place, line[start : stop + 1])))
-    codes.append(CANAL)
-    courses.append(LineString(lonlat(place, lines.canal)))
+    for thread in lines.threads:
+        codes.append(ARTIFICIAL_PATH if thread.width_m >= WIDE_RIVER_M else FLOWLINE_FCODE[PERENNIAL])
+        courses.append(LineString(lonlat(place, thread.line)))
+    for canal in lines.canals:
+        codes.append(CANAL)
+        courses.append(LineString(lonlat(place, canal)))
     bodies = [(LAKE_PERENNIAL, p) for p in _polygons(place, land.lake)]
     for number in range(1, int(land.ponds.max()) + 1):
-        code = LAKE_INTERMITTENT if number % 2 else LAKE_PERENNIAL
+        code = POND_FCODE[int(land.pond_kinds[number])]
         bodies += [(code, p) for p in _polygons(place, land.ponds == number)]
     bodies += [(SWAMP, p) for p in _polygons(place, land.swamp)]
     return {
@@ -316,11 +322,11 @@ def _runs(flags: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
     return pairwise(edges)
 
 
-def _reach_width_m(drainage: Drainage, reach: Reach) -> NDArray[np.float32]:
+def _reach_width_m(drainage: Drainage, reach: Reach, widest_m: float) -> NDArray[np.float32]:
     """Width at each vertex of a perennial reach, 0 for others."""
     if drainage.regime[reach.cells[0]] != PERENNIAL:
         return np.zeros(reach.cells.size, np.float32)
-    width = river_width_m(drainage.discharge_km2[reach.cells], float(drainage.discharge_km2.max()))
+    width = river_width_m(drainage.discharge_km2[reach.cells], float(drainage.discharge_km2.max()), widest_m)
     width[-1] = width[-2]  # the last cell belongs to the next, larger reach
     return width
 
@@ -330,12 +336,15 @@ def _river_polygons(place: Layout, drainage: Drainage, lines: Lines) -> list[Pol
     dx, dy = place.pixel_m
     pieces = []
     for reach, line in zip(drainage.reaches, lines.channels, strict=True):
-        width = _reach_width_m(drainage, reach)
+        width = _reach_width_m(drainage, reach, lines.widest_m)
         wide = width >= WIDE_RIVER_M
         for start, stop in _runs(wide[:-1]):
             for k in range(start, stop if wide[start] else start, 8):
                 part = line[k : min(k + 8, stop) + 1] * [dy, dx]
                 pieces.append(LineString(part).buffer(float(width[k]) / 2, quad_segs=3))
+    for thread in lines.threads:
+        if thread.width_m >= WIDE_RIVER_M:
+            pieces.append(LineString(thread.line * [dy, dx]).buffer(thread.width_m / 2, quad_segs=3))
     to_degrees = [-1 / dy / TRUTH_PER_DEGREE, 1 / dx / TRUTH_PER_DEGREE]
     corner = lonlat(place, np.zeros((1, 2)))[0]
     whole = shapely.simplify(shapely.union_all(pieces), 1.5) if pieces else Polygon()

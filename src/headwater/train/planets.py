@@ -39,6 +39,8 @@ class PlanetSettings:
     """Pixels by which clouds are grown before compositing."""
     jobs: int = 1
     """Processes that build a planet."""
+    variety: str = "plain"
+    """How much planets differ: plain as in the demo, or wide."""
 
 
 def prepare_planet(seed: int, work: Path, settings: PlanetSettings) -> list[CellChips]:
@@ -64,11 +66,12 @@ def prepare_planet(seed: int, work: Path, settings: PlanetSettings) -> list[Cell
     finished = folder / "cells.json"
     made_with = {**asdict(settings), "generator_version": GENERATOR_VERSION}
     del made_with["jobs"]
-    if not finished.is_file() or read_json(finished)["made_with"] != made_with:
+    # Planets from before there were varieties are plain ones.
+    if not finished.is_file() or {"variety": "plain", **read_json(finished)["made_with"]} != made_with:
         scratch = work / f"planet-{seed}.build"
         for old in (folder, scratch):
             shutil.rmtree(old, ignore_errors=True)
-        build_planet(seed, scratch / "planet", jobs=settings.jobs)
+        build_planet(seed, scratch / "planet", jobs=settings.jobs, variety=settings.variety)
         names = _process(scratch, folder, settings)
         write_json(finished, {"cells": names, "made_with": made_with})
         shutil.rmtree(scratch)

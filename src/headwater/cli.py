@@ -86,6 +86,21 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("cell", metavar="CELL", help="name of the cell")
+    parser.add_argument("--basin", dest="basin_id", required=True, help="HYBAS_ID")
+    parser.add_argument("--config", type=Path, default=Path("config/config.yaml"), help="(default config/config.yaml)")
+    parser.add_argument("--snakefile", type=Path, default=Path("Snakefile"), help="the workflow (default Snakefile)")
+    parser.add_argument("--directory", type=Path, default=Path(), help="folder it runs in (default: this one)")
+
+    def run(**options: object) -> None:
+        from headwater.steps.why import why
+
+        why(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
 def _search(parser: argparse.ArgumentParser) -> None:
     _plan_file(parser)
     parser.add_argument("--url", required=True, help="STAC API, folder of items, or STAC GeoParquet (file or folder)")
@@ -657,6 +672,7 @@ _COMMANDS: dict[str, tuple[str, _Add]] = {
     "train": ("train a network", _train),
     "models": ("networks and checkpoints: list, info, import, verify", _models),
     "evaluate": ("score a network, probabilities or lines against the truth", _evaluate),
+    "why": ("tell what a run would make again for a cell, and why", _why),
     "demo": ("the demo planet: build, serve, run", _demo),
 }
 """Each subcommand: its summary and the function that adds its arguments."""

@@ -14,6 +14,7 @@ from headwater.grid import (
     cell_grid,
     cells_intersecting,
     elevation_grid,
+    neighbourhoods,
     neighbours,
     prediction_grid,
     tiles,
@@ -208,3 +209,11 @@ def test_coarsening_halves_the_grid():
     grid = RasterGrid(west=0, north=1, dx=0.1, dy=0.1, width=10, height=8)
     assert grid.coarsen(2).shape == (4, 5)
     assert math.isclose(grid.coarsen(2).dx, 0.2)
+
+
+@pytest.mark.parametrize("degrees", [1.0, 0.1])
+def test_neighbourhoods_are_the_neighbours_of_each_cell(degrees):
+    around = round(360 / degrees)
+    cells = [Cell(row, column, degrees) for row in (3, 4, 5, 9) for column in (-around // 2, -2, 0, 1, around // 2 - 1)]
+    assert neighbourhoods(cells) == {cell.name: neighbours(cell, cells) for cell in cells}
+    assert neighbourhoods([]) == {}

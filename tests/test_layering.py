@@ -9,7 +9,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "headwater"
 ORDER = [
     {"errors", "versions", "data"},
     {"files", "progress"},
-    {"config", "grid"},
+    {"config", "grid", "standin"},
+    {"scale"},
     {"bands"},
     {"basins", "nhd"},
     {"labels"},

@@ -5,14 +5,17 @@ from __future__ import annotations
 import glob
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import geopandas as gpd
 import shapely
-from pyogrio.errors import DataSourceError
 from shapely.geometry.base import BaseGeometry
 
 from headwater.errors import InputError
 from headwater.grid import CRS
+
+# Most jobs import this module for a name or two and read no polygon: what reads tables is loaded where it is used.
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 HYDROBASINS_ID = "HYBAS_ID"
 
@@ -35,6 +38,8 @@ def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
     InputError
         A file cannot be read, has no id column or no CRS, or an id stands in it twice.
     """
+    import geopandas as gpd
+
     tables = [_read_polygons(Path(path)) for path in polygons]
     if not tables:
         raise InputError("No file of basin polygons is given.", "Set basins.polygons in the configuration.")
@@ -95,6 +100,9 @@ def file_for_basin(pattern: str, basin_id: str) -> Path:
 
 
 def _read_polygons(path: Path) -> gpd.GeoDataFrame:
+    import geopandas as gpd
+    from pyogrio.errors import DataSourceError
+
     if not path.is_file():
         raise InputError(f"{path} does not exist.", "Set basins.polygons to a file of basin polygons.")
     try:

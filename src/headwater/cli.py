@@ -55,16 +55,48 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _plan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--polygons", type=Path, nargs="+", required=True, help="files of HydroBASINS polygons")
-    parser.add_argument("--basin", dest="basin_id", required=True, help="HYBAS_ID")
+    parser.add_argument(
+        "--polygons", "--basins", type=Path, nargs="+", default=[], help="files of HydroBASINS polygons"
+    )
+    parser.add_argument("--basin", dest="basin_ids", nargs="+", default=[], help="HYBAS_ID; several with --all")
     parser.add_argument("--cell-degrees", type=float, default=1.0, help="side of a cell (default 1)")
     parser.add_argument("--margin-px", type=int, default=64, help="margin of a cell, 10 m pixels (default 64)")
-    _out(parser, "plan.json")
+    parser.add_argument(
+        "--all", dest="every", action="store_true", help="what all 62 basins, or those named, will cost"
+    )
+    parser.add_argument("--tiles", dest="tile_index", type=Path, help="with --all: index of GLO-30's tiles, GeoParquet")
+    _out(parser, "plan.json, or with --all summary.csv,")
 
-    def run(**options: object) -> None:
+    def run(
+        every: bool, tile_index: Path | None, polygons: list[Path], basin_ids: list[str], **options: object
+    ) -> None:
+        if every:
+            from headwater.steps.plan_all import plan_all
+
+            if tile_index is None:
+                raise InputError("--tiles is not given.", "Give the index of GLO-30's tiles with --all.")
+            plan_all(tile_index, polygons=polygons, basin_ids=basin_ids, **options)  # type: ignore[arg-type]
+            return
         from headwater.steps.plan import write_plan
 
-        write_plan(**options)  # type: ignore[arg-type]
+        if not polygons or len(basin_ids) != 1:
+            raise InputError("A plan is of one basin.", "Give --polygons and one --basin, or --all with --tiles.")
+        write_plan(polygons, basin_ids[0], **options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def _why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("cell", metavar="CELL", help="name of the cell")
+    parser.add_argument("--basin", dest="basin_id", required=True, help="HYBAS_ID")
+    parser.add_argument("--config", type=Path, default=Path("config/config.yaml"), help="(default config/config.yaml)")
+    parser.add_argument("--snakefile", type=Path, default=Path("Snakefile"), help="the workflow (default Snakefile)")
+    parser.add_argument("--directory", type=Path, default=Path(), help="folder it runs in (default: this one)")
+
+    def run(**options: object) -> None:
+        from headwater.steps.why import why
+
+        why(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)
 
@@ -646,6 +678,7 @@ _COMMANDS: dict[str, tuple[str, _Add]] = {
     "train": ("train a network", _train),
     "models": ("networks and checkpoints: list, info, import, verify", _models),
     "evaluate": ("score a network, probabilities or lines against the truth", _evaluate),
+    "why": ("tell what a run would make again for a cell, and why", _why),
     "demo": ("the demo planet: build, serve, run", _demo),
 }
 """Each subcommand: its summary and the function that adds its arguments."""

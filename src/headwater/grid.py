@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -242,7 +242,8 @@ def cells_intersecting(polygon: BaseGeometry, degrees: float) -> list[Cell]:
                 if (row, column) in found:
                     continue
                 square = box(*Cell(row, column, degrees).bounds)
-                if prepared.intersects(square) and not prepared.touches(square):
+                # Most cells lie inside. `touches`, which walks the whole coastline, is left for those at the border.
+                if prepared.contains_properly(square) or (prepared.intersects(square) and not prepared.touches(square)):
                     found.add((row, column))
     return [Cell(row, column, degrees) for row, column in sorted(found, key=lambda rc: (-rc[0], rc[1]))]
 
@@ -250,7 +251,7 @@ def cells_intersecting(polygon: BaseGeometry, degrees: float) -> list[Cell]:
 def neighbours(cell: Cell, cells: Iterable[Cell]) -> list[Cell]:
     """Return the cell itself and those of `cells` that touch it, in the order of `cells`.
 
-    Cells on both sides of the antimeridian are neighbours.
+    Cells on both sides of the antimeridian are neighbours. For many cells of one basin see `neighbourhoods`.
     """
     around = round(360 / _exact(cell.degrees))
 
@@ -258,6 +259,20 @@ def neighbours(cell: Cell, cells: Iterable[Cell]) -> list[Cell]:
         return (other.column - cell.column + 1) % around - 1
 
     return [other for other in cells if abs(other.row - cell.row) <= 1 and steps_east(other) in (-1, 0, 1)]
+
+
+def neighbourhoods(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Return the `neighbours` of each cell by its name, all of them in time that grows with the number of cells."""
+    if not cells:
+        return {}
+    around = round(360 / _exact(cells[0].degrees))
+    places = {(cell.row, cell.column % around): number for number, cell in enumerate(cells)}
+
+    def numbers(cell: Cell) -> list[int]:
+        near = {(cell.row + north, (cell.column + east) % around) for north in (-1, 0, 1) for east in (-1, 0, 1)}
+        return sorted(places[place] for place in near if place in places)
+
+    return {cell.name: [cells[number] for number in numbers(cell)] for cell in cells}
 
 
 def columns_per_cell(cell: Cell) -> int:

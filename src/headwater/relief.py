@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyflwdir
 from numba import njit
 from scipy import ndimage
 
@@ -156,6 +155,9 @@ def topographic_wetness(elevation: Float32Array, *, pixel_m: float, min_slope: f
             f"A wetness index needs a pixel above 0 m and a least slope above 0, not {pixel_m} and {min_slope}.",
             "Correct the two numbers.",
         )
+    # Half a second to load, and few recipes have a wetness index.
+    import pyflwdir
+
     known = np.isfinite(elevation)
     if not known.any():
         return np.full(elevation.shape, np.nan, dtype=np.float32)

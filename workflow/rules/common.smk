@@ -13,7 +13,7 @@ from headwater.basins import file_for_basin
 from headwater.config import check_config
 from headwater.data import default_checkpoint
 from headwater.errors import HeadwaterError
-from headwater.grid import neighbours
+from headwater.grid import neighbourhoods
 from headwater.steps.plan import plan_basin
 from headwater.vector.formats import FORMATS
 from headwater.versions import STEP_VERSIONS
@@ -65,6 +65,11 @@ if all(os.path.isfile(path) for path in polygon_files()):
 
 
 @cache
+def neighbours_of(basin):
+    return neighbourhoods(list(cells_of(basin).values()))
+
+
+@cache
 def tdx_files(basin):
     try:
         return {
@@ -97,8 +102,7 @@ def neighbour_files(name):
     """Return an input function: that file of the cell and of the cells around it."""
 
     def files(wildcards):
-        cells = cells_of(wildcards.basin)
-        around = neighbours(cells[wildcards.cell], cells.values())
+        around = neighbours_of(wildcards.basin)[wildcards.cell]
         return [
             RESULTS / wildcards.basin / "cells" / cell.name / name for cell in around
         ]

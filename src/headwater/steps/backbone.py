@@ -25,8 +25,6 @@ from headwater.vector.backbone import (
     tdx_backbone,
     write_backbone,
 )
-from headwater.vector.burn import burn_polygon
-from headwater.vector.dem_backbone import dem_backbone
 
 DEFAULT_MIN_AREA_KM2 = 5.0
 READ_BEYOND_DEGREES = 0.25
@@ -115,6 +113,10 @@ def _from_elevation(
         raise InputError("Kind dem needs polygons and elevation.", "Give the basin's polygon and the cells' elevation.")
     grid = common_grid(plan.bounds, max_px=max_px)
     polygon = basin_polygon(polygons, plan.basin_id)
+    # Not needed with TDX-Hydro, and a second to load.
+    from headwater.vector.burn import burn_polygon
+    from headwater.vector.dem_backbone import dem_backbone
+
     inside = burn_polygon(polygon, grid.transform, grid.shape)
     values = np.full(grid.shape, np.nan, dtype=np.float32)
     for path in progress(list(elevation), description="backbone"):

@@ -25,7 +25,6 @@ from headwater.bands import CLEAR_SCL, REFLECTANCE_BANDS, SCL
 from headwater.catalog.assets import Asset, Signer
 from headwater.catalog.items import Scene
 from headwater.catalog.selection import resize_nearest
-from headwater.composite import harmonise
 from headwater.errors import InputError, WorkError
 from headwater.files import atomic_path, write_json
 from headwater.raster.scenes import check_band_type
@@ -207,5 +206,8 @@ def scene_statistics(
     seen = resize_nearest(clear, bands.shape[1:]) & (bands > 0).all(axis=0)
     if not seen.any():
         return None
+    # Kept statistics need no compiled loops, which take long to load.
+    from headwater.composite import harmonise
+
     values = harmonise(bands[:, seen], offset=offset).astype(np.float64)
     return values.mean(axis=1), np.maximum(values.std(axis=1), _LEAST_STD)

@@ -18,8 +18,6 @@ import pyarrow.parquet as pq
 import pyogrio
 import shapely
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from headwater.errors import InputError
 from headwater.grid import CRS, Bounds
@@ -374,6 +372,10 @@ def _placed(
     row = np.arange(count)
     ends_at = np.where(downstream >= 0, downstream, count + row)
     missing, known = row[gone], row[~gone]
+    # The jobs of the cells load this module to read tables alone.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     same = coo_array((np.ones(len(missing), bool), (missing, ends_at[missing])), shape=(2 * count, 2 * count))
     _, place = connected_components(same, directed=False)
     ends = np.stack(

@@ -1,0 +1,117 @@
+"""why: what a run would make again for a cell, and the reason, as Snakemake's own dry run tells it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from headwater.errors import InputError, WorkError
+from headwater.steps.plan import read_plan
+
+STEPS = ("plan", "search", "select", "composite", "elevation", "predict", "backbone", "vectorize")
+"""What a cell's waterways come from, in the order in which the data meet it."""
+_JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)+)", flags=re.M)
+_REASON = re.compile(r"^    reason: (.*)$", flags=re.M)
+_CELL = re.compile(r"^    wildcards: .*\bcell=([^,\s]+)", flags=re.M)
+_SHOWN_FILES = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that a run would do."""
+
+    step: str
+    """Its rule."""
+    cell: str | None
+    """Its cell, None for a job of the basin."""
+    reason: str
+    """Snakemake's reason."""
+
+
+def why(cell: str, basin_id: str, *, snakefile: Path, directory: Path, config: Path) -> None:
+    """Print the jobs that a cell's waterways wait for, its own and those of its neighbours, with their reasons.
+
+    Parameters
+    ----------
+    cell : str
+        Name of the cell.
+    basin_id : str
+        HYBAS_ID.
+    snakefile : Path
+        The workflow.
+    directory : Path
+        Folder that the workflow runs in.
+    config : Path
+        Its configuration, relative to that folder.
+
+    Raises
+    ------
+    InputError
+        The configuration cannot be read, or the cell is not in the plan.
+    WorkError
+        The dry run failed.
+    """
+    try:
+        results = Path((yaml.safe_load((directory / config).read_text()) or {}).get("results", "results"))
+    except (OSError, yaml.YAMLError, AttributeError) as error:
+        raise InputError(f"{directory / config} cannot be read ({error}).", "Give --config and --directory.") from error
+    plan = directory / results / basin_id / "plan.json"
+    if plan.is_file():
+        read_plan(plan).cell(cell)
+    target = results / basin_id / "cells" / cell / "waterways.parquet"
+    command = [
+        sys.executable, "-m", "snakemake", "--snakefile", str(snakefile.resolve()), "--directory", str(directory),
+        "--configfile", str((directory / config).resolve()), "--dry-run", "--nolock", "--cores", "1", "--", str(target),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        raise WorkError(
+            f"The dry run failed: {lines[-1] if lines else 'it said nothing'}",
+            f"See what `snakemake --dry-run {target}` says.",
+        )
+    for line in told(jobs_in(done.stdout + done.stderr), cell):
+        print(line)
+
+
+def jobs_in(text: str) -> list[Job]:
+    """Return the jobs that the text of a dry run names, each once."""
+    found = {}
+    for step, body in _JOB.findall(text):
+        reason, cell = _REASON.search(body), _CELL.search(body)
+        job = Job(step, cell[1] if cell else None, reason[1] if reason else "no reason told")
+        found[job.step, job.cell] = job
+    return list(found.values())
+
+
+def told(jobs: Sequence[Job], cell: str) -> list[str]:
+    """Return a line a job of the cell or the basin, and one a step for the neighbours."""
+    if not jobs:
+        return [f"{cell}: nothing to do."]
+    lines = []
+    for step in STEPS:
+        of_step = [job for job in jobs if job.step == step]
+        lines += [
+            f"{step:10} {job.cell or 'basin'}: {_short(job.reason)}" for job in of_step if job.cell in (None, cell)
+        ]
+        others = sorted(job.cell for job in of_step if job.cell not in (None, cell) and job.cell)
+        if others:
+            lines.append(f"{step:10} {len(others)} neighbours as well: {', '.join(others)}")
+    return lines
+
+
+def _short(reason: str) -> str:
+    """Return a reason with no more than a few files of each kind."""
+    parts = []
+    for part in reason.split("; "):
+        kind, colon, files = part.partition(": ")
+        names = files.split(", ")
+        more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
+        parts.append(f"{kind}{colon}{', '.join(names[:_SHOWN_FILES])}{more}")
+    return "; ".join(parts)

@@ -1,0 +1,111 @@
+import csv
+import time
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+import pytest
+from shapely import box
+
+from headwater.cli import main
+from headwater.errors import InputError
+from headwater.steps.plan_all import HYDROBASINS, STAND_IN, cells_of_basins, read_land_tiles
+
+REAL_INDEX = Path(__file__).parents[3] / "shared/data/glo30/glo30_tile_index.parquet"
+
+
+def write_index(path, tiles):
+    names = [
+        f"Copernicus_DSM_COG_10_{'S' if s < 0 else 'N'}{abs(s):02}_00_{'W' if w < 0 else 'E'}{abs(w):03}_00_DEM"
+        for s, w in tiles
+    ]
+    pd.DataFrame({"tile_id": names}).to_parquet(path)
+    return path
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    return write_index(tmp_path / "tiles.parquet", [(s, w) for s in range(0, 4) for w in range(20, 25)] + [(-80, 0)])
+
+
+@pytest.fixture
+def polygons(tmp_path):
+    path = tmp_path / "basins.gpkg"
+    table = gpd.GeoDataFrame({"HYBAS_ID": [1020018110, 42]}, geometry=[box(20.5, 0.5, 21.5, 1.5), box(0, 0, 1, 1)])
+    table.set_crs(4326).to_file(path, layer="b")
+    return path
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_polygon_has_its_cells_and_the_others_share_what_is_left(tiles, polygons, capsys):
+    cells = cells_of_basins(read_land_tiles(tiles), [polygons], cell_degrees=1)
+    assert cells["1020018110"][0] == HYDROBASINS
+    assert {cell.name for cell in cells["1020018110"][1]} == {"N00E020", "N00E021", "N01E020", "N01E021"}
+    assert {origin for basin, (origin, _) in cells.items() if basin != "1020018110"} == {STAND_IN}
+    assert sum(len(part) for _, part in cells.values()) == 20
+    assert "1 land tiles" in capsys.readouterr().err
+
+
+def test_smaller_cells_are_as_many_as_fit_into_the_tiles(tiles):
+    cells = cells_of_basins(read_land_tiles(tiles), [], cell_degrees=0.5)
+    names = [cell.name for _, part in cells.values() for cell in part]
+    assert len(names) == len(set(names)) == 80
+
+
+def test_the_table_has_a_row_a_basin_and_their_sum(tiles, tmp_path, capsys):
+    out = tmp_path / "plans" / "summary.csv"
+    assert main(["plan", "--all", "--tiles", str(tiles), "--out", str(out)]) == 0
+    *basins, total = rows_of(out)
+    assert len(basins) == 62
+    assert total["basin_id"] == "all"
+    for column in ("cells", "tiles"):
+        assert int(total[column]) == sum(int(row[column]) for row in basins)
+    assert float(total["cpu_hours"]) > 0
+    assert "| one workstation |" in capsys.readouterr().out
+    assert len(rows_of(out.with_name("machines.csv"))) == 3
+    assert main(["plan", "--all", "--tiles", str(tiles), "--out", str(out), "--basin", "1020018110"]) == 0
+    assert len(rows_of(out)) == 2
+
+
+def test_one_bad_id_among_good_ones_is_named(tiles, tmp_path, capsys):
+    out = tmp_path / "summary.csv"
+    arguments = ["plan", "--all", "--tiles", str(tiles), "--out", str(out), "--basin", "1020018110", "77"]
+    assert main(arguments) == 2
+    assert "Basin 77 is not one of the 62" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--all"], ["--basin", "1"], ["--polygons", "p"], ["--polygons", "p", "--basin", "1", "2"]]
+)
+def test_what_is_missing_is_told(arguments, tmp_path, capsys):
+    assert main(["plan", *arguments, "--out", str(tmp_path / "o")]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_what_is_no_index_is_refused(tmp_path, polygons, tiles):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_land_tiles(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("no")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_land_tiles(tmp_path / "text.parquet")
+    pd.DataFrame({"tile_id": ["N00E000"]}).to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(InputError, match="not the name of a GLO-30 tile"):
+        read_land_tiles(tmp_path / "other.parquet")
+    pd.DataFrame({"name": ["a"]}).to_parquet(tmp_path / "columns.parquet")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_land_tiles(tmp_path / "columns.parquet")
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL_INDEX.is_file(), reason="needs the shared data")
+def test_the_table_of_the_documentation_is_what_the_command_prints(tmp_path, capsys):
+    start = time.process_time()
+    assert main(["plan", "--all", "--tiles", str(REAL_INDEX), "--out", str(tmp_path / "summary.csv")]) == 0
+    assert time.process_time() - start < 20
+    documented = (Path(__file__).parents[2] / "docs/scale.md").read_text()
+    assert capsys.readouterr().out.strip() in documented

@@ -27,8 +27,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	headwater demo run
 
+# Two at a time; those of the workflow, which use all cores by themselves, in two rows.
 test: $(STAMP)
-	pytest
+	pytest -n 2 --dist loadgroup
 
 lint: $(STAMP)
 	ruff check

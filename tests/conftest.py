@@ -24,6 +24,10 @@ def pytest_collection_modifyitems(items):
         "slurm": None if os.environ.get("CI") else slurm_box.missing(),
     }
     for item in items:
+        # Tests of the workflow share planets and runs: side by side they go in two rows.
+        if item.path.parent.name == "workflow":
+            row = "runs" if item.path.stem in ("test_workflow", "test_slurm", "test_rules") else "faults"
+            item.add_marker(pytest.mark.xdist_group(row))
         for marker, reason in reasons.items():
             if reason is not None and marker in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=reason))

@@ -88,21 +88,23 @@ def _bilinear(source: Any, rows: Any, columns: Any) -> Any:
     """Interpolate at places counted from the centre of the first pixel."""
     height, width = source.shape
     out = np.empty((len(rows), len(columns)), source.dtype)
-    left = np.empty(len(columns), np.int64)
+    left, right = np.empty(len(columns), np.int32), np.empty(len(columns), np.int32)
     share = np.empty(len(columns))
     for i in range(len(columns)):
         place = min(max(columns[i], 0.0), width - 1.0)
-        left[i] = min(int(place), max(width - 2, 0))
+        left[i] = int(place)
+        right[i] = min(left[i] + 1, width - 1)
         share[i] = place - left[i]
+    row = np.empty(width)
     for j in range(len(rows)):
         place = min(max(rows[j], 0.0), height - 1.0)
-        top = min(int(place), max(height - 2, 0))
+        top = int(place)
         down = place - top
         above, below = source[top], source[min(top + 1, height - 1)]
+        # First between two rows, which are shorter, then along the one that comes of it.
+        for k in range(width):
+            row[k] = above[k] + down * (below[k] - above[k])
         for i in range(len(columns)):
-            a = left[i]
-            b = min(a + 1, width - 1)
-            high = above[a] + share[i] * (above[b] - above[a])
-            low = below[a] + share[i] * (below[b] - below[a])
-            out[j, i] = high + down * (low - high)
+            value = row[left[i]]
+            out[j, i] = value + share[i] * (row[right[i]] - value)
     return out

@@ -187,6 +187,8 @@ def _read_probability(paths: Sequence[Path], grid: RasterGrid) -> tuple[NDArray[
         if values.dtype != np.uint8:
             valid = valid & np.isfinite(values)
             values = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * 255).astype(np.uint8)
+        if len(paths) == 1:
+            return np.where(valid, values, np.uint8(0)), valid
         take = valid & ~known
         layer[take], known[take] = values[take], True
     return layer, known

@@ -286,7 +286,8 @@ def _relax(
     """Offer the cells around one a way through it, within its catchment."""
     for k in range(8):
         above = below + offsets[k]
-        if free[above] != label:
+        # The cheapest step there is would not do: that is told without looking at the terrain.
+        if free[above] != label or so_far + _STRAIGHT >= cost[above]:
             continue
         price = prices[above]
         rise = elevation[below] - elevation[above]

@@ -102,9 +102,7 @@ def vectorize_window(
     elevation = _quantised(_filled(elevation))
     labels = burn_labels(catchments, catchment_label, reaches, grid)
     size = labels.count
-    in_catchment = labels.catchment.ravel()
-    known = np.bincount(in_catchment[in_catchment >= 0], minlength=size)
-    missing = np.bincount(in_catchment[(in_catchment >= 0) & ~valid.ravel()], minlength=size)
+    known, missing = _counts(labels.catchment.ravel(), valid.ravel(), size)
     with np.errstate(invalid="ignore", divide="ignore"):
         missing_share = np.where(np.isin(np.arange(size), catchment_label), missing / known, np.nan)
 
@@ -225,6 +223,17 @@ def _filled(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
 
     nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
     return np.asarray(elevation[tuple(nearest)])
+
+
+@njit(cache=True)
+def _counts(labels: Any, valid: Any, size: int) -> Any:
+    """Cells of each label, and those of them that are not valid."""
+    cells, missing = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    for i in range(len(labels)):
+        if labels[i] >= 0:
+            cells[labels[i]] += 1
+            missing[labels[i]] += not valid[i]
+    return cells, missing
 
 
 @njit(cache=True)

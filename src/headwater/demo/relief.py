@@ -123,6 +123,6 @@ def with_floodplains(
     collapse(planed, nature.steepest * uneven, dx, dy)
     # Where the ground failed, creep takes away the ribs that follow the grid's axes.
     failed = ndimage.gaussian_filter(np.clip((cut - planed) / 4, 0, 1), 2)
-    planed += (ndimage.gaussian_filter(planed, 4) - planed) * failed
-    planed[~land] = 0
-    return planed
+    levelled += (ndimage.gaussian_filter(levelled, 4) - levelled) * failed
+    levelled[~land] = 0
+    return levelled

@@ -117,12 +117,12 @@ def with_floodplains(
     # A few decimetres of old bars and channels keep the floor from being a plane.
     bars = 0.35 * np.abs(fractal(land.shape, rng, wavelength_px=25, octaves=4))
     floor = bed + np.minimum(away, half) * 0.002 + bars * np.clip(away / 40, 0, 1) + np.maximum(away - half, 0) * _BLUFF
-    planed: NDArray[np.float64] = np.where(land, np.minimum(z, floor), z)
-    cut = planed.copy()
+    levelled: NDArray[np.float64] = np.where(land, np.minimum(z, floor), z)
+    cut = levelled.copy()
     uneven = np.exp(0.35 * fractal(land.shape, rng, wavelength_px=24, octaves=4, persistence=0.8))
-    collapse(planed, nature.steepest * uneven, dx, dy)
+    collapse(levelled, nature.steepest * uneven, dx, dy)
     # Where the ground failed, creep takes away the ribs that follow the grid's axes.
-    failed = ndimage.gaussian_filter(np.clip((cut - planed) / 4, 0, 1), 2)
+    failed = ndimage.gaussian_filter(np.clip((cut - levelled) / 4, 0, 1), 2)
     levelled += (ndimage.gaussian_filter(levelled, 4) - levelled) * failed
     levelled[~land] = 0
     return levelled

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -84,13 +85,18 @@ def calm(place):
 
 def test_tokens_that_live_five_seconds(place, calm):
     """Some answers keep the reader waiting until its tokens have ended, some of them in the middle of a file."""
-    run = place.run("tokens")
-    with place.tokens_living(5), place.faults.trouble(stall_every=45, stall_s=5.2) as met:
-        run.all()
-    assert met["stalled"] >= 3
-    assert met["refused at the opening"] >= 1
-    assert met["refused further on"] >= 1
-    assert run.products() == calm.products()
+    met: Counter[str] = Counter()
+    # Which requests are kept waiting depends on how threads take turns: again until both kinds were met.
+    for stall_every in (45, 37, 29, 41, 23):
+        run = place.run(f"tokens{stall_every}")
+        with place.tokens_living(5), place.faults.trouble(stall_every=stall_every, stall_s=5.2) as now:
+            run.all()
+        assert now["stalled"] >= 3
+        assert run.products() == calm.products()
+        met += now
+        if met["refused at the opening"] and met["refused further on"]:
+            return
+    raise AssertionError(f"{met}: no token was refused at the opening of a file and none in its middle")
 
 
 def test_a_fifth_of_all_requests_answered_503_or_cut_short(place, calm):

@@ -21,7 +21,7 @@ def drop_foreign(
 
     Water that hangs on the reach without leaving the catchment always stays. The text does not say so; but rivers that
     are found well are one component with the waters of all catchments downstream, whose lowest cell and most of whose
-    cells lie outside: to the letter they would be dropped whole, and recall be a third of what was published.
+    cells lie outside: to the letter they would be dropped whole.
 
     Parameters
     ----------

@@ -338,6 +338,13 @@ RELATIVE = Recipe(
     channels=tuple(Channel("relative_elevation" if name == "elevation" else name) for name in CHANNELS),
 )
 """The paper's with the elevation above a local smooth surface in place of the tile's lowest: nothing to make seams."""
+_OF_DRAINAGE = {"elevation": "relative_elevation", "gradient": "upslope_area"}
+DRAINAGE = Recipe(name="drainage", channels=tuple(Channel(_OF_DRAINAGE.get(name, name)) for name in CHANNELS))
+"""The same with the upslope area in place of the gradient, which follows from the two differences."""
+IMAGERY = Recipe(name="imagery", channels=CHANNELS[:6])  # type: ignore[arg-type]
+"""What the image alone shows."""
+RELIEF = Recipe(name="relief", channels=RELATIVE.channels[6:])
+"""What the elevation alone shows."""
 _EIGHT_BITS = 255
 ESRI_STREAMS = Recipe(
     name="esri_streams",
@@ -359,7 +366,10 @@ EVANET_RELEASE = Recipe(
     name="evanet_release", channels=(*(Channel(band) for band in "RGB"), Channel("min_max_elevation"))
 )
 """The same with the image on -1 to 1, as the published program of EvaNet trains."""
-RECIPES = {recipe.name: recipe for recipe in (PAPER, RELEASE, RELATIVE, ESRI_STREAMS, EVANET, EVANET_RELEASE)}
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (PAPER, RELEASE, RELATIVE, DRAINAGE, IMAGERY, RELIEF, ESRI_STREAMS, EVANET, EVANET_RELEASE)
+}
 
 
 def _fill_with_mean(channel: Float32Array, gaps: BoolArray) -> None:

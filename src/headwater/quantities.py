@@ -173,6 +173,15 @@ def _write_wetness(tile: Tile, parameters: Parameters, out: Float32Array) -> Non
     )[tile.core]
 
 
+def _write_upslope_area(tile: Tile, parameters: Parameters, out: Float32Array) -> None:
+    out[...] = relief.upslope_area(
+        tile.height,
+        pixel_m=tile.pixel_m,
+        smoothing_px=_number(parameters, "smoothing_px"),
+        most_km2=_number(parameters, "most_km2"),
+    )[tile.core]
+
+
 def _number(parameters: Parameters, name: str) -> float:
     value = parameters[name]
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -249,6 +258,14 @@ QUANTITIES: Mapping[str, Quantity] = {
         "ln(m)",
         _write_wetness,
         {"min_slope": 1e-3},
+        reach=lambda _: math.inf,
+    ),
+    "upslope_area": Quantity(
+        (ELEVATION,),
+        "log10 of the D8 upstream area, at most most_km2, on E smoothed by smoothing_px, depressions filled",
+        "log10(km2)",
+        _write_upslope_area,
+        {"smoothing_px": 1.5, "most_km2": 1.0},
         reach=lambda _: math.inf,
     ),
 }

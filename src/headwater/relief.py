@@ -39,6 +39,8 @@ LANDFORM_OF_COUNTS: npt.NDArray[np.uint8] = np.array(
 """Landform by the numbers of lower (row) and higher (column) directions (Jasiewicz and Stepinski 2013, figure 4)."""
 
 SMOOTHING_PASSES = 3
+SMOOTHING_REACH = 4.0
+"""Standard deviations at which a Gaussian ends."""
 _NODATA = -9999.0
 _D8 = {1: (0, 1), 4: (1, 0), 16: (0, -1), 64: (-1, 0), 2: (1, 1), 8: (1, -1), 32: (-1, -1), 128: (-1, 1)}
 
@@ -155,28 +157,55 @@ def topographic_wetness(elevation: Float32Array, *, pixel_m: float, min_slope: f
             f"A wetness index needs a pixel above 0 m and a least slope above 0, not {pixel_m} and {min_slope}.",
             "Correct the two numbers.",
         )
-    # Half a second to load, and few recipes have a wetness index.
-    import pyflwdir
-
     known = np.isfinite(elevation)
     if not known.any():
         return np.full(elevation.shape, np.nan, dtype=np.float32)
-    with warnings.catch_warnings():
-        # pyflwdir multiplies affine transforms in a way that affine announces to drop.
-        warnings.simplefilter("ignore", PendingDeprecationWarning)
-        raw = np.where(known, elevation, _NODATA).astype(np.float32)
-        filled, to_the_spill = pyflwdir.dem.fill_depressions(raw, nodata=_NODATA, outlets="edge")
-        filled = np.where(known, filled, np.nan)
-        # At the edge water leaves, it does not run along it.
-        edge = known & ~ndimage.binary_erosion(known, np.ones((3, 3)))
-        to_the_spill = np.where(edge, np.uint8(0), to_the_spill)
-        flow = pyflwdir.from_array(_steepest_descent(filled, level=to_the_spill), ftype="d8")
-        cells = np.asarray(flow.upstream_area(unit="cell"), dtype=np.float64)
+    cells, filled = _upstream_cells(elevation, known)
     slope_y, slope_x = (central_difference(filled, axis=axis) for axis in (0, 1))
     # Beside an unknown pixel the slope is what the known neighbours tell.
     slope = np.hypot(np.nan_to_num(slope_x), np.nan_to_num(slope_y)) / pixel_m
     area_per_width = np.maximum(cells, 1) * pixel_m
     return np.where(known, np.log(area_per_width / np.maximum(slope, min_slope)), np.nan).astype(np.float32)
+
+
+def upslope_area(
+    elevation: Float32Array, *, pixel_m: float, smoothing_px: float = 1.5, most_km2: float = 1.0
+) -> Float32Array:
+    """Return the decimal logarithm of the D8 upstream area in square kilometres, the pixel itself included.
+
+    Flow is found as in `topographic_wetness`, on the elevation smoothed by a Gaussian: the noise of a surface model
+    bends small flow paths. Areas stop at `most_km2`: where valleys begin is what the elevation tells best, and what
+    lies upstream outside the array is not counted, so that larger areas would depend on where the array ends.
+
+    Parameters
+    ----------
+    elevation : (y, x) float32
+        Metres, NaN where unknown.
+    pixel_m : float
+        Side of a pixel in metres.
+    smoothing_px : float
+        Standard deviation of the Gaussian in pixels; 0 for none.
+    most_km2 : float
+        Largest area told.
+
+    Returns
+    -------
+    (y, x) float32
+        Logarithm of square kilometres, -4 for a pixel of 10 m alone; NaN where the elevation is unknown.
+    """
+    pixel_km2 = (pixel_m / 1000) ** 2
+    if not pixel_m > 0 or smoothing_px < 0 or not most_km2 > 0:
+        raise InputError(
+            f"An upslope area needs a pixel and a largest area above 0 and a smoothing of at least 0, not {pixel_m}, "
+            f"{most_km2} and {smoothing_px}.",
+            "Correct the three numbers.",
+        )
+    known = np.isfinite(elevation)
+    if not known.any():
+        return np.full(elevation.shape, np.nan, dtype=np.float32)
+    cells, _ = _upstream_cells(_smoothed(elevation, known, smoothing_px), known)
+    area_km2 = np.clip(cells * pixel_km2, pixel_km2, most_km2)
+    return np.where(known, np.log10(area_km2), np.nan).astype(np.float32)
 
 
 def min_max_elevation(
@@ -250,6 +279,38 @@ def central_difference(height: npt.NDArray[Any], *, axis: int) -> Float32Array:
     np.subtract(rows[1], rows[0], out=result[0], casting="same_kind")
     np.subtract(rows[-1], rows[-2], out=result[-1], casting="same_kind")
     return out
+
+
+def _smoothed(elevation: Float32Array, known: npt.NDArray[np.bool_], sigma_px: float) -> Float32Array:
+    """Smooth by a Gaussian over the known pixels, the others NaN."""
+    if sigma_px == 0:
+        return elevation
+    base = np.float32(np.nanmean(elevation, dtype=np.float64))
+    height = ndimage.gaussian_filter(np.where(known, elevation - base, 0), sigma_px, truncate=SMOOTHING_REACH)
+    if not known.all():
+        weight = ndimage.gaussian_filter(known.astype(np.float32), sigma_px, truncate=SMOOTHING_REACH)
+        height /= np.maximum(weight, 1e-6)
+    return np.where(known, height, np.float32(np.nan))
+
+
+def _upstream_cells(
+    elevation: Float32Array, known: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], Float32Array]:
+    """Pixels upstream of each, itself included, by D8 on the elevation without depressions; and that elevation."""
+    # Half a second to load, and few recipes follow the water.
+    import pyflwdir
+
+    with warnings.catch_warnings():
+        # pyflwdir multiplies affine transforms in a way that affine announces to drop.
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        raw = np.where(known, elevation, _NODATA).astype(np.float32)
+        filled, to_the_spill = pyflwdir.dem.fill_depressions(raw, nodata=_NODATA, outlets="edge")
+        filled = np.where(known, filled, np.nan)
+        # At the edge water leaves, it does not run along it.
+        edge = known & ~ndimage.binary_erosion(known, np.ones((3, 3)))
+        to_the_spill = np.where(edge, np.uint8(0), to_the_spill)
+        flow = pyflwdir.from_array(_steepest_descent(filled, level=to_the_spill), ftype="d8")
+        return np.asarray(flow.upstream_area(unit="cell"), dtype=np.float64), filled
 
 
 def _steepest_descent(height: Float32Array, *, level: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

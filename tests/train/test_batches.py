@@ -1,10 +1,13 @@
 """Batches: the same whether made ahead or not, drawn from their own numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from headwater.channels import PAPER, make_channels
+from headwater.channels import PAPER, RECIPES, make_channels
+from headwater.train.augment import turn
 from headwater.train.batches import Batch, Batches, Directions, draw_batch
 from headwater.train.settings import Stage
 
@@ -77,3 +80,20 @@ def test_channels_of_a_batch_are_those_of_prediction():
         turned = [array[..., ::-1] for array in turned]
     channels, _ = make_channels(*turned, PAPER)
     np.testing.assert_array_equal(batch.channels[0].numpy(), channels)
+
+
+def test_a_halo_is_read_for_the_channels_and_not_handed_on():
+    def around(side_px, max_missing_share, rng):
+        rng = np.random.default_rng(side_px)
+        composite = rng.integers(1, 256, (4, side_px, side_px), dtype=np.uint8)
+        return composite, rng.normal(50, 9, (side_px, side_px)).astype("f4"), np.zeros((side_px, side_px), np.uint8)
+
+    recipe = RECIPES["drainage"]
+    stage = replace(STAGE, batch_size=1)
+    batch = draw_batch(around, recipe, stage, 0.0, np.random.default_rng(1), Directions(), 6)
+    assert batch.channels.shape == (1, 10, 16, 16)
+    assert batch.values.shape == batch.elevation.shape == (1, 1, 16, 16)
+    symmetry = int(np.random.default_rng(1).integers(8))
+    composite, elevation, _ = (turn(array, symmetry) for array in around(28, 0.5, None))
+    whole, _ = make_channels(composite, elevation, recipe)
+    np.testing.assert_allclose(batch.channels[0], whole[:, 6:-6, 6:-6], atol=1e-4)

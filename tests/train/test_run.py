@@ -45,7 +45,12 @@ def test_the_packages_training_is_valid_and_fits_the_limit():
         (lambda v: v.update(recipe="mine"), "no channel recipe 'mine'"),
         (lambda v: v["planets"].update(sky="blue"), "sky"),
         (lambda v: v["planets"].update(test=v["planets"]["training"][:1]), "lists a planet twice"),
+        (lambda v: v["planets"].update(test=[f"plain-{v['planets']['training'][0]}"]), "lists a planet twice"),
         (lambda v: v["planets"].update(training=[]), "none for training"),
+        (lambda v: v["planets"].update(training=["odd-1"]), "no planet 'odd-1'"),
+        (lambda v: v["planets"].update(training=["wide"]), "no planet 'wide'"),
+        (lambda v: v["planets"].update(training=[True]), "no planet True"),
+        (lambda v: v["loop"].update(halo_px=-1), "halo_px"),
         (lambda v: v["loop"].update(momentum=0.9), "momentum"),
         (lambda v: v["loop"]["stages"][0].pop("steps"), "steps"),
         (lambda v: v["loop"]["stages"][0].update(chip_px=244), "244 px do not divide by 16"),
@@ -71,7 +76,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_a_whole_training_in_small(tmp_path, values, monkeypatch):
     def planet(seed, work, settings):
-        folder = work / f"planet-{seed}"
+        folder = work / f"{settings.variety}-{seed}"
         if folder.is_dir():
             return [CellChips(folder / "cell")]
         rng = np.random.default_rng(seed)
@@ -89,7 +94,7 @@ def test_a_whole_training_in_small(tmp_path, values, monkeypatch):
     monkeypatch.setattr(run, "prepare_planet", planet)
     values.update(work=str(tmp_path / "work"), out=str(tmp_path / "out" / "net.safetensors"), validation_window_px=64)
     values["network"] = {"name": "waternet", "base_channels": 1, "encoders": 2, "decoders": 1}
-    values["planets"].update(training=[1, 2], validation=[3], test=[4])
+    values["planets"].update(training=[1, "wide-2"], validation=[3], test=[4])
     values["loop"].update(stages=[{"chip_px": 32, "batch_size": 1, "steps": 3, "learning_rate": 0.01}], threads=1)
     path = write(tmp_path, values)
     before = torch.get_num_threads()
@@ -103,7 +108,11 @@ def test_a_whole_training_in_small(tmp_path, values, monkeypatch):
     assert (tmp_path / "out" / "net.safetensors").read_bytes() == first
     assert (tmp_path / "out" / "net.json").read_bytes() == sidecar
     metadata = load_checkpoint(tmp_path / "out" / "net.safetensors").metadata
-    assert metadata.training["planets"] == {"training": [1, 2], "validation": [3], "test": [4]}
+    assert metadata.training["planets"] == {
+        "training": ["plain-1", "wide-2"],
+        "validation": ["plain-3"],
+        "test": ["plain-4"],
+    }
     assert metadata.training["steps_done"] == 3
     assert {"f1", "f1*", "precision", "recall"} <= set(metadata.scores["test"])
     assert str(tmp_path) not in sidecar.decode()

@@ -54,15 +54,23 @@ class Directions(NamedTuple):
 
 
 def draw_batch(
-    draw: Draw, recipe: Recipe, stage: Stage, drop_share: float, rng: np.random.Generator, directions: Directions
+    draw: Draw,
+    recipe: Recipe,
+    stage: Stage,
+    drop_share: float,
+    rng: np.random.Generator,
+    directions: Directions,
+    halo_px: int = 0,
 ) -> Batch:
     """Return random turned chips as a batch; the channels are made after turning, so slopes point the right way."""
     parts = []
+    core = (slice(halo_px, halo_px + stage.chip_px),) * 2
     for _ in range(stage.batch_size):
-        chip = draw(stage.chip_px, recipe.max_missing_share, rng)
+        chip = draw(stage.chip_px + 2 * halo_px, recipe.max_missing_share, rng)
         symmetry = int(rng.integers(8))
-        composite, elevation, types = (turn(array, symmetry) for array in chip)
-        channels, _ = make_channels(composite, elevation, recipe)
+        composite, around, types = (turn(array, symmetry) for array in chip)
+        channels, _ = make_channels(composite, around, recipe, halo_px=(halo_px,) * 4)
+        elevation, types = around[core], types[core]
         drop_pixels(channels, drop_share, rng)
         parts.append((channels, values_of_types(types)[None], np.array(elevation, dtype=np.float32)[None]))
     inputs, values, heights = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*parts, strict=True))

@@ -14,7 +14,7 @@ from headwater.errors import InputError
 from headwater.models.registry import build_network
 from headwater.predict import resolve_device
 from headwater.train.objective import Objective
-from headwater.train.planets import PlanetSettings
+from headwater.train.planets import PlanetSettings, read_planet
 from headwater.train.settings import LoopSettings, Losses, Stage
 
 SPLITS = ("training", "validation", "test")
@@ -51,8 +51,8 @@ class TrainConfig:
     """Stages, optimizer and the rest."""
     chips: str = ""
     """Folder or address of chips that `headwater chips` cut; empty to train on planets."""
-    seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Planets for training, validation and test; no planet is in two."""
+    planets: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    """Planets for training, validation and test by variety and seed; none is in two."""
     planet: PlanetSettings = field(default_factory=PlanetSettings)
     """How they are built."""
     validation_window_px: int = 832
@@ -73,7 +73,7 @@ def read_config(path: Path) -> TrainConfig:
     check_keys(values, {*NEEDED, *OPTIONAL}, "the top level", path, needed=NEEDED)
     if ("planets" in values) == ("chips" in values):
         raise InputError(f"{path} gives both planets and chips, or neither.", "Give one of them to train on.")
-    seeds, planet = _read_planets(values["planets"], path) if "planets" in values else ({}, PlanetSettings())
+    planets, planet = _read_planets(values["planets"], path) if "planets" in values else ({}, PlanetSettings())
     network = values["network"]
     if not isinstance(network, dict) or "name" not in network:
         raise InputError(f"{path} does not name a network.", "Set network.name, for instance to waternet.")
@@ -89,7 +89,7 @@ def read_config(path: Path) -> TrainConfig:
         recipe=replace(RECIPES[recipe], pixel_m=PIXEL_M),
         loop=_read_loop(values["loop"], path),
         chips=str(values.get("chips", "")),
-        seeds=seeds,
+        planets=planets,
         planet=planet,
         validation_window_px=values.get("validation_window_px", TrainConfig.validation_window_px),
         tensorboard=values.get("tensorboard", False),
@@ -130,18 +130,18 @@ def filled(kind: type[_T], values: Mapping[str, Any], place: str, path: Path) ->
     return kind(**values)
 
 
-def _read_planets(planets: Any, path: Path) -> tuple[dict[str, tuple[int, ...]], PlanetSettings]:
+def _read_planets(planets: Any, path: Path) -> tuple[dict[str, tuple[tuple[str, int], ...]], PlanetSettings]:
     known = {item.name for item in fields(PlanetSettings)}
     check_keys(planets, {*SPLITS, *known}, "planets", path, needed=SPLITS)
-    seeds = {part: tuple(planets[part]) for part in SPLITS}
-    everything = [seed for part in seeds.values() for seed in part]
-    if len(set(everything)) < len(everything) or not seeds["training"] or not seeds["validation"]:
+    settings = filled(PlanetSettings, {key: value for key, value in planets.items() if key in known}, "planets", path)
+    names = {part: tuple(read_planet(name, settings.variety) for name in planets[part]) for part in SPLITS}
+    everything = [name for part in names.values() for name in part]
+    if len(set(everything)) < len(everything) or not names["training"] or not names["validation"]:
         raise InputError(
             f"{path} lists a planet twice, or none for training or validation.",
             "Give every planet to one part only; training and validation need one at least.",
         )
-    settings = {key: value for key, value in planets.items() if key in known}
-    return seeds, filled(PlanetSettings, settings, "planets", path)
+    return names, settings
 
 
 def _read_loop(loop: Any, path: Path) -> LoopSettings:

@@ -65,7 +65,7 @@ def try_rates(model: Network, draw: Draw, recipe: Recipe, settings: LoopSettings
             for group in optimizer.param_groups:
                 group["lr"] = rate
             rng = np.random.default_rng([settings.seed, step])
-            batch = draw_batch(draw, recipe, stage, settings.drop_share, rng, objective.directions)
+            batch = draw_batch(draw, recipe, stage, settings.drop_share, rng, objective.directions, settings.halo_px)
             loss = train_step(objective, optimizer, [batch], 1, settings)
             mean = _MEMORY * mean + (1 - _MEMORY) * loss
             trials.append(Trial(rate, mean / (1 - _MEMORY ** (step + 1))))

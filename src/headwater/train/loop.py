@@ -101,7 +101,7 @@ def train_network(
         # Batch 0 has the numbers of a training that accumulates none: trailing zeros of a seed do not count.
         rng = np.random.default_rng([settings.seed, step, number * together.size + together.rank])
         stage, _ = stage_at(settings.stages, step)
-        return draw_batch(draw, recipe, stage, settings.drop_share, rng, objective.directions)
+        return draw_batch(draw, recipe, stage, settings.drop_share, rng, objective.directions, settings.halo_px)
 
     batches = Batches(make, steps=settings.steps, threads=settings.loaders)
     last_save = time.monotonic()

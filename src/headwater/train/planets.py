@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from headwater import raster
 from headwater.demo.build import GENERATOR_VERSION, build_planet
+from headwater.demo.character import VARIETIES
+from headwater.errors import InputError
 from headwater.files import read_json, write_json
 from headwater.grid import RasterGrid
 from headwater.steps.composite import composite
@@ -40,7 +42,23 @@ class PlanetSettings:
     jobs: int = 1
     """Processes that build a planet."""
     variety: str = "plain"
-    """How much planets differ: plain as in the demo, or wide."""
+    """How much planets differ that do not say it themselves: plain as in the demo, or wide."""
+
+
+def read_planet(name: int | str, variety: str) -> tuple[str, int]:
+    """Return variety and seed of a planet: 7 is one of the given variety, wide-7 says its own.
+
+    Raises
+    ------
+    InputError
+        The name is neither.
+    """
+    said, _, seed = str(name).rpartition("-")
+    if isinstance(name, bool) or not seed.isdecimal() or (said or variety) not in VARIETIES:
+        raise InputError(
+            f"There is no planet {name!r}.", f"Give a seed such as 7, or one with its variety: {VARIETIES[-1]}-7."
+        )
+    return said or variety, int(seed)
 
 
 def prepare_planet(seed: int, work: Path, settings: PlanetSettings) -> list[CellChips]:
@@ -62,13 +80,12 @@ def prepare_planet(seed: int, work: Path, settings: PlanetSettings) -> list[Cell
     list of CellChips
         In the order of the plan.
     """
-    folder = work / f"planet-{seed}"
+    folder = work / f"{settings.variety}-{seed}"
     finished = folder / "cells.json"
     made_with = {**asdict(settings), "generator_version": GENERATOR_VERSION}
     del made_with["jobs"]
-    # Planets from before there were varieties are plain ones.
-    if not finished.is_file() or {"variety": "plain", **read_json(finished)["made_with"]} != made_with:
-        scratch = work / f"planet-{seed}.build"
+    if not finished.is_file() or read_json(finished)["made_with"] != made_with:
+        scratch = work / f"{folder.name}.build"
         for old in (folder, scratch):
             shutil.rmtree(old, ignore_errors=True)
         build_planet(seed, scratch / "planet", jobs=settings.jobs, variety=settings.variety)

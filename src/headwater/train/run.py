@@ -116,9 +116,9 @@ def prepare(config: TrainConfig) -> Data:
     cells: dict[str, list[CellChips]] = {}
     for part in SPLITS:
         cells[part] = []
-        for seed in config.seeds[part]:
-            say(f"planet {seed} ({part})")
-            cells[part] += prepare_planet(seed, config.work / "planets", config.planet)
+        for variety, seed in config.planets[part]:
+            say(f"planet {variety}-{seed} ({part})")
+            cells[part] += prepare_planet(seed, config.work / "planets", replace(config.planet, variety=variety))
     side, multiple = config.validation_window_px, _multiple(config)
     return Data(
         draw=partial(random_chip, cells["training"]),
@@ -126,8 +126,8 @@ def prepare(config: TrainConfig) -> Data:
         test=lambda: ((cell.composite, cell.elevation, cell.types) for cell in cells["test"]),
         description={
             "data": "demo planets, labelled by their NHD-like lines and polygons",
-            "planets": {part: list(seeds) for part, seeds in config.seeds.items()},
-            "planet_settings": {key: value for key, value in asdict(config.planet).items() if key != "jobs"},
+            "planets": {part: [f"{name}-{seed}" for name, seed in all_] for part, all_ in config.planets.items()},
+            "planet_settings": {k: v for k, v in asdict(config.planet).items() if k not in ("jobs", "variety")},
         },
     )
 

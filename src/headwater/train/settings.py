@@ -74,6 +74,8 @@ class LoopSettings:
     """Largest norm of the gradient; 0 lets it be."""
     average_decay: float = 0.998
     """The weights kept are an exponential moving average with this decay a step; 0 keeps the last ones."""
+    halo_px: int = 0
+    """Pixels read on each side of a chip for channels that look around; the data must reach so far."""
     drop_share: float = 0.2
     """Share of a chip's pixels dropped to the channel mean."""
     grow_after: int = 0
@@ -97,10 +99,14 @@ class LoopSettings:
     def __post_init__(self) -> None:
         _one_of("loop.optimizer", self.optimizer, OPTIMIZERS)
         _one_of("loop.precision", self.precision, PRECISIONS)
-        if not self.stages or min(self.validate_every, self.threads) < 1 or min(self.loaders, self.grow_after) < 0:
+        if (
+            not self.stages
+            or min(self.validate_every, self.threads) < 1
+            or min(self.loaders, self.grow_after, self.halo_px) < 0
+        ):
             raise InputError(
                 "The loop has no stage, or a number too small.",
-                "Give one stage at least, validate_every and threads from 1, loaders and grow_after from 0.",
+                "Give one stage at least, validate_every and threads from 1, loaders, grow_after and halo_px from 0.",
             )
         if not 0 <= self.average_decay < 1 or not 0 <= self.drop_share <= 1:
             raise InputError(

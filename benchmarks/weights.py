@@ -1,0 +1,192 @@
+"""Score checkpoints on demo planets that none was trained on: pixels, and lines off the backbone beside DEM only.
+
+Planets are built, composited and given a backbone once; each checkpoint then predicts, vectorizes and is scored.
+
+    python benchmarks/weights.py --planets wide-301 plain-301 --work .weights shipped other=other.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+import shapely
+
+from headwater import raster
+from headwater.data import default_checkpoint
+from headwater.demo.build import build_planet
+from headwater.evaluate.lines import local_metric_crs
+from headwater.evaluate.networks import length_near
+from headwater.evaluate.tiles import ALL
+from headwater.files import read_json, write_json
+from headwater.report.scores import markdown_table
+from headwater.steps.composite import composite
+from headwater.steps.elevation import elevation
+from headwater.steps.evaluate import evaluate
+from headwater.steps.evaluate_pixels import evaluate_pixels
+from headwater.steps.plan import read_plan, write_plan
+from headwater.steps.predict import predict
+from headwater.steps.search import search
+from headwater.steps.select import select
+from headwater.steps.vectorize import vectorize
+from headwater.train.planets import read_planet
+
+CELL_DEGREES = 0.1
+MARGIN_PX = 64
+BUFFER_M = 40.0
+"""Two pixels of 20 m."""
+REGIMES = ("perennial", "intermittent", "ephemeral")
+
+
+@dataclass(frozen=True)
+class Planet:
+    """A planet with what no checkpoint changes."""
+
+    folder: Path
+    """Holds the planet, the plan and a folder for each cell."""
+    cells: tuple[str, ...]
+
+    @property
+    def basin(self) -> str:
+        """HYBAS_ID."""
+        return str(read_json(self.planet / "planet.json")["basin_id"])
+
+    @property
+    def planet(self) -> Path:
+        """Its files as `headwater demo build` writes them."""
+        return self.folder / "planet"
+
+    @property
+    def plan(self) -> Path:
+        """plan.json of its basin."""
+        return self.folder / "plan.json"
+
+    def of_cells(self, name: str) -> list[Path]:
+        """One file a cell."""
+        return [self.folder / cell / name for cell in self.cells]
+
+    def table(self, kind: str) -> Path:
+        """A vector file of the planet."""
+        return next(self.planet.glob(kind))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("checkpoints", nargs="+", help='NAME=FILE, or "shipped" for the weights of the package')
+    parser.add_argument("--planets", nargs="+", required=True, help="such as wide-301 or plain-301")
+    parser.add_argument("--work", type=Path, required=True, help="folder of planets and maps, kept for the next call")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="file to write all figures to")
+    parser.add_argument("--markdown", type=Path, help="file to write the table to")
+    options = parser.parse_args()
+    checkpoints = dict(_checkpoint(text) for text in options.checkpoints)
+    rows = []
+    for name in options.planets:
+        planet = prepare(name, options.work / name)
+        for label, path in checkpoints.items():
+            row = {"weights": label, "planet": name, **score(planet, label, path, options.threads)}
+            rows.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+    table = table_of(rows)
+    print(markdown_table(table, digits=3), end="")
+    if options.markdown:
+        options.markdown.write_text(markdown_table(table, digits=3))
+    if options.json:
+        write_json(options.json, {"rows": rows})
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row for each checkpoint and planet, after the means over all planets."""
+    table = pd.DataFrame(rows)
+    means = table.drop(columns="planet").groupby("weights", sort=False).mean().reset_index()
+    both = pd.concat([means.assign(planet="mean"), table])
+    return both[["planet", *means.columns]].set_index("planet")
+
+
+def prepare(name: str, folder: Path) -> Planet:
+    """Build a planet and make the composites and elevations of its cells, where they are not there yet."""
+    variety, seed = read_planet(name, "plain")
+    planet = folder / "planet"
+    build_planet(seed, planet, variety=variety)
+    plan, items = folder / "plan.json", folder / "items.parquet"
+    basin = str(read_json(planet / "planet.json")["basin_id"])
+    write_plan([planet / "hydrobasins.gpkg"], basin, plan, cell_degrees=CELL_DEGREES, margin_px=MARGIN_PX)
+    cells = tuple(cell.name for cell in read_plan(plan).cells)
+    if not items.exists():
+        search(plan, items, url=str(planet), datetime="2023-01-01/2023-12-31")
+    for cell in cells:
+        at = folder / cell
+        if not (at / "elevation.tif").exists():
+            select(items, plan, cell, at / "scenes.json", at / "dem.json", cache_dir=folder / "cache")
+            composite(at / "scenes.json", plan, cell, at / "composite.tif", readers=1)
+            elevation(at / "dem.json", plan, cell, at / "elevation.tif")
+    return Planet(folder, cells)
+
+
+def score(planet: Planet, label: str, checkpoint: Path, threads: int) -> dict[str, Any]:
+    """Predict, vectorize and score with one checkpoint."""
+    out = planet.folder / "weights" / label
+    maps = []
+    for cell in planet.cells:
+        maps.append(out / cell / "probability.tif")
+        predict(
+            *(planet.folder / cell / f"{kind}.tif" for kind in ("composite", "elevation")),
+            cell, planet.plan, maps[-1], checkpoint=checkpoint, threads=threads,
+        )  # fmt: skip
+    mosaic, heights = out / "probability.vrt", out / "elevation.vrt"
+    mosaic.write_text(raster.mosaic_vrt(maps))
+    heights.write_text(raster.mosaic_vrt(planet.of_cells("elevation.tif")))
+    network = out / "waterways.parquet"
+    with redirect_stdout(sys.stderr):
+        pixels = evaluate_pixels(
+            maps, out / "pixels", labels=[planet.planet / "nhd.gpkg"], area=planet.planet / "hydrobasins.gpkg"
+        )
+        vectorize(
+            mosaic, heights, planet.table("TDX_streamnet_*"), planet.table("TDX_streamreach_basins_*"), network,
+            basin_id=planet.basin, checks=out / "checks.json",
+        )  # fmt: skip
+        lines = evaluate(
+            network, planet.planet / "truth.gpkg", planet.of_cells("elevation.tif"),
+            [planet.planet / "hydrobasins.gpkg"], planet.basin, buffer_m=BUFFER_M,
+        )  # fmt: skip
+    found = {
+        f"{kind} {side}": lines[side][key] for side in ("network", "dem_only") for kind, key in LINE_SCORES.items()
+    }
+    faults = read_json(out / "checks.json")["faults"]
+    return {**pixels.loc[ALL, PIXEL_SCORES].to_dict(), **found, **order_one(network, planet), "faults": faults}
+
+
+PIXEL_SCORES = ["P", "R", "F1", "P*", "R*", "F1*"]
+LINE_SCORES: Mapping[str, str] = {"P": "correctness", "R": "completeness", "F1": "f1"}
+
+
+def order_one(network: Path, planet: Planet) -> dict[str, float]:
+    """Return the share of the true length of order 1, by regime, with a line of the network within the buffer."""
+    truth = gpd.read_file(planet.planet / "truth.gpkg")
+    truth = truth[(truth["strahler_order"] == 1) & ~truth["on_backbone"]]
+    crs = local_metric_crs(truth.geometry)
+    lines = gpd.read_parquet(network).geometry.to_crs(crs).to_numpy()
+    shares = {}
+    for regime in REGIMES:
+        reaches = truth[truth["regime"] == regime].geometry.to_crs(crs).to_numpy()
+        total = shapely.length(reaches).sum()
+        near = length_near(reaches, lines, distance=BUFFER_M).sum() if len(reaches) else 0.0
+        shares[f"order 1 {regime}"] = round(float(near / total), 4) if total else float("nan")
+    return shares
+
+
+def _checkpoint(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    return name, Path(path) if path else default_checkpoint()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Score checkpoints on Wake County, North Carolina: a real elevation model and real labels, no image.
+
+The elevation (NED, 30 m) is interpolated to 10 m. Channels of the image get the middle of their range everywhere, which
+is what a pixel that training dropped holds as well: the network sees no image, and nothing that it takes for a gap.
+
+    python benchmarks/wake_county.py --data ../shared/data/dem-streams-wake-nc shipped relief=relief.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from PIL import Image
+
+from headwater import raster
+from headwater.data import default_checkpoint
+from headwater.evaluate.pixels import count_pixels
+from headwater.grid import RasterGrid
+from headwater.labels import burn_types, values_of_types
+from headwater.models import load_checkpoint
+from headwater.nhd import WATER_TYPES, read_nhd
+from headwater.predict import predict_probability
+from headwater.relief import upslope_area
+from headwater.report.scores import markdown_table
+from headwater.train.losses import targets_of_values
+
+BOUNDS = (-78.770, 35.692, -78.612, 35.806)
+"""Within both the elevation and the labels: west, south, east, north."""
+PIXEL_DEGREES = 1e-4
+MIDDLE = 128
+"""Of a band's bytes, 1 to 255: 0 is no data."""
+FLOW_KM2 = (0.02, 0.05, 0.1, 0.2, 0.5)
+"""Upstream areas from which on a pixel is water to the baseline; the best of them is told."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("checkpoints", nargs="+", help='NAME=FILE, or "shipped" for the weights of the package')
+    parser.add_argument("--data", type=Path, required=True, help="folder of the elevation and the streams")
+    parser.add_argument("--threshold", type=float, default=0.5)
+    parser.add_argument("--maps", type=Path, help="folder for a picture of each map")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    options = parser.parse_args()
+    grid = grid_of(BOUNDS)
+    heights, _ = raster.read_window(options.data / "elev_ned_30m.tif", grid, resampling="cubic")
+    types = burn_types(read_nhd(options.data / "streams.parquet", bounds=grid.bounds), grid)
+    targets = targets_of_values(torch.from_numpy(values_of_types(types))[None, None])
+    truth, counted = targets.target[0, 0].numpy() > 0, targets.counted[0, 0].numpy() > 0
+    image = np.full((4, *grid.shape), MIDDLE, dtype=np.uint8)
+    rows = []
+    for text in options.checkpoints:
+        name, _, path = text.partition("=")
+        checkpoint = load_checkpoint(Path(path) if path else default_checkpoint())
+        probability, valid = predict_probability(
+            checkpoint.model.predictor(), checkpoint.metadata.recipe, image, heights.astype(np.float32)
+        )
+        found = probability >= options.threshold
+        rows.append({"weights": name, **count_pixels(found, truth, counted & valid).scores()})
+        if options.maps:
+            draw(options.maps / f"{name}.png", probability, truth)
+    table = pd.DataFrame([*rows, flow_accumulation(heights.astype(np.float32), truth, counted)]).set_index("weights")
+    print(f"{int(truth.sum())} water pixels of 20 m; types: {count_types(types)}")
+    print(markdown_table(table, digits=3), end="")
+    if options.json:
+        options.json.write_text(json.dumps(table.reset_index().to_dict("records"), indent=1) + "\n")
+
+
+def grid_of(bounds: tuple[float, float, float, float]) -> RasterGrid:
+    """Return the grid of about 10 m within bounds, its sides even."""
+    west, south, east, north = bounds
+    width, height = (2 * round(length / PIXEL_DEGREES / 2) for length in (east - west, north - south))
+    return RasterGrid(west, north, PIXEL_DEGREES, PIXEL_DEGREES, width, height)
+
+
+def flow_accumulation(
+    elevation: npt.NDArray[np.float32],
+    truth: npt.NDArray[np.bool_],
+    counted: npt.NDArray[np.bool_],
+) -> dict[str, float | str]:
+    """Score D8 flow accumulation at the best of some thresholds: the baseline alone may learn from the test."""
+    area = 10 ** upslope_area(elevation, pixel_m=10, most_km2=1000)
+    rows, columns = truth.shape
+    coarse = area.reshape(rows, 2, columns, 2).max(axis=(1, 3))
+    scores = {limit: count_pixels(coarse >= limit, truth, counted).scores() for limit in FLOW_KM2}
+    best = max(scores, key=lambda limit: scores[limit]["f1*"])
+    return {"weights": f"flow accumulation from {best:g} km2", **scores[best]}
+
+
+def count_types(types: npt.NDArray[np.uint8]) -> str:
+    """Return the pixels of each water type, for people."""
+    found, counts = np.unique(types[types > 0], return_counts=True)
+    return ", ".join(f"{WATER_TYPES[int(kind)][0]} {count}" for kind, count in zip(found, counts, strict=True))
+
+
+def draw(
+    path: Path,
+    probability: npt.NDArray[np.float32],
+    truth: npt.NDArray[np.bool_],
+) -> None:
+    """Draw the probability in grey with the true lines over it in blue, and alone beside it."""
+    grey = np.repeat((255 - 255 * probability).astype(np.uint8)[..., None], 3, axis=2)
+    over = grey.copy()
+    over[truth] = (0, 90, 255)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate([grey, over], axis=1)).save(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -100,7 +100,8 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text(markdown_table(table, digits=3))
     if options.json:
-        write_json(options.json, {"rows": rows})
+        told = [{k: None if v != v else v for k, v in row.items()} for row in rows]
+        write_json(options.json, {"rows": told})
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.vector.geodesy import geodesic_length_m
+from headwater.vector.geodesy import GEOD, geodesic_length_m
 
 
 def test_a_degree_of_the_equator_and_of_a_meridian():
@@ -26,3 +26,11 @@ def test_lines_do_not_leak_into_each_other():
     assert length[1:4].tolist() == [0, 0, 0]
     assert length[0] == pytest.approx(2 * length[4])
     assert len(geodesic_length_m(np.array([], dtype=object))) == 0
+
+
+def test_short_steps_are_as_long_as_geodesics():
+    rng = np.random.default_rng(3)
+    start = np.column_stack([rng.uniform(-180, 180, 500), rng.uniform(-85, 85, 500)])
+    end = start + rng.uniform(-0.003, 0.003, (500, 2))
+    wanted = GEOD.inv(*start.T, *end.T)[2]
+    assert geodesic_length_m(shapely.linestrings(np.stack([start, end], axis=1))) == pytest.approx(wanted, abs=1e-7)

@@ -92,8 +92,8 @@ def parts_of(
     parts = [Part(bare, catchments.iloc[:0], np.ones(len(bare), dtype=bool))] if len(bare) else []
     if not wanted.any():
         return parts
-    middle = catchments.geometry.representative_point()
-    x, y = middle.x.to_numpy()[wanted], middle.y.to_numpy()[wanted]
+    boxes = catchments.bounds.to_numpy()[wanted]
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     block = np.full(len(catchments), -1)
     block[wanted] = _numbers(y, lattice.dy * block_px) * len(x) + _numbers(x, lattice.dx * block_px)
     for number in np.unique(block[wanted]):

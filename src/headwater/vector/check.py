@@ -18,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
+from headwater.vector.ends import meet_in_ends
 from headwater.vector.geodesy import geodesic_length_m
 from headwater.vector.network import NO_STREAM, rows_of
 
@@ -340,6 +341,9 @@ def _no_crossing(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray
         own += start
         asked = (own < other) & ~(given[own] & given[other])
         own, other = own[asked], other[asked]
+        # The general predicate is slow, and few pairs need it.
+        unsure = ~meet_in_ends(lines, own, other)
+        own, other = own[unsure], other[unsure]
         meets_elsewhere = ~shapely.relate_pattern(lines[own], lines[other], _ENDS_ONLY)
         found += [own[meets_elsewhere], other[meets_elsewhere]]
     return np.unique(network.ids[network.drawn[np.concatenate(found)]])

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.vector.labels import NO_LABEL, Labels
+from headwater.vector.labels import Labels
 from headwater.vector.pieces import Pieces
 
 UNITS = 320
@@ -146,8 +146,8 @@ def connect(
     joined = np.zeros(price.shape, dtype=bool)
     _grow(
         joined.ravel(),
-        # Cells that ways may lead through, by catchment.
-        np.where(labels.mouth, np.int32(NO_LABEL), labels.catchment).ravel(),
+        labels.catchment.ravel(),
+        labels.mouth.ravel(),
         price.ravel(),
         elevation.ravel(),
         labels.reach_cells,
@@ -167,7 +167,8 @@ def connect(
 @njit(cache=True)
 def _grow(
     joined: Any,
-    free: Any,
+    labels: Any,
+    mouth: Any,
     prices: Any,
     elevation: Any,
     reach_cells: Any,
@@ -181,8 +182,11 @@ def _grow(
     worth: Any,
     width: int,
 ) -> None:
-    size, pieces = len(free), len(worth)
-    cost = np.full(size, np.int32(2**31 - 1), np.int32)
+    size, pieces = len(labels), len(worth)
+    # -1 where no way may lead through: reaches, and what is joined.
+    cost = np.empty(size, np.int32)
+    for i in range(size):
+        cost[i] = 2**31 - 1 if labels[i] >= 0 and not mouth[i] else -1
     # Number of the neighbour that a cell's way goes on to.
     way = np.empty(size, np.int8)
     offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
@@ -202,7 +206,7 @@ def _grow(
         for piece in own:
             if anchored[piece]:
                 for k in range(start[piece], start[piece + 1]):
-                    free[cells[k]] = NO_LABEL
+                    cost[cells[k]] = -1
                     joined[cells[k]] = True
                     stack[waiting] = cells[k]
                     waiting += 1
@@ -211,10 +215,10 @@ def _grow(
         if limit == 0:
             continue
         for k in range(waiting):
-            _relax(stack[k], label, 0, limit, offsets, free, prices, elevation, cost, way, head, links, state)
+            _relax(stack[k], label, 0, limit, offsets, labels, prices, elevation, cost, way, head, links, state)
         for k in range(reach_start[label], reach_start[label + 1]):
             _relax(
-                reach_cells[k], label, 0, limit, offsets, free, prices, elevation, cost, way, head, links, state
+                reach_cells[k], label, 0, limit, offsets, labels, prices, elevation, cost, way, head, links, state
             )  # fmt: skip
         current = 0
         while current < len(head):
@@ -227,18 +231,18 @@ def _grow(
             links[entry, 1], state[1] = state[1], entry
             so_far = cost[below]
             # Overtaken by a better way, joined meanwhile, or farther out than anything that still waits.
-            if free[below] != label or so_far // _BUCKET != current or so_far > limit:
+            if so_far // _BUCKET != current or so_far > limit:
                 continue
             piece = piece_of[below]
             if piece < 0 or is_joined[piece] or lowest[piece] != below or so_far > worth[piece]:
                 _relax(
-                    below, label, so_far, limit, offsets, free, prices, elevation, cost, way, head, links, state
+                    below, label, so_far, limit, offsets, labels, prices, elevation, cost, way, head, links, state
                 )  # fmt: skip
                 continue
             # Join the way down, and every piece it runs through, whole; then the search goes on from all of it.
             waiting = 0
             cell = below
-            while free[cell] == label:
+            while cost[cell] >= 0:
                 through = piece_of[cell]
                 if through < 0:
                     stack[waiting] = cell
@@ -251,10 +255,10 @@ def _grow(
                 cell = cell + offsets[way[cell]]
             for k in range(waiting):
                 joined[stack[k]] = True
-                free[stack[k]] = NO_LABEL
+                cost[stack[k]] = -1
             limit = _most_wanted(own, is_joined, worth)
             for k in range(waiting):
-                _relax(stack[k], label, 0, limit, offsets, free, prices, elevation, cost, way, head, links, state)
+                _relax(stack[k], label, 0, limit, offsets, labels, prices, elevation, cost, way, head, links, state)
             current = 0
 
 
@@ -274,7 +278,7 @@ def _relax(
     so_far: Any,
     limit: Any,
     offsets: Any,
-    free: Any,
+    labels: Any,
     prices: Any,
     elevation: Any,
     cost: Any,
@@ -284,13 +288,16 @@ def _relax(
     state: Any,
 ) -> None:
     """Offer the cells around one a way through it, within its catchment."""
+    # Unsigned, for a signed index is looked at for counting from the end.
+    here = np.uint64(below)
+    height = elevation[here]
     for k in range(8):
-        above = below + offsets[k]
+        above = here + np.uint64(offsets[np.uint64(k)])
         # The cheapest step there is would not do: that is told without looking at the terrain.
-        if free[above] != label or so_far + _STRAIGHT >= cost[above]:
+        if so_far + _STRAIGHT >= cost[above] or labels[above] != label:
             continue
         price = prices[above]
-        rise = elevation[below] - elevation[above]
+        rise = height - elevation[above]
         if rise > 0:
             price = max(price * max(rise, np.float32(1)), np.float32(_BITS_PER_M) * rise)
         if price * UNITS > limit:

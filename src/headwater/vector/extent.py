@@ -68,6 +68,8 @@ def tile_grid(lattice: RasterGrid, tile: Tile) -> RasterGrid:
 
 def with_rings(catchments: gpd.GeoDataFrame, own: NDArray[np.bool_], rings: int) -> NDArray[np.bool_]:
     """Return which catchments are own, or touch those, or touch these, and so on for some rings; (n,) bool."""
+    if own.all():
+        return own.copy()
     shapes = catchments.geometry.to_numpy()
     tree = shapely.STRtree(shapes)
     reached, newest = own.copy(), own

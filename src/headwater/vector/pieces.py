@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.vector.labels import Labels, is_mouth_of, without_checkers
+from headwater.vector.labels import Labels, by_label, without_checkers
 
 NO_PIECE = -1
 
@@ -49,20 +49,11 @@ def find_pieces(water: NDArray[np.bool_], elevation: NDArray[np.float32], labels
         Of the window.
     """
     piece, count = _label(water.ravel(), labels.catchment, labels.mouth.ravel())
-    cells = np.flatnonzero(piece.ravel() >= 0)
-    own = piece.ravel()[cells]
-    cells = cells[np.argsort(own, kind="stable")]
-    start = np.concatenate([[0], np.cumsum(np.bincount(own, minlength=count))]).astype(np.int64)
-    lowest, height, extent, anchored = _facts(
-        cells,
-        start,
-        elevation.ravel(),
-        labels.catchment.ravel(),
-        labels.mouth.ravel(),
-        labels.shared,
-        labels.count,
-        elevation.shape[1],
-    )
+    cells = by_label(np.flatnonzero(piece >= 0), piece.ravel(), count)
+    start = np.searchsorted(piece.ravel()[cells], np.arange(count + 1)).astype(np.int64)
+    width = elevation.shape[1]
+    lowest, height, extent = _facts(cells, start, elevation.ravel(), width)
+    anchored = _anchored(piece.ravel(), labels.catchment.ravel(), labels.reach_cells, labels.reach_start, count, width)
     own_label = labels.catchment.ravel()[cells[start[:-1]]] if count else np.zeros(0, np.int32)
     return Pieces(piece, own_label, cells, start, lowest, height, extent, anchored)
 
@@ -147,11 +138,10 @@ def _label(water: Any, labels: Any, mouth: Any) -> Any:
 
 
 @njit(cache=True)
-def _facts(cells: Any, start: Any, elevation: Any, labels: Any, mouth: Any, shared: Any, count: int, width: int) -> Any:
+def _facts(cells: Any, start: Any, elevation: Any, width: int) -> Any:
     pieces = len(start) - 1
     lowest, height = np.empty(pieces, np.int64), np.empty(pieces, np.float32)
-    extent, anchored = np.empty(pieces, np.int32), np.zeros(pieces, np.bool_)
-    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    extent = np.empty(pieces, np.int32)
     for piece in range(pieces):
         north, south, west, east = np.int64(2**40), np.int64(-1), np.int64(2**40), np.int64(-1)
         least, at = np.inf, cells[start[piece]]
@@ -162,13 +152,23 @@ def _facts(cells: Any, start: Any, elevation: Any, labels: Any, mouth: Any, shar
             here = elevation[cell]
             if here < least:
                 least, at = here, cell
-            if not anchored[piece]:
-                for o in range(8):
-                    if is_mouth_of(cell + offsets[o], labels[cell], labels, mouth, shared, count):
-                        anchored[piece] = True
         lowest[piece], height[piece] = at, least
         extent[piece] = max(south - north, east - west) + 1
-    return lowest, height, extent, anchored
+    return lowest, height, extent
+
+
+@njit(cache=True)
+def _anchored(piece: Any, labels: Any, reach_cells: Any, reach_start: Any, count: int, width: int) -> Any:
+    """Whether pieces touch the reach of their catchment."""
+    anchored = np.zeros(count, np.bool_)
+    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    for label in range(len(reach_start) - 1):
+        for k in range(reach_start[label], reach_start[label + 1]):
+            for offset in offsets:
+                beside = reach_cells[k] + offset
+                if piece[beside] >= 0 and labels[beside] == label:
+                    anchored[piece[beside]] = True
+    return anchored
 
 
 @njit(cache=True)

@@ -123,7 +123,7 @@ def segments_of_columns(
             "intersects_lake": np.zeros(len(link), dtype=bool),
             "length_m": geodesic_length_m(lines),
         },
-        geometry=shapely.force_2d(lines),
+        geometry=shapely.force_2d(lines) if shapely.has_z(lines).any() else lines,
         crs=CRS,
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.vector.labels import Labels, owns_mouth
+from headwater.vector.labels import Labels, by_label, owns_mouth
 
 SMALL_HOLE_PX = 20
 """Holes under this size are filled."""
@@ -78,10 +78,10 @@ def thin(
     wide, depth = _wide_water(water, labels)
     narrow = cells[~wide[cells]]
     # By catchment, what its cells touch being near in memory; there from the highest down.
-    narrow = narrow[np.lexsort((-heights[narrow], label[narrow]))]
+    narrow = _highest_first(by_label(narrow, label, count), heights, label)
     _thin_narrow(state, label, shared, count, narrow, width)
     middle = cells[wide[cells]]
-    middle = middle[np.argsort(label[middle], kind="stable")]
+    middle = by_label(middle, label, count)
     fixed = _far_ends(state, wide, label, shared, count, middle, depth, min_end_px, width)
     _thin_wide(state, label, shared, count, middle, depth[middle], -heights[middle], fixed, width)
     return np.asarray(state >= 0).reshape(water.shape)
@@ -105,6 +105,20 @@ def _wide_water(water: NDArray[np.bool_], labels: Labels) -> tuple[NDArray[np.bo
     cells = np.flatnonzero(area)
     depth = _depth(area, cells, water.shape[1])
     return np.asarray(_opened(depth, cells, water.shape[1]) & water.ravel()), depth
+
+
+@njit(cache=True)
+def _highest_first(cells: Any, heights: Any, labels: Any) -> Any:
+    """Cells of each label, which stand together, from the highest down; of equally high ones the first stays first."""
+    out = np.empty_like(cells)
+    first = 0
+    while first < len(cells):
+        end = first
+        while end < len(cells) and labels[cells[end]] == labels[cells[first]]:
+            end += 1
+        out[first:end] = cells[first:end][np.argsort(-heights[cells[first:end]], kind="mergesort")]
+        first = end
+    return out
 
 
 @njit(cache=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -148,45 +148,53 @@ def _tree(
     elevation: Any,
     width: int,
 ) -> Any:
-    """Next cell of each one's way (-1: the reach, -2: none), and the cells from the reach upstream."""
+    """Next cell of each one's way (-1: the reach, -2: none), and the cells by catchment, from its reach upstream."""
     around = _around(width)
     cost = np.full(len(cells), np.inf)
     below = np.full(len(cells), -2, np.int64)
     order = np.empty(len(cells), np.int64)
     done = np.zeros(len(cells), np.bool_)
-    heap = [(0.0, np.int64(0)) for _ in range(0)]
+    beside = np.zeros(count + 1, np.int64)
     for i in range(len(cells)):
         for k in range(8):
             other = cells[i] + around[k]
             if is_mouth_of(other, labels[cells[i]], labels, mouth, shared, count):
-                step = max(0.0, elevation[other] - heights[i]) + _PER_PIXEL * (
-                    1.0 if k % 2 == 0 else 1.4142135623730951
-                )
+                step = max(0.0, elevation[other] - heights[i]) + _step_price(k)
                 if step < cost[i]:
                     cost[i] = step
         if cost[i] < np.inf:
             below[i] = -1
-            heappush(heap, (cost[i], np.int64(i)))
+            beside[labels[cells[i]] + 1] += 1
+    # Catchment by catchment, for small heaps: no way leads from one to another.
+    start = np.cumsum(beside)
+    place = start.copy()
+    first = np.empty(start[-1], np.int64)
+    for i in range(len(cells)):
+        if below[i] == -1:
+            first[place[labels[cells[i]]]] = i
+            place[labels[cells[i]]] += 1
     found = 0
-    while len(heap) > 0:
-        so_far, nearest = heappop(heap)
-        i = int(nearest)
-        if done[i]:
-            continue
-        done[i] = True
-        order[found] = i
-        found += 1
-        for k in range(8):
-            if not ring[i] >> k & 1 or mouth[cells[i] + around[k]]:
+    for label in range(count):
+        heap = [(cost[i], i) for i in first[start[label] : start[label + 1]]]
+        heapify(heap)
+        while len(heap) > 0:
+            so_far, i = heappop(heap)
+            if done[i]:
                 continue
-            j = number[cells[i] + around[k]]
-            if done[j]:
-                continue
-            step = max(0.0, heights[i] - heights[j]) + _step_price(k)
-            if so_far + step < cost[j]:
-                cost[j] = so_far + step
-                below[j] = i
-                heappush(heap, (cost[j], np.int64(j)))
+            done[i] = True
+            order[found] = i
+            found += 1
+            for k in range(8):
+                if not ring[i] >> k & 1 or mouth[cells[i] + around[k]]:
+                    continue
+                j = np.int64(number[cells[i] + around[k]])
+                if done[j]:
+                    continue
+                step = max(0.0, heights[i] - heights[j]) + _step_price(k)
+                if so_far + step < cost[j]:
+                    cost[j] = so_far + step
+                    below[j] = i
+                    heappush(heap, (cost[j], j))
     return below, order[:found]
 
 

@@ -1,0 +1,99 @@
+"""Which pairs of lines surely meet in end points alone: most do, and are told apart without a general predicate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+from numba import njit
+from numpy.typing import NDArray
+
+# Share of its terms that a determinant of doubles is surely not off by.
+_ROUNDING = 1e-14
+
+
+def meet_in_ends(lines: NDArray[Any], one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which pairs of lines surely share end points of both, or nothing.
+
+    Parameters
+    ----------
+    lines : (n,) array of LineString
+        With finite vertices.
+    one, other : (m,) int64
+        Rows of the pairs.
+
+    Returns
+    -------
+    (m,) bool
+        False where they meet elsewhere, and where rounding leaves it open.
+    """
+    points, line = shapely.get_coordinates(lines, return_index=True)
+    start = np.searchsorted(line, np.arange(len(lines) + 1))
+    apart: NDArray[np.bool_] = _meet_in_ends(points, start, shapely.bounds(lines), one, other)
+    return apart
+
+
+@njit(cache=True)
+def _meet_in_ends(points: Any, start: Any, boxes: Any, one: Any, other: Any) -> Any:
+    sure = np.ones(len(one), np.bool_)
+    for pair in range(len(one)):
+        a, b = one[pair], other[pair]
+        # A ring has no ends.
+        if _same(points, start[a], start[a + 1] - 1) or _same(points, start[b], start[b + 1] - 1):
+            sure[pair] = False
+            continue
+        for i in range(start[a], start[a + 1] - 1):
+            if _beyond(points, i, boxes[b]):
+                continue
+            for j in range(start[b], start[b + 1] - 1):
+                if not _beyond(points, j, boxes[a]) and not _edges_apart(points, start, a, b, i, j):
+                    sure[pair] = False
+    return sure
+
+
+@njit(cache=True)
+def _same(points: Any, i: int, j: int) -> bool:
+    return bool(points[i, 0] == points[j, 0] and points[i, 1] == points[j, 1])
+
+
+@njit(cache=True)
+def _beyond(points: Any, i: int, box: Any) -> bool:
+    """Whether the edge from a vertex to the next lies wholly on one side of a box."""
+    x0, y0, x1, y1 = points[i, 0], points[i, 1], points[i + 1, 0], points[i + 1, 1]
+    return bool(max(x0, x1) < box[0] or min(x0, x1) > box[2] or max(y0, y1) < box[1] or min(y0, y1) > box[3])
+
+
+@njit(cache=True)
+def _edges_apart(points: Any, start: Any, a: int, b: int, i: int, j: int) -> bool:
+    """Whether an edge of each of two lines surely share an end of both lines, or nothing."""
+    for k in (i, i + 1):
+        for m in (j, j + 1):
+            if _same(points, k, m):
+                at_ends = (k == start[a] or k == start[a + 1] - 1) and (m == start[b] or m == start[b + 1] - 1)
+                return at_ends and _parted(points, k, 2 * i + 1 - k, 2 * j + 1 - m)
+    return _one_side(points, i, j) or _one_side(points, j, i)
+
+
+@njit(cache=True)
+def _parted(points: Any, origin: int, one: int, other: int) -> bool:
+    """Whether two points surely lie in different directions: mostly they lie opposite each other."""
+    x = (points[one, 0] - points[origin, 0]) * (points[other, 0] - points[origin, 0])
+    y = (points[one, 1] - points[origin, 1]) * (points[other, 1] - points[origin, 1])
+    return bool(x + y < -_ROUNDING * (abs(x) + abs(y))) or _side(points, origin, one, other) != 0
+
+
+@njit(cache=True)
+def _one_side(points: Any, i: int, j: int) -> bool:
+    """Whether both ends of an edge surely lie on one side of another edge's line."""
+    return bool(_side(points, i, i + 1, j) * _side(points, i, i + 1, j + 1) > 0)
+
+
+@njit(cache=True)
+def _side(points: Any, origin: int, toward: int, point: int) -> int:
+    """Return the side of a line that a point lies on, 1 or -1; 0 where rounding leaves it open."""
+    left = (points[toward, 0] - points[origin, 0]) * (points[point, 1] - points[origin, 1])
+    right = (points[toward, 1] - points[origin, 1]) * (points[point, 0] - points[origin, 0])
+    if abs(left - right) <= _ROUNDING * (abs(left) + abs(right)):
+        return 0
+    return 1 if left > right else -1

@@ -8,6 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "headwater"
 ORDER = [
     {"errors", "versions", "data"},
+    {"events"},
     {"files", "progress"},
     {"config", "grid", "standin"},
     {"scale"},

@@ -35,7 +35,7 @@ rule predict:
         "headwater predict --composite {input.composite:q} --elevation {input.elevation:q} --plan {input.plan:q}"
         " --cell {wildcards.cell} --checkpoint {input.checkpoint:q} --tile-px {params.tile_px}"
         " --overlap-px {params.overlap_px} --device {resources.device} --dtype {params.dtype} {resources.compiled}"
-        " --batch-size {resources.batch_size} --threads {threads} {params.tta} {params.max_missing} --out {output:q} 2> {log:q}"
+        " --batch-size {resources.batch_size} --threads {threads} {params.tta} {params.max_missing} --out {output:q} --log {log:q} 2> {log:q}"
 
 
 rule mosaic:
@@ -54,4 +54,4 @@ rule mosaic:
     params:
         rasters=of_all_cells("probability.tif"),
     shell:
-        "headwater mosaic --plan {input.plan:q} --rasters {params.rasters} --out {output:q} 2> {log:q}"
+        "headwater mosaic --plan {input.plan:q} --rasters {params.rasters} --out {output:q} --log {log:q} 2> {log:q}"

@@ -41,4 +41,4 @@ rule report:
     shell:
         "headwater report --plan {input.plan:q} --network {input.network:q} --checks {input.checks:q}"
         " --composite {params.composite} --elevation {params.elevation} --probability {params.probability}"
-        " --summary {output.summary:q} --page {output.page:q} 2> {log:q}"
+        " --summary {output.summary:q} --page {output.page:q} --log {log:q} 2> {log:q}"

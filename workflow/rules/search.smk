@@ -5,7 +5,7 @@ SEARCH = (
     " --url {params.url:q} --datetime {params.datetime} --years-back {params.years_back}"
     " --max-cloud-cover {params.max_cloud_cover} --sentinel2-collection {params.sentinel2}"
     " --dem-collections {params.dem} --slice-days {resources.slice_days}"
-    " --workers {resources.workers} --timeout-s {resources.timeout_s} 2> {log:q}"
+    " --workers {resources.workers} --timeout-s {resources.timeout_s} --log {log:q} 2> {log:q}"
 )
 SEARCH_PARAMS = {
     "folder": basin_folder,
@@ -34,7 +34,7 @@ SELECT = (
     " --dem-out {params.folder:q}/cells/{wildcards.cell}/dem.json"
     " --max-scenes {params.max_scenes} --cloud-steps {params.cloud_steps} --min-gain {params.min_gain}"
     " --stop-uncovered {params.stop_uncovered} --missing-scl {params.missing_scl}"
-    " --signing {resources.signing} --token-url={resources.token_url:q} 2> {log:q}"
+    " --signing {resources.signing} --token-url={resources.token_url:q} --log {log:q} 2> {log:q}"
 )
 TOUCH_MANIFESTS = "touch {params.folder:q}/cells/{wildcards.cell}/scenes.json {params.folder:q}/cells/{wildcards.cell}/dem.json"
 SELECT_PARAMS = {
@@ -65,7 +65,7 @@ rule plan:
         margin_px=config["grid"]["margin_px"],
     shell:
         "headwater plan --polygons {input.polygons:q} --basin {wildcards.basin}"
-        " --cell-degrees {params.cell_degrees} --margin-px {params.margin_px} --out {output:q} 2> {log:q}"
+        " --cell-degrees {params.cell_degrees} --margin-px {params.margin_px} --out {output:q} --log {log:q} 2> {log:q}"
 
 
 rule search:

@@ -12,6 +12,7 @@ ORDER = [
     {"files", "progress"},
     {"config", "grid", "standin"},
     {"scale"},
+    {"monitor"},
     {"bands"},
     {"basins", "nhd"},
     {"labels"},

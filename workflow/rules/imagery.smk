@@ -13,6 +13,8 @@ rule composite:
         RESULTS / "{basin}/cells/{cell}/composite.tif",
     log:
         LOGS / "{basin}/composite/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/composite/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -43,6 +45,8 @@ rule elevation:
         RESULTS / "{basin}/cells/{cell}/elevation.tif",
     log:
         LOGS / "{basin}/elevation/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/elevation/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:

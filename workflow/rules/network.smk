@@ -10,6 +10,8 @@ rule backbone:
         catchments=RESULTS / "{basin}/catchments.parquet",
     log:
         LOGS / "{basin}/backbone.log",
+    benchmark:
+        BENCHMARKS / "{basin}/backbone.tsv"
     # First of all: a file that is not TDX-Hydro is refused before anything is downloaded.
     priority: 10
     conda:
@@ -39,6 +41,8 @@ rule vectorize:
         water=water_files(RESULTS / "{basin}/cells/{cell}/water.parquet"),
     log:
         LOGS / "{basin}/vectorize/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/vectorize/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -82,6 +86,8 @@ rule network:
         water=water_files(RESULTS / "{basin}/water.parquet"),
     log:
         LOGS / "{basin}/network.log",
+    benchmark:
+        BENCHMARKS / "{basin}/network.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:

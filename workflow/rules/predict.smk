@@ -12,6 +12,8 @@ rule predict:
         RESULTS / "{basin}/cells/{cell}/probability.tif",
     log:
         LOGS / "{basin}/predict/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/predict/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     threads: config["predict"]["threads"]
@@ -46,6 +48,8 @@ rule mosaic:
         RESULTS / "{basin}/mosaic.vrt",
     log:
         LOGS / "{basin}/mosaic.log",
+    benchmark:
+        BENCHMARKS / "{basin}/mosaic.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:

@@ -28,6 +28,8 @@ rule report:
         ),
     log:
         LOGS / "{basin}/report.log",
+    benchmark:
+        BENCHMARKS / "{basin}/report.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:

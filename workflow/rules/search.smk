@@ -55,6 +55,8 @@ rule plan:
         RESULTS / "{basin}/plan.json",
     log:
         LOGS / "{basin}/plan.log",
+    benchmark:
+        BENCHMARKS / "{basin}/plan.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -75,6 +77,8 @@ rule search:
         RESULTS / "{basin}/items.parquet",
     log:
         LOGS / "{basin}/search.log",
+    benchmark:
+        BENCHMARKS / "{basin}/search.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -94,6 +98,8 @@ rule select:
         dem=RESULTS / "{basin}/cells/{cell}/dem.json",
     log:
         LOGS / "{basin}/select/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/select/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -119,6 +125,8 @@ rule refresh_items:
         temp(touch(RESULTS / "{basin}/.refreshed")),
     log:
         LOGS / "{basin}/refresh_items.log",
+    benchmark:
+        BENCHMARKS / "{basin}/refresh_items.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -136,6 +144,8 @@ rule refresh_scenes:
         temp(touch(RESULTS / "{basin}/cells/{cell}/.refreshed")),
     log:
         LOGS / "{basin}/refresh_scenes/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/refresh_scenes/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:

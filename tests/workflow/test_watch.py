@@ -97,9 +97,10 @@ def test_a_good_run_tells_lines_and_a_summary_and_a_dry_one_nothing(folder):
     assert len(summaries(folder)) == 1
 
 
-def test_a_failed_run_counts_failures_by_cause(folder):
-    code, text = run(folder, BAD, "--keep-going", "--retries", "1")
+def test_a_failed_run_counts_failures_by_cause_and_a_quiet_one_tells_no_progress(folder):
+    code, text = run(folder, BAD, "--keep-going", "--retries", "1", "--quiet", "progress")
     assert code != 0
+    assert " of 3 jobs" not in text
     (summary,) = summaries(folder)
     assert summary["outcome"] == "failed"
     assert summary["failures"] == {"input": 2, "unknown": 2}

@@ -64,7 +64,9 @@ def begin(workflow: Any, logs: Path, benchmarks: Path) -> None:
         if job.log:
             totals[job.rule.name] += 1
             done[job.rule.name] += not workflow.dag.needrun(job)
-    watch = Watch(Progress(totals, done, at=time.monotonic()), logs, benchmarks)
+    quiet = {word.name for word in workflow.output_settings.quiet or ()}
+    shown = not quiet & {"ALL", "PROGRESS"}
+    watch = Watch(Progress(totals, done, at=time.monotonic()), logs, benchmarks, shown=shown)
     _WATCH.append(watch)
     # Where neither onsuccess nor onerror is called.
     atexit.register(end, "stopped")
@@ -89,9 +91,9 @@ def end(outcome: str) -> None:
 class Watch(logging.Handler):
     """Keeps the progress of a run and shows it: on a terminal one line that changes, in a log a line now and then."""
 
-    def __init__(self, progress: Progress, logs: Path, benchmarks: Path) -> None:
+    def __init__(self, progress: Progress, logs: Path, benchmarks: Path, *, shown: bool = True) -> None:
         super().__init__()
-        self._progress = progress
+        self._progress, self._shown = progress, shown
         self._logs, self._benchmarks = logs, benchmarks
         self._begun, self._begun_at = time.monotonic(), datetime.now(UTC)
         self._sizes = log_sizes(logs)
@@ -101,7 +103,7 @@ class Watch(logging.Handler):
     def enter(self) -> None:
         """Listen to Snakemake."""
         for handler in LOGGER.handlers:
-            if isinstance(handler, logging.StreamHandler) and handler.stream.isatty():
+            if self._shown and isinstance(handler, logging.StreamHandler) and handler.stream.isatty():
                 self._terminal = Terminal(handler)
         LOGGER.addHandler(self)
 
@@ -130,7 +132,8 @@ class Watch(logging.Handler):
                 self._progress.end(job["jobid"], at=now, failed=True)
         else:
             return
-        self._show(now)
+        if self._shown:
+            self._show(now)
 
     def _show(self, now: float) -> None:
         if self._terminal is not None:

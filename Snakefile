@@ -43,3 +43,22 @@ rule refresh:
         lambda wildcards: [
             mark for basin in BASINS for mark in cell_files(basin, ".refreshed")
         ],
+
+
+# One line of progress and a summary at the end (docs/observing.md).
+onstart:
+    from headwater.monitor import watch
+
+    watch.begin(workflow, LOGS, BENCHMARKS)
+
+
+onsuccess:
+    from headwater.monitor import watch
+
+    watch.end("done")
+
+
+onerror:
+    from headwater.monitor import watch
+
+    watch.end("failed")

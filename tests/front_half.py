@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from headwater.steps.plan import read_plan, write_plan
 
@@ -44,7 +45,8 @@ class FrontHalf:
     def __post_init__(self) -> None:
         if not self.cells:
             object.__setattr__(self, "cells", tuple(cell.name for cell in read_plan(self.plan).cells))
-        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        for step in ("search", "select", "composite", "elevation"):
+            self.log(step, "cell").parent.mkdir(parents=True, exist_ok=True)
 
     def all(self) -> None:
         """Run every step; none may fail."""
@@ -67,7 +69,7 @@ class FrontHalf:
             self.command(step, cell), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s,
             env=self.environment,
         )  # fmt: skip
-        with (self.folder / "logs" / f"{step}{cell or ''}.log").open("a") as log:
+        with self.log(step, cell).open("a") as log:
             log.write(done.stdout)
         return done.returncode, done.stdout
 
@@ -94,7 +96,19 @@ class FrontHalf:
         out = {"search": self.folder / "items.parquet"} | {
             name: self.path(cell, f"{name}.tif") for name in ("composite", "elevation")
         }
-        return [HEADWATER, step, *options, *(["--out", str(out[step])] if step in out else [])]
+        return [
+            HEADWATER, step, "--log", str(self.log(step, cell)), *options,
+            *(["--out", str(out[step])] if step in out else []),
+        ]  # fmt: skip
+
+    def log(self, step: str, cell: str | None = None) -> Path:
+        """Return the path of a job's log, as the workflow has it."""
+        return self.folder / "logs" / "basin" / step / f"{cell}.log" if cell else self.folder / f"logs/basin/{step}.log"
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events of all jobs."""
+        files = sorted((self.folder / "logs").rglob("*.jsonl"))
+        return [json.loads(line) for path in files for line in path.read_text().splitlines()]
 
     def path(self, cell: str | None, name: str) -> Path:
         """Return the path of a cell's file."""

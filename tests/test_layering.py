@@ -8,9 +8,11 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "headwater"
 ORDER = [
     {"errors", "versions", "data"},
+    {"events"},
     {"files", "progress"},
     {"config", "grid", "standin"},
     {"scale"},
+    {"monitor"},
     {"bands"},
     {"basins", "nhd"},
     {"labels"},

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from headwater.errors import HeadwaterError, InputError
+from headwater.events import recorded
 
 _Add = Callable[[argparse.ArgumentParser], None]
 _EACH_CELL = "of each cell, or one path with {cell} in place of its name"
@@ -30,9 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     atexit.register(gc.freeze)
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    options = {key: value for key, value in vars(arguments).items() if key != "run"}
+    options = {key: value for key, value in vars(arguments).items() if key not in ("run", "word", "log")}
     try:
-        result = arguments.run(**options)
+        with recorded(arguments.word, arguments.log):
+            result = arguments.run(**options)
     except HeadwaterError as error:
         print(f"headwater: {error.cause}\nheadwater: {error.remedy}", file=sys.stderr)
         return error.exit_code
@@ -54,9 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
         prog="headwater", description="Maps the world's waterways from Sentinel-2 and Copernicus GLO-30."
     )
     parser.add_argument("--version", action="version", version=_version())
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="word", metavar="COMMAND", required=True)
     for word, (summary, add_arguments) in _COMMANDS.items():
         command = commands.add_parser(word, help=summary, description=_sentence(summary))
+        command.add_argument("--log", type=Path, help="log of this job: its events are added, as JSON lines, beside it")
         add_arguments(command)
     return parser
 
@@ -421,6 +424,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, help=f"{name}.tif {_EACH_CELL}")
     parser.add_argument("--summary", type=Path, required=True, help="summary.csv to write")
     parser.add_argument("--page", type=Path, required=True, help="index.html to write; its pictures go beside it")
+    parser.add_argument("--benchmarks", type=Path, help="folder of the benchmarks of the basin's jobs, for the page")
 
     def run(
         plan: Path, composite: list[Path], elevation: list[Path], probability: list[Path], **options: object

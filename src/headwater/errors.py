@@ -1,6 +1,12 @@
-"""Errors a user can act on: one sentence of cause, one of remedy, and the exit code that goes with them."""
+"""Errors a user can act on: one sentence of cause, one of remedy, the exit code and the kind that go with them."""
 
 from __future__ import annotations
+
+import errno
+
+NETWORK, INPUT, DATA, DISK, MEMORY, STOPPED, BUG = "network", "input", "data", "disk", "memory", "stopped", "bug"
+"""Kinds of failures, by which a run's are counted: what the remedy has to do with."""
+_OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class HeadwaterError(Exception):
@@ -15,6 +21,7 @@ class HeadwaterError(Exception):
     """
 
     exit_code = 1
+    kind = DATA
 
     def __init__(self, cause: str, remedy: str) -> None:
         super().__init__(cause, remedy)
@@ -26,12 +33,54 @@ class HeadwaterError(Exception):
 
 
 class WorkError(HeadwaterError):
-    """The work failed although it was asked for correctly (network, disk, data that changed)."""
+    """The work failed although it was asked for correctly."""
 
     exit_code = 1
+
+
+class NetworkError(WorkError):
+    """A service does not answer, refuses, or answers something else than it should."""
+
+    kind = NETWORK
+
+
+class DiskError(WorkError):
+    """A file could not be written."""
+
+    kind = DISK
+
+
+class OutOfMemory(WorkError):
+    """The work does not fit into the memory of the machine or of its GPU."""
+
+    kind = MEMORY
 
 
 class InputError(HeadwaterError):
     """Bad arguments, configuration or input files; refused before any work where possible."""
 
     exit_code = 2
+    kind = INPUT
+
+
+def cause_of(error: BaseException) -> str:
+    """Return the kind of failure that an error is.
+
+    Parameters
+    ----------
+    error : BaseException
+        Any error; one that nobody foresaw is a bug.
+    """
+    if isinstance(error, HeadwaterError):
+        return error.kind
+    if isinstance(error, KeyboardInterrupt):
+        return STOPPED
+    # torch has an error of its own, and is not to be loaded for its sake.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return MEMORY
+    if isinstance(error, ConnectionError | TimeoutError):
+        return NETWORK
+    if isinstance(error, OSError):
+        kinds = {errno.ENOMEM: MEMORY, errno.ENOENT: INPUT} | dict.fromkeys(_OF_DISK, DISK)
+        return kinds.get(error.errno or 0, BUG)
+    return BUG

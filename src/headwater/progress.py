@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from headwater.events import PROGRESSED, emit
+
 _T = TypeVar("_T")
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -54,3 +56,4 @@ def progress(
             of = f" of {total}" if total is not None else ""
             more = f", {note()}" if note is not None else ""
             print(f"{description}: {done}{of}, {now - begun:.0f} s{more}", file=sys.stderr, flush=True)
+            emit(PROGRESSED, text=description, done=done, total=total)

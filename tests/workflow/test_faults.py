@@ -106,6 +106,11 @@ def test_a_fifth_of_all_requests_answered_503_or_cut_short(place, calm):
     assert met["503"] >= 10
     assert met["cut short"] >= 10
     assert run.products() == calm.products()
+    ends, calm_ends = ([line for line in some.events() if line["event"] == "done"] for some in (run, calm))
+    assert len(ends) == len(calm_ends) == 7
+    assert sum(line["retries"] for line in calm_ends) == 0
+    assert sum(line["retries"] for line in ends) >= met["503"] / 2
+    assert min(line["bytes_down"] for line in calm_ends) > 1000
 
 
 def test_searches_that_hang_and_pages_that_repeat_items(place, calm):

@@ -1,5 +1,6 @@
 """The small planet on a Slurm of our own, through profiles/slurm: the same bytes as on this machine alone."""
 
+import json
 import os
 import re
 import shutil
@@ -67,6 +68,12 @@ def test_the_same_bytes_as_on_one_machine_and_a_failed_job_is_submitted_again(bo
     # Eleven steps; the five that are made by cell twice, and mosaic once more.
     assert len(calls) == 17
     assert calls.count("mosaic") == 2
+    # All of them are watched from here; the wrapper, which failed, told nothing.
+    (path,) = (tmp_path / "results/logs").glob("run-*.json")
+    summary = json.loads(path.read_text())
+    assert (summary["outcome"], summary["failures"]) == ("done", {"unknown": 1})
+    assert sum(step["jobs"] for step in summary["steps"]) == sum(row["jobs"] for row in summary["costs"]) == 16
+    assert "headwater: done in " in text
     jobs = defaultdict(list)
     for record in box.records():
         # The plugin's comment; other submissions have none.

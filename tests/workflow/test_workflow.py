@@ -77,6 +77,38 @@ def test_a_refresh_without_news_leaves_nothing_to_do(finished):
     assert digests(folder, basin) == before
 
 
+def test_the_summary_and_the_page_tell_what_the_run_took(finished):
+    folder, basin = finished
+    # Later ones are those of other tests.
+    summary = json.loads(min((folder / "results/logs").glob("run-*.json")).read_text())
+    assert (summary["outcome"], summary["failures"], summary["failed"]) == ("done", {}, [])
+    steps = {step["step"]: step for step in summary["steps"]}
+    assert {name: step["jobs"] for name, step in steps.items()} == {
+        "plan": 1, "search": 1, "select": 2, "composite": 2, "elevation": 2, "predict": 2, "mosaic": 1, "backbone": 1,
+        "vectorize": 2, "network": 1, "report": 1,
+    }  # fmt: skip
+    for name, step in steps.items():
+        assert (step["bytes_down"] > 0) == (name in ("search", "select", "composite", "elevation")), name
+        assert step["cpu_s"] > 0
+    assert {row["rule"]: row["jobs"] for row in summary["costs"]} == {name: s["jobs"] for name, s in steps.items()}
+    page = (folder / "results" / basin / "report/index.html").read_text()
+    # The report's own job has not ended by then.
+    assert all(f"<td>{name}</td><td>{steps[name]['jobs']}</td>" in page for name in set(steps) - {"report", "mosaic"})
+
+
+def test_each_job_tells_its_events_and_no_secret(finished):
+    """Assets of the small planet are signed with tokens of st=, se= and sig=."""
+    folder, basin = finished
+    files = [path for path in (folder / "results/logs" / basin).rglob("*.jsonl") if "refresh" not in str(path)]
+    assert len(files) == 16
+    for path in files:
+        text = path.read_text()
+        lines = [json.loads(line) for line in text.splitlines()]
+        assert [lines[0]["event"], lines[-1]["event"]] == ["begun", "done"], path
+        assert all(line["basin"] == basin and line["rule"] == line["step"] for line in lines)
+        assert not [word for word in ("sig=", "st=", "se=", "?") if word in text], path
+
+
 def test_no_signature_is_in_any_file(finished):
     folder, _ = finished
     for path in folder.rglob("*"):

@@ -28,6 +28,7 @@ except HeadwaterError as error:
 BASINS = config["basins"]["ids"]
 RESULTS = Path(config["results"])
 LOGS = RESULTS / "logs"
+BENCHMARKS = RESULTS / "benchmarks"
 CHECKPOINTS = config["predict"]["checkpoint"] or [str(default_checkpoint())]
 if isinstance(CHECKPOINTS, str):
     CHECKPOINTS = [CHECKPOINTS]

@@ -13,6 +13,8 @@ rule composite:
         RESULTS / "{basin}/cells/{cell}/composite.tif",
     log:
         LOGS / "{basin}/composite/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/composite/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -31,7 +33,7 @@ rule composite:
     shell:
         "headwater composite --scenes {input.scenes:q} --plan {input.plan:q} --cell {wildcards.cell}"
         " --method {params.method} --dilate-px {params.dilate_px} --mask {params.mask} {params.allow_cloud}"
-        " --reader {params.reader} --signing {resources.signing} --token-url={resources.token_url:q} --out {output:q} 2> {log:q}"
+        " --reader {params.reader} --signing {resources.signing} --token-url={resources.token_url:q} --out {output:q} --log {log:q} 2> {log:q}"
 
 
 rule elevation:
@@ -43,6 +45,8 @@ rule elevation:
         RESULTS / "{basin}/cells/{cell}/elevation.tif",
     log:
         LOGS / "{basin}/elevation/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/elevation/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -57,4 +61,4 @@ rule elevation:
     shell:
         "headwater elevation --dem {input.dem:q} --plan {input.plan:q} --cell {wildcards.cell}"
         " --polygons {input.polygons:q} --basin {wildcards.basin}"
-        " --missing {params.missing} --signing {resources.signing} --token-url={resources.token_url:q} --out {output:q} 2> {log:q}"
+        " --missing {params.missing} --signing {resources.signing} --token-url={resources.token_url:q} --out {output:q} --log {log:q} 2> {log:q}"

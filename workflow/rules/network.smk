@@ -10,6 +10,8 @@ rule backbone:
         catchments=RESULTS / "{basin}/catchments.parquet",
     log:
         LOGS / "{basin}/backbone.log",
+    benchmark:
+        BENCHMARKS / "{basin}/backbone.tsv"
     # First of all: a file that is not TDX-Hydro is refused before anything is downloaded.
     priority: 10
     conda:
@@ -23,7 +25,7 @@ rule backbone:
         version=STEP_VERSIONS["backbone"],
     shell:
         "headwater backbone --plan {input.plan:q} --kind {params.kind} {params.sources}"
-        " --reaches-out {output.reaches:q} --catchments-out {output.catchments:q} 2> {log:q}"
+        " --reaches-out {output.reaches:q} --catchments-out {output.catchments:q} --log {log:q} 2> {log:q}"
 
 
 # A catchment belongs to one cell but may reach into the next: only those are read, not the mosaic, so that new
@@ -39,6 +41,8 @@ rule vectorize:
         water=water_files(RESULTS / "{basin}/cells/{cell}/water.parquet"),
     log:
         LOGS / "{basin}/vectorize/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/vectorize/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -60,7 +64,7 @@ rule vectorize:
         " --reaches {input.reaches:q} --catchments {input.catchments:q} --cell {wildcards.cell}"
         " --threshold {params.threshold} --floor {params.floor} --min-piece-px {params.min_piece_px}"
         " --bits-below-floor {params.bits_below_floor} --worth-per-px {params.worth_per_px} --method {params.method}"
-        " --out {output.waterways:q} {params.water} 2> {log:q}"
+        " --out {output.waterways:q} {params.water} --log {log:q} 2> {log:q}"
 
 
 rule network:
@@ -82,6 +86,8 @@ rule network:
         water=water_files(RESULTS / "{basin}/water.parquet"),
     log:
         LOGS / "{basin}/network.log",
+    benchmark:
+        BENCHMARKS / "{basin}/network.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -98,4 +104,4 @@ rule network:
     shell:
         "headwater network --plan {input.plan:q} --segments {params.segments} --reaches {input.reaches:q}"
         " {params.lakes} {params.formats} {params.water}"
-        " --basin {wildcards.basin} --out {output.network:q} --checks {output.checks:q} 2> {log:q}"
+        " --basin {wildcards.basin} --out {output.network:q} --checks {output.checks:q} --log {log:q} 2> {log:q}"

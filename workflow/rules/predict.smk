@@ -12,6 +12,8 @@ rule predict:
         RESULTS / "{basin}/cells/{cell}/probability.tif",
     log:
         LOGS / "{basin}/predict/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/predict/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     threads: config["predict"]["threads"]
@@ -35,7 +37,7 @@ rule predict:
         "headwater predict --composite {input.composite:q} --elevation {input.elevation:q} --plan {input.plan:q}"
         " --cell {wildcards.cell} --checkpoint {input.checkpoint:q} --tile-px {params.tile_px}"
         " --overlap-px {params.overlap_px} --device {resources.device} --dtype {params.dtype} {resources.compiled}"
-        " --batch-size {resources.batch_size} --threads {threads} {params.tta} {params.max_missing} --out {output:q} 2> {log:q}"
+        " --batch-size {resources.batch_size} --threads {threads} {params.tta} {params.max_missing} --out {output:q} --log {log:q} 2> {log:q}"
 
 
 rule mosaic:
@@ -46,6 +48,8 @@ rule mosaic:
         RESULTS / "{basin}/mosaic.vrt",
     log:
         LOGS / "{basin}/mosaic.log",
+    benchmark:
+        BENCHMARKS / "{basin}/mosaic.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -54,4 +58,4 @@ rule mosaic:
     params:
         rasters=of_all_cells("probability.tif"),
     shell:
-        "headwater mosaic --plan {input.plan:q} --rasters {params.rasters} --out {output:q} 2> {log:q}"
+        "headwater mosaic --plan {input.plan:q} --rasters {params.rasters} --out {output:q} --log {log:q} 2> {log:q}"

@@ -28,6 +28,8 @@ rule report:
         ),
     log:
         LOGS / "{basin}/report.log",
+    benchmark:
+        BENCHMARKS / "{basin}/report.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -37,8 +39,10 @@ rule report:
         composite=of_all_cells("composite.tif"),
         elevation=of_all_cells("elevation.tif"),
         probability=of_all_cells("probability.tif"),
+        # What they say is no input: the page is not made again for another time that a job took.
+        benchmarks=lambda wildcards: str(BENCHMARKS / wildcards.basin),
         version=STEP_VERSIONS["report"],
     shell:
         "headwater report --plan {input.plan:q} --network {input.network:q} --checks {input.checks:q}"
         " --composite {params.composite} --elevation {params.elevation} --probability {params.probability}"
-        " --summary {output.summary:q} --page {output.page:q} 2> {log:q}"
+        " --summary {output.summary:q} --page {output.page:q} --benchmarks {params.benchmarks:q} --log {log:q} 2> {log:q}"

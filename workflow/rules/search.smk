@@ -5,7 +5,7 @@ SEARCH = (
     " --url {params.url:q} --datetime {params.datetime} --years-back {params.years_back}"
     " --max-cloud-cover {params.max_cloud_cover} --sentinel2-collection {params.sentinel2}"
     " --dem-collections {params.dem} --slice-days {resources.slice_days}"
-    " --workers {resources.workers} --timeout-s {resources.timeout_s} 2> {log:q}"
+    " --workers {resources.workers} --timeout-s {resources.timeout_s} --log {log:q} 2> {log:q}"
 )
 SEARCH_PARAMS = {
     "folder": basin_folder,
@@ -34,7 +34,7 @@ SELECT = (
     " --dem-out {params.folder:q}/cells/{wildcards.cell}/dem.json"
     " --max-scenes {params.max_scenes} --cloud-steps {params.cloud_steps} --min-gain {params.min_gain}"
     " --stop-uncovered {params.stop_uncovered} --missing-scl {params.missing_scl}"
-    " --signing {resources.signing} --token-url={resources.token_url:q} 2> {log:q}"
+    " --signing {resources.signing} --token-url={resources.token_url:q} --log {log:q} 2> {log:q}"
 )
 TOUCH_MANIFESTS = "touch {params.folder:q}/cells/{wildcards.cell}/scenes.json {params.folder:q}/cells/{wildcards.cell}/dem.json"
 SELECT_PARAMS = {
@@ -55,6 +55,8 @@ rule plan:
         RESULTS / "{basin}/plan.json",
     log:
         LOGS / "{basin}/plan.log",
+    benchmark:
+        BENCHMARKS / "{basin}/plan.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -65,7 +67,7 @@ rule plan:
         margin_px=config["grid"]["margin_px"],
     shell:
         "headwater plan --polygons {input.polygons:q} --basin {wildcards.basin}"
-        " --cell-degrees {params.cell_degrees} --margin-px {params.margin_px} --out {output:q} 2> {log:q}"
+        " --cell-degrees {params.cell_degrees} --margin-px {params.margin_px} --out {output:q} --log {log:q} 2> {log:q}"
 
 
 rule search:
@@ -75,6 +77,8 @@ rule search:
         RESULTS / "{basin}/items.parquet",
     log:
         LOGS / "{basin}/search.log",
+    benchmark:
+        BENCHMARKS / "{basin}/search.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -94,6 +98,8 @@ rule select:
         dem=RESULTS / "{basin}/cells/{cell}/dem.json",
     log:
         LOGS / "{basin}/select/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/select/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -119,6 +125,8 @@ rule refresh_items:
         temp(touch(RESULTS / "{basin}/.refreshed")),
     log:
         LOGS / "{basin}/refresh_items.log",
+    benchmark:
+        BENCHMARKS / "{basin}/refresh_items.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:
@@ -136,6 +144,8 @@ rule refresh_scenes:
         temp(touch(RESULTS / "{basin}/cells/{cell}/.refreshed")),
     log:
         LOGS / "{basin}/refresh_scenes/{cell}.log",
+    benchmark:
+        BENCHMARKS / "{basin}/refresh_scenes/{cell}.tsv"
     conda:
         "../../envs/headwater.yaml"
     resources:

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 from headwater.catalog.checks import is_web_address, shown, shown_address, what_lacks
 from headwater.catalog.pin import pinned_item
 from headwater.catalog.queries import Item, Link, LostPlace, Page, Query, answers_but_place
-from headwater.errors import WorkError
+from headwater.errors import NetworkError, WorkError
 
 if TYPE_CHECKING:
     from headwater.catalog.patient_io import PatientIO
@@ -111,7 +111,7 @@ class StacApi:
             if after is None and not seen and error.status == 404:
                 yield Page([])  # a collection that the catalogue does not have
                 return
-            raise WorkError(
+            raise NetworkError(
                 f"The catalogue {self._shown} refused the search: {error}.",
                 "Check the query in the configuration, or try again later.",
             ) from None
@@ -230,7 +230,7 @@ class StacApi:
             Refused, pystac.STACError, ClientTypeError, DoesNotConformTo, NotImplementedError,
             ValueError, KeyError, TypeError, AttributeError,
         ):  # fmt: skip
-            raise WorkError(
+            raise NetworkError(
                 f"{self._shown} answers, but not as a STAC API.", "Set catalog.url to the API's landing page."
             ) from None
         methods = {link.extra_fields.get("method", "GET") for link in client.get_links("search")}
@@ -239,13 +239,13 @@ class StacApi:
         return client
 
     def _unreachable(self, error: Exception) -> WorkError:
-        return WorkError(
+        return NetworkError(
             f"The catalogue {self._shown} cannot be reached ({error}).",
             "Check catalog.url and the network, or set another endpoint, and run again.",
         )
 
     def _endless(self, query: Query, does: str) -> WorkError:
-        return WorkError(
+        return NetworkError(
             f"The catalogue {self._shown} {does} of {query.collection}, without end.",
             "Set catalog.url to another endpoint, or try again later.",
         )

@@ -8,7 +8,7 @@ from threading import Event
 
 from headwater.catalog.pages import PageStore, SlicePages
 from headwater.catalog.queries import LostPlace, Provider, Query
-from headwater.errors import WorkError
+from headwater.errors import NetworkError
 from headwater.progress import progress
 
 MOST_ASKED = 3
@@ -72,11 +72,11 @@ def _fetch(provider: Provider, query: Query, pages: SlicePages, stop: Event) -> 
     short, refused = pages.missing, not pages.headers
     pages.clear()
     if refused:
-        raise WorkError(
+        raise NetworkError(
             f"The catalogue refuses its own links to the next pages of {query.collection} {_when(query)}.",
             "Try again later, or set another endpoint in catalog.url.",
         )
-    raise WorkError(
+    raise NetworkError(
         f"The catalogue gives {short} item(s) of {query.collection} {_when(query)} fewer than it says it has.",
         "Lower search.slice_days, or set another endpoint in catalog.url.",
     )

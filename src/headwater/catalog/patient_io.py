@@ -28,6 +28,8 @@ from tenacity import (
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_base
 
+from headwater.events import BYTES, REQUESTS, count, retrying
+
 CONNECT_TIMEOUT_S = 5.0
 LONGEST_WAIT_S = 30.0
 LONGEST_ASKED_WAIT_S = 60.0
@@ -98,7 +100,7 @@ class PatientIO(StacApiIO):
         Refused
             The server refuses, or answers more than is taken.
         """
-        retrying = Retrying(
+        again = Retrying(
             stop=stop_any(
                 stop_after_attempt(self.tries),
                 stop_before_delay(self.patience_s),
@@ -108,9 +110,10 @@ class PatientIO(StacApiIO):
             wait=_wait,
             retry=retry_if_exception_type(Stumbled),
             sleep=sleep_using_event(self.given_up),
+            before_sleep=retrying("search"),
             reraise=True,
         )
-        return retrying(self._once, href, (method or "GET").upper(), headers, parameters)
+        return again(self._once, href, (method or "GET").upper(), headers, parameters)
 
     def page(self, href: str, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the first page of an answer, a JSON object."""
@@ -129,6 +132,8 @@ class PatientIO(StacApiIO):
                 method, href, headers=headers, timeout=timeout, stream=True, **body  # type: ignore[arg-type]
             ) as reply:  # fmt: skip
                 content = b"".join(_chunks(reply, end))
+            count(REQUESTS)
+            count(BYTES, len(content))
         except requests.Timeout as error:
             raise Stumbled("it did not answer in time") from error
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -140,8 +139,3 @@ def read_item(path: Path) -> Item:
     ):
         raise InputError(f"{path} is not a STAC item.", "Remove it or write it again.")
     return item
-
-
-def say(text: str) -> None:
-    """Tell the user something that does not stop the work."""
-    print(f"headwater: {text}", file=sys.stderr, flush=True)

@@ -21,7 +21,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop
 from headwater.catalog.assets import Asset, Signer
 from headwater.catalog.intervals import parse_instant
 from headwater.catalog.token_cache import Token, TokenCache, is_token_text
-from headwater.errors import InputError, WorkError
+from headwater.errors import InputError, NetworkError, WorkError
+from headwater.events import retrying
 
 SIGNINGS = ("none", "token", "planetary_computer")
 
@@ -124,12 +125,12 @@ class _PlanetaryComputerSigner:
             # Whatever the SDK raises: a reply that it cannot parse may stand in its message, token and all.
             answer = getattr(reply, "response", None)
             why = f"HTTP {answer.status_code}" if answer is not None else type(reply).__name__
-            raise WorkError(
+            raise NetworkError(
                 f"The Planetary Computer gave no token for {collection} ({why}).",
                 "Check the network and the service's state, then run again.",
             ) from None
         if not is_token_text(reply.token):
-            raise WorkError(
+            raise NetworkError(
                 f"The Planetary Computer's reply for {collection} is not a token.",
                 "Check PC_SDK_SAS_URL if it is set, then run again.",
             )
@@ -175,12 +176,13 @@ def _fetch_token(address: str, collection: str) -> Token:
             stop=stop_after_attempt(6) | stop_after_delay(25),
             wait=wait_random_exponential(multiplier=0.5, max=8),
             retry=retry_if_exception_type(_Busy),
+            before_sleep=retrying("token"),
             reraise=True,
         ):
             with attempt:
                 return _token_of(_get(address, collection), collection)
     except _Busy as error:
-        raise WorkError(
+        raise NetworkError(
             f"The token endpoint {address} does not answer ({error}).",
             "Check catalog.token_url and that the service is up, then run again.",
         ) from None
@@ -193,7 +195,7 @@ def _get(address: str, collection: str) -> bytes:
             if reply.status_code == 429 or reply.status_code >= 500:
                 raise _Busy(f"HTTP {reply.status_code}")
             if reply.status_code != 200:
-                raise WorkError(
+                raise NetworkError(
                     f"The token endpoint refused a token for {collection} (HTTP {reply.status_code}).",
                     "Check catalog.token_url and the name of the collection.",
                 )
@@ -220,7 +222,7 @@ def _token_of(content: bytes, collection: str) -> Token:
 
 
 def _not_a_token(collection: str) -> WorkError:
-    return WorkError(
+    return NetworkError(
         f"The token endpoint's reply for {collection} is not a token.",
         "Check catalog.token_url: it must answer with 'msft:expiry' and 'token'.",
     )

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headwater.channels import Float32Array, Recipe
-from headwater.errors import InputError, WorkError
+from headwater.errors import InputError, OutOfMemory
 from headwater.models.network import Network
 
 SYMMETRIES = 8
@@ -157,7 +157,7 @@ class Ensemble:
 
         Raises
         ------
-        WorkError
+        OutOfMemory
             Not even one tile fits the device's memory.
         """
         size = self.batch_size
@@ -169,7 +169,7 @@ class Ensemble:
                 parts.append(self._mean([*some, *[some[-1]] * (size - len(some))])[: len(some)])
             except torch.OutOfMemoryError as error:
                 if size == 1:
-                    raise WorkError(
+                    raise OutOfMemory(
                         f"A tile does not fit the memory of {self.device}.",
                         "Set a smaller tile_px, or compute on the CPU (device: cpu).",
                     ) from error

@@ -18,7 +18,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from headwater import grid as grids
 from headwater.bands import REFLECTANCE_BANDS, SCL
 from headwater.catalog.assets import Asset, Signer
-from headwater.errors import WorkError
+from headwater.errors import NetworkError
+from headwater.events import retrying
 from headwater.grid import RasterGrid
 from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ATTEMPTS, crs_of, public_name, with_retry
 from headwater.raster.rasterio_scenes import overlap_of
@@ -54,6 +55,7 @@ class LoadedScene(ABC):
                 stop=stop_after_attempt(READ_ATTEMPTS),
                 wait=wait_random_exponential(multiplier=0.3, max=10),
                 retry=retry_if_exception_type(Exception),
+                before_sleep=retrying("read"),
                 reraise=True,
             ):
                 with attempt, rasterio.Env(**GDAL_HTTP_OPTIONS), warnings.catch_warnings():
@@ -64,7 +66,7 @@ class LoadedScene(ABC):
         except Exception as error:
             # The libraries' own messages hold signed addresses.
             files = ", ".join(public_name(self._files.assets[name]) for name in names)
-            raise WorkError(
+            raise NetworkError(
                 f"{files} could not be read after {READ_ATTEMPTS} tries ({type(error).__name__}).",
                 "Check that the files are whole and the server answers, then run again.",
             ) from None

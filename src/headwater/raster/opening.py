@@ -13,6 +13,7 @@ What the network may do, and what is done about it (tests/raster/test_opening.py
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -32,7 +33,8 @@ from rasterio.io import DatasetReader
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from headwater.catalog.assets import Asset, Signer
-from headwater.errors import InputError, WorkError
+from headwater.errors import InputError, NetworkError, WorkError
+from headwater.events import BYTES, REQUESTS, RETRIES, add_meter, count, retrying, without_query
 from headwater.grid import RasterGrid
 
 _T = TypeVar("_T")
@@ -60,6 +62,8 @@ GDAL_HTTP_OPTIONS: dict[str, Any] = {
     "VSI_CACHE": "TRUE",
     # Bytes: rasterio hands a number to GDAL as it is, where GDAL's own text option would mean megabytes.
     "GDAL_CACHEMAX": 256 * 2**20,
+    # Counted by file and request; _traffic sums them.
+    "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
 }
 READ_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises, and what of GDAL's it lets through."""
@@ -74,8 +78,9 @@ _GONE = (404, 410)
 _REFUSED = (401, 403)
 _MOST_REFUSALS = 4
 """A server that refuses so many tokens in a row does not want this file to be read."""
-_SIGNATURE = re.compile(r"\?[^\s'\"]*")
 _STATUS = re.compile(r"(?:HTTP response code: |HTTP response code on \S+ |response_code=)(\d{3})")
+_AGAIN = "Retrying again"
+"""What GDAL says when it repeats a request by itself."""
 _CUT_HEADER = re.compile(r"IO error|[Cc]an ?not read|Failed to read|Read error")
 _MOST_HEARD = 100
 _SIGHTINGS = 3
@@ -138,6 +143,7 @@ def with_retry(
             stop=stop_after_attempt(READ_ATTEMPTS if remote else 1) | stop_after_delay(READ_PATIENCE_S),
             wait=wait_random_exponential(multiplier=0.3, max=10),
             retry=retry_if_exception_type(READ_ERRORS),
+            before_sleep=retrying("read"),
             reraise=True,
         ):
             with attempt, _listening() as heard:
@@ -159,7 +165,7 @@ def with_retry(
                     raise
     except READ_ERRORS as error:
         raise unreadable(source, error, tries) from None
-    raise WorkError(
+    raise NetworkError(
         f"{public_name(source)} could not be read: the server refuses it (HTTP 401 or 403), with new tokens too.",
         "Check catalog.signing and catalog.token_url, and that the collection may be read.",
     )
@@ -332,6 +338,8 @@ class _Ear(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = _without_signature(record.getMessage()), ()
+        if _AGAIN in record.msg:
+            count(RETRIES)
         for texts in getattr(self._heard, "listeners", ()):
             if len(texts) < _MOST_HEARD:
                 texts.append(record.msg)
@@ -352,6 +360,29 @@ _EAR = _Ear()
 _listening = _EAR.listening
 logging.getLogger("rasterio._env").addFilter(_EAR)
 logging.getLogger("rasterio._env").setLevel(logging.WARNING)
+
+
+def _traffic() -> dict[str, int]:
+    """Return bytes and requests of GDAL in this process; rasterio has no word for it, so GDAL itself is asked."""
+    import ctypes
+
+    from rasterio import _env
+
+    gdal = ctypes.CDLL(_env.__file__)
+    told, free = gdal.VSINetworkStatsGetAsSerializedJSON, gdal.VSIFree
+    told.restype, told.argtypes, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p], [ctypes.c_void_p]
+    text = told(None)
+    try:
+        methods = json.loads(ctypes.string_at(text)).get("methods", {}).values()
+    finally:
+        free(text)
+    return {
+        BYTES: sum(method.get("downloaded_bytes", 0) for method in methods),
+        REQUESTS: sum(method.get("count", 0) for method in methods),
+    }
+
+
+add_meter(_traffic)
 
 
 def _http_status(error: BaseException, heard: Sequence[str]) -> int | None:
@@ -396,7 +427,7 @@ def _gone(source: Asset | Path | str) -> AssetGone:
 def unreadable(source: Asset | Path | str, error: BaseException, tries: int) -> WorkError:
     """Return the error to raise where a raster cannot be read, in GDAL's words without signatures."""
     tried = f" after {tries} tries" if tries > 1 else ""
-    return WorkError(
+    return (NetworkError if is_remote(source) else WorkError)(
         # GDAL's own words, where rasterio only points to them.
         f"{public_name(source)} could not be read{tried}: {_without_signature(str(error.__cause__ or error))}.",
         "Check that the file is whole and the server answers, then run again."
@@ -407,4 +438,4 @@ def unreadable(source: Asset | Path | str, error: BaseException, tries: int) -> 
 
 def _without_signature(text: str) -> str:
     """Cut the query of every address out of a text: it may hold a signature."""
-    return _SIGNATURE.sub("", text).strip().rstrip(".")
+    return without_query(text).strip().rstrip(".")

@@ -16,7 +16,7 @@ from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window
 
 from headwater import grid as grids
-from headwater.errors import WorkError
+from headwater.errors import DiskError
 from headwater.files import atomic_path
 from headwater.grid import RasterGrid
 from headwater.raster.opening import READ_ERRORS
@@ -185,6 +185,6 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except READ_ERRORS as error:
-        raise WorkError(
+        raise DiskError(
             f"{path} could not be written: {error}.", "Check the free space and the permissions, then run again."
         ) from None

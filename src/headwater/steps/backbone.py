@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from headwater.basins import basin_polygon
 from headwater.errors import InputError
+from headwater.events import say
 from headwater.files import atomic_path
 from headwater.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
 from headwater.progress import progress
@@ -87,7 +87,7 @@ def backbone(
     else:
         raise InputError(f"{kind!r} is no kind of backbone.", "Choose tdx or dem.")
     for note, count in made.notes.items():
-        sys.stderr.write(f"backbone: {count} {note}\n")
+        say(f"{count} {note}.", count=count)
     with atomic_path(out_reaches) as reaches_path, atomic_path(out_catchments) as catchments_path:
         write_backbone(made, reaches_path, catchments_path)
 
@@ -123,7 +123,7 @@ def _from_elevation(
         _lay_in(values, grid, Path(path))
     missing = inside & np.isnan(values)
     if missing.any():
-        sys.stderr.write(f"backbone: {int(missing.sum())} pixels of the basin without elevation are left out\n")
+        say(f"{int(missing.sum())} pixels of the basin without elevation are left out.", pixels=int(missing.sum()))
     return dem_backbone(values, inside, grid, min_area_km2=min_area_km2, cells=cells)
 
 

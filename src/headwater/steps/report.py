@@ -15,6 +15,7 @@ from headwater.data import default_checkpoint
 from headwater.errors import InputError
 from headwater.files import atomic_path, read_json, write_if_changed
 from headwater.grid import RasterGrid
+from headwater.monitor.benchmarks import cost_table, read_benchmarks
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colours
 from headwater.report.page import render_page
 from headwater.report.tables import order_by_source, summary_table
@@ -41,6 +42,7 @@ def report(
     probability: Sequence[Path],
     summary: Path,
     page: Path,
+    benchmarks: Path | None = None,
 ) -> None:
     """Write summary.csv, the maps and the page that shows them.
 
@@ -54,6 +56,8 @@ def report(
         CSV to write: km by order, source and lake.
     page : Path
         HTML to write; PNG files go beside it.
+    benchmarks : Path, optional
+        Folder of the benchmarks of the basin's jobs; the page tells what its rules cost.
     """
     the_plan = read_plan(plan)
     basin = the_plan.basin_id
@@ -92,6 +96,7 @@ def report(
         "checks": sorted(laws.items()),
         "scenes": sorted({scene for tag in tags for scene in tag.get("scenes", "").split()}),
         "unseen": unseen,
+        "costs": cost_table(read_benchmarks(benchmarks)) if benchmarks is not None else [],
         "checkpoint": checkpoint[:12],
         "demo_weights": checkpoint == read_json(default_checkpoint().with_suffix(".json"))["sha256"],
     }

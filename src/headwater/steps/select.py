@@ -16,10 +16,10 @@ from headwater.catalog.antimeridian import Box, footprint, split_box, touches
 from headwater.catalog.intervals import Interval, parse_instant, parse_interval
 from headwater.catalog.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
 from headwater.catalog.pin import read_items, read_query
-from headwater.catalog.providers import say
 from headwater.catalog.selection import SelectionRule, choose_scenes
 from headwater.catalog.signing import make_signer
 from headwater.errors import InputError
+from headwater.events import say
 from headwater.files import write_json
 from headwater.raster.opening import AssetGone
 from headwater.steps.plan import read_plan

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -17,6 +16,7 @@ import pandas as pd
 from shapely import box
 
 from headwater.errors import InputError
+from headwater.events import say
 from headwater.files import atomic_path
 from headwater.grid import Bounds, Cell, RasterGrid
 from headwater.progress import progress
@@ -222,7 +222,7 @@ def _check_together(probability: Path, elevation: Path, lattice: RasterGrid, rea
         )
     missing = 1 - known.intersection(area).area / area.area
     if missing > 0.001:
-        print(f"vectorize: {missing:.0%} of the area has no elevation", file=sys.stderr)
+        say(f"{missing:.0%} of the area has no elevation.", share=round(float(missing), 4))
 
 
 def _lattice_of_cell(probability: Sequence[Path], cell: str) -> RasterGrid:

@@ -1,0 +1,147 @@
+"""A run is watched: a line on a terminal, lines in a log, a summary; on workflows of some quick rules."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+
+from small_run import BIN, environment
+
+SNAKEFILE = """\
+from pathlib import Path
+from headwater.monitor import watch
+watch.SECONDS_BETWEEN_LINES = 0
+LOGS = Path("logs")
+onstart:
+    {begin}
+onsuccess:
+    watch.end("done")
+onerror:
+    watch.end("failed")
+rule all:
+    input: expand("out/{{cell}}", cell=["N00E000", "N00E001"])
+rule plan:
+    output: "plan.json"
+    log: "logs/1/plan.log"
+    benchmark: "benchmarks/1/plan.tsv"
+    shell: "headwater plan --polygons basins.gpkg --basin 1 --out {{output}} --log {{log}} 2> {{log}}"
+rule composite:
+    input: "plan.json"
+    output: "out/{{cell}}"
+    log: "logs/1/composite/{{cell}}.log"
+    benchmark: "benchmarks/1/composite/{{cell}}.tsv"
+    shell: {composite!r}
+"""
+WATCHED = 'watch.begin(workflow, LOGS, Path("benchmarks"))'
+GOOD = "touch {output}"
+# Of each cell: bad input, and a death without a word.
+BAD = (
+    "if [ {wildcards.cell} = N00E001 ]; then exit 9; fi; headwater composite --scenes none --plan {input}"
+    " --cell {wildcards.cell} --out {output} --log {log} 2> {log}"
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    import geopandas as gpd
+    from shapely import box
+
+    gpd.GeoDataFrame({"HYBAS_ID": [1]}, geometry=[box(0, 0, 1, 1)], crs=4326).to_file(tmp_path / "basins.gpkg")
+    return tmp_path
+
+
+def command(folder, composite, begin=WATCHED):
+    (folder / "Snakefile").write_text(SNAKEFILE.format(begin=begin, composite=composite))
+    return [
+        str(BIN / "snakemake"),
+        "--directory",
+        str(folder),
+        "--snakefile",
+        str(folder / "Snakefile"),
+        "--cores",
+        "1",
+    ]
+
+
+def run(folder, composite, *options, begin=WATCHED):
+    done = subprocess.run(
+        [*command(folder, composite, begin), *options], env=environment(), capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def summaries(folder):
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("logs/run-*.json"))]
+
+
+def test_a_good_run_tells_lines_and_a_summary_and_a_dry_one_nothing(folder):
+    code, text = run(folder, GOOD, "--dry-run")
+    assert code == 0
+    assert "headwater: " not in text
+    assert not (folder / "logs").exists()
+    code, text = run(folder, GOOD)
+    assert code == 0, text
+    assert re.search(r"headwater: plan 1/1 \| composite 0/2 \| 1 of 3 jobs, [\d.]+/min, .+ left", text)
+    assert re.search(r"headwater: done in .*; 0 B downloaded in 0 requests, 0 retries; nothing failed", text)
+    (summary,) = summaries(folder)
+    assert (summary["outcome"], summary["failures"]) == ("done", {})
+    assert [(step["step"], step["jobs"]) for step in summary["steps"]] == [("plan", 1)]
+    assert [(row["rule"], row["jobs"]) for row in summary["costs"]] == [("plan", 1)]
+    # What was done before counts, and a run in which nothing is done leaves no summary.
+    assert "Nothing to be done" in run(folder, GOOD)[1]
+    assert len(summaries(folder)) == 1
+
+
+def test_a_failed_run_counts_failures_by_cause_and_a_quiet_one_tells_no_progress(folder):
+    code, text = run(folder, BAD, "--keep-going", "--retries", "1", "--quiet", "progress")
+    assert code != 0
+    assert " of 3 jobs" not in text
+    (summary,) = summaries(folder)
+    assert summary["outcome"] == "failed"
+    assert summary["failures"] == {"input": 2, "unknown": 2}
+    assert [(step["step"], step["jobs"]) for step in summary["steps"]] == [("plan", 1), ("composite", 0)]
+    assert {(failed["rule"], failed["cell"], failed["cause"]) for failed in summary["failed"]} == {
+        ("composite", "N00E000", "input")
+    }
+    assert "headwater: failed in " in text
+    assert "2 input, 2 unknown failed." in text
+
+
+def test_trouble_in_the_watching_ends_no_run(folder):
+    code, text = run(folder, GOOD, begin='watch.begin(None, LOGS, Path("benchmarks"))')
+    assert code == 0, text
+    assert "headwater: the run is not watched any more (AttributeError" in text
+    assert (folder / "out/N00E001").is_file()
+
+
+def test_on_a_terminal_one_line_changes_below_snakemakes_own(folder):
+    screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    process = subprocess.Popen(command(folder, GOOD), env=environment(), stderr=terminal)
+    os.close(terminal)
+    said = b""
+    while True:
+        try:
+            chunk = os.read(screen, 65536)
+        except OSError:  # the other end is closed
+            break
+        said += chunk
+    assert process.wait() == 0
+    text = said.decode()
+    assert "\rcomposite 0/2 | 1 of 3 jobs, " in text
+    # The line is blanked before a line of Snakemake's, which begins at the margin.
+    shown = [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").split("\n")]
+    plain = [re.sub(r"\x1b\[[\dA-Z;]*m?", "", line) for line in shown]
+    assert "localrule plan:" in [line.strip() for line in plain]
+    assert not [line for line in plain if re.search(r"\d of 3 jobs", line)]
+    assert any(line.startswith("headwater: done in ") for line in plain)
+
+
+def test_the_repository_watches_its_runs():
+    text = (Path(__file__).parents[2] / "Snakefile").read_text()
+    assert WATCHED.replace('Path("benchmarks")', "BENCHMARKS") in text

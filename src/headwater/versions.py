@@ -12,7 +12,7 @@ STEP_VERSIONS = {
     "elevation": 2,
     "predict": 2,
     "backbone": 2,
-    "vectorize": 3,
+    "vectorize": 4,
     "network": 2,
     "report": 2,
 }

@@ -194,6 +194,45 @@ def along(text, min_piece_px=2):
     return runs, traces
 
 
+@given(windows(), least, st.sampled_from([0.0, 0.5, 2.0]))
+def test_no_stream_begins_deeper_than_it_may_below_what_it_flows_to(window, min_piece_px, most_rise_m):
+    lines, whole = traced(window, min_piece_px)
+    heights = window.elevation.ravel()
+    traces = trace(lines, window.elevation, window.labels, min_piece_px=min_piece_px, most_rise_m=most_rise_m)
+    runs = runs_of(traces)
+    rivers = np.flatnonzero(~traces.divergence)
+    inflows = np.bincount(traces.downstream[rivers][traces.downstream[rivers] >= 0], minlength=len(runs))
+    for head in rivers[inflows[rivers] == 0]:
+        last = head
+        while (following := traces.downstream[last]) >= 0 and inflows[following] < 2:
+            last = following
+        assert heights[runs[head][0]] >= heights[runs[last][-1]] - most_rise_m
+    kept, before = set(traces.cells.tolist()), set(whole.cells.tolist())
+    # Second arms may go with the lines that they stood on; else every cell is either there or told.
+    assert kept <= before or whole.divergence.any() or traces.divergence.any()
+    if not whole.divergence.any():
+        assert len(kept) + len(traces.cut_label) == len(before)
+
+
+def test_a_stream_that_would_flow_uphill_loses_its_deep_end():
+    labels, water = picture(
+        """
+        ...........
+        aaaaaaaaaA.
+        .........A.
+        """
+    )
+    elevation = np.full(water.shape, 100, np.float32)
+    elevation[2, 1:10] = [90, 90, 95, 98, 99, 100, 100, 100, 100]
+    traces = trace(water, elevation, labels, min_piece_px=4, most_rise_m=2)
+    width = water.shape[1]
+    assert runs_of(traces) == [[2 * width + column for column in range(4, 10)]]
+    assert traces.cut_label.tolist() == [0, 0, 0]
+    traces = trace(water, elevation, labels, min_piece_px=7, most_rise_m=2)
+    assert runs_of(traces) == []
+    assert len(traces.cut_label) == 9
+
+
 def test_a_confluence():
     runs, traces = along(
         """

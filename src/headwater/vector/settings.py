@@ -30,7 +30,8 @@ class Settings:
     most_bits: float = 400.0
     """Bits paid at most to join any piece."""
     most_rise_m: float = 2.0
-    """How far the border may lie above a piece that flows over it into another catchment's water (`headwater`)."""
+    """How far the border may lie above a piece that flows over it into another catchment's water, and what a stream
+    without inflow joins above its head (`headwater`); its deeper end is cut off."""
     limits: Sequence[float] = (8.0, 32.0, 400.0)
     """Largest cost of a path, growing (`published`)."""
 

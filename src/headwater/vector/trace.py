@@ -35,6 +35,8 @@ class Traces:
     head: NDArray[np.int64]
     """(n,) number of the segment on whose first cell a divergence begins; TO_REACH where it leaves the reach, and for
     segments that are no divergence."""
+    cut_label: NDArray[np.int32]
+    """(k,) catchment of each cell of a line that was cut off because it would flow uphill."""
 
 
 def of_labels(traces: Traces, wanted: NDArray[np.bool_]) -> Traces:
@@ -52,10 +54,18 @@ def of_labels(traces: Traces, wanted: NDArray[np.bool_]) -> Traces:
         downstream=number[traces.downstream[rows]],
         divergence=traces.divergence[rows],
         head=number[traces.head[rows]],
+        cut_label=traces.cut_label[wanted[traces.cut_label]],
     )
 
 
-def trace(lines: NDArray[np.bool_], elevation: NDArray[np.float32], labels: Labels, *, min_piece_px: int) -> Traces:
+def trace(
+    lines: NDArray[np.bool_],
+    elevation: NDArray[np.float32],
+    labels: Labels,
+    *,
+    min_piece_px: int,
+    most_rise_m: float = np.inf,
+) -> Traces:
     """Make a forest of thinned water and cut it into segments.
 
     Every cell takes the way of least rise to its reach (cost max(0, rise), Pierson and Mehrabi 2024, and a little for
@@ -72,6 +82,9 @@ def trace(lines: NDArray[np.bool_], elevation: NDArray[np.float32], labels: Labe
         Of the window.
     min_piece_px : int
         Shortest end kept, and shortest divergence, cells.
+    most_rise_m : float
+        A stream without inflow begins where it lies no deeper than this below the place that it flows to: what lies
+        deeper would flow uphill.
     """
     width = lines.shape[1]
     flat, label, mouth = lines.ravel(), labels.catchment.ravel(), labels.mouth.ravel()
@@ -86,6 +99,10 @@ def trace(lines: NDArray[np.bool_], elevation: NDArray[np.float32], labels: Labe
     _uncross(cells, number, below, order, width)
     used, longest, main = _used(below, order, ring)
     kept = _kept(below, order, used, longest, main, min_piece_px)
+    before = kept.copy()
+    # Where one goes, its junction does, and the other stream's end is farther down.
+    while _cut_sunken_ends(kept, below, order, heights, min_piece_px, most_rise_m):
+        pass
     arms, arm_start, head, tail = _arms(cells, number, below, ring, used, kept, width, min_piece_px)
     runs, start, downstream, first_of = _runs(below, kept, np.concatenate([head, tail]))
     segments = len(start) - 1
@@ -102,6 +119,7 @@ def trace(lines: NDArray[np.bool_], elevation: NDArray[np.float32], labels: Labe
         downstream=np.append(downstream, np.where(tail >= 0, first_of[tail], TO_REACH)),
         divergence=np.arange(segments + len(head)) >= segments,
         head=np.append(np.full(segments, TO_REACH), on),
+        cut_label=label[cells[before & ~kept]],
     )
 
 
@@ -263,6 +281,44 @@ def _kept(below: Any, order: Any, used: Any, longest: Any, main: Any, min_piece_
         else:
             kept[i] = used[i] and kept[j] and (main[j] == i or longest[i] >= min_piece_px)
     return kept
+
+
+@njit(cache=True)
+def _cut_sunken_ends(kept: Any, below: Any, order: Any, heights: Any, min_piece_px: int, most_rise_m: float) -> bool:
+    """Let streams without inflow begin where they lie high enough for what they flow to; tell whether one was cut.
+
+    What gets too short is dropped.
+    """
+    inflows = np.zeros(len(below), np.int64)
+    for i in range(len(below)):
+        if kept[i] and below[i] >= 0:
+            inflows[below[i]] += 1
+    cut = False
+    for head in order:
+        if not kept[head] or inflows[head] > 0:
+            continue
+        end, length = head, 1
+        while below[end] >= 0 and inflows[end] < 2:
+            end = below[end]
+            length += 1
+        first = head
+        while heights[first] < heights[end] - most_rise_m or (first != head and first != end and length < min_piece_px):
+            first = below[first]
+            length -= 1
+        if first == head:
+            continue
+        cut = True
+        i = head
+        while i != first:
+            kept[i] = False
+            i = below[i]
+        if first != end:
+            inflows[first] = 0
+        elif inflows[end] > 1:
+            inflows[end] -= 1
+        else:
+            kept[end] = False
+    return cut
 
 
 @njit(cache=True)

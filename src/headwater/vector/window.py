@@ -134,7 +134,9 @@ def vectorize_window(
         smooth,
         labels,
         min_piece_px=settings.min_piece_px,
+        most_rise_m=settings.most_rise_m,
     )
+    dropped_px += np.bincount(traces.cut_label, minlength=size)
     lines = join_lines(of_labels(traces, own), reaches, flows_on, own, grid)
     return Found(
         lines=lines.lines,

@@ -25,6 +25,10 @@ include: "workflow/rules/network.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    begin_run()
+
+
 localrules:
     all,
     refresh,

@@ -87,9 +87,9 @@ class Box:
         lines = self.call("scontrol", "show", "jobs", "--oneliner").splitlines()
         return [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines if line.startswith("JobId=")]
 
-    def jobs(self) -> list[str]:
-        """Return the ids of jobs that wait or run."""
-        return self.call("squeue", "--noheader", "--format=%i").split()
+    def jobs(self, states: str = "") -> list[str]:
+        """Return the ids of jobs that wait or run, or of those in some states."""
+        return self.call("squeue", "--noheader", "--format=%i", *([f"--states={states}"] if states else [])).split()
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "headwater"
 ORDER = [
     {"errors", "versions", "data"},
-    {"files", "progress"},
+    {"files", "progress", "cluster"},
+    {"results"},
     {"config", "grid", "standin"},
     {"scale"},
     {"bands"},

@@ -4,17 +4,19 @@ import hashlib
 import os
 import shlex
 import shutil
+import sys
 from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from headwater import cluster, results
 from headwater.basins import file_for_basin
 from headwater.config import check_config
 from headwater.data import default_checkpoint
 from headwater.errors import HeadwaterError
 from headwater.grid import neighbourhoods
-from headwater.steps.plan import plan_basin
+from headwater.steps.plan import check_grid, plan_basin
 from headwater.vector.formats import FORMATS
 from headwater.versions import STEP_VERSIONS
 
@@ -62,6 +64,30 @@ if all(os.path.isfile(path) for path in polygon_files()):
     # A basin that is not in the files is told at once.
     for basin in BASINS:
         cells_of(basin)
+
+
+# Results that this configuration cannot go on with are told before anything is deleted or begun.
+try:
+    results.check_layout(RESULTS)
+    for basin in BASINS:
+        check_grid(RESULTS / basin / "plan.json", **config["grid"])
+except HeadwaterError as error:
+    raise WorkflowError(str(error)) from None
+
+if workflow.is_main_process and "--unlock" not in sys.argv:
+    if said := results.explain_lock(RESULTS, BASINS, Path(".snakemake/locks")):
+        logger.warning(said)
+
+
+# Called when a run begins, after the dry part and before the first job.
+def begin_run():
+    try:
+        if partitions := getattr(workflow.executor_settings, "partition_config", None):
+            cluster.check_partitions(Path(partitions))
+        # The jobs inherit the locks: a run that is killed alone leaves them at work.
+        shell._process_args["pass_fds"] = results.begin_run(RESULTS, BASINS)
+    except HeadwaterError as error:
+        raise WorkflowError(str(error)) from None
 
 
 @cache

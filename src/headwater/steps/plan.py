@@ -130,6 +130,34 @@ def read_plan(path: Path) -> Plan:
         raise InputError(f"{path} is not a plan.", "Run `headwater plan` again.") from error
 
 
+def check_grid(path: Path, *, cell_degrees: float, margin_px: int) -> None:
+    """Refuse a grid other than the one that a basin was begun with; reads, and writes nothing.
+
+    Parameters
+    ----------
+    path : Path
+        plan.json of the basin; may not be there yet.
+    cell_degrees, margin_px
+        The grid that is asked for, see `write_plan`.
+
+    Raises
+    ------
+    InputError
+        The plan has another grid: its cells' files would lie beside those of other cells.
+    """
+    if not Path(path).is_file():
+        return
+    plan = read_plan(path)
+    asked = {"cell_degrees": (plan.cell_degrees, float(cell_degrees)), "margin_px": (plan.margin_px, margin_px)}
+    for key, (there, now) in asked.items():
+        if there != now:
+            raise InputError(
+                f"Basin {plan.basin_id} was begun with grid.{key} {there:g}, and the configuration says {now:g}:"
+                f" what is in {path.parent} would be of no use; nothing was changed.",
+                f"Set grid.{key} back, set `results` to another folder, or remove {path.parent} yourself.",
+            )
+
+
 def cell_paths(paths: Sequence[Path], plan: Path | None) -> list[Path]:
     """Return paths with each one that holds {cell} replaced by one for every cell of a plan.
 

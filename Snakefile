@@ -38,7 +38,10 @@ rule all:
     default_target: True
     input:
         expand(RESULTS / "{basin}/waterways.parquet", basin=BASINS),
-        expand(RESULTS / "{basin}/mosaic.vrt", basin=BASINS),
+        expand(
+            RESULTS / "{basin}/mosaic.vrt",
+            basin=BASINS if "probability" in KEPT else [],
+        ),
         expand(RESULTS / "{basin}/summary.csv", basin=BASINS),
 
 

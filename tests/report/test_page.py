@@ -7,6 +7,7 @@ FACTS = {
     "basin_id": "7<script>", "segments": 3, "total_km": 3.0, "backbone_km": 1.0, "new_km": 2.0, "faults": 0,
     "table": [{"order": 1, "backbone": 1.0, "new": 2.0, "all": 3.0}], "maps": [{"file": "a.png", "caption": "A map"}],
     "checks": [("no cycle", 0)], "scenes": ["S2A"], "unseen": 0.01, "checkpoint": "abc", "demo_weights": True,
+    "missing": [],
 }  # fmt: skip
 
 
@@ -18,6 +19,14 @@ def test_the_page_shows_what_it_is_given_and_escapes_it():
     assert "not meant for maps of the real world" in page
     assert "real world" not in render_page(FACTS | {"demo_weights": False})
     assert "2 faults" in render_page(FACTS | {"faults": 2})
+
+
+def test_what_was_not_kept_is_named_and_nothing_is_said_of_it():
+    assert "Not kept" not in render_page(FACTS)
+    page = render_page(FACTS | {"missing": ["composite", "probability"], "checkpoint": ""})
+    assert "Not kept, and so not shown: composite, probability." in page
+    assert "Sentinel-2 scenes" not in page
+    assert "weights" not in page
 
 
 def test_a_missing_fact_is_an_error():

@@ -135,3 +135,50 @@ def test_a_new_tdx_file_makes_its_basin_again_and_no_other(copied, capsys):
     assert planned(folder) == expected
     assert told(capsys, folder, SECOND, EAST) == waited_for(expected, SECOND, EAST)
     assert told(capsys, folder, basin, EAST) == set()
+
+
+def without(folder, basin, *kinds):
+    """Let those rasters go from a finished run; its reports are made again without them."""
+    change_config(folder, keep=sorted({"composite", "elevation", "probability"} - set(kinds)))
+    code, text = run(folder, "--delete-temp-output")
+    assert code == 0, text
+    assert not [path for kind in kinds for path in folder.rglob(f"{kind}.tif")]
+    assert planned(folder) == jobs(basin, "report") | jobs(SECOND, "report")
+
+
+def lose_a_scene(folder, basin, scene):
+    path = folder / "results" / basin / "cells" / WEST / "scenes.json"
+    manifest = json.loads(path.read_text())
+    manifest["scenes"] = [each for each in manifest["scenes"] if each["id"] != scene]
+    path.write_text(json.dumps(manifest))
+
+
+def test_composites_that_do_not_stay_are_made_again_for_their_cell_alone(copied, scene):
+    folder, basin = copied
+    before = digests(folder, basin) | digests(folder, SECOND)
+    without(folder, basin, "composite")
+    (folder / "results" / basin / "cells" / WEST / "probability.tif").unlink()
+    expected = after_new_imagery(basin) | jobs(SECOND, "report")
+    assert done(folder) == expected
+    after = digests(folder, basin) | digests(folder, SECOND)
+    assert after == {name: digest for name, digest in before.items() if "composite" not in name}
+    assert planned(folder) == set()
+    assert not list(folder.rglob("composite.*"))
+    page = (folder / "results" / basin / "report/index.html").read_text()
+    assert "not shown: composite" in page
+    # Manifests of another date and the same content, as a refresh without news leaves them.
+    for path in folder.rglob("scenes.json"):
+        path.touch()
+    assert planned(folder) == set()
+    lose_a_scene(folder, basin, scene)
+    assert planned(folder) == after_new_imagery(basin)
+
+
+def test_without_any_raster_nothing_is_done_and_a_change_makes_its_basin_again(copied, scene):
+    folder, basin = copied
+    without(folder, basin, "composite", "elevation", "probability")
+    done(folder)
+    assert planned(folder) == set()
+    lose_a_scene(folder, basin, scene)
+    steps = ("composite", "elevation", "predict", "vectorize")
+    assert planned(folder) == jobs(basin, "network", "report", west=steps, east=steps)

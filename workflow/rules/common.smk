@@ -29,6 +29,7 @@ except HeadwaterError as error:
 
 BASINS = config["basins"]["ids"]
 RESULTS = Path(config["results"])
+KEPT = sorted(config["keep"])
 LOGS = RESULTS / "logs"
 CHECKPOINTS = config["predict"]["checkpoint"] or [str(default_checkpoint())]
 if isinstance(CHECKPOINTS, str):
@@ -108,6 +109,22 @@ def tdx_files(basin):
 
 def cell_files(basin, name):
     return [RESULTS / basin / "cells" / cell / name for cell in cells_of(basin)]
+
+
+def unless_kept(name):
+    """Return a cell's raster as an output, which is removed after its last reader unless it is to be kept."""
+    path = RESULTS / "{basin}/cells/{cell}" / f"{name}.tif"
+    return path if name in KEPT else temp(path)
+
+
+def kept_files(name):
+    """Return an input function: that raster of all cells, or none where it does not stay.
+
+    A report that read what is gone would have the whole basin made again for a change in one cell.
+    """
+    return lambda wildcards: (
+        cell_files(wildcards.basin, f"{name}.tif") if name in KEPT else []
+    )
 
 
 def basin_folder(wildcards, input):

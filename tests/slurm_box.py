@@ -51,6 +51,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 KillWait=2
 MinJobAge=3600
+JobRequeue=0
 GresTypes=gpu
 NodeName=c1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=64000 State=UNKNOWN
 NodeName=g1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=64000 Gres=gpu:2 State=UNKNOWN
@@ -87,9 +88,9 @@ class Box:
         lines = self.call("scontrol", "show", "jobs", "--oneliner").splitlines()
         return [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines if line.startswith("JobId=")]
 
-    def jobs(self, states: str = "") -> list[str]:
-        """Return the ids of jobs that wait or run, or of those in some states."""
-        return self.call("squeue", "--noheader", "--format=%i", *([f"--states={states}"] if states else [])).split()
+    def jobs(self) -> list[str]:
+        """Return the ids of jobs that wait or run."""
+        return self.call("squeue", "--noheader", "--format=%i").split()
 
 
 @contextmanager

@@ -104,22 +104,25 @@ def test_a_partition_that_is_not_there_is_told_and_nothing_is_begun(box, tmp_pat
 
 
 def test_a_node_that_is_lost_with_a_job_on_it(box, tmp_path, planet, served, finished):
-    """Slurm ends the job with its node and queues it again: it is done when the node is back."""
+    """The job is lost with its node, submitted again, and done when the node is back."""
     basin = configure(tmp_path, planet, served)
     plan = f"results/{basin}/plan.json"
-    profile = ROOT / "profiles/slurm"
+    profile, back = ROOT / "profiles/slurm", tmp_path / "back"
+    lose = f"while [ ! -e {back} ]; do sleep 0.1; done; exit 1"
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(submit, box, tmp_path, profile, *SLURM, plan, step="plan", trouble="exec sleep 600")
+        run = pool.submit(submit, box, tmp_path, profile, *SLURM, plan, step="plan", trouble=lose)
         wait_until((tmp_path / "once").exists, run)
         (lost,) = box.jobs()
         box.call("scontrol", "update", "NodeName=c1", "State=DOWN", "Reason=lost")
-        wait_until(lambda: lost in box.jobs("PENDING"), run)
-        box.call("scontrol", "update", "NodeName=c1", "State=RESUME")
-        # Slurm would let it wait for two minutes.
-        box.call("scontrol", "update", f"JobId={lost}", "StartTime=now")
+        wait_until(lambda: lost not in box.jobs(), run)
+        back.touch()
+        # Slurm refuses it where the node has come back by itself.
+        resume = [box.bin / "scontrol", "update", "NodeName=c1", "State=RESUME"]
+        subprocess.run(resume, capture_output=True, check=False)
         code, text, calls = run.result()
     assert code == 0, text
     assert calls == ["plan", "plan"]
+    assert [record["JobState"] for record in box.records()[-2:]] == ["NODE_FAIL", "COMPLETED"]
     assert (tmp_path / plan).read_bytes() == (finished[0] / plan).read_bytes()
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections import defaultdict
@@ -114,6 +115,10 @@ def test_a_node_that_is_lost_with_a_job_on_it(box, tmp_path, planet, served, fin
         wait_until((tmp_path / "once").exists, run)
         (lost,) = box.jobs()
         box.call("scontrol", "update", "NodeName=c1", "State=DOWN", "Reason=lost")
+        # What runs on a node is lost with it.
+        for process in processes_naming("--target-jobs", str(tmp_path)):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         wait_until(lambda: lost not in box.jobs(), run)
         back.touch()
         # Slurm refuses it where the node has come back by itself.
@@ -124,6 +129,17 @@ def test_a_node_that_is_lost_with_a_job_on_it(box, tmp_path, planet, served, fin
     assert calls == ["plan", "plan"]
     assert [record["JobState"] for record in box.records()[-2:]] == ["NODE_FAIL", "COMPLETED"]
     assert (tmp_path / plan).read_bytes() == (finished[0] / plan).read_bytes()
+
+
+def processes_naming(*words):
+    """Return the processes whose command line holds all the words."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            line = (path / "cmdline").read_bytes().decode(errors="replace")
+            if all(word in line for word in words):
+                found.append(int(path.name))
+    return found
 
 
 def wait_until(ready, run):

@@ -34,7 +34,10 @@ rule all:
     default_target: True
     input:
         expand(RESULTS / "{basin}/waterways.parquet", basin=BASINS),
-        expand(RESULTS / "{basin}/mosaic.vrt", basin=BASINS),
+        expand(
+            RESULTS / "{basin}/mosaic.vrt",
+            basin=BASINS if "probability" in KEPT else [],
+        ),
         expand(RESULTS / "{basin}/summary.csv", basin=BASINS),
 
 
@@ -45,10 +48,11 @@ rule refresh:
         ],
 
 
-# One line of progress and a summary at the end (docs/observing.md).
+# The run takes its basins; one line tells how far it is, a summary at its end what it took (docs/observing.md).
 onstart:
     from headwater.monitor import watch
 
+    begin_run()
     watch.begin(workflow, LOGS, BENCHMARKS)
 
 

@@ -13,6 +13,7 @@ import slurm_box
 settings.register_profile("headwater", deadline=None, derandomize=True)
 settings.load_profile("headwater")
 
+_WITH_THE_FINISHED_RUN = ("test_workflow", "test_slurm", "test_rules", "test_incremental", "test_recovery")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -26,7 +27,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         # Tests of the workflow share planets and runs: side by side they go in two rows.
         if item.path.parent.name == "workflow":
-            row = "runs" if item.path.stem in ("test_workflow", "test_slurm", "test_rules") else "faults"
+            row = "runs" if item.path.stem in _WITH_THE_FINISHED_RUN else "faults"
             item.add_marker(pytest.mark.xdist_group(row))
         for marker, reason in reasons.items():
             if reason is not None and marker in item.keywords:

@@ -41,6 +41,8 @@ class Trouble:
     """Items whose files are gone (404)."""
     withdrawn: frozenset[str] = frozenset()
     """Items that the catalogue no longer names."""
+    revised: frozenset[str] = frozenset()
+    """Items that the catalogue tells a little more cloud of than before."""
     dead: str = ""
     """Requests whose path begins so are never answered."""
 
@@ -98,7 +100,7 @@ class Faults:
         reply = send
         if chance < trouble.share:
             reply = self._cut_short(reply)
-        if search and (trouble.repeat or trouble.withdrawn):
+        if search and (trouble.repeat or trouble.withdrawn or trouble.revised):
             request = await receive()  # a search's body comes in one piece
             follows = b'"token"' in request.get("body", b"")
             receive = _again(request, receive)
@@ -160,6 +162,9 @@ class Faults:
     def _change(self, content: bytes, trouble: Trouble, *, follows: bool) -> bytes:
         page = json.loads(content)
         items = [item for item in page["features"] if item["id"] not in trouble.withdrawn]
+        for item in items:
+            if item["id"] in trouble.revised:
+                item["properties"]["eo:cloud_cover"] += 0.01
         again = self._page[-trouble.repeat :] if trouble.repeat and follows else []
         self.met["repeated"] += len(again)
         self._page = items

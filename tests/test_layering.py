@@ -9,7 +9,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "headwater"
 ORDER = [
     {"errors", "versions", "data"},
     {"events"},
-    {"files", "progress"},
+    {"files", "progress", "cluster"},
+    {"results"},
     {"config", "grid", "standin"},
     {"scale"},
     {"monitor"},

@@ -421,7 +421,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", type=Path, required=True, help="waterways.parquet of the basin")
     parser.add_argument("--checks", type=Path, required=True, help="waterways.checks.json of the basin")
     for name in ("composite", "elevation", "probability"):
-        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, help=f"{name}.tif {_EACH_CELL}")
+        parser.add_argument(f"--{name}", type=Path, nargs="+", default=[], help=f"{name}.tif {_EACH_CELL}; or none")
     parser.add_argument("--summary", type=Path, required=True, help="summary.csv to write")
     parser.add_argument("--page", type=Path, required=True, help="index.html to write; its pictures go beside it")
     parser.add_argument("--benchmarks", type=Path, help="folder of the benchmarks of the basin's jobs, for the page")

@@ -40,6 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{writer}.part{path.suffix}")
     try:
         yield temporary
+        _to_disk(temporary)
         temporary.replace(path)
     except BaseException:
         _remove(temporary)
@@ -53,6 +54,28 @@ def _remove_leftovers(path: Path) -> None:
         process = leftover.name.removeprefix(start).split("-")[0]
         if process.isdigit() and not _is_alive(int(process)):
             _remove(leftover)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove every temporary file below a folder, except what a living process of this machine writes.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder that no other machine is known to write in.
+    """
+    here = f".{socket.gethostname()}-"
+    for leftover in sorted(Path(folder).rglob(".*.part*")):
+        writer = leftover.name.partition(here)[2].split("-")[0]
+        if not (writer.isdigit() and _is_alive(int(writer))):
+            _remove(leftover)
+
+
+def _to_disk(path: Path) -> None:
+    """Have what was written on the disk before it gets its name: a machine that is lost leaves no empty file."""
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _is_alive(process: int) -> bool:

@@ -16,3 +16,6 @@ STEP_VERSIONS = {
     "network": 2,
     "report": 2,
 }
+
+RESULTS_LAYOUT = 1
+"""Layout of the folder of results: raised when files get other names or places, or what is in them another meaning."""

@@ -7,7 +7,7 @@ from shapely import MultiPolygon, box
 
 from headwater.errors import InputError
 from headwater.grid import neighbours
-from headwater.steps.plan import cell_paths, plan_basin, read_plan, write_plan
+from headwater.steps.plan import cell_paths, check_grid, plan_basin, read_plan, write_plan
 
 
 @pytest.fixture
@@ -47,6 +47,20 @@ def test_a_basin_on_both_sides_of_the_antimeridian_has_cells_on_both(tmp_path, s
     assert (west.bounds[0], east.bounds[2]) == (-180, 180)
     assert neighbours(west, plan.cells) == [west, east]
     assert plan.bounds == (-180, south, 180, south + 0.1)
+
+
+def test_a_basin_that_was_begun_on_another_grid_is_refused(polygons, tmp_path):
+    out = tmp_path / "plan.json"
+    check_grid(out, cell_degrees=1, margin_px=2)
+    write_plan(polygons, "42", out, cell_degrees=0.1, margin_px=64)
+    check_grid(out, cell_degrees=0.1, margin_px=64)
+    with pytest.raises(InputError, match=r"grid\.cell_degrees 0\.1, .* says 0\.05.* Set grid"):
+        check_grid(out, cell_degrees=0.05, margin_px=64)
+    with pytest.raises(InputError, match=r"grid\.margin_px 64"):
+        check_grid(out, cell_degrees=0.1, margin_px=32)
+    out.write_text("[]")
+    with pytest.raises(InputError, match="not a plan"):
+        check_grid(out, cell_degrees=0.1, margin_px=64)
 
 
 def test_what_is_no_plan_is_refused(polygons, tmp_path):

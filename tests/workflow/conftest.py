@@ -1,10 +1,16 @@
 """The small planet that the tests of the whole workflow map."""
 
-import pytest
+import json
+import shutil
 
+import pytest
+from shapely import box
+from shapely.geometry import mapping, shape
+
+from faults import Faults
 from headwater.demo.build import build_planet
 from headwater.demo.serve import running_catalogue
-from small_run import configure, run
+from small_run import configure_two, run
 
 
 @pytest.fixture(scope="session")
@@ -12,22 +18,51 @@ def planet(tmp_path_factory):
     """Folder of two cells of 0.05 degrees, three dates, two MGRS tiles; to be read only."""
     folder = tmp_path_factory.mktemp("planets") / "planet"
     build_planet(3, folder, size_degrees=(0.1, 0.05), cell_degrees=0.05, dates=3)
+    end_swath(next((folder / "stac").rglob("S2?_*_2023*_T45NZH_20230823*.json")))
     return folder
 
 
+def end_swath(path):
+    """Let the footprint of a scene end in the west cell: it shows nothing of the other one."""
+    item = json.loads(path.read_text())
+    west, south, _, north = item["bbox"]
+    item["bbox"][2] = west + 0.05
+    item["geometry"] = mapping(shape(item["geometry"]).intersection(box(west, south, west + 0.05, north)))
+    path.write_text(json.dumps(item))
+
+
 @pytest.fixture(scope="session")
-def served(planet):
+def trouble():
+    """Trouble before the catalogue that serves the small planet; set once `served` is there."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def served(planet, trouble):
     """Address of the catalogue that serves the small planet."""
+
+    def wrap(app):
+        trouble.append(Faults(app))
+        return trouble[0]
+
     # Tokens end long before the run does.
-    with running_catalogue([planet], token_lifetime_s=20) as url:
+    with running_catalogue([planet], token_lifetime_s=20, wrap=wrap) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, planet, served):
-    """Folder and basin of a finished run on this machine; results are to be read only."""
+    """Folder and basin of a finished run on this machine, a second basin beside it; results are to be read only."""
     folder = tmp_path_factory.mktemp("run")
-    basin = configure(folder, planet, served)
+    basin = configure_two(folder, planet, served)
     code, text = run(folder, cores=2)
     assert code == 0, text
     return folder, basin
+
+
+@pytest.fixture
+def copied(tmp_path, finished):
+    """Folder and basin of a copy of the finished run, dates and snakemake's notes too."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    return folder, finished[1]

@@ -4,9 +4,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,13 +27,12 @@ GROUPS = (
     "--groups", "plan=first", "search=first", "select=cell", "composite=cell", "elevation=cell", "network=last",
     "report=last",
 )  # fmt: skip
-# Stands before `headwater` in each job: tells that it was called, and lets the first `mosaic` fail.
+# Stands before `headwater` in each job: tells that it was called, and makes trouble at the first call of one step.
 WRAPPER = """\
 #!/bin/sh
 echo "$1" >> {calls}
-if [ "$1" = mosaic ] && mkdir {once} 2> /dev/null; then
-    echo "fails once" >&2
-    exit 1
+if [ "$1" = {step} ] && mkdir {once} 2> /dev/null; then
+    {trouble}
 fi
 exec {headwater} "$@"
 """
@@ -43,12 +44,13 @@ def box():
         yield box
 
 
-def submit(box, folder, profile, *arguments):
+def submit(box, folder, profile, *arguments, step="mosaic", trouble="echo 'fails once' >&2; exit 1"):
     """Run the workflow on the box; returns snakemake's code, its words and the steps that were called."""
     bin_folder, calls = folder / "bin", folder / "calls"
     bin_folder.mkdir()
     wrapper = bin_folder / "headwater"
-    wrapper.write_text(WRAPPER.format(calls=calls, once=folder / "once", headwater=BIN / "headwater"))
+    parts = {"calls": calls, "once": folder / "once", "headwater": BIN / "headwater", "step": step, "trouble": trouble}
+    wrapper.write_text(WRAPPER.format(**parts))
     wrapper.chmod(0o755)
     own = environment()
     own["PATH"] = os.pathsep.join(map(str, (bin_folder, box.bin, own["PATH"])))
@@ -99,12 +101,60 @@ def test_a_partition_that_is_not_there_is_told_and_nothing_is_begun(box, tmp_pat
     (profile / "partitions.yaml").write_text(yaml.safe_dump({"partitions": {"nowhere": {"max_runtime": "1d"}}}))
     code, text, calls = submit(box, tmp_path, profile, *SLURM)
     assert code != 0
-    assert "invalid partition specified: nowhere" in text
+    assert "Slurm has no partition nowhere" in text
+    assert "Write the cluster's own into that file: cpu, gpu." in text
+    assert "sbatch" not in text
     assert calls == []
     assert not [path for path in (tmp_path / "results" / basin).rglob("*") if path.is_file()]
     assert box.jobs() == []
     # The folder is not left locked.
     assert not list((tmp_path / ".snakemake/locks").glob("*"))
+
+
+def test_a_node_that_is_lost_with_a_job_on_it(box, tmp_path, planet, served, finished):
+    """The job is lost with its node, submitted again, and done when the node is back."""
+    basin = configure(tmp_path, planet, served)
+    plan = f"results/{basin}/plan.json"
+    profile, back = ROOT / "profiles/slurm", tmp_path / "back"
+    lose = f"while [ ! -e {back} ]; do sleep 0.1; done; exit 1"
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(submit, box, tmp_path, profile, *SLURM, plan, step="plan", trouble=lose)
+        wait_until((tmp_path / "once").exists, run)
+        (lost,) = box.jobs()
+        box.call("scontrol", "update", "NodeName=c1", "State=DOWN", "Reason=lost")
+        # What runs on a node is lost with it.
+        for process in processes_naming("--target-jobs", str(tmp_path)):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        wait_until(lambda: lost not in box.jobs(), run)
+        back.touch()
+        # Slurm refuses it where the node has come back by itself.
+        resume = [box.bin / "scontrol", "update", "NodeName=c1", "State=RESUME"]
+        subprocess.run(resume, capture_output=True, check=False)
+        code, text, calls = run.result()
+    assert code == 0, text
+    assert calls == ["plan", "plan"]
+    assert [record["JobState"] for record in box.records()[-2:]] == ["NODE_FAIL", "COMPLETED"]
+    assert (tmp_path / plan).read_bytes() == (finished[0] / plan).read_bytes()
+
+
+def processes_naming(*words):
+    """Return the processes whose command line holds all the words."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            line = (path / "cmdline").read_bytes().decode(errors="replace")
+            if all(word in line for word in words):
+                found.append(int(path.name))
+    return found
+
+
+def wait_until(ready, run):
+    deadline = time.monotonic() + 120
+    while not ready():
+        assert not run.done(), run.result()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_the_generic_profile_submits_as_well(box, tmp_path, planet, served):

@@ -139,6 +139,7 @@ def test_one_core_and_kills_give_the_same_bytes(tmp_path, planet, served, finish
     [
         ({"colour": {"river": "blue"}}, "colour"),
         ({"basins": {"ids": ["12345"]}}, "12345 is not in"),
+        ({"basins": {"ids": ["9990000003", "12345"]}}, "12345 is not in"),
         ({"search": {"datetime": "2023-12-31/2023-01-01"}}, "empty"),
         ({"backbone": {"streams": "nowhere/{basin_id}.gpkg"}}, "no file"),
     ],

@@ -4,17 +4,19 @@ import hashlib
 import os
 import shlex
 import shutil
+import sys
 from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from headwater import cluster, results
 from headwater.basins import file_for_basin
 from headwater.config import check_config
 from headwater.data import default_checkpoint
 from headwater.errors import HeadwaterError
 from headwater.grid import neighbourhoods
-from headwater.steps.plan import plan_basin
+from headwater.steps.plan import check_grid, plan_basin
 from headwater.vector.formats import FORMATS
 from headwater.versions import STEP_VERSIONS
 
@@ -27,6 +29,7 @@ except HeadwaterError as error:
 
 BASINS = config["basins"]["ids"]
 RESULTS = Path(config["results"])
+KEPT = sorted(config["keep"])
 LOGS = RESULTS / "logs"
 BENCHMARKS = RESULTS / "benchmarks"
 CHECKPOINTS = config["predict"]["checkpoint"] or [str(default_checkpoint())]
@@ -65,6 +68,30 @@ if all(os.path.isfile(path) for path in polygon_files()):
         cells_of(basin)
 
 
+# Results that this configuration cannot go on with are told before anything is deleted or begun.
+try:
+    results.check_layout(RESULTS)
+    for basin in BASINS:
+        check_grid(RESULTS / basin / "plan.json", **config["grid"])
+except HeadwaterError as error:
+    raise WorkflowError(str(error)) from None
+
+if workflow.is_main_process and "--unlock" not in sys.argv:
+    if said := results.explain_lock(RESULTS, BASINS, Path(".snakemake/locks")):
+        logger.warning(said)
+
+
+# Called when a run begins, after the dry part and before the first job.
+def begin_run():
+    try:
+        if partitions := getattr(workflow.executor_settings, "partition_config", None):
+            cluster.check_partitions(Path(partitions))
+        # The jobs inherit the locks: a run that is killed alone leaves them at work.
+        shell._process_args["pass_fds"] = results.begin_run(RESULTS, BASINS)
+    except HeadwaterError as error:
+        raise WorkflowError(str(error)) from None
+
+
 @cache
 def neighbours_of(basin):
     return neighbourhoods(list(cells_of(basin).values()))
@@ -83,6 +110,22 @@ def tdx_files(basin):
 
 def cell_files(basin, name):
     return [RESULTS / basin / "cells" / cell / name for cell in cells_of(basin)]
+
+
+def unless_kept(name):
+    """Return a cell's raster as an output, which is removed after its last reader unless it is to be kept."""
+    path = RESULTS / "{basin}/cells/{cell}" / f"{name}.tif"
+    return path if name in KEPT else temp(path)
+
+
+def kept_files(name):
+    """Return an input function: that raster of all cells, or none where it does not stay.
+
+    A report that read what is gone would have the whole basin made again for a change in one cell.
+    """
+    return lambda wildcards: (
+        cell_files(wildcards.basin, f"{name}.tif") if name in KEPT else []
+    )
 
 
 def basin_folder(wildcards, input):

@@ -10,7 +10,7 @@ rule composite:
         scenes=rules.select.output.scenes,
         plan=rules.plan.output,
     output:
-        RESULTS / "{basin}/cells/{cell}/composite.tif",
+        unless_kept("composite"),
     log:
         LOGS / "{basin}/composite/{cell}.log",
     benchmark:
@@ -42,7 +42,7 @@ rule elevation:
         plan=rules.plan.output,
         polygons=polygon_files(),
     output:
-        RESULTS / "{basin}/cells/{cell}/elevation.tif",
+        unless_kept("elevation"),
     log:
         LOGS / "{basin}/elevation/{cell}.log",
     benchmark:

@@ -9,7 +9,7 @@ rule predict:
         # By its identity, not by the time of its file, which a new checkout changes.
         checkpoint=ancient(CHECKPOINTS),
     output:
-        RESULTS / "{basin}/cells/{cell}/probability.tif",
+        unless_kept("probability"),
     log:
         LOGS / "{basin}/predict/{cell}.log",
     benchmark:

@@ -6,9 +6,9 @@ rule report:
         plan=rules.plan.output,
         network=rules.network.output.network,
         checks=rules.network.output.checks,
-        composite=lambda wildcards: cell_files(wildcards.basin, "composite.tif"),
-        elevation=lambda wildcards: cell_files(wildcards.basin, "elevation.tif"),
-        probability=lambda wildcards: cell_files(wildcards.basin, "probability.tif"),
+        composite=kept_files("composite"),
+        elevation=kept_files("elevation"),
+        probability=kept_files("probability"),
     output:
         summary=report(
             RESULTS / "{basin}/summary.csv",
@@ -20,7 +20,7 @@ rule report:
         maps=report(
             expand(
                 RESULTS / "{{basin}}/report/{name}.png",
-                name=("network", "sources", "composite", "elevation", "probability"),
+                name=("network", "sources", *KEPT),
             ),
             caption="../report/maps.rst",
             category="Maps",
@@ -36,13 +36,13 @@ rule report:
         mem_mb=raised(3000),
         runtime=raised(60),
     params:
-        composite=of_all_cells("composite.tif"),
-        elevation=of_all_cells("elevation.tif"),
-        probability=of_all_cells("probability.tif"),
+        rasters=lambda wildcards: [
+            f"--{name} {of_all_cells(f'{name}.tif')(wildcards)}" for name in KEPT
+        ],
         # What they say is no input: the page is not made again for another time that a job took.
         benchmarks=lambda wildcards: str(BENCHMARKS / wildcards.basin),
         version=STEP_VERSIONS["report"],
     shell:
         "headwater report --plan {input.plan:q} --network {input.network:q} --checks {input.checks:q}"
-        " --composite {params.composite} --elevation {params.elevation} --probability {params.probability}"
-        " --summary {output.summary:q} --page {output.page:q} --benchmarks {params.benchmarks:q} --log {log:q} 2> {log:q}"
+        " {params.rasters} --summary {output.summary:q} --page {output.page:q}"
+        " --benchmarks {params.benchmarks:q} --log {log:q} 2> {log:q}"

@@ -1,5 +1,7 @@
 """plan, search, select: which cells, which items, which scenes; refresh makes the last two afresh."""
 
+import time
+
 SEARCH = (
     "headwater search --plan {params.folder:q}/plan.json --out {params.folder:q}/items.parquet"
     " --url {params.url:q} --datetime {params.datetime} --years-back {params.years_back}"
@@ -114,8 +116,9 @@ rule select:
         SELECT
 
 
-# The two below write the outputs of the two above in place. Their own outputs are gone after each run, so they
-# always run; a manifest that stays the same keeps its content, and nothing after it is made again.
+# The two below write the outputs of the two above in place; a manifest that stays the same keeps its content, and
+# nothing after it is made again. A mark that is there would end the matter: what makes it run each time it is asked for
+# is a param that is never the same twice.
 
 
 rule refresh_items:
@@ -133,6 +136,7 @@ rule refresh_items:
         **SEARCH_RESOURCES,
     params:
         **SEARCH_PARAMS,
+        asked=time.time_ns(),
     shell:
         SEARCH
 

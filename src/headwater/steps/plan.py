@@ -127,7 +127,38 @@ def read_plan(path: Path) -> Plan:
             cells=tuple(Cell.from_name(cell["name"], degrees) for cell in value["cells"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a plan.", "Run `headwater plan` again.") from error
+        raise _no_plan(path) from error
+
+
+def check_grid(path: Path, *, cell_degrees: float, margin_px: int) -> None:
+    """Refuse a grid other than the one that a basin was begun with; reads, and writes nothing.
+
+    Parameters
+    ----------
+    path : Path
+        plan.json of the basin; may not be there yet.
+    cell_degrees, margin_px
+        The grid that is asked for, see `write_plan`.
+
+    Raises
+    ------
+    InputError
+        The plan has another grid: its cells' files would lie beside those of other cells.
+    """
+    if not Path(path).is_file():
+        return
+    value = read_json(path)
+    try:
+        begun = {"cell_degrees": float(value["cell_degrees"]), "margin_px": int(value["margin_px"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _no_plan(path) from error
+    for key, now in {"cell_degrees": cell_degrees, "margin_px": margin_px}.items():
+        if begun[key] != now:
+            raise InputError(
+                f"{path.parent} was begun with grid.{key} {begun[key]:g}, and the configuration says {now:g}:"
+                " what is there would be of no use; nothing was changed.",
+                f"Set grid.{key} back, set `results` to another folder, or remove {path.parent} yourself.",
+            )
 
 
 def cell_paths(paths: Sequence[Path], plan: Path | None) -> list[Path]:
@@ -150,6 +181,10 @@ def cell_paths(paths: Sequence[Path], plan: Path | None) -> list[Path]:
         text = str(path)
         found += [Path(text.replace(CELL_IN_PATH, name)) for name in names] if CELL_IN_PATH in text else [path]
     return found
+
+
+def _no_plan(path: Path) -> InputError:
+    return InputError(f"{path} is not a plan.", "Run `headwater plan` again.")
 
 
 def _bounds(value: Sequence[float]) -> Bounds:

@@ -51,7 +51,7 @@ def report(
     plan, network, checks : Path
         plan.json, waterways.parquet and waterways.checks.json of the basin.
     composite, elevation, probability : sequence of Path
-        Rasters of its cells.
+        Rasters of its cells. The report does without a kind of which there are none.
     summary : Path
         CSV to write: km by order, source and lake.
     page : Path
@@ -65,25 +65,29 @@ def report(
     waterways = gpd.read_parquet(network)
     table = summary_table(waterways)
     grid = _map_grid(the_plan.basin_bounds)
-    relief, known = raster.read_cells(elevation, grid)
-    # The basin's cells need not fill their rectangle.
-    relief = np.where(known, relief, np.float32(np.nan))
+    relief, known = _read_relief(elevation, grid)
     shade = hillshade(relief, grid)
     folder = page.parent
 
     title = f"Basin {basin}"
     draw_network(folder / "network.png", waterways, shade, grid, title=f"{title}: waterways", by="strahler_order")
     draw_network(folder / "sources.png", waterways, shade, grid, title=f"{title}: sources", by="source")
-    unseen = _draw_composite(folder / "composite.png", composite, grid, known, title)
-    draw_image(folder / "elevation.png", relief, grid, title=f"{title}: elevation", cmap="terrain", label="metres")
-    _draw_probability(folder / "probability.png", probability, grid, title)
+    unseen = _draw_composite(folder / "composite.png", composite, grid, known, title) if composite else 0.0
+    if elevation:
+        draw_image(folder / "elevation.png", relief, grid, title=f"{title}: elevation", cmap="terrain", label="metres")
+    if probability:
+        _draw_probability(folder / "probability.png", probability, grid, title)
+    kinds = {"composite": composite, "elevation": elevation, "probability": probability}
+    missing = {name for name, files in kinds.items() if not files}
+    for name in missing:
+        (folder / f"{name}.png").unlink(missing_ok=True)  # of a time when it was kept
 
     with atomic_path(summary) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     rows = order_by_source(table)
     total, backbone, new = (float(rows[column].iloc[-1]) for column in ("all", "backbone", "new"))
     tags = [raster.raster_tags(path) for path in composite]
-    checkpoint = raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown")
+    checkpoint = raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown") if probability else ""
     facts = {
         "basin_id": basin,
         "segments": len(waterways),
@@ -92,15 +96,24 @@ def report(
         "new_km": new,
         "faults": sum(laws.values()),
         "table": [{"order": order, **row} for order, row in rows.to_dict("index").items()],
-        "maps": [{"file": f"{name}.png", "caption": caption} for name, caption in MAPS.items()],
+        "maps": [{"file": f"{name}.png", "caption": caption} for name, caption in MAPS.items() if name not in missing],
         "checks": sorted(laws.items()),
         "scenes": sorted({scene for tag in tags for scene in tag.get("scenes", "").split()}),
         "unseen": unseen,
         "costs": cost_table(read_benchmarks(benchmarks)) if benchmarks is not None else [],
+        "missing": sorted(missing),
         "checkpoint": checkpoint[:12],
         "demo_weights": checkpoint == read_json(default_checkpoint().with_suffix(".json"))["sha256"],
     }
     write_if_changed(page, render_page(facts).encode())
+
+
+def _read_relief(elevation: Sequence[Path], grid: RasterGrid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return metres and where they are known: the basin's cells need not fill their rectangle."""
+    if not elevation:
+        return np.full(grid.shape, np.nan, np.float32), np.zeros(grid.shape, bool)
+    relief, known = raster.read_cells(elevation, grid)
+    return np.where(known, relief, np.float32(np.nan)), known
 
 
 def _map_grid(bounds: tuple[float, float, float, float]) -> RasterGrid:

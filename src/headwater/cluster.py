@@ -1,0 +1,50 @@
+"""What a profile asks of a cluster, held against what the cluster has."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Collection
+from pathlib import Path
+
+import yaml
+
+from headwater.errors import InputError
+
+
+def check_partitions(file: Path) -> None:
+    """Refuse Slurm partitions that the cluster does not have; says nothing where it cannot be asked.
+
+    Parameters
+    ----------
+    file : Path
+        partitions.yaml of the profile.
+
+    Raises
+    ------
+    InputError
+        The file names a partition that Slurm does not know.
+    """
+    known = _known_partitions()
+    unknown = sorted(_named_partitions(file) - set(known)) if known else []
+    if unknown:
+        raise InputError(
+            f"Slurm has no partition {' or '.join(unknown)}, which {file} names.",
+            f"Write the cluster's own into that file: {', '.join(sorted(known))}.",
+        )
+
+
+def _named_partitions(file: Path) -> set[str]:
+    """Return the partitions of this cluster; those of another one, named beside, are not known here."""
+    table = (yaml.safe_load(file.read_text()) or {}).get("partitions") or {}
+    elsewhere = ("cluster", "clusters", "slurm_cluster")
+    return {name for name, limits in table.items() if not any(word in (limits or {}) for word in elsewhere)}
+
+
+def _known_partitions() -> Collection[str]:
+    sinfo = shutil.which("sinfo")
+    if sinfo is None:
+        return ()
+    command = [sinfo, "--all", "--noheader", "--format=%R"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return set(done.stdout.split()) if done.returncode == 0 else ()

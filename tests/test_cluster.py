@@ -1,0 +1,30 @@
+import os
+
+import pytest
+
+from headwater.cluster import check_partitions
+from headwater.errors import InputError
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """partitions.yaml on a machine whose `sinfo` prints two names."""
+    sinfo = tmp_path / "sinfo"
+    sinfo.write_text("#!/bin/sh\necho cpu\necho gpu\n")
+    sinfo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path / "partitions.yaml"
+
+
+def test_a_partition_that_slurm_does_not_have_is_named_with_those_it_has(file):
+    file.write_text("partitions: {cpu: {max_runtime: 1d}, fat: {}, nowhere: , far: {cluster: other}}")
+    with pytest.raises(InputError, match=r"no partition fat or nowhere, .*partitions.yaml names\. .*: cpu, gpu\."):
+        check_partitions(file)
+
+
+def test_its_own_partitions_pass_and_so_does_a_machine_without_slurm(file, monkeypatch):
+    file.write_text("partitions: {cpu: {}, gpu: }")
+    check_partitions(file)
+    file.write_text("partitions: {nowhere: {}}")
+    monkeypatch.setenv("PATH", "/nowhere")
+    check_partitions(file)

@@ -1,0 +1,84 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from headwater.errors import InputError, WorkError
+from headwater.results import begin_run, check_layout, explain_lock, who_is_at_work
+from headwater.versions import RESULTS_LAYOUT
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A folder of results whose basin 1 this process holds."""
+    locks = begin_run(tmp_path, ["1"])
+    yield tmp_path
+    for lock in locks:
+        os.close(lock)
+
+
+def test_the_layout_is_noted_once_and_another_one_is_refused(begun):
+    note = begun / ".headwater/layout.json"
+    assert json.loads(note.read_text()) == {"layout": RESULTS_LAYOUT}
+    check_layout(begun)
+    check_layout(begun / "nowhere")
+    note.write_text('{"layout": 99}')
+    with pytest.raises(InputError, match="layout 99"):
+        check_layout(begun)
+    assert note.read_text() == '{"layout": 99}'
+    note.write_text("[]")
+    with pytest.raises(InputError, match="tells no layout"):
+        check_layout(begun)
+
+
+def test_results_from_before_the_note_have_the_first_layout(tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/plan.json").touch()
+    check_layout(tmp_path)
+    assert RESULTS_LAYOUT == 1, "now refused: say so here"
+
+
+def test_a_basin_is_held_until_the_last_heir_of_its_lock_has_ended(tmp_path):
+    hold = (
+        "import subprocess, sys; from pathlib import Path; from headwater.results import begin_run\n"
+        "locks = begin_run(Path(sys.argv[1]), ['1', '2'])\n"
+        "print(subprocess.Popen(['sleep', '60'], pass_fds=locks, stdout=-3, stderr=-3).pid)"
+    )
+    done = subprocess.run([sys.executable, "-c", hold, str(tmp_path)], capture_output=True, text=True, check=True)
+    try:
+        assert "process" in who_is_at_work(tmp_path, "1")
+        with pytest.raises(WorkError, match=f"basin 2 .* process \\d+ on {socket.gethostname()}"):
+            begin_run(tmp_path, ["3", "2"])
+        # What was locked before the refusal is free again.
+        assert who_is_at_work(tmp_path, "3") is None
+    finally:
+        os.kill(int(done.stdout), 9)
+
+
+def test_what_killed_jobs_left_is_removed_when_a_run_begins(tmp_path):
+    cell = tmp_path / "1/cells/a"
+    cell.mkdir(parents=True)
+    here = socket.gethostname()
+    living = cell / f".composite.{here}-{os.getpid()}-1.part.tif"
+    left = [cell / ".composite.othernode-1-1.part.tif", cell / ".composite.othernode-1-1.part.tif.ovr.tmp"]
+    kept = [living, cell / "composite.tif", tmp_path / "1/.items.parquet.pages/0.jsonl"]
+    kept[2].parent.mkdir()
+    for path in (*left, *kept):
+        path.touch()
+    for lock in begin_run(tmp_path, ["1"]):
+        os.close(lock)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in kept)
+
+
+def test_the_lock_of_a_killed_run_is_told_from_that_of_a_living_one(begun):
+    locks = begun / "locks"
+    locks.mkdir()
+    assert explain_lock(begun, ["1", "2"], locks) is None
+    (locks / "0.output.lock").write_text(f"{begun}/2/plan.json\n")
+    assert explain_lock(begun, ["1"], locks) is None
+    assert "--unlock" in explain_lock(begun, ["2"], locks)
+    assert f"process {os.getpid()}" in explain_lock(begun, ["1", "2"], locks)

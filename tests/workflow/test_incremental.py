@@ -1,0 +1,184 @@
+"""What is made again after a change: the jobs that snakemake tells, and `headwater why`, against a list written out.
+
+Two basins: the planet's with a cell in the west and one in the east, and SECOND with the east cell alone. One scene
+ends in the west cell.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from headwater.cli import main
+from headwater.data import default_checkpoint
+from headwater.steps.why import STEPS
+from small_run import ROOT, SECOND, change_config, digests, jobs_in, run
+
+pytestmark = pytest.mark.e2e
+WEST, EAST = "N07.00E089.95", "N07.00E090.00"
+CELLS_STEPS = ("composite", "predict", "vectorize")
+
+
+def jobs(basin, *basin_steps, west=(), east=()):
+    """Return a set as `jobs_in` gives it."""
+    cells = {(step, basin, WEST) for step in west} | {(step, basin, EAST) for step in east}
+    return cells | {(step, basin, None) for step in basin_steps}
+
+
+def after_new_imagery(basin):
+    """Return the jobs of new imagery in the west cell; vectors reach into the neighbour."""
+    return jobs(basin, "mosaic", "network", "report", west=CELLS_STEPS, east=("vectorize",))
+
+
+def planned(folder):
+    code, text = run(folder, "--dry-run")
+    assert code == 0, text
+    return jobs_in(text)
+
+
+def done(folder, *arguments):
+    code, text = run(folder, *arguments)
+    assert code == 0, text
+    return jobs_in(text)
+
+
+def told(capsys, folder, basin, cell):
+    """Return the jobs that `headwater why` tells of a cell, as `jobs_in` gives them."""
+    capsys.readouterr()
+    options = ["--basin", basin, "--directory", str(folder), "--config", "config.yaml"]
+    assert main(["why", cell, *options, "--snakefile", str(ROOT / "Snakefile")]) == 0
+    found = set()
+    for line in capsys.readouterr().out.splitlines():
+        step, where, *_ = line.replace(":", "").split()
+        if step == cell.replace(":", ""):
+            continue  # nothing to do
+        cells = line.rpartition(": ")[2].split(", ") if where.isdigit() else [None if where == "basin" else where]
+        found |= {(step, basin, each) for each in cells}
+    return found
+
+
+def waited_for(expected, basin, cell):
+    """Return those of the jobs that a cell's waterways wait for: its own, its basin's and its neighbours' rasters."""
+    steps = [step for step in STEPS if step != "vectorize"]
+    return {job for job in expected if job[1] == basin and (job[0] in steps or job[::2] == ("vectorize", cell))}
+
+
+@pytest.fixture
+def scene(finished):
+    """Id of the scene that ends in the west cell."""
+    manifests = [finished[0] / "results" / finished[1] / "cells" / cell / "scenes.json" for cell in (WEST, EAST)]
+    west, east = ({scene["id"] for scene in json.loads(path.read_text())["scenes"]} for path in manifests)
+    (only,) = west - east
+    assert east
+    return only
+
+
+def test_a_withdrawn_scene_and_a_new_one_make_their_cell_again(copied, trouble, scene, capsys):
+    folder, basin = copied
+    before = digests(folder, basin) | digests(folder, SECOND)
+    refreshed = jobs(basin, "refresh_items", west=("refresh_scenes",), east=("refresh_scenes",))
+    refreshed |= jobs(SECOND, "refresh_items", east=("refresh_scenes",))
+    expected = after_new_imagery(basin)
+    with trouble[0].trouble(withdrawn=frozenset([scene])):
+        assert done(folder, "refresh") == refreshed
+    assert planned(folder) == expected
+    for cell in (WEST, EAST):
+        assert told(capsys, folder, basin, cell) == waited_for(expected, basin, cell)
+    assert told(capsys, folder, SECOND, EAST) == set()
+    assert done(folder) == expected
+    assert planned(folder) == set()
+    # The scene is new to this run: once more as at first, a second refresh too.
+    assert done(folder, "refresh") == refreshed
+    assert done(folder) == expected
+    assert digests(folder, basin) | digests(folder, SECOND) == before
+
+
+def test_a_revised_scene_makes_its_cell_again(copied, trouble, scene):
+    folder, basin = copied
+    with trouble[0].trouble(revised=frozenset([scene])):
+        done(folder, "refresh")
+    assert planned(folder) == after_new_imagery(basin)
+
+
+def test_a_new_checkpoint_begins_at_the_prediction(copied, capsys):
+    folder, basin = copied
+    weights = default_checkpoint()
+    for path in (weights, weights.with_suffix(".json")):
+        shutil.copy(path, folder)
+    described = json.loads((folder / weights.with_suffix(".json").name).read_text())
+    (folder / weights.with_suffix(".json").name).write_text(json.dumps(described | {"trained_on": "other planets"}))
+    change_config(folder, predict={"checkpoint": weights.name})
+    steps = ("predict", "vectorize")
+    expected = jobs(basin, "mosaic", "network", "report", west=steps, east=steps)
+    expected |= jobs(SECOND, "mosaic", "network", "report", east=steps)
+    assert planned(folder) == expected
+    assert told(capsys, folder, basin, WEST) == waited_for(expected, basin, WEST)
+
+
+def test_another_threshold_begins_at_the_vectors(copied, capsys):
+    folder, basin = copied
+    change_config(folder, vectorize={"threshold": 0.6})
+    expected = jobs(basin, "network", "report", west=("vectorize",), east=("vectorize",))
+    expected |= jobs(SECOND, "network", "report", east=("vectorize",))
+    assert planned(folder) == expected
+    assert told(capsys, folder, basin, EAST) == waited_for(expected, basin, EAST)
+
+
+def test_a_new_tdx_file_makes_its_basin_again_and_no_other(copied, capsys):
+    folder, basin = copied
+    streams = folder / f"tdx/streams_{SECOND}.gpkg"
+    other = Path(f"{streams}.new")
+    other.write_bytes(streams.read_bytes() + bytes(512))
+    other.replace(streams)
+    expected = jobs(SECOND, "backbone", "network", "report", east=("vectorize",))
+    assert planned(folder) == expected
+    assert told(capsys, folder, SECOND, EAST) == waited_for(expected, SECOND, EAST)
+    assert told(capsys, folder, basin, EAST) == set()
+
+
+def without(folder, basin, *kinds):
+    """Let those rasters go from a finished run; its reports are made again without them."""
+    change_config(folder, keep=sorted({"composite", "elevation", "probability"} - set(kinds)))
+    code, text = run(folder, "--delete-temp-output")
+    assert code == 0, text
+    assert not [path for kind in kinds for path in folder.rglob(f"{kind}.tif")]
+    assert planned(folder) == jobs(basin, "report") | jobs(SECOND, "report")
+
+
+def lose_a_scene(folder, basin, scene):
+    path = folder / "results" / basin / "cells" / WEST / "scenes.json"
+    manifest = json.loads(path.read_text())
+    manifest["scenes"] = [each for each in manifest["scenes"] if each["id"] != scene]
+    path.write_text(json.dumps(manifest))
+
+
+def test_composites_that_do_not_stay_are_made_again_for_their_cell_alone(copied, scene):
+    folder, basin = copied
+    before = digests(folder, basin) | digests(folder, SECOND)
+    without(folder, basin, "composite")
+    (folder / "results" / basin / "cells" / WEST / "probability.tif").unlink()
+    expected = after_new_imagery(basin) | jobs(SECOND, "report")
+    assert done(folder) == expected
+    after = digests(folder, basin) | digests(folder, SECOND)
+    assert after == {name: digest for name, digest in before.items() if "composite" not in name}
+    assert planned(folder) == set()
+    assert not list(folder.rglob("composite.*"))
+    page = (folder / "results" / basin / "report/index.html").read_text()
+    assert "not shown: composite" in page
+    # Manifests of another date and the same content, as a refresh without news leaves them.
+    for path in folder.rglob("scenes.json"):
+        path.touch()
+    assert planned(folder) == set()
+    lose_a_scene(folder, basin, scene)
+    assert planned(folder) == after_new_imagery(basin)
+
+
+def test_without_any_raster_nothing_is_done_and_a_change_makes_its_basin_again(copied, scene):
+    folder, basin = copied
+    without(folder, basin, "composite", "elevation", "probability")
+    done(folder)
+    assert planned(folder) == set()
+    lose_a_scene(folder, basin, scene)
+    steps = ("composite", "elevation", "predict", "vectorize")
+    assert planned(folder) == jobs(basin, "network", "report", west=steps, east=steps)

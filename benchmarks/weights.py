@@ -154,13 +154,18 @@ def score(planet: Planet, label: str, checkpoint: Path, threads: int) -> dict[st
             mosaic, heights, planet.table("TDX_streamnet_*"), planet.table("TDX_streamreach_basins_*"), network,
             basin_id=planet.basin, checks=out / "checks.json",
         )  # fmt: skip
-        lines = evaluate(
-            network, planet.planet / "truth.gpkg", planet.of_cells("elevation.tif"),
-            [planet.planet / "hydrobasins.gpkg"], planet.basin, buffer_m=BUFFER_M,
+        catchments = planet.table("TDX_streamreach_basins_*")
+        everywhere, lines = (
+            evaluate(
+                network, planet.planet / "truth.gpkg", planet.of_cells("elevation.tif"),
+                [planet.planet / "hydrobasins.gpkg"], planet.basin, buffer_m=BUFFER_M, area=area,
+            )
+            for area in (None, catchments)
         )  # fmt: skip
     found = {
-        f"{kind} {side}": lines[side][key] for side in ("network", "dem_only") for kind, key in LINE_SCORES.items()
+        f"{kind} {side}": lines[side][key] for side in lines if side != "buffer_m" for kind, key in LINE_SCORES.items()
     }
+    found |= {f"F1 {side}, all land": everywhere[side]["f1"] for side in everywhere if side != "buffer_m"}
     faults = read_json(out / "checks.json")["faults"]
     return {**pixels.loc[ALL, PIXEL_SCORES].to_dict(), **found, **order_one(network, planet), "faults": faults}
 

@@ -533,6 +533,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--polygons", type=Path, nargs="+", help="basin polygons")
     parser.add_argument("--basin", dest="basin_id", help="HYBAS_ID")
     parser.add_argument("--buffer-m", type=float, default=40.0, help="distance (default 40: two 20 m pixels)")
+    parser.add_argument("--area", type=Path, help="polygons outside of which nothing counts, such as catchments")
     parser.add_argument("--out", type=Path, help="scores.json to write")
     tools = parser.add_subparsers(metavar="pixels|lines")
 
@@ -571,7 +572,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     def run(**options: object) -> None:
         from headwater.steps.evaluate import evaluate
 
-        missing = [name for name, value in options.items() if value is None and name != "out"]
+        missing = [name for name, value in options.items() if value is None and name not in ("area", "out")]
         if missing:
             raise InputError(
                 f"--{missing[0].replace('_id', '')} is not given.",

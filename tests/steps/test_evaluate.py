@@ -68,6 +68,20 @@ def test_half_the_truth_is_half_the_recall_and_the_baseline_has_the_same_length(
     assert scores["dem_only"]["correctness"] > 0.9
 
 
+def test_nothing_counts_outside_of_the_area(place):
+    network, valley = place
+    folder = network(valley(0.2))
+    west = gpd.GeoDataFrame(geometry=[box(WEST, SOUTH, WEST + 0.6 * (EAST - WEST), NORTH)], crs=4326)
+    west.to_crs(32632).to_file(folder / "area.gpkg")
+    scores = run(folder, area=folder / "area.gpkg")
+    assert scores["network"]["f1"] == pytest.approx(1)
+    assert scores["network"]["true_length_m"] == pytest.approx(5530, rel=0.02)
+    assert scores["dem_only"]["correctness"] > 0.9
+    gpd.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs=4326).to_file(folder / "area.gpkg")
+    with pytest.raises(InputError, match="No true channel lies in"):
+        run(folder, area=folder / "area.gpkg")
+
+
 def test_a_missing_network_is_told(place):
     network, valley = place
     folder = network(valley(0.2))

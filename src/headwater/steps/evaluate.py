@@ -13,6 +13,7 @@ import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.features import geometry_mask
+from shapely.geometry.base import BaseGeometry
 
 from headwater import raster
 from headwater.basins import basin_polygon
@@ -30,6 +31,7 @@ def evaluate(
     basin_id: str,
     *,
     buffer_m: float,
+    area: Path | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
     """Score the waterways found off the backbone, and the DEM-only baseline of the same length.
@@ -48,6 +50,8 @@ def evaluate(
         HYBAS_ID; the baseline stays inside its polygon.
     buffer_m : float
         Distance within which a line counts as found, metres.
+    area : Path, optional
+        Polygons, such as the backbone's catchments: what lies outside counts in none of the lines.
     out : Path, optional
         JSON to write.
 
@@ -60,10 +64,17 @@ def evaluate(
         raise InputError(f"A distance of {buffer_m} m finds nothing.", "Give --buffer-m more than 0.")
     waterways = _read_network(network)
     true_lines = read_lines(truth).geometry
+    polygon = basin_polygon(polygons, basin_id)
+    if area is not None:
+        covered = shapely.union_all(shapely.make_valid(read_polygons(area)))
+        polygon = polygon & covered
+        true_lines, waterways = true_lines.clip(covered), waterways.clip(covered, keep_geom_type=True)
+        if true_lines.empty:
+            raise InputError(f"No true channel lies in {area}.", "Give polygons of the place, or leave them out.")
     from_backbone = waterways["from_tdx"].to_numpy(bool)
     backbone, found = waterways.geometry[from_backbone], waterways.geometry[~from_backbone]
     length_m = length_off_backbone_m(found, backbone, distance_m=buffer_m)
-    baseline = _baseline(elevation, basin_polygon(polygons, basin_id), length_m, backbone, buffer_m)
+    baseline = _baseline(elevation, polygon, length_m, backbone, buffer_m)
     scores = {
         "network": line_scores(found, true_lines, distance_m=buffer_m, backbone=backbone),
         "dem_only": line_scores(baseline, true_lines, distance_m=buffer_m, backbone=backbone),
@@ -83,7 +94,7 @@ def evaluate(
 
 def _baseline(
     elevation: Sequence[Path],
-    polygon: shapely.geometry.base.BaseGeometry,
+    polygon: BaseGeometry,
     length_m: float,
     backbone: gpd.GeoSeries,
     buffer_m: float,
@@ -121,6 +132,26 @@ def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
     if not table.geometry.geom_type.isin(("LineString", "MultiLineString")).all():
         raise InputError(f"{path} does not hold lines alone.", "Give the true channels as lines.")
     return table.to_crs(CRS)
+
+
+def read_polygons(path: Path) -> list[BaseGeometry]:
+    """Read polygons, in EPSG:4326; rows without geometry are left out.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, has no CRS, or holds anything else.
+    """
+    try:
+        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
+    except (DataSourceError, ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as polygons ({error}).", "Give a GeoPackage or GeoParquet.") from error
+    if table.crs is None:
+        raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
+    shapes = [shape for shape in table.to_crs(CRS).geometry if shape is not None and not shape.is_empty]
+    if not shapes or any(shape.geom_type not in ("Polygon", "MultiPolygon") for shape in shapes):
+        raise InputError(f"{path} does not hold polygons alone.", "Give the area to score.")
+    return shapes
 
 
 def _read_network(path: Path) -> gpd.GeoDataFrame:

@@ -8,7 +8,6 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-from pyogrio.errors import DataSourceError
 from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
 
@@ -16,10 +15,11 @@ from headwater import raster
 from headwater.errors import InputError
 from headwater.evaluate.pixels import BoolArray, Core
 from headwater.evaluate.tiles import ALL, TileCounts, count_tile, score_table, sum_tiles, type_table
-from headwater.grid import CRS, RasterGrid
+from headwater.grid import RasterGrid
 from headwater.labels import UNKNOWN_TYPE, TypeArray, burn_types, coarsen_types
 from headwater.nhd import WATER_TYPES, count_features, read_nhd
 from headwater.report.scores import draw_bars, markdown_table, write_table
+from headwater.steps.evaluate import read_polygons
 
 TILE_PX = 416
 """832 px at 10 m: the paper's test images."""
@@ -70,7 +70,7 @@ def evaluate_pixels(
     """
     _check(probability, labels, label_rasters, regions, threshold, tile_px)
     names = list(regions) or [path.parent.name if path.stem == "probability" else path.stem for path in probability]
-    mapped = None if area is None else _polygons(area)
+    mapped = None if area is None else read_polygons(area)
     subsets, by_region = sum_tiles(
         (name, counts)
         for k, (path, name) in enumerate(zip(probability, names, strict=True))
@@ -179,19 +179,6 @@ def _refined(grid: RasterGrid) -> RasterGrid:
         width=grid.width * _FINE,
         height=grid.height * _FINE,
     )
-
-
-def _polygons(path: Path) -> list[BaseGeometry]:
-    try:
-        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
-    except (DataSourceError, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as polygons ({error}).", "Give a GeoPackage or GeoParquet.") from error
-    if table.crs is None:
-        raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
-    shapes = [shape for shape in table.to_crs(CRS).geometry if shape is not None and not shape.is_empty]
-    if not shapes or any(shape.geom_type not in ("Polygon", "MultiPolygon") for shape in shapes):
-        raise InputError(f"{path} does not hold polygons alone.", "Give the area that the labels cover.")
-    return shapes
 
 
 def _tiles(

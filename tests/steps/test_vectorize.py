@@ -2,12 +2,14 @@ from itertools import pairwise
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
 from headwater.errors import InputError
+from headwater.evaluate.lines import line_scores
 from headwater.grid import Cell, elevation_grid, prediction_grid
-from headwater.raster import mosaic_vrt, read_raster, write_cog
+from headwater.raster import mosaic_vrt, read_raster, read_window, write_cog
 from headwater.steps.network import network
 from headwater.steps.vectorize import vectorize, vectorize_cell
 from headwater.vector.backbone import tdx_backbone, write_backbone
@@ -17,7 +19,8 @@ DEGREES = 0.05
 CELLS = [Cell(row=2, column=200 + i, degrees=DEGREES) for i in range(2)]
 EDGE = CELLS[1].bounds[0]
 """Longitude at which the two cells meet."""
-SOUTH, NORTH = CELLS[0].bounds[1] + 0.01, CELLS[0].bounds[3] - 0.01
+# The middle lies on no border of pixels.
+SOUTH, NORTH = CELLS[0].bounds[1] + 0.01, CELLS[0].bounds[3] - 0.0101
 MIDDLE = (SOUTH + NORTH) / 2
 
 
@@ -90,6 +93,30 @@ def test_cells_make_a_network(place):
     third = new[new["stream_id"] // 100_000 % 10_000_000 == 3]
     assert third.total_bounds[0] < EDGE < third.total_bounds[2]
     assert found["strahler_order"].max() == 2
+
+
+@pytest.mark.parametrize(
+    ("degrees", "row", "column", "apart_m", "share"), [(0.1, 1, 100, 0.001, 1 - 1e-6), (0.25, 0, 40, 30, 0.995)]
+)
+def test_larger_cells_give_the_same_lines(place, tmp_path, degrees, row, column, apart_m, share):
+    """Cells of 0.05 and 0.1 degrees have the same columns; those of 0.25 are narrower by a part in 1400."""
+    _, probability, elevation = place
+    large = Cell(row=row, column=column, degrees=degrees)
+    folder = tmp_path / "large"
+    folder.mkdir()
+    grid, high = prediction_grid(large), elevation_grid(large, margin_px=0)
+    data, known = read_window(mosaic_vrt(probability), grid, resampling="nearest")
+    write_cog(folder / f"p{large.name}.tif", data[np.newaxis], transform=grid.transform, mask=known)
+    heights, _ = read_window(mosaic_vrt(elevation), high)
+    write_cog(folder / f"e{large.name}.tif", heights.astype(np.float32)[np.newaxis], transform=high.transform)
+    made = tdx_backbone(*tables(), [(large.name, large.bounds)])
+    write_backbone(made, folder / "reaches.parquet", folder / "catchments.parquet")
+    there = (folder, [folder / f"p{large.name}.tif"], [folder / f"e{large.name}.tif"])
+    small = pd.concat(gpd.read_parquet(run_cell(place, cell.name)) for cell in CELLS)
+    found = gpd.read_parquet(run_cell(there, large.name))
+    assert len(found) == len(small) > 20
+    scores = line_scores(found.geometry, small.geometry, distance_m=apart_m)
+    assert min(scores.completeness, scores.correctness) >= share
 
 
 def test_a_river_that_crosses_180_degrees_is_found_as_any_other(tmp_path):

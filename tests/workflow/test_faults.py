@@ -246,7 +246,7 @@ def test_what_is_dead_stops_the_run_in_bounded_time_with_its_cause(place, calm):
         assert len(said) == 2, (name, text)
         assert address in said[0], (name, text)
         assert "Traceback" not in text, (name, text)
-        left = {path.name for path in run.folder.rglob("*") if path.is_file() and path.suffix != ".log"}
+        left = {path.name for path in run.folder.rglob("*") if path.is_file() and path.suffix not in (".log", ".jsonl")}
         assert left <= {"scenes.json"}, name
 
     with place.faults.trouble(dead="/"), ThreadPoolExecutor(len(cases)) as pool:

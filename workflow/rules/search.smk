@@ -38,7 +38,11 @@ SELECT = (
     " --stop-uncovered {params.stop_uncovered} --missing-scl {params.missing_scl}"
     " --signing {resources.signing} --token-url={resources.token_url:q} --log {log:q} 2> {log:q}"
 )
-TOUCH_MANIFESTS = "touch {params.folder:q}/cells/{wildcards.cell}/scenes.json {params.folder:q}/cells/{wildcards.cell}/dem.json"
+# Snakemake takes the age of a benchmark for that of an output.
+TOUCH_MANIFESTS = (
+    "touch -c {params.folder:q}/cells/{wildcards.cell}/scenes.json {params.folder:q}/cells/{wildcards.cell}/dem.json"
+    " {params.benchmark:q}"
+)
 SELECT_PARAMS = {
     "folder": basin_folder,
     "max_scenes": config["select"]["max_scenes"],
@@ -160,5 +164,6 @@ rule refresh_scenes:
         runtime=raised(60),
     params:
         **SELECT_PARAMS,
+        benchmark=rules.select.benchmark,
     shell:
         f"{SELECT} && {TOUCH_MANIFESTS}"

@@ -296,10 +296,8 @@ def _relax(
         # The cheapest step there is would not do: that is told without looking at the terrain.
         if so_far + _STRAIGHT >= cost[above] or labels[above] != label:
             continue
-        price = prices[above]
         rise = height - elevation[above]
-        if rise > 0:
-            price = max(price * max(rise, np.float32(1)), np.float32(_BITS_PER_M) * rise)
+        price = max(prices[above] * max(rise, np.float32(1)), np.float32(_BITS_PER_M) * rise)
         if price * UNITS > limit:
             continue
         total = so_far + np.int32(price * UNITS) + (_DIAGONAL if (k == 0 or k == 2 or k == 5 or k == 7) else _STRAIGHT)

@@ -43,6 +43,8 @@ BASIN_OUTPUTS = (
     "waterways.checks.json", "summary.csv", "report/index.html",
     *(f"report/{name}.png" for name in ("network", "sources", "composite", "elevation", "probability")),
 )  # fmt: skip
+BIN = Path(sys.executable).parent
+"""Of the programs of the same environment, whatever PATH says."""
 DRY_RUN = ("--dry-run", "--quiet", "rules")
 VERTEX_DEGREES = 1 / 240
 
@@ -72,6 +74,7 @@ def main() -> None:
         if jobs_of(run.text):
             raise SystemExit(f"there was something to do:\n{run.text[-2000:]}")
         shutil.rmtree(folder / "results")
+        print(json.dumps(figures), file=sys.stderr, flush=True)
         runs = [snakemake(folder, basin, *DRY_RUN) for basin in ordered]
         figures |= {"all_basins": len(runs), "all_basins_s": round(sum(run.wall_s for run in runs), 1)}
         figures["all_basins_cpu_s"] = round(sum(run.cpu_s for run in runs), 1)
@@ -105,7 +108,7 @@ def write_project(folder: Path, cells: dict[str, list[Cell]]) -> None:
 
 def write_plan(folder: Path, basin: str) -> None:
     plan = folder / "results" / basin / "plan.json"
-    command = ["headwater", "plan", "--polygons", "basins.gpkg", "--basin", basin, "--out", str(plan)]
+    command = [str(BIN / "headwater"), "plan", "--polygons", "basins.gpkg", "--basin", basin, "--out", str(plan)]
     subprocess.run(command, cwd=folder, check=True)
 
 
@@ -133,7 +136,7 @@ class Run(NamedTuple):
 def snakemake(folder: Path, basin: str, *arguments: str) -> Run:
     """Run Snakemake on a basin of the project in `folder`."""
     command = [
-        shutil.which("snakemake") or "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder),
+        str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder),
         "--configfile", str(folder / f"{basin}.yaml"), "--cores", "1", *arguments,
     ]  # fmt: skip
     with tempfile.TemporaryFile("w+") as said:

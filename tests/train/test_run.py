@@ -45,7 +45,7 @@ def test_the_packages_training_is_valid_and_fits_the_limit():
         (lambda v: v.update(recipe="mine"), "no channel recipe 'mine'"),
         (lambda v: v["planets"].update(sky="blue"), "sky"),
         (lambda v: v["planets"].update(test=v["planets"]["training"][:1]), "lists a planet twice"),
-        (lambda v: v["planets"].update(test=[f"plain-{v['planets']['training'][0]}"]), "lists a planet twice"),
+        (lambda v: v["planets"].update(training=[7], test=["plain-7"]), "lists a planet twice"),
         (lambda v: v["planets"].update(training=[]), "none for training"),
         (lambda v: v["planets"].update(training=["odd-1"]), "no planet 'odd-1'"),
         (lambda v: v["planets"].update(training=["wide"]), "no planet 'wide'"),
@@ -95,7 +95,8 @@ def test_a_whole_training_in_small(tmp_path, values, monkeypatch):
     values.update(work=str(tmp_path / "work"), out=str(tmp_path / "out" / "net.safetensors"), validation_window_px=64)
     values["network"] = {"name": "waternet", "base_channels": 1, "encoders": 2, "decoders": 1}
     values["planets"].update(training=[1, "wide-2"], validation=[3], test=[4])
-    values["loop"].update(stages=[{"chip_px": 32, "batch_size": 1, "steps": 3, "learning_rate": 0.01}], threads=1)
+    stages = [{"chip_px": 32, "batch_size": 1, "steps": 3, "learning_rate": 0.01}]
+    values["loop"].update(stages=stages, halo_px=8, threads=1)
     path = write(tmp_path, values)
     before = torch.get_num_threads()
     try:

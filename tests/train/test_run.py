@@ -117,3 +117,9 @@ def test_a_whole_training_in_small(tmp_path, values, monkeypatch):
     assert metadata.training["steps_done"] == 3
     assert {"f1", "f1*", "precision", "recall"} <= set(metadata.scores["test"])
     assert str(tmp_path) not in sidecar.decode()
+
+
+def test_a_halo_that_the_chips_do_not_hold_is_refused_before_training(configure, tmp_path):
+    with pytest.raises(InputError, match="no training chips of 80 px or more"):
+        run.train(configure(halo_px=8))
+    assert not (tmp_path / "a" / "work" / "state.pt").exists()

@@ -176,7 +176,7 @@ def _data_of_chips(config: TrainConfig) -> Data:
     parts = {part: store.part(part) for part in SPLITS}
     side, multiple = config.validation_window_px, _multiple(config)
     for stage in config.loop.stages:
-        parts["training"].side_for(stage.chip_px)
+        parts["training"].side_for(stage.chip_px + 2 * config.loop.halo_px)
     parts["validation"].side_for(side)
     return Data(
         draw=parts["training"].draw,

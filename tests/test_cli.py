@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from headwater.cli import _COMMANDS, build_parser, main
+from headwater.cli import main
+from headwater.cli.entry import COMMANDS, build_parser
 
 PROMISED = {
     "plan", "search", "select", "composite", "elevation", "predict", "mosaic", "vectorize", "network", "report",
@@ -12,12 +13,12 @@ PROMISED = {
 
 
 def test_every_promised_subcommand_is_there():
-    assert set(_COMMANDS) >= PROMISED
+    assert set(COMMANDS) >= PROMISED
 
 
 @pytest.mark.parametrize(
     "command",
-    [[word] for word in _COMMANDS]
+    [[word] for word in COMMANDS]
     + [["demo", "build"], ["network", "check"], ["models", "import"]]
     + [["evaluate", "pixels"], ["evaluate", "lines"]],
 )

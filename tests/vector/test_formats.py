@@ -189,11 +189,11 @@ def test_command_line_and_configuration_know_the_same_formats():
 
     import yaml
 
-    from headwater.cli import _FORMATS
+    from headwater.cli.arguments import FORMATS
 
     schema = yaml.safe_load((Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml").read_text())
     told = schema["properties"]["network"]["properties"]["formats"]["items"]["enum"]
-    assert tuple(FORMATS) == _FORMATS == tuple(told)
+    assert tuple(FORMATS) == FORMATS == tuple(told)
 
 
 def test_tiles_show_what_lies_beyond_180_degrees_on_the_other_side(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from shapely import box
 
-from headwater.cli import _COMMANDS
+from headwater.cli.entry import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -64,7 +64,7 @@ def test_every_rule_calls_the_subcommand_of_its_name_and_every_log_is_kept():
         assert "log:" in body, name
         assert "conda:" in body, name
         word = {"refresh_items": "search", "refresh_scenes": "select"}.get(name, name)
-        assert word in _COMMANDS
+        assert word in COMMANDS
         assert f"headwater {word} " in body or re.search(rf"\b{word.upper()}\b", body), name
 
 

@@ -1,0 +1,94 @@
+"""The command line: one subcommand a step, named as its rule. It parses arguments and calls a function, no more.
+
+Heavy imports wait until the subcommand runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import gc
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from headwater.cli import catalogue, demo, learning, networks, rasters
+from headwater.errors import HeadwaterError
+from headwater.events import recorded
+
+_Add = Callable[[argparse.ArgumentParser], None]
+_OBJECTS_BETWEEN_SEARCHES = 100_000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 the work failed, 2 bad arguments or configuration."""
+    # Libraries make a million objects as they load, hardly any in circles: to search them for garbage at each 700 new
+    # ones, and at the end once more, is a tenth of the time that a short command takes.
+    gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
+    atexit.register(gc.freeze)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    options = {key: value for key, value in vars(arguments).items() if key not in ("run", "word", "log")}
+    try:
+        with recorded(arguments.word, arguments.log):
+            result = arguments.run(**options)
+    except HeadwaterError as error:
+        print(f"headwater: {error.cause}\nheadwater: {error.remedy}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("headwater: interrupted; nothing half-written is left.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        print(f"headwater: {error.strerror} ({error.filename2 or error.filename}).", file=sys.stderr)
+        print("headwater: Check the path, its permissions and the free space, then run again.", file=sys.stderr)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="headwater", description="Maps the world's waterways from Sentinel-2 and Copernicus GLO-30."
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="word", metavar="COMMAND", required=True)
+    for word, (summary, add_arguments) in COMMANDS.items():
+        command = commands.add_parser(word, help=summary, description=_sentence(summary))
+        command.add_argument("--log", type=Path, help="log of this job: its events are added, as JSON lines, beside it")
+        add_arguments(command)
+    return parser
+
+
+def _sentence(summary: str) -> str:
+    return summary[0].upper() + summary[1:] + "."
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"headwater {version('headwater')}"
+
+
+COMMANDS: dict[str, tuple[str, _Add]] = {
+    "plan": ("list the cells of a basin", catalogue.plan),
+    "search": ("find scenes and elevation tiles and pin them in a file", catalogue.search),
+    "select": ("choose the scenes of a cell", catalogue.select),
+    "composite": ("make the cloud-free image of a cell", rasters.composite),
+    "elevation": ("make the elevation of a cell", rasters.elevation),
+    "predict": ("predict the probability of water in a cell", rasters.predict),
+    "mosaic": ("lay the cells' rasters side by side", rasters.mosaic),
+    "backbone": ("prepare the stream network that new waterways join", networks.backbone),
+    "vectorize": ("turn probability into waterways", networks.vectorize),
+    "network": ("join the cells' waterways to one network, or check one", networks.network),
+    "report": ("make tables, maps and a page of a basin", networks.report),
+    "items": ("make a catalogue from a folder of one's own rasters", catalogue.items),
+    "chips": ("cut training chips from cells and labels", learning.chips),
+    "train": ("train a network", learning.train),
+    "models": ("networks and checkpoints: list, info, import, verify", learning.models),
+    "evaluate": ("score a network, probabilities or lines against the truth", learning.evaluate),
+    "why": ("tell what a run would make again for a cell, and why", catalogue.why),
+    "demo": ("the demo planet: build, serve, run", demo.demo),
+}
+"""Each subcommand: its summary and the function that adds its arguments."""

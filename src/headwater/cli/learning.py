@@ -1,0 +1,143 @@
+"""Arguments of what makes and judges weights: train, chips, models, evaluate."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from headwater.cli.arguments import add_out
+from headwater.errors import InputError
+
+
+def train(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `headwater train`."""
+    parser.add_argument("config_path", metavar="CONFIG", type=Path, help="YAML, such as config/train-demo.yaml")
+    parser.add_argument("--find-lr", action="store_true", help="only try learning rates and suggest one")
+
+    def run(**options: object) -> None:
+        from headwater.train.run import train
+
+        train(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def chips(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `headwater chips`."""
+    parser.add_argument("config_path", metavar="CONFIG", type=Path, help="YAML, see docs/training.md")
+
+    def run(**options: object) -> None:
+        from headwater.train.cut import chips
+
+        chips(**options)  # type: ignore[arg-type]
+
+    parser.set_defaults(run=run)
+
+
+def models(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `headwater models`."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    listing = actions.add_parser("list", help="list networks, channel recipes and the default checkpoint")
+
+    def run_list(**_: object) -> None:
+        from headwater.steps.models import list_models
+
+        list_models()
+
+    listing.set_defaults(run=run_list)
+
+    info = actions.add_parser("info", help="print what a checkpoint says of itself")
+    info.add_argument("file", metavar="FILE", nargs="?", type=Path, help=".safetensors (default: Headwater's own)")
+
+    def run_info(**options: object) -> None:
+        from headwater.steps.models import show_model
+
+        show_model(**options)  # type: ignore[arg-type]
+
+    info.set_defaults(run=run_info)
+
+    importing = actions.add_parser("import", help="make a checkpoint from published weights")
+    importing.add_argument("network", choices=("waternet", "evanet"), help="whose weights they are")
+    importing.add_argument("file", metavar="FILE", type=Path, help=".pt, .ckpt or .safetensors with a state_dict")
+    importing.add_argument("--out", type=Path, required=True, help=".safetensors to write; its .json goes beside it")
+    importing.add_argument("--recipe", help="channels it was trained with (default: those of the published program)")
+    importing.add_argument("--licence", help="licence of the weights")
+    importing.add_argument("--pixel-m", type=float, help="pixel size they were trained at (default: the recipe's)")
+
+    def run_import(**options: object) -> None:
+        from headwater.steps.models import import_model
+
+        import_model(**options)  # type: ignore[arg-type]
+
+    importing.set_defaults(run=run_import)
+
+    verify = actions.add_parser("verify", help="load a checkpoint and run it twice on a seeded input")
+    verify.add_argument("file", metavar="FILE", type=Path, help=".safetensors")
+
+    def run_verify(**options: object) -> None:
+        from headwater.steps.models import verify_model
+
+        verify_model(**options)  # type: ignore[arg-type]
+
+    verify.set_defaults(run=run_verify)
+
+
+def evaluate(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `headwater evaluate`."""
+    parser.add_argument("--network", type=Path, help="waterways.parquet")
+    parser.add_argument("--truth", type=Path, help="lines of the true channels")
+    parser.add_argument("--elevation", type=Path, nargs="+", help="elevation.tif, for the baseline")
+    parser.add_argument("--polygons", type=Path, nargs="+", help="basin polygons")
+    parser.add_argument("--basin", dest="basin_id", help="HYBAS_ID")
+    parser.add_argument("--buffer-m", type=float, default=40.0, help="distance (default 40: two 20 m pixels)")
+    parser.add_argument("--area", type=Path, help="polygons outside of which nothing counts, such as catchments")
+    parser.add_argument("--out", type=Path, help="scores.json to write")
+    tools = parser.add_subparsers(metavar="pixels|lines")
+
+    pixels = tools.add_parser("pixels", help="score probability rasters against labels of water types")
+    pixels.add_argument("--probability", type=Path, nargs="+", required=True, help="probability.tif, one or more")
+    pixels.add_argument("--labels", type=Path, nargs="+", default=[], help="NHD files (GeoPackage, FileGDB, ...)")
+    pixels.add_argument(
+        "--label-raster", dest="label_rasters", type=Path, nargs="+", default=[], help="or water types of each raster"
+    )
+    pixels.add_argument("--region", dest="regions", nargs="+", default=[], help="name of each raster's region")
+    pixels.add_argument("--area", type=Path, help="polygons that the labels cover (default: all of the rasters)")
+    pixels.add_argument("--threshold", type=float, default=0.5, help="water from this probability on (default 0.5)")
+    pixels.add_argument("--tile-px", type=int, default=416, help="side of the tiles that subsets are told by")
+    add_out(pixels, "folder of tables")
+
+    def run_pixels(probability: list[Path], out: Path, **options: object) -> None:
+        from headwater.steps.evaluate_pixels import evaluate_pixels
+
+        names = ("labels", "label_rasters", "regions", "area", "threshold", "tile_px")
+        evaluate_pixels(probability, out, **{name: options[name] for name in names})  # type: ignore[arg-type]
+
+    lines = tools.add_parser("lines", help="score networks against true lines by Strahler order, and sum up lengths")
+    lines.add_argument("--network", type=Path, nargs="+", required=True, help="waterways.parquet, one or more")
+    lines.add_argument("--truth", type=Path, required=True, help="true lines; strahler_order or StreamOrde is used")
+    lines.add_argument("--truth-layer", help="layer of the true lines")
+    lines.add_argument("--pixels", type=float, nargs="+", default=[1, 2, 3], help="distances in 20 m (default 1 2 3)")
+    lines.add_argument("--nhd", type=Path, nargs="+", default=[], help="NHD files that tell the waterways' types")
+    add_out(lines, "folder of tables")
+
+    def run_lines(network: list[Path], truth: Path, out: Path, **options: object) -> None:
+        from headwater.steps.evaluate_lines import evaluate_lines
+
+        names = ("truth_layer", "pixels", "nhd")
+        evaluate_lines(network, truth, out, **{name: options[name] for name in names})  # type: ignore[arg-type]
+
+    def run(**options: object) -> None:
+        from headwater.steps.evaluate import evaluate
+
+        missing = [name for name, value in options.items() if value is None and name not in ("area", "out")]
+        if missing:
+            raise InputError(
+                f"--{missing[0].replace('_id', '')} is not given.",
+                "Give it, or use `headwater evaluate pixels` or `headwater evaluate lines`.",
+            )
+        evaluate(**options)  # type: ignore[arg-type]
+
+    pixels.set_defaults(run=run_pixels)
+    lines.set_defaults(run=run_lines)
+    parser.set_defaults(run=run)

@@ -2,7 +2,9 @@
 
 Planets are built, composited and given a backbone once; each checkpoint then predicts, vectorizes and is scored.
 
-    python benchmarks/weights.py --planets wide-301 plain-301 --work .weights shipped other=other.safetensors
+    python benchmarks/weights.py --planets wide-301 plain-301 --work .weights shipped other=other.safetensors truth
+
+`truth` takes the planet's own labels for the prediction: what no network can exceed here.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import shapely
 
@@ -27,6 +30,9 @@ from headwater.evaluate.lines import local_metric_crs
 from headwater.evaluate.networks import length_near
 from headwater.evaluate.tiles import ALL
 from headwater.files import read_json, write_json
+from headwater.grid import RasterGrid, prediction_grid
+from headwater.labels import burn_types, coarsen_types, values_of_types
+from headwater.nhd import read_nhd
 from headwater.report.scores import markdown_table
 from headwater.steps.composite import composite
 from headwater.steps.elevation import elevation
@@ -43,6 +49,7 @@ CELL_DEGREES = 0.1
 MARGIN_PX = 64
 BUFFER_M = 40.0
 """Two pixels of 20 m."""
+TRUTH = "truth"
 REGIMES = ("perennial", "intermittent", "ephemeral")
 
 
@@ -80,7 +87,9 @@ class Planet:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("checkpoints", nargs="+", help='NAME=FILE, or "shipped" for the weights of the package')
+    parser.add_argument(
+        "checkpoints", nargs="+", help='NAME=FILE, "shipped" for the weights of the package, or "truth"'
+    )
     parser.add_argument("--planets", nargs="+", required=True, help="such as wide-301 or plain-301")
     parser.add_argument("--work", type=Path, required=True, help="folder of planets and maps, kept for the next call")
     parser.add_argument("--threads", type=int, default=1)
@@ -138,6 +147,9 @@ def score(planet: Planet, label: str, checkpoint: Path, threads: int) -> dict[st
     maps = []
     for cell in planet.cells:
         maps.append(out / cell / "probability.tif")
+        if label == TRUTH:
+            write_truth(planet, cell, maps[-1])
+            continue
         predict(
             *(planet.folder / cell / f"{kind}.tif" for kind in ("composite", "elevation")),
             cell, planet.plan, maps[-1], checkpoint=checkpoint, threads=threads,
@@ -168,6 +180,15 @@ def score(planet: Planet, label: str, checkpoint: Path, threads: int) -> dict[st
     found |= {f"F1 {side}, all land": everywhere[side]["f1"] for side in everywhere if side != "buffer_m"}
     faults = read_json(out / "checks.json")["faults"]
     return {**pixels.loc[ALL, PIXEL_SCORES].to_dict(), **found, **order_one(network, planet), "faults": faults}
+
+
+def write_truth(planet: Planet, cell: str, out: Path) -> None:
+    """Write the probability that a network without fault would give: 1 on every type that is water, 0 elsewhere."""
+    grid = prediction_grid(read_plan(planet.plan).cell(cell))
+    fine = RasterGrid(grid.west, grid.north, grid.dx / 2, grid.dy / 2, grid.width * 2, grid.height * 2)
+    types = coarsen_types(burn_types(read_nhd(planet.planet / "nhd.gpkg", bounds=grid.bounds), fine), 2)
+    water = np.where(values_of_types(types) > 0, np.uint8(255), np.uint8(0))
+    raster.write_cog(out, water[None], transform=grid.transform, mask=np.ones(grid.shape, bool))
 
 
 PIXEL_SCORES = ["P", "R", "F1", "P*", "R*", "F1*"]

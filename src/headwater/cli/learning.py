@@ -104,7 +104,12 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     pixels.add_argument("--region", dest="regions", nargs="+", default=[], help="name of each raster's region")
     pixels.add_argument("--area", type=Path, help="polygons that the labels cover (default: all of the rasters)")
     pixels.add_argument("--threshold", type=float, default=0.5, help="water from this probability on (default 0.5)")
-    pixels.add_argument("--tile-px", type=int, default=416, help="side of the tiles that subsets are told by")
+    pixels.add_argument(
+        "--tile-px",
+        type=int,
+        default=416,
+        help="side of the tiles that subsets are told by, pixels of the prediction (default 416)",
+    )
     add_out(pixels, "folder of tables")
 
     def run_pixels(probability: list[Path], out: Path, **options: object) -> None:

@@ -15,20 +15,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from PIL import Image
 
 from headwater import raster
 from headwater.data import default_checkpoint
 from headwater.evaluate.pixels import count_pixels
 from headwater.grid import RasterGrid
-from headwater.labels import burn_types, values_of_types
+from headwater.labels import burn_types, water_and_counted
 from headwater.models import load_checkpoint
 from headwater.nhd import WATER_TYPES, read_nhd
 from headwater.predict import predict_probability
 from headwater.relief import upslope_area
 from headwater.report.scores import markdown_table
-from headwater.train.losses import targets_of_values
 
 BOUNDS = (-78.770, 35.692, -78.612, 35.806)
 """Within both the elevation and the labels: west, south, east, north."""
@@ -50,8 +48,7 @@ def main() -> None:
     grid = grid_of(BOUNDS)
     heights, _ = raster.read_window(options.data / "elev_ned_30m.tif", grid, resampling="cubic")
     types = burn_types(read_nhd(options.data / "streams.parquet", bounds=grid.bounds), grid)
-    targets = targets_of_values(torch.from_numpy(values_of_types(types))[None, None])
-    truth, counted = targets.target[0, 0].numpy() > 0, targets.counted[0, 0].numpy() > 0
+    truth, counted = water_and_counted(types)
     image = np.full((4, *grid.shape), MIDDLE, dtype=np.uint8)
     rows = []
     for text in options.checkpoints:

@@ -28,3 +28,10 @@ def test_its_own_partitions_pass_and_so_does_a_machine_without_slurm(file, monke
     file.write_text("partitions: {nowhere: {}}")
     monkeypatch.setenv("PATH", "/nowhere")
     check_partitions(file)
+
+
+def test_a_slurm_that_does_not_answer_says_nothing(file, monkeypatch):
+    (file.parent / "sinfo").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr("headwater.cluster._PATIENCE_S", 0.2)
+    file.write_text("partitions: {nowhere: {}}")
+    check_partitions(file)

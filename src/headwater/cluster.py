@@ -11,6 +11,8 @@ import yaml
 
 from headwater.errors import InputError
 
+_PATIENCE_S = 60.0
+
 
 def check_partitions(file: Path) -> None:
     """Refuse Slurm partitions that the cluster does not have; says nothing where it cannot be asked.
@@ -46,5 +48,8 @@ def _known_partitions() -> Collection[str]:
     if sinfo is None:
         return ()
     command = [sinfo, "--all", "--noheader", "--format=%R"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+    except (subprocess.TimeoutExpired, OSError):
+        return ()
     return set(done.stdout.split()) if done.returncode == 0 else ()

@@ -55,6 +55,26 @@ def values_of_types(types: TypeArray) -> npt.NDArray[np.float32]:
     return values
 
 
+def water_and_counted(types: TypeArray, factor: int = 2) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return, at the resolution of predictions, where water is and what scores count: P** and R** of the paper.
+
+    Parameters
+    ----------
+    types : (y, x) uint8
+        Water types; both sides divide by `factor`.
+    factor : int
+        Pixels along a side.
+
+    Returns
+    -------
+    water, counted : (y / factor, x / factor) bool
+        Types that training masks, and what nobody has mapped, are not counted (see `coarsen_types`).
+    """
+    values = values_of_types(coarsen_types(types, factor))
+    water: npt.NDArray[np.bool_] = values >= 1
+    return water, water | (values == 0)
+
+
 def _ranked() -> TypeArray:
     """Return all 256 types, weakest first: no water, then unknown, then masked in training, then water; later wins."""
     types = np.arange(256)
@@ -70,8 +90,8 @@ _RANK_OF_TYPE = np.argsort(_TYPE_OF_RANK).astype(np.uint8)
 def coarsen_types(types: TypeArray, factor: int = 2) -> TypeArray:
     """Return one type for each `factor` x `factor` pixels: the resolution that predictions have.
 
-    As in training a coarse pixel is water where any of its pixels is. Where none is, it is masked if any is, then
-    unknown if any is, and land only if all are.
+    As in training a coarse pixel is water where any of its pixels is. Where none is, it is masked if any is (training
+    takes it for land unless all are), then unknown if any is, and land only if all are.
 
     Parameters
     ----------

@@ -34,10 +34,18 @@ def test_only_what_was_added_since_is_read_and_half_a_line_is_no_harm(tmp_path):
     ended = "\n".join(json.dumps(line(event)) for event in ("begun", "done")) + "\n"
     old.write_text(ended)
     before = log_sizes(tmp_path)
-    assert attempts_since(tmp_path, before) == []
+    assert attempts_since(before, tmp_path) == []
     with old.open("a") as file:
         file.write(ended)
     new.write_text(ended + '{"time": "2026-03-')
-    found = attempts_since(tmp_path, before)
+    found = attempts_since(before, tmp_path)
     assert {attempt.place for attempt in found} == {Place("12", "plan"), PLACE}
     assert len(found) == 2
+
+
+def test_another_runs_basins_are_not_looked_at(tmp_path):
+    for basin in ("12", "13"):
+        (tmp_path / basin).mkdir()
+        (tmp_path / basin / "plan.jsonl").write_text(json.dumps(line("begun")) + "\n")
+    (attempt,) = attempts_since({}, tmp_path / "12")
+    assert attempt.place.basin == "12"

@@ -68,6 +68,14 @@ def test_half_the_truth_is_half_the_recall_and_the_baseline_has_the_same_length(
     assert scores["dem_only"]["correctness"] > 0.9
 
 
+def test_a_network_that_found_nothing_has_no_correctness(place):
+    network, _ = place
+    folder = network()
+    run(folder, out=folder / "scores.json")
+    scores = json.loads((folder / "scores.json").read_text())["network"]
+    assert (scores["correctness"], scores["completeness"], scores["found_length_m"]) == (None, 0, 0)
+
+
 def test_nothing_counts_outside_of_the_area(place):
     network, valley = place
     folder = network(valley(0.2))

@@ -76,6 +76,19 @@ def test_lines_alone_are_scored_without_orders(place):
     assert {path.name for path in (place / "out").iterdir()} == {"lines.csv", "lines.md"}
 
 
+@pytest.mark.parametrize("order", [np.nan, None, -9, "none"])
+def test_lines_without_an_order_count_among_all_alone(place, order):
+    truth = gpd.read_file(place / "truth.gpkg")
+    whole = evaluate_lines([place / "waterways.parquet"], place / "truth.gpkg", place / "whole", pixels=[2])
+    truth["StreamOrde"] = truth["StreamOrde"].astype(object)
+    truth.loc[0, "StreamOrde"] = order
+    truth.to_file(place / "some.gpkg", layer="a")
+    table = evaluate_lines([place / "waterways.parquet"], place / "some.gpkg", place / "out", pixels=[2])
+    assert table["strahler_order"].tolist() == whole["strahler_order"].tolist()
+    pd.testing.assert_frame_equal(table[:1], whole[:1])
+    assert table["true_length_m"][1:].sum() < whole["true_length_m"][1:].sum()
+
+
 def test_lengths_are_measured_where_they_are_not_told(place):
     table = gpd.read_parquet(place / "waterways.parquet").drop(columns="length_m")
     table.to_parquet(place / "waterways.parquet")

@@ -43,6 +43,23 @@ def place(tmp_path):
     return tmp_path, probability >= 128, valid
 
 
+def test_dry_land_counts_where_an_area_says_that_it_was_mapped(place, capsys):
+    folder, *_ = place
+    dry = Cell(80, 243, 0.05)
+    grid = prediction_grid(dry)
+    raster.write_cog(folder / "dry.tif", np.full((1, *grid.shape), 255, np.uint8), transform=grid.transform)
+    maps, labels = [folder / "p.tif", folder / "dry.tif"], [folder / "nhd.gpkg"]
+    alone = evaluate_pixels(maps[:1], folder / "one", labels=labels)
+    without = evaluate_pixels(maps, folder / "two", labels=labels)
+    assert "dry.tif: left out" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(alone, without)
+    both = gpd.GeoDataFrame(geometry=[box(*CELL.bounds), box(*dry.bounds)], crs=4326)
+    both.to_file(folder / "area.gpkg")
+    counted = evaluate_pixels(maps, folder / "three", labels=labels, area=folder / "area.gpkg")
+    assert counted.loc["All Data Included", "P"] < 0.5 * alone.loc["All Data Included", "P"]
+    assert counted.loc["All Data Included", "R"] == pytest.approx(alone.loc["All Data Included", "R"])
+
+
 def test_tiles_give_the_scores_of_the_whole(place, capsys):
     folder, predicted, valid = place
     scores = evaluate_pixels([folder / "p.tif"], folder / "out", labels=[folder / "nhd.gpkg"], tile_px=64)
@@ -134,7 +151,7 @@ def test_what_cannot_be_scored_is_told(place):
     gpd.GeoDataFrame({"FCODE": [46006]}, geometry=[LineString([(0, 0), (1, 1)])], crs=4326).to_parquet(
         folder / "far.parquet"
     )
-    with pytest.raises(InputError, match="No labelled feature lies in"):
+    with pytest.raises(InputError, match="No pixel has both"):
         evaluate_pixels([p], out, labels=[folder / "far.parquet"])
     other = prediction_grid(Cell(80, 241, 0.05))
     raster.write_cog(folder / "other.tif", np.zeros((1, *other.shape), np.uint8), transform=other.transform)

@@ -9,8 +9,9 @@ from hypothesis.extra import numpy as hnp
 from shapely import LineString, Polygon, box
 
 from headwater.errors import InputError
+from headwater.evaluate.tiles import count_tile
 from headwater.grid import RasterGrid
-from headwater.labels import coarsen_types
+from headwater.labels import coarsen_types, water_and_counted
 from headwater.train.labels import (
     TYPE_OF_FCODE,
     UNKNOWN_TYPE,
@@ -103,6 +104,16 @@ def test_coarse_types_are_those_that_training_sees(types):
     np.testing.assert_array_equal(coarse == UNKNOWN_TYPE, (blocks == UNKNOWN_TYPE).any(axis=2) & ~fine_water & ~masked)
     assert (coarse[..., None] == blocks).any(axis=2).all()
     np.testing.assert_array_equal(coarsen_types(types, 1), types)
+
+
+@given(hnp.arrays(np.uint8, (6, 8), elements=st.sampled_from([0, 1, 3, 8, 15, 19, UNKNOWN_TYPE])))
+def test_what_counts_in_training_is_what_the_double_starred_scores_count(types):
+    water, counted = water_and_counted(types)
+    tile = count_tile(np.zeros(water.shape, bool), coarsen_types(types))
+    assert (tile.unmasked.false_negative, tile.unmasked.true_positive) == (water.sum(), 0)
+    found = count_tile(~counted, coarsen_types(types))
+    assert found.unmasked.false_positive == 0
+    assert not (water & ~counted).any()
 
 
 def test_coarse_types_need_sides_that_divide():

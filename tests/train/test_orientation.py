@@ -71,3 +71,10 @@ def test_unknown_elevation_leaves_a_direction_of_the_axis():
     water, elevation = straight(40)
     classes = orientation_classes(water, np.full_like(elevation, np.nan), 20)
     assert np.median(classes[10:-10, 10:-10][water[10:-10, 10:-10]]) == 2
+
+
+def test_one_unknown_height_turns_no_other_line():
+    water, elevation = straight(40)
+    whole = orientation_classes(water, elevation, 20)
+    elevation[2, 2] = np.nan
+    np.testing.assert_array_equal(orientation_classes(water, elevation, 20)[8:, 8:], whole[8:, 8:])

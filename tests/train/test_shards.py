@@ -126,11 +126,59 @@ def test_a_remote_store_is_copied_once_and_checked(tmp_path, chip_folder, served
     next(open_chips(served, tmp_path / "cache").part("training").each(32))
     with pytest.raises(WorkError, match="damaged"):
         next(open_chips(served, tmp_path / "other").part("training").each(32))
-    assert not list((tmp_path / "other" / "training").iterdir())
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["manifest.json"]
     with pytest.raises(InputError, match="sha256 differs"):
         local.shards[0].check()
     with pytest.raises(WorkError, match="cannot be read"):
         open_chips(f"{served}/nowhere", tmp_path / "third")
+
+
+def test_chips_cut_again_are_read_again(tmp_path, chip_folder, served):
+    old = next(open_chips(served, tmp_path / "cache").part("training").each(32))
+    cells = {"north": [CellChips(tmp_path / "cells" / "south")]}
+    cut_chips(cells, {"north": "training"}, chip_folder, CutSettings(sides_px=(32,), chips_per_region=(7,)))
+    store = open_chips(served, tmp_path / "cache")
+    local = open_chips(str(chip_folder), tmp_path / "unused")
+    new, expected = (list(each.part("training").each(32)) for each in (store, local))
+    assert len(new) == 7
+    np.testing.assert_array_equal(new[6][1], expected[6][1])
+    assert not np.array_equal(new[0][1], old[1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"file": "/tmp/planted"}, {"file": "../planted"}, {"side_px": "32"}, {"chips": -1}, {"sha256": "../planted"}],
+)
+def test_a_manifest_of_others_leads_nowhere_else(tmp_path, chip_folder, served, change):
+    manifest = json.loads((chip_folder / "manifest.json").read_text())
+    manifest["shards"][0] |= change
+    (chip_folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="is no manifest of chips"):
+        open_chips(served, tmp_path / "cache")
+
+
+def test_a_shard_of_more_or_other_chips_than_told_is_refused(tmp_path, chip_folder, served):
+    manifest = json.loads((chip_folder / "manifest.json").read_text())
+    first = manifest["shards"][0]
+    first["chips"] += 1
+    (chip_folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="other chips than its manifest says"):
+        open_chips(str(chip_folder), tmp_path).shards[0].chip(0)
+    (chip_folder / first["file"]).write_bytes(bytes(20_000_000))
+    with pytest.raises(WorkError, match="is larger than the"):
+        open_chips(served, tmp_path / "cache").shards[0].chip(0)
+
+
+def test_a_cutting_that_is_killed_leaves_no_manifest(tmp_path, chip_folder, river):
+    class Gone:
+        @property
+        def shape(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut_chips({"north": [Gone()]}, {"north": "training"}, chip_folder, CutSettings((32,), (7,)))
+    with pytest.raises(InputError):
+        open_chips(str(chip_folder), tmp_path)
 
 
 def test_chips_of_the_workflows_files(tmp_path, river):
@@ -165,6 +213,9 @@ def test_chips_of_the_workflows_files(tmp_path, river):
     [
         ({"sides": [24]}, "unknown keys: sides"),
         ({"sides_px": [25]}, "A side is odd"),
+        ({"sides_px": 24}, "sides_px is 24"),
+        ({"regions": None}, "regions is None"),
+        ({"seed": -1}, "seed or max_missing_share is out of range"),
         ({"sides_px": [24, 48]}, "differ in length"),
         ({"regions": []}, "lists a region twice, or none"),
         ({"regions": [{"name": "a", "part": "train", "cells": "c", "labels": "l"}]}, "is for 'train'"),

@@ -1,6 +1,7 @@
 """Each profile is read as Snakemake reads it, and names options, rules and resources that there are."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,26 @@ def test_the_documentation_names_each_profile():
     text = (ROOT / "docs/cluster.md").read_text()
     for name in PROFILES:
         assert f"profiles/{name}" in text, name
+
+
+@pytest.mark.parametrize(
+    ("scontrol", "sacct", "state"),
+    [
+        ("echo JobId=7 JobState=PENDING Reason=None", "exit 1", "running"),
+        ("echo JobId=7 JobState=COMPLETED", "exit 1", "success"),
+        ("echo JobId=7 JobState=OUT_OF_MEMORY", "exit 1", "failed"),
+        ("echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1", "exit 1", "running"),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", "echo COMPLETED", "success"),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", "echo CANCELLED by 0", "failed"),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", "exit 1", "failed"),
+    ],
+)
+def test_what_became_of_a_job_is_told_also_when_slurm_has_forgotten_it(tmp_path, scontrol, sacct, state):
+    for name, words in {"scontrol": scontrol, "sacct": sacct}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{words}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "profiles/cluster-generic/status.sh"), "7"], capture_output=True, text=True, check=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.stdout.strip() == state

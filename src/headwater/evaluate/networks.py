@@ -16,6 +16,8 @@ from headwater.evaluate.lines import local_metric_crs, scores_of_lengths
 PIXEL_M = 20.0
 """One pixel of the prediction."""
 ALL_ORDERS = "all"
+NO_ORDER = 0
+"""Of lines whose order nobody tells."""
 
 
 def order_scores(
@@ -36,7 +38,7 @@ def order_scores(
     found, truth : GeoSeries
         Lines with a CRS.
     found_order, true_order : (n,) int, optional
-        Strahler order of each line.
+        Strahler order of each line, NO_ORDER where it has none: such lines count among all alone.
     distances_m : sequence of float
         Half widths of the buffer, metres.
 
@@ -49,7 +51,7 @@ def order_scores(
     found_m, truth_m = found.to_crs(crs).to_numpy(), truth.to_crs(crs).to_numpy()
     lengths = {"true": shapely.length(truth_m), "found": shapely.length(found_m)}
     orders = {"true": true_order, "found": found_order}
-    values = sorted({int(order) for known in orders.values() if known is not None for order in known})
+    values = sorted({int(order) for known in orders.values() if known is not None for order in known} - {NO_ORDER})
     rows = []
     for distance in distances_m:
         matched = {

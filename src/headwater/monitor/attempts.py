@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,28 +37,28 @@ class Attempt:
     retries: int = 0
 
 
-def log_sizes(logs: Path) -> dict[Path, int]:
-    """Return the size of each file of events below a folder, by which `attempts_since` knows what is new."""
+def log_sizes(*folders: Path) -> dict[Path, int]:
+    """Return the size of each file of events below folders, by which `attempts_since` knows what is new."""
     sizes = {}
-    for path in logs.rglob(f"*{EVENTS_SUFFIX}"):
+    for path in chain.from_iterable(folder.rglob(f"*{EVENTS_SUFFIX}") for folder in folders):
         # A file may go while we look.
         with suppress(OSError):
             sizes[path] = path.stat().st_size
     return sizes
 
 
-def attempts_since(logs: Path, before: Mapping[Path, int]) -> list[Attempt]:
+def attempts_since(before: Mapping[Path, int], *folders: Path) -> list[Attempt]:
     """Return the attempts that were told since.
 
     Parameters
     ----------
-    logs : Path
-        Folder of the logs.
     before : mapping of Path to int
         What `log_sizes` gave then. Sizes instead of times: the clocks of a cluster differ.
+    *folders : Path
+        Folders of the logs.
     """
     found = []
-    for path, size in sorted(log_sizes(logs).items()):
+    for path, size in sorted(log_sizes(*folders).items()):
         known = before.get(path, 0)
         if size != known:
             found += attempts_of(_lines(path, known if size > known else 0), Place.of_file(path))

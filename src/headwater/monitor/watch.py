@@ -11,7 +11,7 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -58,15 +58,16 @@ def begin(workflow: Any, logs: Path, benchmarks: Path) -> None:
     logs, benchmarks : Path
         Folders of the jobs' logs and benchmarks; the summary is written to the former.
     """
-    totals, done = Counter[str](), Counter[str]()
+    totals, done, folders = Counter[str](), Counter[str](), set[Path]()
     for job in workflow.dag.jobs:
         # Targets (all, refresh) have none.
         if job.log:
             totals[job.rule.name] += 1
             done[job.rule.name] += not workflow.dag.needrun(job)
+            folders.add(logs / Path(job.log[0]).relative_to(logs).parts[0])
     quiet = {word.name for word in workflow.output_settings.quiet or ()}
     shown = not quiet & {"ALL", "PROGRESS"}
-    watch = Watch(Progress(totals, done, at=time.monotonic()), logs, benchmarks, shown=shown)
+    watch = Watch(Progress(totals, done, at=time.monotonic()), logs, benchmarks, folders, shown=shown)
     _WATCH.append(watch)
     # Where neither onsuccess nor onerror is called.
     atexit.register(end, "stopped")
@@ -91,12 +92,16 @@ def end(outcome: str) -> None:
 class Watch(logging.Handler):
     """Keeps the progress of a run and shows it: on a terminal one line that changes, in a log a line now and then."""
 
-    def __init__(self, progress: Progress, logs: Path, benchmarks: Path, *, shown: bool = True) -> None:
+    def __init__(
+        self, progress: Progress, logs: Path, benchmarks: Path, folders: Iterable[Path], *, shown: bool = True
+    ) -> None:
         super().__init__()
+        # Of the run's own basins: another run may be at work on others.
+        self._folders = sorted(folders)
         self._progress, self._shown = progress, shown
         self._logs, self._benchmarks = logs, benchmarks
         self._begun, self._begun_at = time.monotonic(), datetime.now(UTC)
-        self._sizes = log_sizes(logs)
+        self._sizes = log_sizes(*self._folders)
         self._told = self._begun
         self._terminal: Terminal | None = None
 
@@ -144,7 +149,7 @@ class Watch(logging.Handler):
 
     def summarise(self, outcome: str) -> None:
         """Write the summary, and tell it line by line."""
-        attempts = attempts_since(self._logs, self._sizes)
+        attempts = attempts_since(self._sizes, *self._folders)
         if not attempts and not self._progress.errors:
             return
         summary = summarise(

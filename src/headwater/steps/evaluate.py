@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -164,5 +165,6 @@ def _read_network(path: Path) -> gpd.GeoDataFrame:
     return table
 
 
-def _rounded(score: LineScores) -> dict[str, float]:
-    return {key: round(float(value), 4) for key, value in asdict(score).items()}
+def _rounded(score: LineScores) -> dict[str, float | None]:
+    """Return the scores for a file; what is not defined, as the correctness of nothing found, is None."""
+    return {key: None if math.isnan(value) else round(float(value), 4) for key, value in asdict(score).items()}

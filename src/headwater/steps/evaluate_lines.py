@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapely import box
 
 from headwater.errors import InputError
-from headwater.evaluate.networks import PIXEL_M, connected_share, order_scores
+from headwater.evaluate.networks import NO_ORDER, PIXEL_M, connected_share, order_scores
 from headwater.evaluate.waterway_types import NEAR_DEGREES, type_lengths
 from headwater.files import write_json
 from headwater.nhd import read_nhd
@@ -114,4 +114,9 @@ def _write_lengths(out: Path, name: str, table: pd.DataFrame) -> None:
 
 def _orders(lines: gpd.GeoDataFrame) -> NDArray[np.int64] | None:
     column = next((name for name in lines.columns if name.lower() in _ORDER_COLUMNS), None)
-    return None if column is None else lines[column].to_numpy(np.int64)
+    if column is None:
+        return None
+    # Lines without an order, as those off the network of NHDPlus, count among all alone.
+    orders = pd.to_numeric(lines[column], errors="coerce").fillna(NO_ORDER)
+    values: NDArray[np.int64] = orders.clip(lower=NO_ORDER).to_numpy(np.int64)
+    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def evaluate_pixels(
     subsets, by_region = sum_tiles(
         (name, counts)
         for k, (path, name) in enumerate(zip(probability, names, strict=True))
-        for counts in _tiles(path, _types_of(path, labels, label_rasters[k : k + 1]), mapped, threshold, tile_px)
+        if (read := _types_of(path, labels, label_rasters[k : k + 1], mapped)) is not None
+        for counts in _tiles(path, read, mapped, threshold, tile_px)
     )
     if ALL not in subsets:
         raise InputError("No pixel has both a prediction and a label.", "Give labels of the place that was predicted.")
@@ -120,16 +122,18 @@ def _check(
         raise InputError(f"Tiles of {tile_px} px hold nothing.", "Give --tile-px of 1 or more.")
 
 
-def _types_of(probability: Path, labels: Sequence[Path], label_raster: Sequence[Path]) -> _ReadTypes:
-    """Return what gives the water types of a window of a raster's grid."""
+def _types_of(
+    probability: Path, labels: Sequence[Path], label_raster: Sequence[Path], mapped: list[BaseGeometry] | None
+) -> _ReadTypes | None:
+    """Return what gives the water types of a window of a raster's grid, None where nobody has mapped any."""
     grid = raster.raster_grid(probability)
     if label_raster:
         return _from_raster(label_raster[0], grid)
     features = read_nhd(*labels, bounds=grid.bounds)
-    if features.empty:
-        raise InputError(
-            f"No labelled feature lies in {probability}.", "Give the NHD of that place, or leave the raster out."
-        )
+    if features.empty and mapped is None:
+        # Dry land, or land that these labels do not cover: only an area tells.
+        print(f"{probability}: left out, no labelled feature lies in it", file=sys.stderr)
+        return None
     found = ", ".join(f"{number} {name}" for name, number in count_features(features).items())
     print(f"{probability}: labels of {found}")
     return _from_features(features, grid)

@@ -74,11 +74,22 @@ def read_config(path: Path) -> TrainConfig:
     if ("planets" in values) == ("chips" in values):
         raise InputError(f"{path} gives both planets and chips, or neither.", "Give one of them to train on.")
     planets, planet = _read_planets(values["planets"], path) if "planets" in values else ({}, PlanetSettings())
+    for key in ("work", "out", "licence", "chips"):
+        if not isinstance(values.get(key, "text"), str):
+            raise InputError(f"In {path}, {key} is {values[key]!r}.", f"Give {_WORDS[str]}.")
+    if Path(values["out"]).suffix != ".safetensors":
+        raise InputError(f"In {path}, out is {values['out']}.", "Weights are stored as .safetensors: name such a file.")
+    side, tensorboard = values.get("validation_window_px", 832), values.get("tensorboard", False)
+    if type(side) is not int or type(tensorboard) is not bool:
+        raise InputError(
+            f"In {path}, validation_window_px is {side!r} and tensorboard {tensorboard!r}.",
+            "Give a whole number, and true or false.",
+        )
     network = values["network"]
     if not isinstance(network, dict) or "name" not in network:
         raise InputError(f"{path} does not name a network.", "Set network.name, for instance to waternet.")
     recipe = values.get("recipe", RECIPE_OF_NETWORK.get(network["name"], "paper"))
-    if recipe not in RECIPES:
+    if not isinstance(recipe, str) or recipe not in RECIPES:
         raise InputError(f"There is no channel recipe {recipe!r}.", f"Use one of: {', '.join(RECIPES)}.")
     config = TrainConfig(
         work=Path(values["work"]),
@@ -91,8 +102,8 @@ def read_config(path: Path) -> TrainConfig:
         chips=str(values.get("chips", "")),
         planets=planets,
         planet=planet,
-        validation_window_px=values.get("validation_window_px", TrainConfig.validation_window_px),
-        tensorboard=values.get("tensorboard", False),
+        validation_window_px=side,
+        tensorboard=tensorboard,
     )
     _check_sizes(config, path)
     return config
@@ -118,6 +129,13 @@ def check_keys(values: Any, known: set[str], place: str, path: Path, *, needed: 
         )
 
 
+def check_list(values: Any, place: str, path: Path, *, of: type | tuple[type, ...]) -> list[Any]:
+    """Return a list as it is; refuse anything else, and values in it of another kind."""
+    if not isinstance(values, list) or any(not isinstance(value, of) or isinstance(value, bool) for value in values):
+        raise InputError(f"In {path}, {place} is {values!r}.", f"Give a list for {place}, as in docs/training.md.")
+    return values
+
+
 def filled(kind: type[_T], values: Mapping[str, Any], place: str, path: Path) -> _T:
     """Return a dataclass with its fields from a mapping, refusing values of another type."""
     hints = get_type_hints(kind)
@@ -134,7 +152,13 @@ def _read_planets(planets: Any, path: Path) -> tuple[dict[str, tuple[tuple[str, 
     known = {item.name for item in fields(PlanetSettings)}
     check_keys(planets, {*SPLITS, *known}, "planets", path, needed=SPLITS)
     settings = filled(PlanetSettings, {key: value for key, value in planets.items() if key in known}, "planets", path)
-    names = {part: tuple(read_planet(name, settings.variety) for name in planets[part]) for part in SPLITS}
+    names = {
+        part: tuple(
+            read_planet(name, settings.variety)
+            for name in check_list(planets[part], f"planets.{part}", path, of=(int, str))
+        )
+        for part in SPLITS
+    }
     everything = [name for part in names.values() for name in part]
     if len(set(everything)) < len(everything) or not names["training"] or not names["validation"]:
         raise InputError(
@@ -148,7 +172,7 @@ def _read_loop(loop: Any, path: Path) -> LoopSettings:
     check_keys(loop, {item.name for item in fields(LoopSettings)}, "loop", path, needed=("stages",))
     needed = ("chip_px", "batch_size", "steps", "learning_rate")
     stages = []
-    for stage in loop["stages"]:
+    for stage in check_list(loop["stages"], "loop.stages", path, of=dict):
         check_keys(stage, {item.name for item in fields(Stage)}, "loop.stages", path, needed=needed)
         stages.append(filled(Stage, stage, "loop.stages", path))
     losses = loop.get("losses", {})

@@ -21,12 +21,11 @@ from headwater.files import write_json
 from headwater.grid import CRS
 from headwater.progress import progress
 from headwater.train.chips import CellChips, Chip
-from headwater.train.config import SPLITS, check_keys, filled, read_yaml
+from headwater.train.config import SPLITS, check_keys, check_list, filled, read_yaml
 from headwater.train.labels import UNKNOWN_TYPE, WATER_TYPES, burn_types, read_nhd
-from headwater.train.shards import FORMAT, MANIFEST, write_shard
+from headwater.train.shards import BYTES_A_PIXEL, FORMAT, MANIFEST, write_shard
 
 SHARD_BYTES = 256_000_000
-_BYTES_A_PIXEL = 9
 _TYPES = 256
 
 
@@ -48,6 +47,8 @@ class CutSettings:
             raise InputError("sides_px and chips_per_region differ in length.", "Give one number for each side.")
         if any(side < 2 or side % 2 for side in self.sides_px) or min(self.chips_per_region) < 1:
             raise InputError("A side is odd, or a number is 0 or less.", "Give even sides: a 20 m pixel is never cut.")
+        if self.seed < 0 or not 0 <= self.max_missing_share <= 1:
+            raise InputError("seed or max_missing_share is out of range.", "Give a seed from 0, a share from 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,12 @@ def read_cut_config(path: Path) -> tuple[Path, CutSettings, list[Region]]:
     values = read_yaml(path, like="the one in docs/training.md")
     known = {item.name for item in fields(CutSettings)}
     check_keys(values, {"out", "regions", *known}, "the top level", path, needed=("out", "regions"))
+    for key in ("sides_px", "chips_per_region"):
+        if key in values:
+            check_list(values[key], key, path, of=int)
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in known}
     regions = []
-    for region in values["regions"]:
+    for region in check_list(values["regions"], "regions", path, of=dict):
         check_keys(
             region, {item.name for item in fields(Region)}, "regions", path, needed=("name", "part", "cells", "labels")
         )
@@ -166,6 +170,8 @@ def cut_chips(
     shards: list[dict[str, Any]] = []
     counts: dict[str, Counter[str]] = {part: Counter() for part in SPLITS}
     left_out: Counter[str] = Counter()
+    # A cutting that is killed leaves no manifest of other shards than it wrote.
+    (out / MANIFEST).unlink(missing_ok=True)
     for number, (region, places) in enumerate(cells.items()):
         part = part_of[region]
         for side, quota in zip(settings.sides_px, settings.chips_per_region, strict=True):
@@ -175,7 +181,7 @@ def cut_chips(
             chosen = balanced_choice([candidate.types for candidate in found.candidates], quota, rng)
             counts[part].update(_name(kind) for index in chosen for kind in found.candidates[index].types)
             picked = [found.candidates[index] for index in chosen]
-            for first, chunk in _chunks(picked, max(1, SHARD_BYTES // (_BYTES_A_PIXEL * side * side))):
+            for first, chunk in _chunks(picked, max(1, SHARD_BYTES // (BYTES_A_PIXEL * side * side))):
                 file = f"{part}/{region}-{side}-{first:06d}.safetensors"
                 sha256 = write_shard(out / file, [_cut(candidate, side) for candidate in chunk])
                 row = {"file": file, "part": part, "region": region, "side_px": side, "chips": len(chunk)}

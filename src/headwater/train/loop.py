@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from headwater.channels import Recipe, make_channels
 from headwater.evaluate.pixels import PixelCounts, count_pixels
+from headwater.labels import water_and_counted
 from headwater.models.network import Network
 from headwater.progress import progress as reported
 from headwater.train.arithmetic import torch_as_set
 from headwater.train.batches import Batch, Batches, Draw, draw_batch
 from headwater.train.chips import Chip
-from headwater.train.labels import values_of_types
-from headwater.train.losses import targets_of_values
 from headwater.train.objective import Objective
 from headwater.train.processes import Processes, without_sharing
 from headwater.train.records import Records
@@ -164,7 +163,7 @@ def validation_scores(
 ) -> dict[str, float]:
     """Score a network on chips whose sides divide by its `multiple_px`.
 
-    Label types that training does not count are left out, as in P** and R** of the paper.
+    Label types that training masks are left out, as in P** and R** of the paper.
     """
     total = PixelCounts()
     model.eval()
@@ -174,13 +173,7 @@ def validation_scores(
             continue
         with torch.inference_mode():
             probability = model.probability(torch.from_numpy(channels)[None].to(device)).cpu()
-        values = torch.from_numpy(values_of_types(types))[None, None]
-        targets = targets_of_values(values, scale=model.config.scale)
-        total += count_pixels(
-            (probability[0, 0] >= 0.5).numpy(),
-            (targets.target[0, 0] > 0).numpy(),
-            (targets.counted[0, 0] > 0).numpy(),
-        )
+        total += count_pixels((probability[0, 0] >= 0.5).numpy(), *water_and_counted(types, model.config.scale))
     return total.scores()
 
 

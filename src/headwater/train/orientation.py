@@ -107,7 +107,11 @@ def _downhill(
     axis_degrees: npt.NDArray[np.float64], elevation: npt.NDArray[np.floating[Any]]
 ) -> npt.NDArray[np.float64]:
     """Return of both directions of each axis the one that leads down, 0 to 360 degrees."""
-    smooth = uniform_filter(elevation.astype(np.float64), 3, mode="nearest")
+    # The filter sums as it goes: one unknown height would make all after it unknown.
+    known = np.isfinite(elevation)
+    total = uniform_filter(np.where(known, elevation, 0.0).astype(np.float64), 3, mode="nearest")
+    share = uniform_filter(known.astype(np.float64), 3, mode="nearest")
+    smooth = np.where(share > 1e-6, total / np.maximum(share, 1e-6), np.nan)
     south, east = np.gradient(smooth)
     angle = np.radians(axis_degrees)
     rises = east * np.cos(angle) - south * np.sin(angle) > 0

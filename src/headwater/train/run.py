@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from headwater.demo.build import GENERATOR_VERSION
 from headwater.evaluate.pixels import PixelCounts, count_pixels
+from headwater.labels import water_and_counted
 from headwater.models import load_checkpoint, save_checkpoint
 from headwater.models.network import Network
 from headwater.models.registry import build_network
@@ -21,9 +23,7 @@ from headwater.train.batches import Draw
 from headwater.train.chips import CellChips, Chip, middle_of, random_chip
 from headwater.train.config import SPLITS, TrainConfig, read_config
 from headwater.train.find_rate import rate_table, try_rates
-from headwater.train.labels import values_of_types
 from headwater.train.loop import say, train_network, validation_scores
-from headwater.train.losses import targets_of_values
 from headwater.train.planets import prepare_planet
 from headwater.train.processes import Processes, own_device, processes
 from headwater.train.records import Records, example_image, open_records
@@ -127,6 +127,7 @@ def prepare(config: TrainConfig) -> Data:
         description={
             "data": "demo planets, labelled by their NHD-like lines and polygons",
             "planets": {part: [f"{name}-{seed}" for name, seed in all_] for part, all_ in config.planets.items()},
+            "generator_version": GENERATOR_VERSION,
             "planet_settings": {k: v for k, v in asdict(config.planet).items() if k not in ("jobs", "variety")},
         },
     )
@@ -163,10 +164,8 @@ def test_counts(model: Network, config: TrainConfig, places: Iterable[Chip]) -> 
             device=config.loop.device,
             threads=config.loop.threads,
         )
-        values = torch.from_numpy(values_of_types(types))[None, None]
-        targets = targets_of_values(values, scale=model.config.scale)
-        counted = valid & (targets.counted[0, 0] > 0).numpy()
-        counts = count_pixels(probability >= 0.5, (targets.target[0, 0] > 0).numpy(), counted)
+        water, counted = water_and_counted(types, model.config.scale)
+        counts = count_pixels(probability >= 0.5, water, valid & counted)
         total = counts if total is None else total + counts
     return total
 

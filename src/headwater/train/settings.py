@@ -54,6 +54,8 @@ class Stage:
     def __post_init__(self) -> None:
         if min(self.chip_px, self.batch_size, self.steps, self.accumulate) < 1 or self.learning_rate <= 0:
             raise InputError("A stage has a size, number or learning rate of 0 or less.", "Correct loop.stages.")
+        if self.warmup_steps < 0 or self.final_share < 0:
+            raise InputError("A stage has negative warmup_steps or final_share.", "Correct loop.stages.")
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,12 @@ class LoopSettings:
         if (
             not self.stages
             or min(self.validate_every, self.threads) < 1
-            or min(self.loaders, self.grow_after, self.halo_px) < 0
+            or min(self.loaders, self.grow_after, self.halo_px, self.seed, self.weight_decay, self.clip_norm) < 0
         ):
             raise InputError(
                 "The loop has no stage, or a number too small.",
-                "Give one stage at least, validate_every and threads from 1, loaders, grow_after and halo_px from 0.",
+                "Give one stage at least, validate_every and threads from 1; loaders, grow_after, halo_px, seed, weight_decay"
+                " and clip_norm from 0.",
             )
         if not 0 <= self.average_decay < 1 or not 0 <= self.drop_share <= 1:
             raise InputError(

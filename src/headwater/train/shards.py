@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,13 @@ from headwater.train.chips import Chip, window_of
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+BYTES_A_PIXEL = 9
+"""Four bands, one height of 4 bytes, one water type."""
 _DTYPES: Mapping[str, type[Any]] = {"U8": np.uint8, "F32": np.float32}
 _PATIENCE_S = 60
+_HEADER_BYTES = 1 << 20
+_MANIFEST_BYTES = 1 << 28
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def write_shard(path: Path, chips: Sequence[Chip]) -> str:
@@ -85,10 +91,12 @@ class Shard:
     def _path(self) -> Path:
         if not _is_remote(self.source):
             return Path(self.source) / self.file
-        path = self.cache / self.file
+        # Kept by content: shards that were cut again are others, and no name of a manifest leads out of the cache.
+        path = self.cache / f"{self.sha256}.safetensors"
         if not path.is_file():
+            most_bytes = self.chips * self.side_px**2 * BYTES_A_PIXEL + _HEADER_BYTES
             with atomic_path(path) as temporary:
-                _download(f"{self.source.rstrip('/')}/{self.file}", temporary)
+                _download(f"{self.source.rstrip('/')}/{self.file}", temporary, most_bytes)
                 if file_sha256(temporary) != self.sha256:
                     raise WorkError(
                         f"{self.file} came from {self.source} damaged (sha256 differs).",
@@ -102,7 +110,7 @@ class Shard:
             with self._path.open("rb") as file:
                 (length,) = struct.unpack("<Q", file.read(8))
                 header = json.loads(file.read(length))
-            return {
+            arrays: dict[str, npt.NDArray[Any]] = {
                 name: np.memmap(
                     self._path,
                     dtype=_DTYPES[entry["dtype"]],
@@ -113,8 +121,14 @@ class Shard:
                 for name, entry in header.items()
                 if name != "__metadata__"
             }
-        except (OSError, ValueError, KeyError, struct.error) as error:
+            chip = (self.chips, self.side_px, self.side_px)
+            if {name: array.shape for name, array in arrays.items()} != {
+                "composite": (self.chips, 4, *chip[1:]), "elevation": chip, "types": chip,
+            }:  # fmt: skip
+                raise ValueError("it has other chips than its manifest says")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
             raise InputError(f"The shard {self._path} cannot be read ({error}).", "Copy it again.") from error
+        return arrays
 
 
 @dataclass(frozen=True)
@@ -212,13 +226,13 @@ def open_chips(source: str, cache: Path) -> ChipStore:
     if _is_remote(source):
         path = cache / MANIFEST
         with atomic_path(path) as temporary:
-            _download(f"{source.rstrip('/')}/{MANIFEST}", temporary)
+            _download(f"{source.rstrip('/')}/{MANIFEST}", temporary, _MANIFEST_BYTES)
     manifest = read_json(path)
     try:
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']}")
         rows = [{key: row[key] for key in _ROW} for row in manifest["shards"]]
-        shards = tuple(Shard(source=source, cache=cache, **row) for row in rows)
+        shards = tuple(Shard(source=source, cache=cache, **_checked(row)) for row in rows)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no manifest of chips ({error}).", "Cut the chips with headwater chips.") from error
     part_of: dict[str, str] = {}
@@ -233,15 +247,29 @@ def open_chips(source: str, cache: Path) -> ChipStore:
 _ROW = ("file", "part", "region", "side_px", "chips", "sha256")
 
 
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of a manifest, which anybody may have written."""
+    file = PurePosixPath(row["file"])
+    if file.is_absolute() or ".." in file.parts:
+        raise ValueError(f"it leads to {file}, out of its folder")
+    if any(type(row[key]) is not int or row[key] < 1 for key in ("side_px", "chips")):
+        raise ValueError(f"{file} has a side or a number of chips that is none")
+    if not _SHA256.fullmatch(row["sha256"]):
+        raise ValueError(f"{file} has no sha256")
+    return row
+
+
 def _is_remote(source: str) -> bool:
     return source.startswith(("http://", "https://"))
 
 
-def _download(url: str, path: Path) -> None:
+def _download(url: str, path: Path, most_bytes: int) -> None:
     try:
         with requests.get(url, stream=True, timeout=_PATIENCE_S) as reply, path.open("wb") as file:
             reply.raise_for_status()
             for piece in reply.iter_content(1 << 20):
                 file.write(piece)
+                if file.tell() > most_bytes:
+                    raise WorkError(f"{url} is larger than the {most_bytes} bytes it may have.", "Check the address.")
     except requests.RequestException as error:
         raise WorkError(f"{url} cannot be read ({error}).", "Check the address and the network.") from error

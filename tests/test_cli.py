@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -82,3 +83,12 @@ def test_network_takes_known_formats_alone(capsys):
         build_parser().parse_args(["network", "--format", "shp"])
     assert stopped.value.code == 2
     assert "published" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    code = "import sys; from headwater.cli import main; sys.exit(main(['models', 'list']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,12 +34,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with recorded(arguments.word, arguments.log):
             result = arguments.run(**options)
+        sys.stdout.flush()
     except HeadwaterError as error:
         print(f"headwater: {error.cause}\nheadwater: {error.remedy}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("headwater: interrupted; nothing half-written is left.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Who read our output has enough, as `head` does. Python would complain when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise

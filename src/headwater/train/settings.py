@@ -108,8 +108,8 @@ class LoopSettings:
         ):
             raise InputError(
                 "The loop has no stage, or a number too small.",
-                "Give one stage at least, validate_every and threads from 1; loaders, grow_after, halo_px, seed, weight_decay"
-                " and clip_norm from 0.",
+                "Give one stage at least, validate_every and threads from 1; loaders, grow_after, halo_px, seed, "
+                "weight_decay and clip_norm from 0.",
             )
         if not 0 <= self.average_decay < 1 or not 0 <= self.drop_share <= 1:
             raise InputError(

@@ -42,7 +42,8 @@ LATER = {
     "search": ("requests", "pystac_client", "stac_geoparquet"),
     "select": ("stac_geoparquet", "rasterio.warp"),
     "composite": ("rasterio.warp", "rasterio.shutil"),
-    "elevation": ("pyogrio", "geopandas", "scipy.ndimage", "rasterio.features"),
+    # The polygon, and what reads it, only where elevation is missing.
+    "elevation": ("scipy.ndimage", "rasterio.features"),
     "predict": ("torch", "safetensors.torch", "scipy.ndimage"),
     "backbone": ("geopandas", "pyogrio", "scipy.sparse.csgraph"),
     "vectorize": ("geopandas", "rasterio.features", "numba"),

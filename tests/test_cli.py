@@ -92,3 +92,11 @@ def test_a_reader_that_has_enough_is_no_error():
     done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_steps_that_compile_nothing_load_no_compiler():
+    steps = ", ".join(
+        f"headwater.steps.{step}" for step in ("plan", "search", "select", "elevation", "mosaic", "backbone")
+    )
+    code = f"import sys, {steps}, headwater.steps.report\nassert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

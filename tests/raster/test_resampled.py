@@ -4,6 +4,7 @@ from affine import Affine
 
 from headwater import raster
 from headwater.grid import RasterGrid
+from headwater.raster.resampled import read_resampled
 
 STEP = 1 / 3600
 GRIDS = {
@@ -39,7 +40,7 @@ def file(request, tmp_path_factory):
 @pytest.mark.parametrize("resampling", ["nearest", "bilinear"])
 def test_it_reads_what_the_warper_reads(file, name, resampling):
     grid = GRIDS[name]
-    values, valid = raster.read_resampled(file, grid, resampling=resampling)
+    values, valid = read_resampled(file, grid, resampling=resampling)
     expected, expected_valid = raster.read_window(file, grid, resampling=resampling)
     assert values.shape == valid.shape == grid.shape
     if resampling == "nearest":

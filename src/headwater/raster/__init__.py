@@ -1,4 +1,7 @@
-"""Reading windows of rasters and writing Cloud-Optimized GeoTIFFs: the only package that opens rasters."""
+"""Reading windows of rasters and writing Cloud-Optimized GeoTIFFs: the only package that opens rasters.
+
+`headwater.raster.resampled` is imported where it is used: it compiles, and most jobs have no need of the compiler.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from headwater.raster.reading import (
     read_raster,
     read_window,
 )
-from headwater.raster.resampled import read_resampled
 from headwater.raster.rows import rows_of, warped_rows_of
 from headwater.raster.writing import cog_writer, write_cog
 
@@ -27,7 +29,6 @@ __all__ = [
     "read_overview",
     "read_pixels",
     "read_raster",
-    "read_resampled",
     "read_window",
     "rows_of",
     "warped_rows_of",

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from shapely import box
 
 from headwater.grid import RasterGrid
-from headwater.raster import raster_facts, read_resampled
+from headwater.raster import raster_facts
+from headwater.raster.resampled import read_resampled
 from headwater.vector.backbone import NO_LINK
 from headwater.vector.extent import catchment_bounds, tile_grid, union_tile, with_rings
 from headwater.vector.segments import segment_table, whole_reach

@@ -4,13 +4,15 @@ Planets are built, composited and given a backbone once; each checkpoint then pr
 
     python benchmarks/weights.py --planets wide-301 plain-301 --work .weights shipped other=other.safetensors truth
 
-`truth` takes the planet's own labels for the prediction: what no network can exceed here.
+`truth` takes the planet's own labels for the prediction: what no network can exceed here. `flow` scores the pixels of
+flow accumulation on the elevation, at the threshold that suits each planet best.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -33,6 +35,7 @@ from headwater.files import read_json, write_json
 from headwater.grid import RasterGrid, prediction_grid
 from headwater.labels import burn_types, coarsen_types, values_of_types
 from headwater.nhd import read_nhd
+from headwater.relief import upslope_area
 from headwater.report.scores import markdown_table
 from headwater.steps.composite import composite
 from headwater.steps.elevation import elevation
@@ -47,9 +50,12 @@ from headwater.train.planets import read_planet
 
 CELL_DEGREES = 0.1
 MARGIN_PX = 64
+METRES_A_DEGREE = 111_320
 BUFFER_M = 40.0
 """Two pixels of 20 m."""
-TRUTH = "truth"
+TRUTH, FLOW = "truth", "flow"
+FLOW_KM2 = (0.02, 0.05, 0.1, 0.2, 0.5)
+"""Upstream areas from which on a pixel is water to the baseline; the best of them is told."""
 REGIMES = ("perennial", "intermittent", "ephemeral")
 
 
@@ -88,7 +94,7 @@ class Planet:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument(
-        "checkpoints", nargs="+", help='NAME=FILE, "shipped" for the weights of the package, or "truth"'
+        "checkpoints", nargs="+", help='NAME=FILE, "shipped" for the weights of the package, "truth" or "flow"'
     )
     parser.add_argument("--planets", nargs="+", required=True, help="such as wide-301 or plain-301")
     parser.add_argument("--work", type=Path, required=True, help="folder of planets and maps, kept for the next call")
@@ -144,6 +150,8 @@ def prepare(name: str, folder: Path) -> Planet:
 def score(planet: Planet, label: str, checkpoint: Path, threads: int) -> dict[str, Any]:
     """Predict, vectorize and score with one checkpoint."""
     out = planet.folder / "weights" / label
+    if label == FLOW:
+        return flow_accumulation(planet, out)
     maps = []
     for cell in planet.cells:
         maps.append(out / cell / "probability.tif")
@@ -159,9 +167,7 @@ def score(planet: Planet, label: str, checkpoint: Path, threads: int) -> dict[st
     heights.write_text(raster.mosaic_vrt(planet.of_cells("elevation.tif")))
     network = out / "waterways.parquet"
     with redirect_stdout(sys.stderr):
-        pixels = evaluate_pixels(
-            maps, out / "pixels", labels=[planet.planet / "nhd.gpkg"], area=planet.planet / "hydrobasins.gpkg"
-        )
+        pixels = pixel_scores(planet, maps, out / "pixels")
         vectorize(
             mosaic, heights, planet.table("TDX_streamnet_*"), planet.table("TDX_streamreach_basins_*"), network,
             basin_id=planet.basin, checks=out / "checks.json",
@@ -179,7 +185,15 @@ def score(planet: Planet, label: str, checkpoint: Path, threads: int) -> dict[st
     }
     found |= {f"F1 {side}, all land": everywhere[side]["f1"] for side in everywhere if side != "buffer_m"}
     faults = read_json(out / "checks.json")["faults"]
-    return {**pixels.loc[ALL, PIXEL_SCORES].to_dict(), **found, **order_one(network, planet), "faults": faults}
+    return {**pixels, **found, **order_one(network, planet), "faults": faults}
+
+
+def pixel_scores(planet: Planet, maps: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Score maps against the planet's labels, every type counted."""
+    scores = evaluate_pixels(
+        maps, out, labels=[planet.planet / "nhd.gpkg"], area=planet.planet / "hydrobasins.gpkg"
+    )  # fmt: skip
+    return dict(scores.loc[ALL, PIXEL_SCORES])
 
 
 def write_truth(planet: Planet, cell: str, out: Path) -> None:
@@ -189,6 +203,29 @@ def write_truth(planet: Planet, cell: str, out: Path) -> None:
     types = coarsen_types(burn_types(read_nhd(planet.planet / "nhd.gpkg", bounds=grid.bounds), fine), 2)
     water = np.where(values_of_types(types) > 0, np.uint8(255), np.uint8(0))
     raster.write_cog(out, water[None], transform=grid.transform, mask=np.ones(grid.shape, bool))
+
+
+def flow_accumulation(planet: Planet, out: Path) -> dict[str, Any]:
+    """Score D8 flow accumulation at the best of some thresholds: the baseline alone may learn from the test."""
+    text = raster.mosaic_vrt(planet.of_cells("elevation.tif"))
+    grid = raster.raster_grid(text)
+    heights, valid = raster.read_window(text, grid)
+    pixel_m = grid.dy * METRES_A_DEGREE * math.sqrt(math.cos(math.radians(grid.north)) * grid.dx / grid.dy)
+    km2 = 10 ** upslope_area(np.where(valid, heights, np.float32(np.nan)), pixel_m=pixel_m, most_km2=1000)
+    found = []
+    for limit in FLOW_KM2:
+        maps = []
+        for cell in planet.cells:
+            at = prediction_grid(read_plan(planet.plan).cell(cell))
+            rows = (grid.north - at.north + (np.arange(at.height) + 0.5) * at.dy) / grid.dy
+            columns = (at.west - grid.west + (np.arange(at.width) + 0.5) * at.dx) / grid.dx
+            water = km2[np.ix_(rows.astype(int), columns.astype(int))] >= limit
+            maps.append(out / f"{limit}" / cell / "probability.tif")
+            pixels = np.where(water, np.uint8(255), np.uint8(0))[None]
+            raster.write_cog(maps[-1], pixels, transform=at.transform, mask=np.ones(at.shape, bool))
+        with redirect_stdout(sys.stderr):
+            found.append(pixel_scores(planet, maps, out / f"{limit}"))
+    return max(found, key=lambda scores: float(scores["F1*"]))
 
 
 PIXEL_SCORES = ["P", "R", "F1", "P*", "R*", "F1*"]

@@ -25,9 +25,14 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, *arguments):
+        """A client that has enough hangs up."""
+
+
 @pytest.fixture
 def served(chip_folder):
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(chip_folder))) as server:
+    with QuietServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(chip_folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"

@@ -57,6 +57,15 @@ def test_each_try_of_a_job_is_added_and_counts_for_itself(log):
     assert failed["text"] == "https://x.org/a.tif could not be read."
 
 
+def test_what_was_metered_before_belongs_to_no_job(log, monkeypatch):
+    metered = {"bytes_down": 5}
+    monkeypatch.setattr(events, "_METERS", [lambda: metered])
+    with events.recorded("composite", log):
+        metered["bytes_down"] += 7
+        events.count(events.BYTES, 12)
+    assert lines_of(log)[-1]["bytes_down"] == 19
+
+
 def test_what_an_unforeseen_error_says_is_not_written(log):
     with pytest.raises(KeyError), events.recorded("composite", log):
         raise KeyError("sv=2024&sig=SECRET")

@@ -90,7 +90,8 @@ def recorded(step: str, log: Path | None) -> Iterator[None]:
     place = Place.of_file(log)
     facts = {"step": step, "basin": place.basin, "rule": place.rule, "cell": place.cell}
     _RECORD.path, _RECORD.facts = log.with_suffix(EVENTS_SUFFIX), {k: v for k, v in facts.items() if v is not None}
-    _RECORD.counts.clear()
+    # Meters count since the process began.
+    _RECORD.counts = Counter({name: -amount for name, amount in _metered().items()})
     begun = time.monotonic()
     emit(BEGUN, process=os.getpid(), host=socket.gethostname())
     try:
@@ -176,6 +177,16 @@ def without_query(text: str) -> str:
     return _QUERY.sub("", text)
 
 
+def _metered() -> Counter[str]:
+    """Return what was counted elsewhere since the process began."""
+    totals = Counter[str]()
+    for meter in _METERS:
+        # A meter that fails is no reason for a job to fail.
+        with suppress(Exception):
+            totals.update(meter())
+    return totals
+
+
 def _numbers(begun: float) -> dict[str, Any]:
     """Return what the job took: wall and CPU seconds, peak memory, and everything that was counted."""
     import resource
@@ -183,10 +194,7 @@ def _numbers(begun: float) -> dict[str, Any]:
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     totals = Counter({BYTES: 0, REQUESTS: 0, RETRIES: 0})
     totals.update(_RECORD.counts)
-    for meter in _METERS:
-        # A meter that fails is no reason for a job to fail.
-        with suppress(Exception):
-            totals.update(meter())
+    totals.update(_metered())
     return {
         "seconds": round(time.monotonic() - begun, 3),
         "cpu_s": round(sum(use.ru_utime + use.ru_stime for use in (own, children)), 3),

@@ -14,7 +14,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from headwater.cli import catalogue, demo, learning, networks, rasters
+from headwater.cli.catalogue import items, plan, search, select, why
+from headwater.cli.demo import demo
+from headwater.cli.learning import chips, evaluate, models, train
+from headwater.cli.networks import backbone, network, report, vectorize
+from headwater.cli.rasters import composite, elevation, mosaic, predict
 from headwater.errors import HeadwaterError
 from headwater.events import recorded
 
@@ -79,23 +83,23 @@ def _version() -> str:
 
 
 COMMANDS: dict[str, tuple[str, _Add]] = {
-    "plan": ("list the cells of a basin", catalogue.plan),
-    "search": ("find scenes and elevation tiles and pin them in a file", catalogue.search),
-    "select": ("choose the scenes of a cell", catalogue.select),
-    "composite": ("make the cloud-free image of a cell", rasters.composite),
-    "elevation": ("make the elevation of a cell", rasters.elevation),
-    "predict": ("predict the probability of water in a cell", rasters.predict),
-    "mosaic": ("lay the cells' rasters side by side", rasters.mosaic),
-    "backbone": ("prepare the stream network that new waterways join", networks.backbone),
-    "vectorize": ("turn probability into waterways", networks.vectorize),
-    "network": ("join the cells' waterways to one network, or check one", networks.network),
-    "report": ("make tables, maps and a page of a basin", networks.report),
-    "items": ("make a catalogue from a folder of one's own rasters", catalogue.items),
-    "chips": ("cut training chips from cells and labels", learning.chips),
-    "train": ("train a network", learning.train),
-    "models": ("networks and checkpoints: list, info, import, verify", learning.models),
-    "evaluate": ("score a network, probabilities or lines against the truth", learning.evaluate),
-    "why": ("tell what a run would make again for a cell, and why", catalogue.why),
-    "demo": ("the demo planet: build, serve, run", demo.demo),
+    "plan": ("list the cells of a basin", plan),
+    "search": ("find scenes and elevation tiles and pin them in a file", search),
+    "select": ("choose the scenes of a cell", select),
+    "composite": ("make the cloud-free image of a cell", composite),
+    "elevation": ("make the elevation of a cell", elevation),
+    "predict": ("predict the probability of water in a cell", predict),
+    "mosaic": ("lay the cells' rasters side by side", mosaic),
+    "backbone": ("prepare the stream network that new waterways join", backbone),
+    "vectorize": ("turn probability into waterways", vectorize),
+    "network": ("join the cells' waterways to one network, or check one", network),
+    "report": ("make tables, maps and a page of a basin", report),
+    "items": ("make a catalogue from a folder of one's own rasters", items),
+    "chips": ("cut training chips from cells and labels", chips),
+    "train": ("train a network", train),
+    "models": ("networks and checkpoints: list, info, import, verify", models),
+    "evaluate": ("score a network, probabilities or lines against the truth", evaluate),
+    "why": ("tell what a run would make again for a cell, and why", why),
+    "demo": ("the demo planet: build, serve, run", demo),
 }
 """Each subcommand: its summary and the function that adds its arguments."""

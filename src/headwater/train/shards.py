@@ -79,14 +79,6 @@ class Shard:
             self._arrays["types"][index],
         )
 
-    def check(self) -> None:
-        """Refuse a file whose content is not what the manifest says."""
-        if file_sha256(self._path) != self.sha256:
-            raise InputError(
-                f"{self._path} is not the file its manifest describes (sha256 differs).",
-                "Delete it and copy it again, or cut the chips again.",
-            )
-
     @cached_property
     def _path(self) -> Path:
         if not _is_remote(self.source):

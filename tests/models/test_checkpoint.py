@@ -160,6 +160,15 @@ def test_weights_beyond_the_stored_type_are_refused(tmp_path):
         save_checkpoint(tmp_path / "w.safetensors", model, recipe=PAPER, licence="CC0-1.0", dtype=torch.float16)
 
 
+def test_variances_of_batch_norms_are_kept_as_they_are(tmp_path):
+    model = build_network("unet", {"in_channels": 10, "base_channels": 4})
+    name = next(name for name, _ in model.named_buffers() if name.endswith("running_var"))
+    model.get_buffer(name)[0] = 123456.789
+    save_checkpoint(tmp_path / "w.safetensors", model, recipe=PAPER, licence="CC0-1.0", dtype=torch.float16)
+    again = load_checkpoint(tmp_path / "w.safetensors").model
+    assert torch.equal(again.get_buffer(name), model.get_buffer(name))
+
+
 def test_registry_describes_what_it_builds():
     config = WaterNetConfig(base_channels=2, encoders=3, decoders=2)
     name, sizes = describe_network(WaterNet(config))

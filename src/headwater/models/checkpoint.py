@@ -126,7 +126,8 @@ def save_checkpoint(
     licence, training, scores
         See `CheckpointMetadata`.
     dtype : torch.dtype
-        How the weights are stored; whole numbers, as of batch norms, stay as they are.
+        How the weights are stored. What is not learnt stays as it is: the variances that batch norms keep may be larger
+        than float16 can tell.
 
     Raises
     ------
@@ -138,10 +139,10 @@ def save_checkpoint(
     if path.suffix != ".safetensors":
         raise InputError(f"{path} does not end in .safetensors.", "Give the checkpoint that suffix.")
     _check_channels(model, recipe, path)
-    tensors = {}
+    tensors, learnt = {}, {name for name, _ in model.named_parameters()}
     for name, tensor in model.state_dict().items():
         stored = tensor.detach().cpu().contiguous()
-        stored = stored.to(dtype) if stored.is_floating_point() else stored
+        stored = stored.to(dtype) if name in learnt else stored
         if not torch.isfinite(stored).all():
             raise InputError(f"The tensor {name} is not finite as {dtype}.", "Store it as float32 or train again.")
         tensors[name] = stored

@@ -37,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from headwater import raster
 from headwater.channels import PAPER, make_channels
 from headwater.grid import Cell, cell_grid, elevation_grid
-from headwater.models import default_checkpoint, load_checkpoint, save_checkpoint
+from headwater.models import default_checkpoints, load_checkpoint, save_checkpoint
 from headwater.models.waternet import ChannelAttention, InstanceNorm, WaterNet, WaterNetConfig
 from headwater.predict import Member, quantise, resolve_device, resolve_dtype
 from headwater.predict.members import Ensemble
@@ -256,8 +256,8 @@ def _matrix_peak(device: str, dtype: torch.dtype) -> float:
 
 
 def max_difference(device: str, dtype: torch.dtype, tiles: list[np.ndarray]) -> int:
-    """99.9th percentile of |difference| in 1/255 to float32 on the same device, with the weights of the package."""
-    weights = load_checkpoint(default_checkpoint())
+    """99.9th percentile of |difference| in 1/255 to float32 on the same device, with WaterNet of the package."""
+    weights = load_checkpoint(default_checkpoints()[0])
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     maps = []
     for kind in (torch.float32, dtype):

@@ -20,13 +20,11 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+from checkpoints import HELP, mean_probability, named_checkpoints
 from headwater import raster
 from headwater.composite import scaling_tables, sigmoid_scale
-from headwater.data import default_checkpoint
 from headwater.grid import RasterGrid
 from headwater.masks import clear_mask
-from headwater.models import load_checkpoint
-from headwater.predict import predict_probability
 from headwater.report.scores import markdown_table
 
 PIXEL_DEGREES = 9e-5
@@ -57,7 +55,7 @@ PLACES: Mapping[str, Place] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("checkpoints", nargs="+", help='NAME=FILE, or "shipped" for the weights of the package')
+    parser.add_argument("checkpoints", nargs="+", help=HELP)
     parser.add_argument("--data", type=Path, required=True, help="folder of the images' folders")
     parser.add_argument("--maps", type=Path, required=True, help="folder for the pictures: image and probability")
     options = parser.parse_args()
@@ -67,11 +65,8 @@ def main() -> None:
         image, clear = read_image(options.data, place)
         flat = np.zeros(image.shape[1:], dtype=np.float32)
         for text in options.checkpoints:
-            label, _, path = text.partition("=")
-            checkpoint = load_checkpoint(Path(path) if path else default_checkpoint())
-            probability, valid = predict_probability(
-                checkpoint.model.predictor(), checkpoint.metadata.recipe, image, flat
-            )
+            label, paths = named_checkpoints(text)
+            probability, valid = mean_probability(paths, image, flat)
             seen = valid & clear[::2, ::2]
             rows.append({
                 "place": name, "weights": label, "pixels of 20 m": int(valid.sum()),

@@ -26,7 +26,7 @@ import torch
 from headwater import raster
 from headwater.channels import RELATIVE, Channel, Scaling
 from headwater.grid import RasterGrid
-from headwater.models import default_checkpoint, load_checkpoint
+from headwater.models import default_checkpoints, load_checkpoint
 from headwater.models.network import Network
 from headwater.predict import WINDOWS, predict_probability, quantise
 from headwater.predict.tiling import Tiling
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--composites", type=Path, nargs="+", required=True, help="composite.tif of cells side by side")
     parser.add_argument("--elevations", type=Path, nargs="+", required=True, help="their elevation.tif")
     parser.add_argument("--side-px", type=int, default=1696, help="side of the place cut from their middle")
-    parser.add_argument("--checkpoint", type=Path, default=default_checkpoint())
+    parser.add_argument("--checkpoint", type=Path, default=default_checkpoints()[0])
     parser.add_argument("--tile-px", type=int, default=832)
     parser.add_argument("--overlaps", type=int, nargs="+", default=[104, 208, 416])
     parser.add_argument("--tilt-m", type=float, default=0, help="rise from corner to corner, added")

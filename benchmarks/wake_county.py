@@ -17,14 +17,12 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+from checkpoints import FLOW_KM2, HELP, mean_probability, named_checkpoints
 from headwater import raster
-from headwater.data import default_checkpoint
 from headwater.evaluate.pixels import count_pixels
 from headwater.grid import RasterGrid
 from headwater.labels import burn_types, water_and_counted
-from headwater.models import load_checkpoint
 from headwater.nhd import WATER_TYPES, read_nhd
-from headwater.predict import predict_probability
 from headwater.relief import upslope_area
 from headwater.report.scores import markdown_table
 
@@ -33,13 +31,11 @@ BOUNDS = (-78.770, 35.692, -78.612, 35.806)
 PIXEL_DEGREES = 1e-4
 MIDDLE = 128
 """Of a band's bytes, 1 to 255: 0 is no data."""
-FLOW_KM2 = (0.02, 0.05, 0.1, 0.2, 0.5)
-"""Upstream areas from which on a pixel is water to the baseline; the best of them is told."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("checkpoints", nargs="+", help='NAME=FILE, or "shipped" for the weights of the package')
+    parser.add_argument("checkpoints", nargs="+", help=HELP)
     parser.add_argument("--data", type=Path, required=True, help="folder of the elevation and the streams")
     parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--maps", type=Path, help="folder for a picture of each map")
@@ -52,11 +48,8 @@ def main() -> None:
     image = np.full((4, *grid.shape), MIDDLE, dtype=np.uint8)
     rows = []
     for text in options.checkpoints:
-        name, _, path = text.partition("=")
-        checkpoint = load_checkpoint(Path(path) if path else default_checkpoint())
-        probability, valid = predict_probability(
-            checkpoint.model.predictor(), checkpoint.metadata.recipe, image, heights.astype(np.float32)
-        )
+        name, paths = named_checkpoints(text)
+        probability, valid = mean_probability(paths, image, heights.astype(np.float32))
         found = probability >= options.threshold
         rows.append({"weights": name, **count_pixels(found, truth, counted & valid).scores()})
         if options.maps:

@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from checkpoints import FLOW_KM2, HELP, named_checkpoints
 from headwater import raster
-from headwater.data import default_checkpoint
 from headwater.demo.build import build_planet
 from headwater.evaluate.lines import local_metric_crs
 from headwater.evaluate.networks import length_near
@@ -54,8 +54,6 @@ METRES_A_DEGREE = 111_320
 BUFFER_M = 40.0
 """Two pixels of 20 m."""
 TRUTH, FLOW = "truth", "flow"
-FLOW_KM2 = (0.02, 0.05, 0.1, 0.2, 0.5)
-"""Upstream areas from which on a pixel is water to the baseline; the best of them is told."""
 REGIMES = ("perennial", "intermittent", "ephemeral")
 
 
@@ -93,16 +91,14 @@ class Planet:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument(
-        "checkpoints", nargs="+", help='NAME=FILE, "shipped" for the weights of the package, "truth" or "flow"'
-    )
+    parser.add_argument("checkpoints", nargs="+", help=f'{HELP}; "truth" or "flow"')
     parser.add_argument("--planets", nargs="+", required=True, help="such as wide-301 or plain-301")
     parser.add_argument("--work", type=Path, required=True, help="folder of planets and maps, kept for the next call")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write all figures to")
     parser.add_argument("--markdown", type=Path, help="file to write the table to")
     options = parser.parse_args()
-    checkpoints = dict(_checkpoint(text) for text in options.checkpoints)
+    checkpoints = dict(named_checkpoints(text) for text in options.checkpoints)
     rows = []
     for name in options.planets:
         planet = prepare(name, options.work / name)
@@ -147,7 +143,7 @@ def prepare(name: str, folder: Path) -> Planet:
     return Planet(folder, cells)
 
 
-def score(planet: Planet, label: str, checkpoint: Path, threads: int) -> dict[str, Any]:
+def score(planet: Planet, label: str, checkpoint: Sequence[Path], threads: int) -> dict[str, Any]:
     """Predict, vectorize and score with one checkpoint."""
     out = planet.folder / "weights" / label
     if label == FLOW:
@@ -245,11 +241,6 @@ def order_one(network: Path, planet: Planet) -> dict[str, float]:
         near = length_near(reaches, lines, distance=BUFFER_M).sum() if len(reaches) else 0.0
         shares[f"order 1 {regime}"] = round(float(near / total), 4) if total else float("nan")
     return shares
-
-
-def _checkpoint(text: str) -> tuple[str, Path]:
-    name, _, path = text.partition("=")
-    return name, Path(path) if path else default_checkpoint()
 
 
 if __name__ == "__main__":

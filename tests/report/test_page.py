@@ -6,7 +6,7 @@ from headwater.report.page import render_page
 FACTS = {
     "basin_id": "7<script>", "segments": 3, "total_km": 3.0, "backbone_km": 1.0, "new_km": 2.0, "faults": 0,
     "table": [{"order": 1, "backbone": 1.0, "new": 2.0, "all": 3.0}], "maps": [{"file": "a.png", "caption": "A map"}],
-    "checks": [("no cycle", 0)], "scenes": ["S2A"], "unseen": 0.01, "checkpoint": "abc", "demo_weights": True,
+    "checks": [("no cycle", 0)], "scenes": ["S2A"], "unseen": 0.01, "weights": ["abc"], "demo_weights": True,
     "costs": [],
     "missing": [],
 }  # fmt: skip
@@ -31,7 +31,7 @@ def test_the_page_tells_what_rules_took_where_it_is_known():
 
 def test_what_was_not_kept_is_named_and_nothing_is_said_of_it():
     assert "Not kept" not in render_page(FACTS)
-    page = render_page(FACTS | {"missing": ["composite", "probability"], "checkpoint": ""})
+    page = render_page(FACTS | {"missing": ["composite", "probability"], "weights": []})
     assert "Not kept, and so not shown: composite, probability." in page
     assert "Sentinel-2 scenes" not in page
     assert "weights" not in page

@@ -7,7 +7,7 @@ import torch
 
 from headwater.channels import RECIPES
 from headwater.cli import main
-from headwater.models import default_checkpoint
+from headwater.models import default_checkpoints
 from headwater.models.registry import NETWORKS, build_network
 
 
@@ -20,10 +20,10 @@ def published(tmp_path):
     return path
 
 
-def test_list_names_every_network_recipe_and_the_default_checkpoint(capsys):
+def test_list_names_every_network_recipe_and_default_checkpoint(capsys):
     assert main(["models", "list"]) == 0
     said = capsys.readouterr().out
-    for name in (*NETWORKS, *RECIPES, default_checkpoint().name):
+    for name in (*NETWORKS, *RECIPES, *(path.name for path in default_checkpoints())):
         assert name in said
 
 
@@ -44,9 +44,10 @@ def test_import_info_and_verify_go_together(published, tmp_path, capsys):
     assert capsys.readouterr().out == first
 
 
-def test_info_without_a_file_tells_of_the_default_checkpoint(capsys):
+def test_info_without_a_file_tells_of_the_default_checkpoints(capsys):
     assert main(["models", "info"]) == 0
-    assert default_checkpoint().name in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(path.name in said for path in default_checkpoints())
 
 
 def test_verify_and_import_refuse_what_is_damaged(published, tmp_path, capsys):

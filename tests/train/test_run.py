@@ -27,8 +27,9 @@ def write(folder, values):
     return path
 
 
-def test_the_packages_training_is_valid_and_fits_the_limit():
-    config = run.read_config(CONFIG)
+@pytest.mark.parametrize("name", ["train-demo.yaml", "train-demo-unet.yaml"])
+def test_the_packages_trainings_are_valid_and_fit_the_limit(name):
+    config = run.read_config(CONFIG.with_name(name))
     network = build_network(config.network["name"], {k: v for k, v in config.network.items() if k != "name"})
     assert network.config.scale == 2
     assert 2 * sum(parameter.numel() for parameter in network.parameters()) < 11.9e6

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headwater.cli import main
-from headwater.data import default_checkpoint
+from headwater.data import default_checkpoints
 from headwater.steps.why import STEPS
 from small_run import ROOT, SECOND, change_config, digests, jobs_in, run
 
@@ -103,7 +103,7 @@ def test_a_revised_scene_makes_its_cell_again(copied, trouble, scene):
 
 def test_a_new_checkpoint_begins_at_the_prediction(copied, capsys):
     folder, basin = copied
-    weights = default_checkpoint()
+    weights = default_checkpoints()[0]
     for path in (weights, weights.with_suffix(".json")):
         shutil.copy(path, folder)
     described = json.loads((folder / weights.with_suffix(".json").name).read_text())

@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from headwater import cluster, results
 from headwater.basins import file_for_basin
 from headwater.config import check_config
-from headwater.data import default_checkpoint
+from headwater.data import default_checkpoints
 from headwater.errors import HeadwaterError
 from headwater.grid import neighbourhoods
 from headwater.steps.plan import check_grid, plan_basin
@@ -32,7 +32,7 @@ RESULTS = Path(config["results"])
 KEPT = sorted(config["keep"])
 LOGS = RESULTS / "logs"
 BENCHMARKS = RESULTS / "benchmarks"
-CHECKPOINTS = config["predict"]["checkpoint"] or [str(default_checkpoint())]
+CHECKPOINTS = config["predict"]["checkpoint"] or [*map(str, default_checkpoints())]
 if isinstance(CHECKPOINTS, str):
     CHECKPOINTS = [CHECKPOINTS]
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 
-def default_checkpoint() -> Path:
-    """Return the path of the checkpoint that comes with Headwater."""
-    return Path(__file__).with_name("waternet-demo.safetensors")
+def default_checkpoints() -> tuple[Path, ...]:
+    """Return the paths of the checkpoints that come with Headwater; the mean of what they predict is the default."""
+    return tuple(Path(__file__).with_name(f"{name}-demo.safetensors") for name in ("waternet", "unet"))
 
 
 def tdx_header_numbers() -> dict[str, str]:

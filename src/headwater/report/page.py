@@ -15,7 +15,7 @@ def render_page(facts: Mapping[str, Any]) -> str:
     Parameters
     ----------
     facts : mapping
-        What the template `page.html` names: basin_id, table, checks, maps, costs, scenes, checkpoint.
+        What the template `page.html` names: basin_id, table, checks, maps, costs, scenes, weights.
     """
     template = (files("headwater.report") / "templates" / "page.html").read_text()
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

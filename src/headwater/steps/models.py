@@ -12,7 +12,7 @@ import torch
 
 from headwater.channels import RECIPES
 from headwater.errors import WorkError
-from headwater.models import default_checkpoint, import_checkpoint, load_checkpoint
+from headwater.models import default_checkpoints, import_checkpoint, load_checkpoint
 from headwater.models.checkpoint import Checkpoint
 from headwater.models.importing import PUBLISHED
 from headwater.models.network import Network
@@ -23,7 +23,7 @@ _SEED = 0
 
 
 def list_models() -> None:
-    """Print the networks with their default sizes, the channel recipes and the checkpoint that comes with Headwater."""
+    """Print the networks with their default sizes, the channel recipes and the checkpoints that come with Headwater."""
     print("networks (parameters and sizes by default)")
     for name, entry in NETWORKS.items():
         with torch.device("meta"):
@@ -34,11 +34,10 @@ def list_models() -> None:
     for recipe in RECIPES.values():
         print(f"  {recipe.name:<15} {recipe.pixel_m:g} m: {', '.join(recipe.names)}")
     print(f"import: {', '.join(PUBLISHED)}")
-    path = default_checkpoint()
-    there = path.is_file()
-    print(f"default checkpoint: {path.name if there else 'none'}")
-    if there:
-        print(_line(load_checkpoint(path)))
+    print("default checkpoints, whose predictions are averaged")
+    for path in default_checkpoints():
+        print(f"  {path.name}")
+        print(f"  {_line(load_checkpoint(path))}")
 
 
 def show_model(file: Path | None = None) -> None:
@@ -47,9 +46,13 @@ def show_model(file: Path | None = None) -> None:
     Parameters
     ----------
     file : Path, optional
-        The .safetensors file; the checkpoint that comes with Headwater where not given.
+        The .safetensors file; those that come with Headwater, one after the other, where not given.
     """
-    path = file if file is not None else default_checkpoint()
+    for path in default_checkpoints() if file is None else [file]:
+        _show(path)
+
+
+def _show(path: Path) -> None:
     checkpoint = load_checkpoint(path)
     metadata, sizes = checkpoint.metadata, checkpoint.model.config
     print(path.name)

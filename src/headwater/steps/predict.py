@@ -15,7 +15,7 @@ from headwater import raster
 from headwater.channels import Float32Array, Recipe
 from headwater.errors import InputError
 from headwater.grid import PREDICTION_FACTOR, TILE_PX, RasterGrid, cell_grid, prediction_grid
-from headwater.models import Checkpoint, default_checkpoint, load_checkpoint
+from headwater.models import Checkpoint, default_checkpoints, load_checkpoint
 from headwater.predict import (
     OVERLAP_PX,
     THREADS,
@@ -72,7 +72,7 @@ def predict(
     out : Path
         probability.tif to write.
     checkpoint : Path or sequence of Path, optional
-        Weights (.safetensors with its .json); the mean of several; those of the package where not given.
+        Weights (.safetensors with its .json); the mean of several; Headwater's own where not given.
     tile_px, overlap_px, dtype, compile, batch_size, threads, tta
         See `headwater.predict.Options`; dtype may be "auto", 16 bits on a GPU and float32 on the CPU.
     max_missing : float, optional
@@ -128,7 +128,7 @@ def predict(
 
 def _paths(checkpoint: Path | Sequence[Path] | None) -> Sequence[Path]:
     if checkpoint is None:
-        return [default_checkpoint()]
+        return default_checkpoints()
     return [checkpoint] if isinstance(checkpoint, Path) else checkpoint
 
 

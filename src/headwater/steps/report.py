@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import raster
-from headwater.data import default_checkpoint
+from headwater.data import default_checkpoints
 from headwater.errors import InputError
 from headwater.files import atomic_path, read_json, write_if_changed
 from headwater.grid import RasterGrid
@@ -87,7 +87,8 @@ def report(
     rows = order_by_source(table)
     total, backbone, new = (float(rows[column].iloc[-1]) for column in ("all", "backbone", "new"))
     tags = [raster.raster_tags(path) for path in composite]
-    checkpoint = raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown") if probability else ""
+    weights = raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown").split(", ") if probability else []
+    demo_weights = {read_json(path.with_suffix(".json"))["sha256"] for path in default_checkpoints()}
     facts = {
         "basin_id": basin,
         "segments": len(waterways),
@@ -102,8 +103,8 @@ def report(
         "unseen": unseen,
         "costs": cost_table(read_benchmarks(benchmarks)) if benchmarks is not None else [],
         "missing": sorted(missing),
-        "checkpoint": checkpoint[:12],
-        "demo_weights": checkpoint == read_json(default_checkpoint().with_suffix(".json"))["sha256"],
+        "weights": [each[:12] for each in weights],
+        "demo_weights": not demo_weights.isdisjoint(weights),
     }
     write_if_changed(page, render_page(facts).encode())
 

@@ -1,0 +1,35 @@
+"""What benchmarks of weights share: how a command line names checkpoints, the mean of several, and their baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from headwater.data import default_checkpoints
+from headwater.models import load_checkpoint
+from headwater.predict import predict_probability
+
+HELP = 'NAME=FILE, NAME=FILE,FILE for the mean of several, or "shipped" for the weights of the package'
+FLOW_KM2 = (0.02, 0.05, 0.1, 0.2, 0.5)
+"""Upstream areas from which on a pixel is water to flow accumulation; the best of them is told."""
+
+
+def named_checkpoints(text: str) -> tuple[str, Sequence[Path]]:
+    """Return the name and the files that an argument as in HELP names."""
+    name, _, paths = text.partition("=")
+    return name, [Path(path) for path in paths.split(",")] if paths else default_checkpoints()
+
+
+def mean_probability(
+    paths: Sequence[Path], image: npt.NDArray[np.uint8], elevation: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Return the mean probability of the checkpoints, and where all know one; see `predict_probability`."""
+    maps = []
+    for path in paths:
+        checkpoint = load_checkpoint(path)
+        maps.append(predict_probability(checkpoint.predictor, checkpoint.metadata.recipe, image, elevation))
+    probabilities, valid = zip(*maps, strict=True)
+    return np.mean(probabilities, axis=0, dtype=np.float32), np.logical_and.reduce(valid)

@@ -84,10 +84,8 @@ def predict(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "probability.tif")
 
     def run(**options: object) -> None:
-        from headwater.data import default_checkpoints
         from headwater.steps.predict import predict
 
-        options["checkpoint"] = options["checkpoint"] or default_checkpoints()
         predict(**options)  # type: ignore[arg-type]
 
     parser.set_defaults(run=run)

@@ -144,7 +144,9 @@ def save_checkpoint(
         stored = tensor.detach().cpu().contiguous()
         stored = stored.to(dtype) if name in learnt else stored
         if not torch.isfinite(stored).all():
-            raise InputError(f"The tensor {name} is not finite as {dtype}.", "Store it as float32 or train again.")
+            raise InputError(
+                f"The tensor {name} is not finite as {stored.dtype}.", "Store it as float32 or train again."
+            )
         tensors[name] = stored
     content = save_tensors(tensors)
     network, config = describe_network(model)

@@ -21,6 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SEARCH = "/stac/search"
 _ASSETS = "/assets/"
+_MOST_IN_A_ROW = 3
+"""The search gives a landing page up after four requests; which request meets which trouble depends on the threads."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Trouble:
     """What goes wrong; by default nothing."""
 
     share: float = 0.0
-    """Of all requests, half of them answered 503, half cut short."""
+    """Of all requests, half of them answered 503, half cut short; never one and the same more than thrice in a row."""
     seed: int = 0
     stall_every: int = 0
     """Each so many-th request for an asset is kept waiting before it is looked at."""
@@ -63,12 +65,14 @@ class Faults:
         self.met = Counter[str]()
         self._trouble = Trouble()
         self._counts = Counter[str]()
+        self._in_a_row = Counter[bytes]()
         self._page: list[dict[str, Any]] = []
 
     @contextmanager
     def trouble(self, **settings: Any) -> Iterator[Counter[str]]:
         """Make trouble while the block runs; gives the count of what went wrong in it."""
-        self._trouble, self.met, self._counts = Trouble(**settings), Counter(), Counter()
+        self._trouble, self.met = Trouble(**settings), Counter()
+        self._counts, self._in_a_row = Counter(), Counter()
         try:
             yield self.met
         finally:
@@ -89,7 +93,10 @@ class Faults:
             self.met["lost"] += 1
             await Response("The specified blob does not exist.", 404)(scope, receive, send)
             return
-        chance = random.Random(f"{trouble.seed} {self._counts['request']}").random()
+        chance = 1.0
+        if trouble.share:
+            asked, receive = await _what_is_asked(scope, receive)
+            chance = self._chance(asked, trouble)
         if chance < trouble.share / 2:
             self.met["503"] += 1
             await Response("Egress is over the account limit.", 503)(scope, receive, send)
@@ -106,6 +113,14 @@ class Faults:
             receive = _again(request, receive)
             reply = self._changed_page(reply, trouble, follows=follows)
         await self.app(scope, receive, self._counted(reply, scope))
+
+    def _chance(self, asked: bytes, trouble: Trouble) -> float:
+        chance = random.Random(f"{trouble.seed} {self._counts['request']}").random()
+        if chance >= trouble.share or self._in_a_row[asked] == _MOST_IN_A_ROW:
+            del self._in_a_row[asked]
+            return 1.0
+        self._in_a_row[asked] += 1
+        return chance
 
     def _due(self, kind: str, every: int) -> bool:
         return bool(every) and self._counts[kind] % every == 0
@@ -176,6 +191,14 @@ class Faults:
 async def _until_the_client_leaves(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _what_is_asked(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
+    """Return what tells a request from others, and a `receive` that gives its body once more."""
+    request = await receive()  # a search's body comes in one piece, and others have none
+    wanted = dict(scope["headers"]).get(b"range", b"")
+    asked = b" ".join((scope["path"].encode(), scope["query_string"], wanted, request.get("body", b"")))
+    return asked, _again(request, receive)
 
 
 def _again(message: Message, receive: Receive) -> Receive:

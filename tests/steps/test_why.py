@@ -74,8 +74,8 @@ def finished(tmp_path):
     return tmp_path
 
 
-def ask(folder, cell):
-    options = ["--basin", "1", "--directory", str(folder), "--config", "config.yaml"]
+def ask(folder, cell, basin="1"):
+    options = ["--basin", basin, "--directory", str(folder), "--config", "config.yaml"]
     return main(["why", cell, *options, "--snakefile", str(ROOT / "Snakefile")])
 
 
@@ -97,6 +97,8 @@ def test_a_changed_scene_list_is_named_and_reaches_the_neighbour(finished, capsy
 def test_a_cell_or_configuration_that_is_not_there_is_told(finished, capsys):
     assert ask(finished, "N60E000.0") == 2
     assert "not in the plan" in capsys.readouterr().err
+    assert ask(finished, CELLS[0], basin="2") == 2
+    assert "Basin 2 is not in" in capsys.readouterr().err
     shutil.rmtree(finished / "results")
     assert ask(finished, "N60E000.0") == 1
     assert "dry run failed" in capsys.readouterr().err

@@ -53,14 +53,19 @@ def why(cell: str, basin_id: str, *, snakefile: Path, directory: Path, config: P
     Raises
     ------
     InputError
-        The configuration cannot be read, or the cell is not in the plan.
+        The configuration cannot be read or does not name the basin, or the cell is not in the plan.
     WorkError
         The dry run failed.
     """
     try:
-        results = Path((yaml.safe_load((directory / config).read_text()) or {}).get("results", "results"))
-    except (OSError, yaml.YAMLError, AttributeError) as error:
+        values = yaml.safe_load((directory / config).read_text())
+        results, basins = Path(values.get("results", "results")), [str(basin) for basin in values["basins"]["ids"]]
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{directory / config} cannot be read ({error}).", "Give --config and --directory.") from error
+    if basin_id not in basins:
+        raise InputError(
+            f"Basin {basin_id} is not in {directory / config}.", f"Its basins are {', '.join(basins) or 'none'}."
+        )
     plan = directory / results / basin_id / "plan.json"
     if plan.is_file():
         read_plan(plan).cell(cell)

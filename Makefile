@@ -48,4 +48,4 @@ dry-run: $(STAMP)
 	snakemake --dry-run --configfile config/demo.yaml
 
 clean:
-	rm -rf $(VENV) demo results/999[0-9]* results/logs/999[0-9]* results/benchmarks/999[0-9]* results/.headwater/999[0-9]*.lock .snakemake
+	rm -rf $(VENV) demo results/999[0-9]* results/logs/999[0-9]* results/benchmarks/999[0-9]* results/.headwater/999[0-9]*.lock

@@ -40,6 +40,11 @@ def test_bad_polygon_files_are_refused(polygons, tmp_path):
     gpd.GeoDataFrame({"id": [1]}, geometry=[box(0, 0, 1, 1)], crs=4326).to_file(tmp_path / "x.gpkg", layer="b")
     with pytest.raises(InputError, match="HYBAS_ID"):
         read_basins([tmp_path / "x.gpkg"])
+    for ids, shape in (([1, None], box(1, 0, 2, 1)), ([1, 2], None)):
+        table = gpd.GeoDataFrame({"HYBAS_ID": ids}, geometry=[box(0, 0, 1, 1), shape], crs=4326)
+        table.to_file(tmp_path / "gap.gpkg", layer="b")
+        with pytest.raises(InputError, match="without an id or a polygon"):
+            basin_polygon([tmp_path / "gap.gpkg"], "1")
 
 
 def test_a_pattern_names_exactly_one_file(tmp_path):

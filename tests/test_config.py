@@ -42,7 +42,11 @@ def test_the_configurations_that_come_with_headwater_pass(path):
         ({"basins": {"ids": ["../x"]}}, "ids"),
         ({"catalog": {"signing": "token"}}, "token_url"),
         ({"backbone": {"streams": None}}, "streams"),
+        ({"search": {"datetime": "20230101/20231231"}}, "not a range"),
         ({"predict": {"device": "gpu"}}, "device"),
+        ({"predict": {"tile_px": 224}}, "overlap_px"),
+        ({"vectorize": {"threshold": 0.05}}, "floor"),
+        ({"select": {"cloud_steps": [50, 10]}}, "rise"),
         ({"network": {"formats": ["shp"]}}, "formats"),
     ],
 )

@@ -234,7 +234,10 @@ def test_cells_are_read_together_onto_a_coarse_grid_from_their_overviews(tmp_pat
         paths.append(tmp_path / f"{number}.tif")
         raster.write_cog(paths[-1], data, transform=grid.transform, mask=valid)
     coarse = RasterGrid(west=11.85, north=8.25, dx=0.005, dy=0.005, width=60, height=40)
-    values, valid = raster.read_cells(paths, coarse, resampling="average")
+    # One that does not touch the grid is no more than left out.
+    elsewhere = tmp_path / "elsewhere.tif"
+    raster.write_cog(elsewhere, np.ones((1, 4, 4), np.uint8), transform=Affine(0.1, 0, 100, 0, -0.1, 50))
+    values, valid = raster.read_cells([elsewhere, *paths], coarse, resampling="average")
     assert set(np.unique(values[valid])) == {50, 100}
     assert (values[10:30, 30:50] == 100).all()
     assert valid[21:30, 10:50].all()

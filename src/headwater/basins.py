@@ -36,7 +36,7 @@ def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
     Raises
     ------
     InputError
-        A file cannot be read, has no id column or no CRS, or an id stands in it twice.
+        A file cannot be read, has no id column or no CRS, a row lacks its id or polygon, or an id stands there twice.
     """
     import geopandas as gpd
 
@@ -116,6 +116,8 @@ def _read_polygons(path: Path) -> gpd.GeoDataFrame:
         raise InputError(f"{path} has no column {HYDROBASINS_ID}.", "Name the column of basin ids HYBAS_ID.")
     if table.crs is None:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
+    if table[column].isna().any() or table.geometry.isna().any():
+        raise InputError(f"{path} has basins without an id or a polygon.", "Give each row both, or remove it.")
     # HydroBASINS' shapefiles hold the id as a double.
     ids = [str(int(value)) if not isinstance(value, str) else value for value in table[column]]
     return gpd.GeoDataFrame({"basin_id": ids}, geometry=table.geometry.to_crs(CRS).values, crs=CRS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -13,6 +14,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from headwater.errors import InputError
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def check_config(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
@@ -41,6 +44,7 @@ def check_config(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]
             "See docs/configuration.md for the keys and what they take.",
         )
     parse_date_range(filled["search"]["datetime"])
+    _check_fits(filled)
     backbone = filled["backbone"]
     if backbone["kind"] == "tdx" and not (backbone.get("streams") and backbone.get("catchments")):
         raise InputError(
@@ -55,6 +59,27 @@ def check_config(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]
     return filled
 
 
+def _check_fits(config: Mapping[str, Any]) -> None:
+    """Refuse values that are allowed each, but not together: the steps would, after hours of work for others."""
+    tile, overlap = config["predict"]["tile_px"], config["predict"]["overlap_px"]
+    if 2 * overlap > tile:
+        raise InputError(
+            f"Configuration: predict.overlap_px is {overlap}, more than half of predict.tile_px, {tile}.",
+            f"Set predict.overlap_px to {tile // 2} or less, or take larger tiles.",
+        )
+    floor, threshold = config["vectorize"]["floor"], config["vectorize"]["threshold"]
+    if floor >= threshold:
+        raise InputError(
+            f"Configuration: vectorize.floor is {floor}, not less than vectorize.threshold, {threshold}.",
+            "Lower vectorize.floor or raise vectorize.threshold.",
+        )
+    limits = config["select"]["cloud_steps"]
+    if sorted(set(limits)) != limits:
+        raise InputError(
+            f"Configuration: select.cloud_steps is {limits}, which does not rise.", "Give rising limits, in percent."
+        )
+
+
 def parse_date_range(text: str) -> tuple[date, date]:
     """Return first and last day of `YYYY-MM-DD/YYYY-MM-DD`.
 
@@ -65,6 +90,9 @@ def parse_date_range(text: str) -> tuple[date, date]:
     """
     parts = text.split("/")
     try:
+        # Python reads more forms of dates than the search does.
+        if not all(_DAY.fullmatch(part) for part in parts):
+            raise ValueError
         first, last = (date.fromisoformat(part) for part in parts)
     except ValueError as error:
         raise InputError(

@@ -33,6 +33,8 @@ TILE_PX = 832
 
 Bounds = tuple[float, float, float, float]
 
+_SLIVER = 1e-9
+"""Degrees, a tenth of a millimetre: a polygon that enters a cell less far does so by the rounding of a vertex."""
 # WGS84, for the ratio of the lengths of a degree along and across a meridian.
 _ECCENTRICITY_SQUARED = 0.006_694_379_990_14
 _NAME = re.compile(r"([NS])(\d{2}(?:\.\d+)?)([EW])(\d{3}(?:\.\d+)?)")
@@ -241,9 +243,9 @@ def cells_intersecting(polygon: BaseGeometry, degrees: float) -> list[Cell]:
             for column in range(math.floor(west / side), math.ceil(east / side)):
                 if (row, column) in found:
                     continue
-                square = box(*Cell(row, column, degrees).bounds)
-                # Most cells lie inside. `touches`, which walks the whole coastline, is left for those at the border.
-                if prepared.contains_properly(square) or (prepared.intersects(square) and not prepared.touches(square)):
+                cell_west, cell_south, cell_east, cell_north = Cell(row, column, degrees).bounds
+                inside = box(cell_west + _SLIVER, cell_south + _SLIVER, cell_east - _SLIVER, cell_north - _SLIVER)
+                if prepared.intersects(inside):
                     found.add((row, column))
     return [Cell(row, column, degrees) for row, column in sorted(found, key=lambda rc: (-rc[0], rc[1]))]
 

@@ -8,6 +8,7 @@ from headwater.catalog.items import (
     band_assets,
     boa_offset,
     epsg_code,
+    is_signed,
     mgrs_tile,
     processing_baseline,
     scene_facts,
@@ -108,7 +109,16 @@ def test_clouds_that_an_item_does_not_tell_count_as_a_full_cover(untold: dict[st
 def test_only_a_signature_is_cut_off() -> None:
     assert unsigned("https://x/a.tif?st=1&se=2&sp=rl&sig=abc%3D") == "https://x/a.tif"
     assert unsigned("https://x/a.tif?version=3") == "https://x/a.tif?version=3"
+    assert unsigned("https://x/a.tif?SIG=abc") == "https://x/a.tif"
     assert unsigned("/data/a.tif") == "/data/a.tif"
+
+
+@pytest.mark.parametrize(
+    "query", ["X-Amz-Credential=a&X-Amz-Signature=b", "Signature=b&Expires=1", "x-goog-signature=c"]
+)
+def test_a_signature_that_nobody_can_renew_is_told(query: str) -> None:
+    assert is_signed(f"https://x/a.tif?{query}")
+    assert not is_signed("https://x/a.tif?version=3")
 
 
 @pytest.mark.real

@@ -51,13 +51,14 @@ def test_files_in_files_out(place, capsys):
     assert (place / "w.parquet").read_bytes() == first
 
 
-def test_a_broken_law_stops_and_leaves_the_checks(place):
+def test_a_broken_law_stops_and_is_told_in_the_log_and_the_checks(place, capsys):
     lines = gpd.read_parquet(place / "B.parquet")
     lines.geometry = [shapely.LineString([(0, 1.001), (0, 0)])]
     lines.to_parquet(place / "B.parquet")
     with pytest.raises(WorkError, match="breaks 3 law"):
         run(place)
     assert not (place / "w.parquet").exists()
+    assert "1 fault(s) against the law 'backbone length is conserved', the first at [3]" in capsys.readouterr().err
     laws = json.loads((place / "w.checks.json").read_text())["laws"]
     assert laws["joins are exact"]["faults"] == 2
     assert laws["backbone length is conserved"]["ids"] == [3]

@@ -111,10 +111,13 @@ def test_every_kind_of_ill_item_is_left_out_and_told(
 
     local = made_item("local")
     local["assets"]["B04"]["href"] = "/etc/passwd"
+    presigned = made_item("presigned")
+    presigned["assets"]["B04"]["href"] += "?X-Amz-Signature=abc"
     vsi = made_item("vsi")
     vsi["assets"]["SCL"]["href"] = "/vsicurl/http://127.0.0.1/x.tif"
     ill = [
-        local, vsi, made_item("../../up"), made_item("new\nline"), spoilt("form", properties=[]), 7, {"id": 3},
+        local, vsi, presigned, made_item("../../up"), made_item("new\nline"), spoilt("form", properties=[]), 7,
+        {"id": 3},
         spoilt("nowhere", geometry={"type": "Polygon", "coordinates": [[[0, 0], [1e400, 1]]]}),
         spoilt("bag", geometry={"type": "GeometryCollection", "geometries": []}),
         spoilt("bandless", assets={}), made_item("timeless", "someday"),
@@ -126,7 +129,7 @@ def test_every_kind_of_ill_item_is_left_out_and_told(
     assert ids(tmp_path / "items.parquet") == ["good"]
     told = capsys.readouterr().err
     for count, lack in [(2, "http(s) addresses"), (2, "an id that can name a file"), (2, "a valid geometry"),
-                        (1, "a needed band"), (1, "a valid date and time")]:  # fmt: skip
+                        (1, "a needed band"), (1, "unsigned addresses"), (1, "a valid date and time")]:  # fmt: skip
         assert f"{count} item(s) of {S2} without {lack} left out" in told
     assert "without the form of a STAC item left out" in told
     assert "new\nline" not in told

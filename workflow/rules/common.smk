@@ -27,12 +27,19 @@ try:
 except HeadwaterError as error:
     raise WorkflowError(str(error)) from None
 
+# However many cores a machine has, the jobs beside each other on it declare no more memory than nine tenths of its own.
+if workflow.is_main_process and workflow.nodes is None:
+    if "mem_mb" not in workflow.global_resources:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        workflow.register_resource("mem_mb", machine * 9 // 10 // 2**20)
+
 BASINS = config["basins"]["ids"]
 RESULTS = Path(config["results"])
 KEPT = sorted(config["keep"])
 LOGS = RESULTS / "logs"
 BENCHMARKS = RESULTS / "benchmarks"
-CHECKPOINTS = config["predict"]["checkpoint"] or [*map(str, default_checkpoints())]
+# Those that come with Headwater are no input: their paths change with the environment, and `predict` finds them.
+CHECKPOINTS = config["predict"]["checkpoint"] or []
 if isinstance(CHECKPOINTS, str):
     CHECKPOINTS = [CHECKPOINTS]
 
@@ -176,11 +183,18 @@ def flag(name, value):
 
 def checkpoint_identity():
     """Hashes of the checkpoints' JSON, which holds the weights' hash and the channel recipe."""
-    described = [Path(checkpoint).with_suffix(".json") for checkpoint in CHECKPOINTS]
+    described = [
+        Path(checkpoint).with_suffix(".json")
+        for checkpoint in CHECKPOINTS or default_checkpoints()
+    ]
     return [
         hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         for path in described
     ]
+
+
+def checkpoint_option(wildcards, input):
+    return f"--checkpoint {shlex.join(input.checkpoint)}" if CHECKPOINTS else ""
 
 
 def gpus_wanted():

@@ -29,13 +29,14 @@ rule predict:
         tile_px=config["predict"]["tile_px"],
         overlap_px=config["predict"]["overlap_px"],
         checkpoint=checkpoint_identity(),
+        weights=checkpoint_option,
         max_missing=option("--max-missing", config["predict"]["max_missing"]),
         dtype=config["predict"]["dtype"],
         tta=flag("tta", config["predict"]["tta"]),
         version=STEP_VERSIONS["predict"],
     shell:
         "headwater predict --composite {input.composite:q} --elevation {input.elevation:q} --plan {input.plan:q}"
-        " --cell {wildcards.cell} --checkpoint {input.checkpoint:q} --tile-px {params.tile_px}"
+        " --cell {wildcards.cell} {params.weights} --tile-px {params.tile_px}"
         " --overlap-px {params.overlap_px} --device {resources.device} --dtype {params.dtype} {resources.compiled}"
         " --batch-size {resources.batch_size} --threads {threads} {params.tta} {params.max_missing} --out {output:q} --log {log:q} 2> {log:q}"
 

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headwater.catalog.antimeridian import footprint
-from headwater.catalog.items import DEM_ASSET, asset_of, band_assets
+from headwater.catalog.items import DEM_ASSET, PINNED_ASSETS, asset_of, band_assets, is_signed
 
 Item = dict[str, Any]
 
@@ -39,6 +39,10 @@ def what_lacks(feature: object, collection: str) -> str | None:
         return "the collection that was asked for"
     if not is_plain_id(feature["id"]):
         return "an id that can name a file"
+    # Before anything of it is kept on disk: such a signature is a secret, and runs out.
+    found = [asset_of(feature, name) for name in PINNED_ASSETS]
+    if any(is_signed(named[1]["href"]) for named in found if named is not None):
+        return "unsigned addresses"
     geometry = feature.get("geometry")
     if not isinstance(geometry, dict) or geometry.get("type") not in _SHAPES:
         return "a valid geometry"

@@ -16,8 +16,10 @@ Item = dict[str, Any]
 EARTH_SEARCH_NAMES = {"B08": "nir", "B04": "red", "B03": "green", "B02": "blue", "SCL": "scl"}
 """Earth Search names assets by colour where the Planetary Computer names them by band."""
 DEM_ASSET = "data"
+PINNED_ASSETS = (*REFLECTANCE_BANDS, SCL, DEM_ASSET)
 FIRST_BASELINE_WITH_OFFSET = (4, 0)
 
+_OTHER_SIGNATURES = {"signature", "x-amz-signature", "x-goog-signature"}
 # Zone, latitude band (C to X without I and O), column and row of the 100 km square (without I and O; rows to V).
 _MGRS = re.compile(r"(\d{1,2})([C-HJ-NP-X])([A-HJ-NP-Z][A-HJ-NP-V])")
 _MGRS_IN_ID = re.compile(r"(?:^|_)(?:T)?(\d{2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])(?:_|$)")
@@ -114,9 +116,18 @@ def unsigned(href: str) -> str:
         parts = urlsplit(href)
     except ValueError:  # no address at all
         return href.split("?")[0]
-    if "sig" not in parse_qs(parts.query):
+    if "sig" not in _keys(parts.query):
         return href
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+
+
+def is_signed(href: str) -> bool:
+    """Whether an address holds a signature that nobody can renew once it is cut off, as those of S3."""
+    return bool(_OTHER_SIGNATURES & _keys(href.partition("?")[2]))
+
+
+def _keys(query: str) -> set[str]:
+    return {key.lower() for key in parse_qs(query)}
 
 
 def epsg_code(item: Item) -> int | None:

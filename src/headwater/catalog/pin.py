@@ -21,10 +21,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import shapely.geometry
 
-from headwater.bands import REFLECTANCE_BANDS, SCL
 from headwater.catalog.antimeridian import Box, split_box
 from headwater.catalog.intervals import parse_instant
-from headwater.catalog.items import DEM_ASSET, EARTH_SEARCH_NAMES, asset_of, unsigned
+from headwater.catalog.items import EARTH_SEARCH_NAMES, PINNED_ASSETS, asset_of, unsigned
 from headwater.errors import InputError
 from headwater.files import write_if_changed
 
@@ -54,7 +53,6 @@ _PROPERTIES: dict[str, type] = {
     "start_datetime": str,
     "updated": str,
 }
-_ASSETS = (*REFLECTANCE_BANDS, SCL, DEM_ASSET)
 _ASSET_FIELDS: dict[str, type] = {"type": str, "proj:code": str, "proj:epsg": int}
 PINNED_COLUMNS = ("type", "stac_version", "id", "collection", "geometry", "bbox", "links", "assets", *_PROPERTIES)
 """Of a STAC GeoParquet file, whoever wrote it."""
@@ -160,7 +158,7 @@ def _schema() -> pa.Schema:
             ("geometry", pa.binary()),
             ("bbox", pa.struct([(edge, pa.float64()) for edge in BBOX_EDGES])),
             ("links", pa.list_(pa.struct([("href", pa.string()), ("rel", pa.string())]))),
-            ("assets", pa.struct([(name, asset) for name in (*_ASSETS, *EARTH_SEARCH_NAMES.values())])),
+            ("assets", pa.struct([(name, asset) for name in (*PINNED_ASSETS, *EARTH_SEARCH_NAMES.values())])),
             *((name, instant if name in _INSTANTS else kinds[kind]) for name, kind in _PROPERTIES.items()),
         ]
     )
@@ -279,7 +277,7 @@ def pinned_item(item: Item) -> Item:
     """
     shape = shapely.geometry.shape(item["geometry"])
     assets = {}
-    for name in _ASSETS:
+    for name in PINNED_ASSETS:
         found = asset_of(item, name)
         if found is not None:
             key, asset = found

@@ -47,6 +47,11 @@ class Tiling:
                 f"A tile of {tile_px} px does not suit a network whose input must divide by {multiple} px.",
                 f"Use a multiple of {multiple} px, at least {2 * multiple}.",
             )
+        if 2 * overlap_px > tile_px:
+            raise InputError(
+                f"Tiles of {tile_px} px cannot overlap by {overlap_px} px: more than half of one is its neighbour's.",
+                f"Use an overlap of {tile_px // 2} px or less.",
+            )
         sides, padded, starts = [], [], []
         for length in shape:
             # Two pixels at the deepest level at least: the variance of one is not defined.

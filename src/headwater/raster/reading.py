@@ -189,7 +189,7 @@ def read_cells(
     Parameters
     ----------
     paths : sequence of Path
-        Rasters of ours in EPSG:4326, of one dtype; where they overlap, the later one wins.
+        Rasters of ours in EPSG:4326, of one dtype; where they overlap, the later one wins. Those outside are skipped.
     grid : RasterGrid
         Grid to read onto; may be much coarser than the rasters.
     band : int
@@ -205,7 +205,10 @@ def read_cells(
     """
     values, valid = None, np.zeros(grid.shape, bool)
     for path in paths:
-        part = grid.window(raster_grid(path).bounds)
+        try:
+            part = grid.window(raster_grid(path).bounds)
+        except InputError:
+            continue  # not on the map
         level = _overview_level(path, part.dx)
         cell_values, cell_valid = with_retry(
             path, None, partial(_read_warped, source=path, grid=part, band=band, resampling=resampling), level=level

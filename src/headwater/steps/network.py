@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from headwater.errors import InputError, WorkError
+from headwater.events import say
 from headwater.files import atomic_path, write_json
 from headwater.vector.backbone import NO_LINK, REACH_COLUMNS, read_table
 from headwater.vector.check import check_network
@@ -96,10 +97,12 @@ def write_checked(
     write_json(checks, result)
     if result["faults"]:
         broken = {name: law for name, law in result["laws"].items() if law["faults"]}
-        name, law = next(iter(broken.items()))
+        # A workflow removes what a failed job wrote, but for its log.
+        for name, law in broken.items():
+            say(f"{law['faults']} fault(s) against the law {name!r}, the first at {law['ids']}.", faults=law["faults"])
         raise WorkError(
-            f"The network of basin {basin_id} breaks {len(broken)} law(s), such as {name!r} at {law['ids'][:3]}.",
-            f"See {checks}; report it with the inputs of these segments.",
+            f"The network of basin {basin_id} breaks {len(broken)} law(s): {', '.join(broken)}.",
+            "Report it with the lines above and the inputs of these segments.",
         )
     write_network(built, out)
     for name in formats:

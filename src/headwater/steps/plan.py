@@ -61,6 +61,8 @@ def plan_basin(polygons: Sequence[Path], basin_id: str, *, cell_degrees: float, 
         )
     polygon = basin_polygon(polygons, basin_id)
     cells = cells_intersecting(polygon, cell_degrees)
+    if not cells:
+        raise InputError(f"The polygon of basin {basin_id} is smaller than a pixel.", "Give a polygon with an area.")
     return Plan(
         basin_id=str(basin_id),
         cell_degrees=cell_degrees,

@@ -9,6 +9,8 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.features import rasterize
+from shapely import box
 
 from headwater import raster
 from headwater.data import default_checkpoints
@@ -19,7 +21,7 @@ from headwater.monitor.benchmarks import cost_table, read_benchmarks
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colours
 from headwater.report.page import render_page
 from headwater.report.tables import order_by_source, summary_table
-from headwater.steps.plan import read_plan
+from headwater.steps.plan import Plan, read_plan
 
 MAP_PX = 1400
 """Longest side of the rasters in the maps, pixels: bounds the memory for a basin of any size."""
@@ -65,14 +67,15 @@ def report(
     waterways = gpd.read_parquet(network)
     table = summary_table(waterways)
     grid = _map_grid(the_plan.basin_bounds)
-    relief, known = _read_relief(elevation, grid)
+    relief = _read_relief(elevation, grid)
     shade = hillshade(relief, grid)
     folder = page.parent
 
     title = f"Basin {basin}"
     draw_network(folder / "network.png", waterways, shade, grid, title=f"{title}: waterways", by="strahler_order")
     draw_network(folder / "sources.png", waterways, shade, grid, title=f"{title}: sources", by="source")
-    unseen = _draw_composite(folder / "composite.png", composite, grid, known, title) if composite else 0.0
+    inside = _inside(the_plan, grid)
+    unseen = _draw_composite(folder / "composite.png", composite, grid, inside, title) if composite else 0.0
     if elevation:
         draw_image(folder / "elevation.png", relief, grid, title=f"{title}: elevation", cmap="terrain", label="metres")
     if probability:
@@ -109,12 +112,19 @@ def report(
     write_if_changed(page, render_page(facts).encode())
 
 
-def _read_relief(elevation: Sequence[Path], grid: RasterGrid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return metres and where they are known: the basin's cells need not fill their rectangle."""
+def _read_relief(elevation: Sequence[Path], grid: RasterGrid) -> NDArray[np.float32]:
+    """Return metres, NaN where they are not known."""
     if not elevation:
-        return np.full(grid.shape, np.nan, np.float32), np.zeros(grid.shape, bool)
+        return np.full(grid.shape, np.nan, np.float32)
     relief, known = raster.read_cells(elevation, grid)
-    return np.where(known, relief, np.float32(np.nan)), known
+    return np.where(known, relief, np.float32(np.nan))
+
+
+def _inside(plan: Plan, grid: RasterGrid) -> NDArray[np.bool_]:
+    """Return where the map shows cells of the basin: they need not fill their rectangle."""
+    squares = [box(*cell.bounds) for cell in plan.cells]
+    inside: NDArray[np.uint8] = rasterize(squares, out_shape=grid.shape, transform=grid.transform, dtype="uint8")
+    return inside > 0
 
 
 def _map_grid(bounds: tuple[float, float, float, float]) -> RasterGrid:

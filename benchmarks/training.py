@@ -51,8 +51,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         cut_chips(
-            {"made-up": [cell(Path(folder) / "cells" / str(number), number) for number in range(2)]},
-            {"made-up": "training"},
+            [("made-up", "training", [cell(Path(folder) / "cells" / str(number), number) for number in range(2)])],
             Path(folder) / "chips",
             CutSettings(chips_per_region=(150, 12)),
         )

@@ -15,7 +15,7 @@ ORDER = [
     {"scale"},
     {"monitor"},
     {"bands"},
-    {"basins", "nhd"},
+    {"basins", "nhd", "shapes"},
     {"labels"},
     {"catalog"},
     {"raster"},

@@ -86,8 +86,15 @@ def test_nothing_counts_outside_of_the_area(place):
     assert scores["network"]["true_length_m"] == pytest.approx(5530, rel=0.02)
     assert scores["dem_only"]["correctness"] > 0.9
     gpd.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs=4326).to_file(folder / "area.gpkg")
-    with pytest.raises(InputError, match="No true channel lies in"):
+    with pytest.raises(InputError, match="Basin 1 does not meet"):
         run(folder, area=folder / "area.gpkg")
+
+
+def test_more_than_the_baseline_can_flow_over_is_refused(place, monkeypatch):
+    network, valley = place
+    monkeypatch.setattr("headwater.steps.evaluate.MOST_PX", 1000)
+    with pytest.raises(InputError, match="--area"):
+        run(network(valley(0.2)))
 
 
 def test_a_missing_network_is_told(place):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,8 +8,8 @@ import torch
 from headwater import raster
 from headwater.channels import PAPER, RELATIVE
 from headwater.errors import InputError
-from headwater.grid import cell_grid, elevation_grid, prediction_grid
-from headwater.models import save_checkpoint
+from headwater.grid import Cell, cell_grid, elevation_grid, prediction_grid
+from headwater.models import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
 from headwater.predict import predict_probability
 from headwater.steps.predict import predict
@@ -92,6 +93,25 @@ def test_a_composite_that_does_not_fit_is_refused_and_nothing_written(tmp_path, 
     with pytest.raises(InputError, match=message):
         predict(composite, elevation, CELL.name, plan, out, checkpoint=weights, **TILES)
     assert not out.exists()
+
+
+def test_the_elevation_of_another_cell_is_refused(tmp_path, weights):
+    composite, elevation, plan = write_inputs(tmp_path)
+    grid = elevation_grid(Cell(CELL.row, CELL.column + 5, CELL.degrees), margin_px=MARGIN_PX)
+    raster.write_cog(elevation, np.ones((1, *grid.shape), np.float32), transform=grid.transform)
+    with pytest.raises(InputError, match="does not cover the cell"):
+        predict(composite, elevation, CELL.name, plan, tmp_path / "p.tif", checkpoint=weights, **TILES)
+    assert not (tmp_path / "p.tif").exists()
+
+
+def test_weights_for_other_pixels_take_slopes_of_these_and_say_so(tmp_path, weights, capsys):
+    other = tmp_path / "other.safetensors"
+    network = load_checkpoint(weights).model
+    save_checkpoint(other, network, recipe=replace(PAPER, pixel_m=2.0), licence="CC0-1.0")
+    composite, elevation, plan = write_inputs(tmp_path)
+    predict(composite, elevation, CELL.name, plan, tmp_path / "p.tif", checkpoint=other, **TILES)
+    assert "made for pixels of 2 m; those here have 10 m" in capsys.readouterr().err
+    assert json.loads(raster.raster_tags(tmp_path / "p.tif")["recipe"]) == PAPER.to_dict()
 
 
 def test_a_network_of_the_inputs_size_is_averaged_to_20_m(tmp_path):

@@ -44,7 +44,7 @@ def river():
 def chip_folder(tmp_path):
     cells = {name: [river_cell(tmp_path / "cells" / name, seed)] for seed, name in enumerate(PARTS)}
     settings = CutSettings(sides_px=(32, 64), chips_per_region=(10, 4))
-    cut_chips(cells, PARTS, tmp_path / "chips", settings)
+    cut_chips([(name, PARTS[name], places) for name, places in cells.items()], tmp_path / "chips", settings)
     return tmp_path / "chips"
 
 

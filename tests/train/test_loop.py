@@ -115,7 +115,8 @@ def test_finished_training_is_not_repeated(tmp_path, cells):
 @pytest.mark.parametrize("change", [{"optimizer": "sgd"}, {"precision": "bfloat16"}, {"average_decay": 0.0}])
 def test_other_settings_change_the_weights_and_stay_finite(tmp_path, cells, change):
     torch.manual_seed(0)
-    first = network().state_dict()
+    first = run(network(), cells, SETTINGS, tmp_path / "plain.pt").state_dict()
+    torch.manual_seed(0)
     after = run(network(), cells, replace(SETTINGS, **change), tmp_path / "state.pt").state_dict()
     assert all(torch.isfinite(tensor).all() for tensor in after.values())
     assert any(not torch.equal(first[name], after[name]) for name in first)

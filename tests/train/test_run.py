@@ -72,6 +72,14 @@ def test_the_packages_trainings_are_valid_and_fit_the_limit(name):
         (lambda v: v.update(out="model.pt"), "out is model.pt"),
         (lambda v: v.update(validation_window_px="832"), "validation_window_px is '832'"),
         (lambda v: v.update(recipe=["paper"]), "no channel recipe"),
+        (lambda v: v["network"].update(name=["waternet"]), "does not name a network"),
+        (lambda v: v["network"].update(out_channels=2), r"gives 2 map\(s\)"),
+        (lambda v: v["network"].update(decoders=1), "8 times smaller than its input"),
+        (lambda v: v["loop"].update(device=["cpu"]), r"device is \['cpu'\]"),
+        (lambda v: v["loop"].update(deterministic="false"), "deterministic is 'false'"),
+        (lambda v: v["loop"].update(halo_px=2000), "64 px to spare"),
+        (lambda v: v["planets"].update(method="medain"), "method 'medain'"),
+        (lambda v: v["planets"].update(cell_degrees=0.3), "cell_degrees is 0.3"),
     ],
 )
 def test_bad_configurations_are_refused(tmp_path, values, change, message):

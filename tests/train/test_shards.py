@@ -75,7 +75,7 @@ def test_the_manifest_counts_and_no_region_is_in_two_parts(chip_folder):
 def test_regions_weigh_alike_and_chips_are_cut_to_size(tmp_path, river):
     cells = {"large": [river(tmp_path / "l", 1, 200)], "small": [river(tmp_path / "s", 2, 64)]}
     settings = CutSettings(sides_px=(48,), chips_per_region=(30,))
-    cut_chips(cells, dict.fromkeys(cells, "training"), tmp_path / "chips", settings)
+    cut_chips([(name, "training", places) for name, places in cells.items()], tmp_path / "chips", settings)
     part = open_chips(str(tmp_path / "chips"), tmp_path).part("training")
     small = {shard.region: shard for shard in part.shards}["small"]
     heights = {float(value) for index in range(small.chips) for value in small.chip(index)[1].ravel()}
@@ -117,7 +117,11 @@ def test_cut_again_the_bytes_are_the_same(tmp_path, chip_folder):
     before = {path: path.read_bytes() for path in chip_folder.rglob("*.*")}
     cells = {name: [CellChips(tmp_path / "cells" / name)] for name in ("north", "south", "east", "west")}
     parts = {"north": "training", "south": "training", "east": "validation", "west": "test"}
-    cut_chips(cells, parts, chip_folder, CutSettings(sides_px=(32, 64), chips_per_region=(10, 4)))
+    cut_chips(
+        [(name, parts[name], places) for name, places in cells.items()],
+        chip_folder,
+        CutSettings(sides_px=(32, 64), chips_per_region=(10, 4)),
+    )
     assert {path: path.read_bytes() for path in chip_folder.rglob("*.*")} == before
 
 
@@ -139,7 +143,7 @@ def test_a_remote_store_is_copied_once_and_checked(tmp_path, chip_folder, served
 def test_chips_cut_again_are_read_again(tmp_path, chip_folder, served):
     old = next(open_chips(served, tmp_path / "cache").part("training").each(32))
     cells = {"north": [CellChips(tmp_path / "cells" / "south")]}
-    cut_chips(cells, {"north": "training"}, chip_folder, CutSettings(sides_px=(32,), chips_per_region=(7,)))
+    cut_chips([("north", "training", cells["north"])], chip_folder, CutSettings(sides_px=(32,), chips_per_region=(7,)))
     store = open_chips(served, tmp_path / "cache")
     local = open_chips(str(chip_folder), tmp_path / "unused")
     new, expected = (list(each.part("training").each(32)) for each in (store, local))
@@ -179,12 +183,12 @@ def test_a_cutting_that_is_killed_leaves_no_manifest(tmp_path, chip_folder, rive
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cut_chips({"north": [Gone()]}, {"north": "training"}, chip_folder, CutSettings((32,), (7,)))
+        cut_chips([("north", "training", [Gone()])], chip_folder, CutSettings((32,), (7,)))
     with pytest.raises(InputError):
         open_chips(str(chip_folder), tmp_path)
 
 
-def test_chips_of_the_workflows_files(tmp_path, river):
+def test_chips_of_the_workflows_files(tmp_path, river, capsys):
     grid = RasterGrid(west=10.0, north=50.0, dx=1e-4, dy=1e-4, width=96, height=96)
     cell = river(tmp_path / "arrays", 0)
     bands = np.concatenate([cell.composite, np.ones((1, 96, 96), dtype=np.uint8)])
@@ -209,6 +213,16 @@ def test_chips_of_the_workflows_files(tmp_path, river):
     assert all((types == 255).mean() <= 0.1 for _, _, types in chips)
     assert json.loads((tmp_path / "chips" / "manifest.json").read_text())["left_out"]["no label"] > 0
     assert not (tmp_path / "chips" / ".cells").exists()
+    elsewhere = gpd.GeoDataFrame(geometry=[box(20, 50, 21, 51)], crs="EPSG:4326")
+    elsewhere.to_parquet(tmp_path / "elsewhere.parquet")
+    elsewhere.boundary.to_file(tmp_path / "border.gpkg")
+    for area, message in (("elsewhere.parquet", "Not one chip could be cut"), ("border.gpkg", "not hold polygons"),
+                          ("none.gpkg", "does not exist")):  # fmt: skip
+        rows[0]["area"], values["out"] = str(tmp_path / area), str(tmp_path / "others")
+        config.write_text(json.dumps({**values, "regions": rows}))
+        assert main(["chips", str(config)]) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "others" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(

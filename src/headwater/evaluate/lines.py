@@ -11,16 +11,17 @@ import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
 from headwater.grid import RasterGrid
 from headwater.vector.dem_backbone import flow
-from headwater.vector.geodesy import geodesic_length_m
+from headwater.vector.geodesy import GEOD
 
 TWO_PIXELS_M = 40.0
 """Two pixels of the 20 m grid."""
 _BISECTIONS = 40
+_STEPS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,18 @@ def dem_streams(
     below = water.below
     cells = np.flatnonzero(mask.ravel() & np.isfinite(elevation.ravel()) & (below >= 0))
     cells = cells[below[cells] != cells]
-    start, end = _centres(cells, grid), _centres(below[cells], grid)
-    lines = np.asarray(shapely.linestrings(np.stack([start, end], axis=1)), dtype=object)
-    length = geodesic_length_m(lines)
+    if not cells.size:
+        return gpd.GeoDataFrame({"upstream_area_km2": []}, geometry=[], crs="EPSG:4326")
+    length = _step_lengths_m(cells, below[cells], grid)
     if backbone is not None and len(backbone):
         crs = local_metric_crs(backbone)
         near = _buffer(backbone.to_crs(crs).to_numpy(), distance_m)
         shapely.prepare(near)
-        middle = gpd.GeoSeries(gpd.points_from_xy(*((start + end) / 2).T), crs="EPSG:4326").to_crs(crs)
-        length = np.where(shapely.intersects(near, middle.to_numpy()), 0.0, length)
+        to_metres = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+        for first in range(0, cells.size, _STEPS_AT_ONCE):
+            part = slice(first, first + _STEPS_AT_ONCE)
+            middle = (_centres(cells[part], grid) + _centres(below[cells[part]], grid)) / 2
+            length[part][shapely.intersects_xy(near, *to_metres.transform(*middle.T))] = 0.0
     steps = water.upstream_area_km2[cells]
     low, high = float(steps.min()), float(steps.max())
     for _ in range(_BISECTIONS):
@@ -146,7 +150,9 @@ def dem_streams(
         else:
             high = threshold
     chosen = steps >= high
-    return gpd.GeoDataFrame({"upstream_area_km2": steps[chosen]}, geometry=lines[chosen], crs="EPSG:4326")
+    ends = np.stack([_centres(cells[chosen], grid), _centres(below[cells[chosen]], grid)], axis=1)
+    lines = np.asarray(shapely.linestrings(ends), dtype=object)
+    return gpd.GeoDataFrame({"upstream_area_km2": steps[chosen]}, geometry=lines, crs="EPSG:4326")
 
 
 def local_metric_crs(lines: gpd.GeoSeries) -> CRS:
@@ -155,6 +161,18 @@ def local_metric_crs(lines: gpd.GeoSeries) -> CRS:
     return CRS.from_proj4(
         f"+proj=laea +lat_0={(south + north) / 2:.6f} +lon_0={(west + east) / 2:.6f} +datum=WGS84 +units=m +no_defs"
     )
+
+
+def _step_lengths_m(start: NDArray[np.int64], end: NDArray[np.int64], grid: RasterGrid) -> NDArray[np.float64]:
+    """Return the geodesic length of steps between neighbours: it depends on the row and the direction alone."""
+    row, column = np.divmod(start, grid.width)
+    down, right = end // grid.width - row, np.abs(end % grid.width - column)
+    rows = np.repeat(np.arange(grid.height), 6)
+    moves = np.tile(np.array([(d, r) for d in (-1, 0, 1) for r in (0, 1)]), (grid.height, 1))
+    north, south = (grid.north - (rows + 0.5 + step) * grid.dy for step in (np.zeros(len(rows)), moves[:, 0]))
+    *_, length = GEOD.inv(np.zeros(len(rows)), north, moves[:, 1] * grid.dx, south)
+    table: NDArray[np.float64] = np.asarray(length).reshape(grid.height, 3, 2)
+    return table[row, down + 1, right]
 
 
 def _centres(cells: NDArray[np.int64], grid: RasterGrid) -> NDArray[np.float64]:

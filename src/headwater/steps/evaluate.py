@@ -10,9 +10,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError
 from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
 
@@ -21,7 +19,10 @@ from headwater.basins import basin_polygon
 from headwater.errors import InputError
 from headwater.evaluate.lines import LineScores, dem_streams, length_off_backbone_m, line_scores
 from headwater.files import write_json
-from headwater.grid import CRS
+from headwater.shapes import read_lines, read_polygons
+
+MOST_PX = 100_000_000
+"""Of the rectangle that the baseline flows over: seven cells of a degree, 10 GB of memory."""
 
 
 def evaluate(
@@ -69,6 +70,8 @@ def evaluate(
     if area is not None:
         covered = shapely.union_all(shapely.make_valid(read_polygons(area)))
         polygon = polygon & covered
+        if polygon.is_empty:
+            raise InputError(f"Basin {basin_id} does not meet {area}.", "Give polygons within the basin.")
         true_lines, waterways = true_lines.clip(covered), waterways.clip(covered, keep_geom_type=True)
         if true_lines.empty:
             raise InputError(f"No true channel lies in {area}.", "Give polygons of the place, or leave them out.")
@@ -102,57 +105,18 @@ def _baseline(
 ) -> gpd.GeoSeries:
     text = raster.mosaic_vrt(elevation)
     grid = raster.raster_grid(text).window(polygon.bounds)
+    if grid.width * grid.height > MOST_PX:
+        raise InputError(
+            f"The baseline would need flow accumulation over {grid.width * grid.height / 1e6:.0f} million pixels; "
+            f"{MOST_PX / 1e6:.0f} million are the most.",
+            "Give --area with polygons of a part of the basin.",
+        )
     heights, valid = raster.read_window(text, grid)
     inside = geometry_mask([polygon], out_shape=grid.shape, transform=grid.transform, invert=True)
     lines = dem_streams(
         heights.astype(np.float32), grid, inside & valid, length_m, backbone=backbone, distance_m=buffer_m
     )
     return lines.geometry
-
-
-def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
-    """Read lines with their columns, in EPSG:4326; rows without geometry are left out.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, has several layers or no CRS, or holds other shapes than lines.
-    """
-    try:
-        if path.suffix != ".parquet" and layer is None and len(layers := pyogrio.list_layers(path)) > 1:
-            raise InputError(
-                f"{path} has {len(layers)} layers: {', '.join(name for name, _ in layers)}.",
-                "Name the one with the lines, or give a file with one layer.",
-            )
-        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path, layer=layer)
-    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as lines ({error}).", "Give a GeoPackage or GeoParquet.") from error
-    if table.crs is None:
-        raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
-    table = table[~(table.geometry.isna() | table.geometry.is_empty)]
-    if not table.geometry.geom_type.isin(("LineString", "MultiLineString")).all():
-        raise InputError(f"{path} does not hold lines alone.", "Give the true channels as lines.")
-    return table.to_crs(CRS)
-
-
-def read_polygons(path: Path) -> list[BaseGeometry]:
-    """Read polygons, in EPSG:4326; rows without geometry are left out.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, has no CRS, or holds anything else.
-    """
-    try:
-        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
-    except (DataSourceError, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as polygons ({error}).", "Give a GeoPackage or GeoParquet.") from error
-    if table.crs is None:
-        raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
-    shapes = [shape for shape in table.to_crs(CRS).geometry if shape is not None and not shape.is_empty]
-    if not shapes or any(shape.geom_type not in ("Polygon", "MultiPolygon") for shape in shapes):
-        raise InputError(f"{path} does not hold polygons alone.", "Give the area to score.")
-    return shapes
 
 
 def _read_network(path: Path) -> gpd.GeoDataFrame:

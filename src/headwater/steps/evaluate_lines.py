@@ -18,7 +18,7 @@ from headwater.evaluate.waterway_types import NEAR_DEGREES, type_lengths
 from headwater.files import write_json
 from headwater.nhd import read_nhd
 from headwater.report.scores import draw_bars, length_table, markdown_table, write_table
-from headwater.steps.evaluate import read_lines
+from headwater.shapes import read_lines
 from headwater.vector.geodesy import geodesic_length_m
 
 _ORDER_COLUMNS = ("strahler_order", "streamorde", "stream_order")

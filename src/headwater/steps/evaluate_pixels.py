@@ -20,7 +20,7 @@ from headwater.grid import RasterGrid
 from headwater.labels import UNKNOWN_TYPE, TypeArray, burn_types, coarsen_types
 from headwater.nhd import WATER_TYPES, count_features, read_nhd
 from headwater.report.scores import draw_bars, markdown_table, write_table
-from headwater.steps.evaluate import read_polygons
+from headwater.shapes import read_polygons
 
 TILE_PX = 416
 """832 px at 10 m: the paper's test images."""

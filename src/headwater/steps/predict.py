@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from headwater import raster
-from headwater.channels import Float32Array, Recipe
+from headwater.channels import PIXEL_M, Float32Array, Recipe
 from headwater.errors import InputError
-from headwater.grid import PREDICTION_FACTOR, TILE_PX, RasterGrid, cell_grid, prediction_grid
+from headwater.events import say
+from headwater.grid import PREDICTION_FACTOR, TILE_PX, Cell, RasterGrid, cell_grid, prediction_grid
 from headwater.models import Checkpoint, default_checkpoints, load_checkpoint
 from headwater.predict import (
     OVERLAP_PX,
@@ -53,7 +54,8 @@ def predict(
     """Write probability.tif of a cell: 20 m, uint8 p * 255 with an internal mask.
 
     Masked (nodata) are pixels whose four composite pixels hold no data and those that lie only in tiles too much of
-    which is missing. An unknown elevation masks nothing: its channels hold their means there. The sea is predicted like
+    which is missing: without image or without elevation. In other tiles unknown elevation masks nothing: its channels
+    hold their means there. The sea is predicted like
     anything else. The same input gives the same bytes on a CPU, whatever the machine has to do besides and however many
     threads there are.
 
@@ -102,6 +104,7 @@ def predict(
     the_cell = the_plan.cell(cell)
     grid = cell_grid(the_cell, margin_px=the_plan.margin_px)
     _check_composite(composite, grid)
+    _check_elevation(elevation, the_cell)
     core = prediction_grid(the_cell)
     margin = the_plan.margin_px // PREDICTION_FACTOR
     with (
@@ -134,6 +137,10 @@ def _paths(checkpoint: Path | Sequence[Path] | None) -> Sequence[Path]:
 
 def _recipe(weights: Checkpoint, max_missing: float | None) -> Recipe:
     recipe = weights.metadata.recipe
+    if recipe.pixel_m != PIXEL_M:
+        say(f"the weights were made for pixels of {recipe.pixel_m:g} m; those here have {PIXEL_M:g} m.")
+        # Slopes and areas are those of the pixels that there are.
+        recipe = replace(recipe, pixel_m=PIXEL_M)
     return recipe if max_missing is None else replace(recipe, max_missing_share=max_missing)
 
 
@@ -162,6 +169,13 @@ def _check_composite(path: Path, expected: RasterGrid) -> None:
         )
     if (expected.height | expected.width) & 1:
         raise InputError(f"{path} has an odd number of rows or columns.", "Use an even margin and cell size.")
+
+
+def _check_elevation(path: Path, cell: Cell) -> None:
+    have, wanted = raster.raster_grid(path).bounds, cell.bounds
+    slack = cell.degrees / 1000
+    if any(have[side] > wanted[side] + slack for side in (0, 1)) or any(have[s] < wanted[s] - slack for s in (2, 3)):
+        raise InputError(f"{path} does not cover the cell {cell.name}.", "Give the elevation.tif of the same cell.")
 
 
 def _tags(weights: Sequence[Checkpoint], members: Sequence[Member], options: Options) -> dict[str, str]:

@@ -11,10 +11,11 @@ import yaml
 
 from headwater.channels import PIXEL_M, RECIPES, Recipe
 from headwater.errors import InputError
+from headwater.grid import PREDICTION_FACTOR
 from headwater.models.registry import build_network
 from headwater.predict import resolve_device
 from headwater.train.objective import Objective
-from headwater.train.planets import PlanetSettings, read_planet
+from headwater.train.planets import MARGIN_PX, PlanetSettings, read_planet
 from headwater.train.settings import LoopSettings, Losses, Stage
 
 SPLITS = ("training", "validation", "test")
@@ -28,7 +29,13 @@ RECIPE_OF_NETWORK: Mapping[str, str] = {
     "fcn8s": "paper",
 }
 """Channels a network gets where a configuration names none."""
-_WORDS = {int: "a whole number", float: "a number such as 0.01", str: "text", bool: "true or false"}
+_WORDS: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number such as 0.01",
+    str: "text",
+    bool: "true or false",
+    bool | None: "true or false",
+}
 
 _T = TypeVar("_T")
 
@@ -86,7 +93,7 @@ def read_config(path: Path) -> TrainConfig:
             "Give a whole number, and true or false.",
         )
     network = values["network"]
-    if not isinstance(network, dict) or "name" not in network:
+    if not isinstance(network, dict) or not isinstance(network.get("name"), str):
         raise InputError(f"{path} does not name a network.", "Set network.name, for instance to waternet.")
     recipe = values.get("recipe", RECIPE_OF_NETWORK.get(network["name"], "paper"))
     if not isinstance(recipe, str) or recipe not in RECIPES:
@@ -177,7 +184,10 @@ def _read_loop(loop: Any, path: Path) -> LoopSettings:
         stages.append(filled(Stage, stage, "loop.stages", path))
     losses = loop.get("losses", {})
     check_keys(losses, {item.name for item in fields(Losses)}, "loop.losses", path, needed=())
-    device = resolve_device(loop.get("device", LoopSettings.device))
+    device = loop.get("device", LoopSettings.device)
+    if not isinstance(device, str):
+        raise InputError(f"In {path}, loop.device is {device!r}.", "Give auto, cpu or cuda.")
+    device = resolve_device(device)
     parts = {"stages": tuple(stages), "losses": filled(Losses, losses, "loop.losses", path), "device": device}
     return filled(LoopSettings, {**loop, **parts}, "loop", path)
 
@@ -192,6 +202,17 @@ def _check_sizes(config: TrainConfig, path: Path) -> None:
         raise InputError(
             f"In {path}, the recipe {config.recipe.name!r} makes {channels} channels, the network takes {takes}.",
             f"Leave out recipe, or set in_channels of the network to {channels}.",
+        )
+    maps, scale = sizes.get("out_channels", 1), network.config.scale
+    if maps != 1 or scale > PREDICTION_FACTOR:
+        raise InputError(
+            f"In {path}, the network gives {maps} map(s), {scale} times smaller than its input.",
+            f"Choose sizes that give one, at most {PREDICTION_FACTOR} times smaller: that of water at 20 m.",
+        )
+    if config.planets and config.loop.halo_px > MARGIN_PX:
+        raise InputError(
+            f"In {path}, loop.halo_px is {config.loop.halo_px}, but planets have {MARGIN_PX} px to spare.",
+            f"Give {MARGIN_PX} or less.",
         )
     multiple = network.config.multiple_px
     for side in (*(stage.chip_px for stage in config.loop.stages), config.validation_window_px):

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pyogrio
 from rasterio.features import rasterize
 
 from headwater import raster
 from headwater.errors import InputError
 from headwater.files import write_json
-from headwater.grid import CRS
 from headwater.progress import progress
+from headwater.shapes import read_polygons
 from headwater.train.chips import CellChips, Chip
 from headwater.train.config import SPLITS, check_keys, check_list, filled, read_yaml
 from headwater.train.labels import UNKNOWN_TYPE, WATER_TYPES, burn_types, read_nhd
@@ -102,9 +100,16 @@ def chips(config_path: Path) -> None:
     out, settings, regions = read_cut_config(config_path)
     scratch = out / ".cells"
     shutil.rmtree(scratch, ignore_errors=True)
+    for region in regions:
+        check_region(region)
+
+    def read() -> Iterator[tuple[str, str, Sequence[CellChips]]]:
+        for region in regions:
+            yield region.name, region.part, read_region(region, scratch)
+            shutil.rmtree(scratch)  # the cells of one region at a time: they are nine bytes a pixel
+
     try:
-        cells = {region.name: read_region(region, scratch / region.name) for region in regions}
-        cut_chips(cells, {region.name: region.part for region in regions}, out, settings)
+        cut_chips(read(), out, settings)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -131,13 +136,20 @@ def read_cut_config(path: Path) -> tuple[Path, CutSettings, list[Region]]:
     return Path(values["out"]), filled(CutSettings, settings, "the top level", path), regions
 
 
+def check_region(region: Region) -> None:
+    """Refuse a region that names files which are not there, before hours go into the others."""
+    if not any(Path(region.cells).glob("*/composite.tif")):
+        raise InputError(f"There is no */composite.tif in {region.cells}.", "Give the folder of a basin's cells.")
+    for file in (region.labels, region.area):
+        if file and not Path(file).exists():
+            raise InputError(f"{file} of region {region.name} does not exist.", "Give a file that is there.")
+
+
 def read_region(region: Region, scratch: Path) -> list[CellChips]:
     """Read the cells of a region onto the composite's grid and burn their labels, one cell in memory at a time."""
     folders = sorted(path.parent for path in Path(region.cells).glob("*/composite.tif"))
-    if not folders:
-        raise InputError(f"There is no */composite.tif in {region.cells}.", "Give the folder of a basin's cells.")
     features = read_nhd(Path(region.labels))
-    area = _read_area(Path(region.area)) if region.area else None
+    area = read_polygons(Path(region.area)) if region.area else None
     cells = []
     for folder in progress(folders, description=f"cells of {region.name}"):
         bands, _, grid, _ = raster.read_raster(folder / "composite.tif")
@@ -152,28 +164,30 @@ def read_region(region: Region, scratch: Path) -> list[CellChips]:
 
 
 def cut_chips(
-    cells: Mapping[str, Sequence[CellChips]], part_of: Mapping[str, str], out: Path, settings: CutSettings
+    regions: Iterable[tuple[str, str, Sequence[CellChips]]], out: Path, settings: CutSettings
 ) -> dict[str, Any]:
     """Choose chips of each region and side, write them, and the manifest last; return the manifest.
 
     Parameters
     ----------
-    cells : mapping
-        Cells of each region.
-    part_of : mapping
-        training, validation or test for each region.
+    regions : iterable of (name, part, cells)
+        Part is training, validation or test. The cells of one region need not last when the next is taken.
     out : Path
         Folder of shards and manifest.
     settings : CutSettings
         Sides, numbers and seed.
+
+    Raises
+    ------
+    InputError
+        No window could be a chip.
     """
     shards: list[dict[str, Any]] = []
     counts: dict[str, Counter[str]] = {part: Counter() for part in SPLITS}
     left_out: Counter[str] = Counter()
     # A cutting that is killed leaves no manifest of other shards than it wrote.
     (out / MANIFEST).unlink(missing_ok=True)
-    for number, (region, places) in enumerate(cells.items()):
-        part = part_of[region]
+    for number, (region, part, places) in enumerate(regions):
         for side, quota in zip(settings.sides_px, settings.chips_per_region, strict=True):
             rng = np.random.default_rng([settings.seed, number, side])
             found = find_candidates(places, side, settings.max_missing_share, rng)
@@ -186,6 +200,12 @@ def cut_chips(
                 sha256 = write_shard(out / file, [_cut(candidate, side) for candidate in chunk])
                 row = {"file": file, "part": part, "region": region, "side_px": side, "chips": len(chunk)}
                 shards.append({**row, "sha256": sha256})
+    if not shards:
+        why = ", ".join(f"{reason} ({count})" for reason, count in sorted(left_out.items()))
+        raise InputError(
+            f"Not one chip could be cut: {why or 'every cell is smaller than a chip'}.",
+            "Check that images, elevation, labels and area are of one place.",
+        )
     manifest = {
         "format": FORMAT,
         "shards": shards,
@@ -289,10 +309,3 @@ def _chunks(items: Sequence[Candidate], size: int) -> Iterator[tuple[int, Sequen
 
 def _name(kind: int) -> str:
     return WATER_TYPES[kind][0] if kind in WATER_TYPES else "none"
-
-
-def _read_area(path: Path) -> list[Any]:
-    try:
-        return list(gpd.read_file(path).to_crs(CRS).geometry)
-    except pyogrio.errors.DataSourceError as error:
-        raise InputError(f"{path} cannot be read as vector data ({error}).", "Give polygons of the region.") from error

@@ -6,16 +6,19 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from headwater import raster
+from headwater.composite import METHODS
+from headwater.config import parse_date_range
 from headwater.demo.build import GENERATOR_VERSION, build_planet
 from headwater.demo.character import VARIETIES
 from headwater.errors import InputError
 from headwater.files import read_json, write_json
-from headwater.grid import RasterGrid
+from headwater.grid import RasterGrid, check_cell_degrees
 from headwater.steps.composite import composite
 from headwater.steps.elevation import elevation
 from headwater.steps.plan import read_plan, write_plan
@@ -23,6 +26,7 @@ from headwater.steps.search import search
 from headwater.steps.select import select
 from headwater.train.chips import CellChips
 from headwater.train.labels import UNKNOWN_TYPE, burn_types, read_nhd
+from headwater.versions import STEP_VERSIONS
 
 MARGIN_PX = 64
 
@@ -43,6 +47,17 @@ class PlanetSettings:
     """Processes that build a planet."""
     variety: str = "plain"
     """How much planets differ that do not say it themselves: plain as in the demo, or wide."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the steps would refuse after the first planet is built."""
+        check_cell_degrees(self.cell_degrees)
+        parse_date_range(self.datetime)
+        if self.method not in METHODS or self.variety not in VARIETIES or self.dilate_px < 0 or self.jobs < 1:
+            raise InputError(
+                f"Planets of method {self.method!r}, variety {self.variety!r}, dilate_px {self.dilate_px} and jobs "
+                f"{self.jobs} cannot be made.",
+                f"Use {', '.join(METHODS)}; {', '.join(VARIETIES)}; dilate_px from 0 and jobs from 1.",
+            )
 
 
 def read_planet(name: int | str, variety: str) -> tuple[str, int]:
@@ -82,8 +97,7 @@ def prepare_planet(seed: int, work: Path, settings: PlanetSettings) -> list[Cell
     """
     folder = work / f"{settings.variety}-{seed}"
     finished = folder / "cells.json"
-    made_with = {**asdict(settings), "generator_version": GENERATOR_VERSION}
-    del made_with["jobs"]
+    made_with = made_with_settings(settings)
     if not finished.is_file() or read_json(finished)["made_with"] != made_with:
         scratch = work / f"{folder.name}.build"
         for old in (folder, scratch):
@@ -93,6 +107,13 @@ def prepare_planet(seed: int, work: Path, settings: PlanetSettings) -> list[Cell
         write_json(finished, {"cells": names, "made_with": made_with})
         shutil.rmtree(scratch)
     return [CellChips(folder / name) for name in read_json(finished)["cells"]]
+
+
+def made_with_settings(settings: PlanetSettings) -> dict[str, Any]:
+    """Return all that decides what the arrays of a planet hold, beside its variety and seed."""
+    values = {**asdict(settings), "generator_version": GENERATOR_VERSION, "margin_px": MARGIN_PX}
+    del values["jobs"]
+    return {**values, "steps": {step: STEP_VERSIONS[step] for step in ("search", "select", "composite", "elevation")}}
 
 
 def _process(scratch: Path, folder: Path, settings: PlanetSettings) -> list[str]:

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from headwater.demo.build import GENERATOR_VERSION
 from headwater.evaluate.pixels import PixelCounts, count_pixels
 from headwater.labels import water_and_counted
 from headwater.models import load_checkpoint, save_checkpoint
@@ -24,7 +23,7 @@ from headwater.train.chips import CellChips, Chip, middle_of, random_chip
 from headwater.train.config import SPLITS, TrainConfig, read_config
 from headwater.train.find_rate import rate_table, try_rates
 from headwater.train.loop import say, train_network, validation_scores
-from headwater.train.planets import prepare_planet
+from headwater.train.planets import made_with_settings, prepare_planet
 from headwater.train.processes import Processes, own_device, processes
 from headwater.train.records import Records, example_image, open_records
 from headwater.train.shards import open_chips
@@ -127,8 +126,7 @@ def prepare(config: TrainConfig) -> Data:
         description={
             "data": "demo planets, labelled by their NHD-like lines and polygons",
             "planets": {part: [f"{name}-{seed}" for name, seed in all_] for part, all_ in config.planets.items()},
-            "generator_version": GENERATOR_VERSION,
-            "planet_settings": {k: v for k, v in asdict(config.planet).items() if k not in ("jobs", "variety")},
+            "planet_settings": {k: v for k, v in made_with_settings(config.planet).items() if k != "variety"},
         },
     )
 
@@ -176,7 +174,10 @@ def _data_of_chips(config: TrainConfig) -> Data:
     side, multiple = config.validation_window_px, _multiple(config)
     for stage in config.loop.stages:
         parts["training"].side_for(stage.chip_px + 2 * config.loop.halo_px)
-    parts["validation"].side_for(side)
+    for part in ("validation", "test"):
+        # What the end would refuse is refused before the beginning.
+        if parts[part].sides or part == "validation":
+            parts[part].side_for(side)
     return Data(
         draw=parts["training"].draw,
         validation=lambda: (middle_of(chip, side, multiple) for chip in parts["validation"].each(side)),

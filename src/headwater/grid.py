@@ -100,6 +100,18 @@ class RasterGrid:
             row=first_row, column=first_column, height=last_row - first_row, width=last_column - first_column
         )
 
+    def window_of(self, other: RasterGrid) -> tuple[RasterGrid, float] | None:
+        """Return the sub-grid under another grid, and by how many degrees (0, 360, -360) that one is moved to it.
+
+        None where they share nothing.
+        """
+        for degrees in (0.0, 360.0, -360.0):
+            try:
+                return self.window(other.turned(degrees).bounds), degrees
+            except InputError:
+                continue
+        return None
+
     def crop(self, *, row: int, column: int, height: int, width: int) -> RasterGrid:
         """Return the sub-grid that starts at (row, column); negative starts grow the grid."""
         return RasterGrid(

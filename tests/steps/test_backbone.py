@@ -15,20 +15,50 @@ BASIN = "4020000001"
 @pytest.fixture
 def place(tmp_path):
     """A plan of two cells with a tilted valley through both."""
-    polygon = shapely.box(11.01, 45.01, 11.19, 45.09)
-    gpd.GeoDataFrame({"HYBAS_ID": [int(BASIN)]}, geometry=[polygon], crs="EPSG:4326").to_file(tmp_path / "basins.gpkg")
-    write_plan([tmp_path / "basins.gpkg"], BASIN, tmp_path / "plan.json", cell_degrees=0.1, margin_px=16)
+    return tmp_path, valley(tmp_path, [shapely.box(11.01, 45.01, 11.19, 45.09)], west=11.0)
+
+
+def valley(folder, parts, *, west):
+    """Write basins.gpkg, plan.json and the elevation of the plan's cells; return the files of the latter."""
+    polygon = shapely.multipolygons(parts)
+    gpd.GeoDataFrame({"HYBAS_ID": [int(BASIN)]}, geometry=[polygon], crs="EPSG:4326").to_file(folder / "basins.gpkg")
+    write_plan([folder / "basins.gpkg"], BASIN, folder / "plan.json", cell_degrees=0.1, margin_px=16)
     elevation = []
-    for cell in read_plan(tmp_path / "plan.json").cells:
+    for cell in read_plan(folder / "plan.json").cells:
         grid = elevation_grid(cell, margin_px=16)
         x, y = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
-        longitude, latitude = grid.west + (x + 0.5) * grid.dx, grid.north - (y + 0.5) * grid.dy
+        east, latitude = (grid.west - west) % 360 + (x + 0.5) * grid.dx, grid.north - (y + 0.5) * grid.dy
+        east = np.where(east > 180, east - 360, east)
         # Falls to the east and to the middle, with side valleys.
-        height = 2000 * abs(latitude - 45.05) - 800 * (longitude - 11) + 3 * np.sin(longitude * 600) + 500
-        path = tmp_path / f"{cell.name}.tif"
+        height = 2000 * abs(latitude - 45.05) - 800 * east + 3 * np.sin(east * 600) + 500
+        path = folder / f"{cell.name}.tif"
         write_cog(path, height.astype(np.float32)[np.newaxis], transform=grid.transform)
         elevation.append(path)
-    return tmp_path, elevation
+    return elevation
+
+
+def test_from_elevation_a_basin_on_both_sides_of_180_degrees_is_like_any_other(tmp_path):
+    found = []
+    for west, parts in (
+        (11.0, [shapely.box(11.01, 45.01, 11.1, 45.09), shapely.box(11.1, 45.01, 11.19, 45.09)]),
+        (179.9, [shapely.box(179.91, 45.01, 180, 45.09), shapely.box(-180, 45.01, -179.91, 45.09)]),
+    ):
+        folder = tmp_path / str(west)
+        folder.mkdir()
+        found.append(run(folder, kind="dem", elevation=valley(folder, parts, west=west), min_area_km2=2.0))
+    (here, _), (there, catchments) = (
+        [table.sort_values("link_id", ignore_index=True) for table in tables] for tables in found
+    )
+    columns = ["link_id", "downstream_link_id", "strahler_order"]
+    assert there[columns].equals(here[columns])
+    np.testing.assert_allclose(there["length_m"], here["length_m"], rtol=1e-6)
+    assert set(there["cell"]) == {"N45.0E179.9", "N45.0W180.0"}
+    # The trunk flows east over 180 degrees: all lies beside its outlet, at -179.9.
+    ends = shapely.get_point(there.geometry.to_numpy(), -1)
+    assert (shapely.get_x(ends) < -179.9).all()
+    moved = shapely.transform(here.geometry.to_numpy(), lambda xy: xy - np.array([191.1, 0]))
+    assert shapely.hausdorff_distance(moved, there.geometry.to_numpy()).max() < 1e-6
+    assert shapely.distance(catchments.geometry.to_numpy(), there.geometry.to_numpy()).max() < 1e-9
 
 
 def run(folder, **options):

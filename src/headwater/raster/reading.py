@@ -191,7 +191,7 @@ def read_cells(
     paths : sequence of Path
         Rasters of ours in EPSG:4326, of one dtype; where they overlap, the later one wins. Those outside are skipped.
     grid : RasterGrid
-        Grid to read onto; may be much coarser than the rasters.
+        Grid to read onto; may be much coarser than the rasters, and reach beyond 180 degrees.
     band : int
         Band number, from 1.
     resampling : str
@@ -205,13 +205,14 @@ def read_cells(
     """
     values, valid = None, np.zeros(grid.shape, bool)
     for path in paths:
-        try:
-            part = grid.window(raster_grid(path).bounds)
-        except InputError:
+        found = grid.window_of(raster_grid(path))
+        if found is None:
             continue  # not on the map
+        part, turned = found
+        own = part.turned(-turned)
         level = _overview_level(path, part.dx)
         cell_values, cell_valid = with_retry(
-            path, None, partial(_read_warped, source=path, grid=part, band=band, resampling=resampling), level=level
+            path, None, partial(_read_warped, source=path, grid=own, band=band, resampling=resampling), level=level
         )
         if values is None:
             values = np.zeros(grid.shape, cell_values.dtype)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from headwater.basins import basin_polygon
@@ -17,6 +18,7 @@ from headwater.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
 from headwater.progress import progress
 from headwater.raster import raster_grid, read_window
 from headwater.steps.plan import Plan, read_plan
+from headwater.vector.antimeridian import middle_longitudes, turned, turns_to
 from headwater.vector.backbone import (
     CATCHMENT_ID_COLUMNS,
     STREAM_COLUMNS,
@@ -111,8 +113,11 @@ def _from_elevation(
 ) -> Backbone:
     if not polygons or not elevation:
         raise InputError("Kind dem needs polygons and elevation.", "Give the basin's polygon and the cells' elevation.")
-    grid = common_grid(plan.bounds, max_px=max_px)
-    polygon = basin_polygon(polygons, plan.basin_id)
+    grid = common_grid(plan.bounds_in_one_piece, max_px=max_px)
+    parts = shapely.get_parts(basin_polygon(polygons, plan.basin_id))
+    # Parts beyond 180 degrees lie beside the others.
+    middle = (grid.bounds[0] + grid.bounds[2]) / 2
+    polygon = shapely.union_all(turned(parts, turns_to(middle_longitudes(parts), middle)))
     # Not needed with TDX-Hydro, and a second to load.
     from headwater.vector.burn import burn_polygon
     from headwater.vector.dem_backbone import dem_backbone
@@ -152,14 +157,14 @@ def common_grid(bounds: Bounds, *, max_px: int) -> RasterGrid:
 def _lay_in(values: NDArray[np.float32], grid: RasterGrid, path: Path) -> None:
     """Read one cell's elevation into the pixels that have none yet."""
     own = raster_grid(path)
-    try:
-        window = grid.window(own.bounds)
-    except InputError:
+    found = grid.window_of(own)
+    if found is None:
         # Elevation of a cell that does not touch the basin's cells.
         return
+    window, degrees = found
     row, column = round((grid.north - window.north) / grid.dy), round((window.west - grid.west) / grid.dx)
     resampling = "average" if grid.dy > 1.5 * own.dy else "bilinear"
-    read, valid = read_window(path, window, resampling=resampling)
+    read, valid = read_window(path, window.turned(-degrees), resampling=resampling)
     part = values[row : row + window.height, column : column + window.width]
     take = valid & np.isnan(part)
     part[take] = read[take]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.basins import basin_polygon
+from headwater.catalog.antimeridian import enclosing_box
 from headwater.errors import InputError
 from headwater.files import read_json, write_json
 from headwater.grid import Bounds, Cell, cell_grid, cells_intersecting
@@ -37,6 +38,12 @@ class Plan:
             max(edge[2] for edge in edges),
             max(edge[3] for edge in edges),
         )
+
+    @property
+    def bounds_in_one_piece(self) -> Bounds:
+        """Box around all cells; with cells on both sides of 180 degrees its east lies beyond."""
+        west, south, east, north = enclosing_box(cell.bounds for cell in self.cells)
+        return (west, south, east if east > west else east + 360.0, north)
 
     def cell(self, name: str) -> Cell:
         """Return the cell of that name.

@@ -22,6 +22,7 @@ from headwater.report.figures import draw_image, draw_network, hillshade, probab
 from headwater.report.page import render_page
 from headwater.report.tables import order_by_source, summary_table
 from headwater.steps.plan import Plan, read_plan
+from headwater.vector.antimeridian import middle_longitudes, turned, turns_to
 
 MAP_PX = 1400
 """Longest side of the rasters in the maps, pixels: bounds the memory for a basin of any size."""
@@ -66,14 +67,19 @@ def report(
     laws = _laws(read_json(checks))
     waterways = gpd.read_parquet(network)
     table = summary_table(waterways)
-    grid = _map_grid(the_plan.basin_bounds)
+    west, _, east, _ = the_plan.basin_bounds
+    # Of a basin on both sides of 180 degrees the map would go round the world.
+    grid = _map_grid(the_plan.basin_bounds if east - west <= 180 else the_plan.bounds_in_one_piece)
     relief = _read_relief(elevation, grid)
     shade = hillshade(relief, grid)
     folder = page.parent
 
     title = f"Basin {basin}"
-    draw_network(folder / "network.png", waterways, shade, grid, title=f"{title}: waterways", by="strahler_order")
-    draw_network(folder / "sources.png", waterways, shade, grid, title=f"{title}: sources", by="source")
+    lines = waterways.geometry.to_numpy()
+    turns = turns_to(middle_longitudes(lines), (grid.bounds[0] + grid.bounds[2]) / 2)
+    drawn = waterways.set_geometry(turned(lines, turns), crs=waterways.crs)
+    draw_network(folder / "network.png", drawn, shade, grid, title=f"{title}: waterways", by="strahler_order")
+    draw_network(folder / "sources.png", drawn, shade, grid, title=f"{title}: sources", by="source")
     inside = _inside(the_plan, grid)
     unseen = _draw_composite(folder / "composite.png", composite, grid, inside, title) if composite else 0.0
     if elevation:
@@ -122,7 +128,8 @@ def _read_relief(elevation: Sequence[Path], grid: RasterGrid) -> NDArray[np.floa
 
 def _inside(plan: Plan, grid: RasterGrid) -> NDArray[np.bool_]:
     """Return where the map shows cells of the basin: they need not fill their rectangle."""
-    squares = [box(*cell.bounds) for cell in plan.cells]
+    edges = [cell.bounds for cell in plan.cells]
+    squares = [box(w + turn, s, e + turn, n) for w, s, e, n in edges for turn in (-360, 0, 360)]
     inside: NDArray[np.uint8] = rasterize(squares, out_shape=grid.shape, transform=grid.transform, dtype="uint8")
     return inside > 0
 

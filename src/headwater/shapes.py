@@ -54,5 +54,5 @@ def read_polygons(path: Path) -> list[BaseGeometry]:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
     shapes = [shape for shape in table.to_crs(CRS).geometry if shape is not None and not shape.is_empty]
     if not shapes or any(shape.geom_type not in ("Polygon", "MultiPolygon") for shape in shapes):
-        raise InputError(f"{path} does not hold polygons alone.", "Give the area to score.")
+        raise InputError(f"{path} does not hold polygons alone.", "Give an area as polygons.")
     return shapes

@@ -37,10 +37,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from headwater import raster
 from headwater.channels import PAPER, make_channels
 from headwater.grid import Cell, cell_grid, elevation_grid
-from headwater.models import default_checkpoints, load_checkpoint, save_checkpoint
+from headwater.models.checkpoint import load_checkpoint, save_checkpoint
+from headwater.models.shipped import default_checkpoints
 from headwater.models.waternet import ChannelAttention, InstanceNorm, WaterNet, WaterNetConfig
-from headwater.predict import Member, quantise, resolve_device, resolve_dtype
-from headwater.predict.members import Ensemble
+from headwater.predict.arrays import quantise
+from headwater.predict.devices import resolve_device, resolve_dtype
+from headwater.predict.members import Ensemble, Member
 from headwater.steps.predict import predict
 
 TILE_PX, MARGIN_PX, SEED = 832, 64, 4

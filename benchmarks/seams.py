@@ -26,9 +26,11 @@ import torch
 from headwater import raster
 from headwater.channels import RELATIVE, Channel, Scaling
 from headwater.grid import RasterGrid
-from headwater.models import default_checkpoints, load_checkpoint
+from headwater.models.checkpoint import load_checkpoint
 from headwater.models.network import Network
-from headwater.predict import WINDOWS, predict_probability, quantise
+from headwater.models.shipped import default_checkpoints
+from headwater.predict.arrays import predict_probability, quantise
+from headwater.predict.blending import WINDOWS
 from headwater.predict.tiling import Tiling
 
 DISTANCES_PX = (0, 16, 64, 128, 10_000)

@@ -1,20 +1,18 @@
 """What all tests share."""
 
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-import pgstac
-import slurm_box
+from support import pgstac, slurm_box
+from support.places import SHARED
 
 # The same examples on each run and each machine; a busy machine is no failure.
 settings.register_profile("headwater", deadline=None, derandomize=True)
 settings.load_profile("headwater")
 
 _WITH_THE_FINISHED_RUN = ("test_workflow", "test_slurm", "test_rules", "test_incremental", "test_recovery")
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items):

@@ -1,12 +1,11 @@
-from pathlib import Path
-
 import pytest
 import yaml
 
-from headwater.config import check_config, parse_date_range
+from headwater.catalog.intervals import parse_date_range
+from headwater.config import check_config
 from headwater.errors import InputError
+from support.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 RUN_CONFIGS = sorted(path for path in (ROOT / "config").glob("*.yaml") if not path.name.startswith("train"))
 

@@ -1,6 +1,6 @@
 import pytest
 
-from headwater.data import tdx_header_numbers
+from headwater.basins import tdx_header_numbers
 from headwater.standin import continent_of, stand_in_basins
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import json
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,3 +123,9 @@ def _read_polygons(path: Path) -> gpd.GeoDataFrame:
     # HydroBASINS' shapefiles hold the id as a double.
     ids = [str(int(value)) if not isinstance(value, str) else value for value in table[column]]
     return gpd.GeoDataFrame({"basin_id": ids}, geometry=table.geometry.to_crs(CRS).values, crs=CRS)
+
+
+def tdx_header_numbers() -> dict[str, str]:
+    """Return the two digits that TDX-Hydro's global ids begin with, for HYBAS_ID of each of its 62 basins."""
+    numbers: dict[str, str] = json.loads((files("headwater") / "data" / "tdx_header_numbers.json").read_text())
+    return numbers

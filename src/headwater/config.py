@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,8 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from headwater.catalog.intervals import parse_date_range
 from headwater.errors import InputError
-
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def check_config(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
@@ -78,29 +75,6 @@ def _check_fits(config: Mapping[str, Any]) -> None:
         raise InputError(
             f"Configuration: select.cloud_steps is {limits}, which does not rise.", "Give rising limits, in percent."
         )
-
-
-def parse_date_range(text: str) -> tuple[date, date]:
-    """Return first and last day of `YYYY-MM-DD/YYYY-MM-DD`.
-
-    Raises
-    ------
-    InputError
-        The text is not a range of dates, or is empty (it ends before it begins).
-    """
-    parts = text.split("/")
-    try:
-        # Python reads more forms of dates than the search does.
-        if not all(_DAY.fullmatch(part) for part in parts):
-            raise ValueError
-        first, last = (date.fromisoformat(part) for part in parts)
-    except ValueError as error:
-        raise InputError(
-            f"{text!r} is not a range of dates.", "Write search.datetime as YYYY-MM-DD/YYYY-MM-DD."
-        ) from error
-    if last < first:
-        raise InputError(f"The date range {text} is empty: it ends before it begins.", "Put the earlier date first.")
-    return first, last
 
 
 def _fill_defaults(value: dict[str, Any], schema: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 import importlib
 import sys
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -10,12 +9,13 @@ from shapely import LineString
 from headwater.demo.character import character
 from headwater.demo.drainage import make_drainage
 from headwater.demo.landscape import make_landscape
+from support.places import ROOT
 
 
 @pytest.fixture(scope="module")
 def benchmarks():
     """The benchmark's two modules; they lie in no package."""
-    folder = str(Path(__file__).parents[2] / "benchmarks")
+    folder = str(ROOT / "benchmarks")
     sys.path.insert(0, folder)
     try:
         yield importlib.import_module("vector_region"), importlib.import_module("vectorize")

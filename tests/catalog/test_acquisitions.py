@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +7,7 @@ from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
 from headwater.catalog.acquisitions import newest_processing
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+from support.places import SHARED
 
 BOXES = {"west": box(0, 0, 1, 1), "east": box(1, 0, 2, 1), "whole": box(0, 0, 2, 1)}
 

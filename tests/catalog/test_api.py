@@ -10,7 +10,7 @@ from headwater.catalog.api import StacApi
 from headwater.catalog.intervals import parse_interval
 from headwater.catalog.queries import Link, LostPlace, Page, Query
 from headwater.errors import WorkError
-from scripted_api import CORE, CQL2, Body, made_item, paged, scripted_api
+from support.scripted_api import CORE, CQL2, Body, made_item, paged, scripted_api
 
 S2 = "sentinel-2-l2a"
 QUERY = Query(S2, (15, 46, 16, 47), parse_interval("2023-06"), below={"eo:cloud_cover": 50})

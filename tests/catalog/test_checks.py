@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from headwater.catalog.checks import is_plain_id, is_web_address, shown, shown_address, what_lacks, what_lacks_to_use
 from headwater.catalog.pin import pinned_item
-from scripted_api import made_item
+from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"
 json_values = st.recursive(

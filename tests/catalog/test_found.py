@@ -9,7 +9,7 @@ from headwater.catalog.acquisitions import newest_processing
 from headwater.catalog.found import Findings, digest_of, is_older, updated_of
 from headwater.catalog.pages import write_lines
 from headwater.catalog.pin import pinned_item
-from scripted_api import made_item
+from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"
 versions = st.lists(

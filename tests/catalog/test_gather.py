@@ -14,7 +14,7 @@ from headwater.catalog.intervals import parse_interval, time_slices
 from headwater.catalog.pages import PageStore, SlicePages, read_lines
 from headwater.catalog.queries import Query
 from headwater.errors import WorkError
-from scripted_api import Body, Item, Script, made_item, paged, scripted_api
+from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
 
 S2 = "sentinel-2-l2a"
 BOX = (15, 46, 16, 47)

@@ -8,7 +8,7 @@ from headwater.catalog.intervals import parse_interval
 from headwater.catalog.pages import OLDEST_S, PageStore, read_lines
 from headwater.catalog.queries import Page, Query
 from headwater.errors import WorkError
-from scripted_api import made_item
+from support.scripted_api import made_item
 
 QUERY = Query("sentinel-2-l2a", (15, 46, 16, 47), parse_interval("2023-06"), below={"eo:cloud_cover": 90})
 NEXT = {"rel": "next", "href": "https://x.test/search", "method": "POST", "body": {"token": "next:3"}}

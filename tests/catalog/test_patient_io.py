@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from headwater.catalog import patient_io
 from headwater.catalog.patient_io import PatientIO, Refused, Stumbled
-from scripted_api import Body, Script, scripted_api
+from support.scripted_api import Body, Script, scripted_api
 
 
 @pytest.fixture(autouse=True)

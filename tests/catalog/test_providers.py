@@ -13,7 +13,7 @@ from headwater.catalog.pin import write_items
 from headwater.catalog.providers import ItemFolder, Provider, Query, StacApi, find_items, make_provider
 from headwater.demo.serve import running_catalogue
 from headwater.errors import InputError, WorkError
-from tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue
+from support.tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue
 
 PLACE = (15.0, 45.9, 15.2, 46.2)
 JUNE = parse_interval("2023-06")

@@ -19,7 +19,7 @@ from headwater.catalog.assets import Asset
 from headwater.catalog.signing import make_signer
 from headwater.demo.serve import running_catalogue
 from headwater.errors import InputError, WorkError
-from tiny_catalogue import TinyScene, write_tiny_catalogue
+from support.tiny_catalogue import TinyScene, write_tiny_catalogue
 
 LOCAL = Asset("/data/B02.tif", "sentinel-2-l2a")
 REMOTE = Asset("http://127.0.0.1:9/B02.tif", "sentinel-2-l2a")

@@ -18,7 +18,7 @@ from headwater.catalog.providers import find_items
 from headwater.catalog.queries import Query, answers
 from headwater.catalog.table import ItemTable, table_files
 from headwater.errors import InputError
-from scripted_api import made_item
+from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"
 

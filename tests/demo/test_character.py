@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, fields
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,8 +11,9 @@ from hypothesis import strategies as st
 
 from headwater.demo.character import WIDE, Character, character
 from headwater.errors import InputError
+from support.places import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs" / "demo-planet.md"
+DOCS = ROOT / "docs" / "demo-planet.md"
 
 
 @given(st.integers(0, 999_999))

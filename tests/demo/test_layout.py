@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +12,7 @@ from pyproj import Transformer
 
 from headwater.demo.layout import layout, mgrs_name, sun_position
 from headwater.errors import InputError
+from support.places import SHARED
 
 
 def default(seed: int):
@@ -79,7 +79,7 @@ def test_sun_agrees_with_a_recorded_scene() -> None:
 
 
 def test_basin_ids_are_none_of_the_real_ones() -> None:
-    real = Path(__file__).parents[3] / "shared" / "data" / "tdx-ids" / "tdx_header_numbers.json"
+    real = SHARED / "tdx-ids" / "tdx_header_numbers.json"
     ids = set(json.loads(real.read_text())) if real.is_file() else {"7020038340", "9020000010"}
     for seed in range(500):
         assert default(seed).basin_id not in ids

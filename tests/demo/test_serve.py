@@ -22,7 +22,7 @@ from shapely.geometry import box, mapping
 
 from headwater.demo.serve import create_app, running_catalogue, serve
 from headwater.errors import InputError, WorkError
-from tiny_catalogue import DEFAULT_SCENES, TinyScene, write_tiny_catalogue
+from support.tiny_catalogue import DEFAULT_SCENES, TinyScene, write_tiny_catalogue
 
 S2 = "sentinel-2-l2a"
 NAMES = sorted(scene.id for scene in DEFAULT_SCENES)

@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 
 from headwater.channels import PAPER, RELEASE
 from headwater.errors import InputError
-from headwater.models import default_checkpoints, load_checkpoint, save_checkpoint
+from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network, describe_network
+from headwater.models.shipped import default_checkpoints
 from headwater.models.waternet import WaterNet, WaterNetConfig
 
 SIZES = {"base_channels": 1, "encoders": 2, "decoders": 1}

@@ -4,9 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from headwater.models import import_checkpoint, load_checkpoint
+from headwater.models.checkpoint import load_checkpoint
 from headwater.models.elevation_regulated import ElevationRegulatedConv, ElevationRegulatedUpsampling
 from headwater.models.evanet import EvaNet, EvaNetConfig
+from headwater.models.importing import import_checkpoint
 
 CHECKPOINT = "evanet4c_region2_epoch135.ckpt"
 

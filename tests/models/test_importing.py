@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from headwater.channels import RELEASE
 from headwater.errors import InputError
-from headwater.models import import_checkpoint, load_checkpoint
-from headwater.models.importing import read_state_dict
+from headwater.models.checkpoint import load_checkpoint
+from headwater.models.importing import import_checkpoint, read_state_dict
 from headwater.models.registry import build_network
 
 SIZES = {"in_channels": 10, "base_channels": 2, "encoders": 3, "decoders": 2, "out_channels": 1}

@@ -8,10 +8,10 @@ import torch
 
 from headwater.channels import RECIPES, Recipe
 from headwater.errors import InputError
-from headwater.models import load_checkpoint, save_checkpoint
+from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.network import Network
 from headwater.models.registry import NETWORKS, build_network, describe_network
-from headwater.predict import predict_probability
+from headwater.predict.arrays import predict_probability
 
 SMALL = {
     "waternet": {"in_channels": 4, "base_channels": 1, "encoders": 2, "decoders": 1},

@@ -1,14 +1,13 @@
 """WaterNet against the published architecture's golden tensors, and its laws."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from headwater.models.waternet import InstanceNorm, WaterNet, WaterNetConfig
+from support.places import SHARED
 
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "waternet_golden"
+GOLDEN = SHARED / "waternet_golden"
 SMALL = WaterNetConfig(base_channels=2, encoders=2, decoders=1)
 
 

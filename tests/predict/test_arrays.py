@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from headwater.channels import PAPER
 from headwater.errors import InputError
 from headwater.models.waternet import WaterNet, WaterNetConfig
-from headwater.predict import WINDOWS, blend_weights, predict_probability, quantise, resolve_device
+from headwater.predict.arrays import predict_probability, quantise
+from headwater.predict.blending import WINDOWS, blend_weights
+from headwater.predict.devices import resolve_device
 
 SIZES = WaterNetConfig(base_channels=1, encoders=2, decoders=1)
 

@@ -13,7 +13,10 @@ import torch
 from headwater.channels import PAPER, RELATIVE, Channel, Recipe, make_channels
 from headwater.errors import InputError, WorkError
 from headwater.models.waternet import WaterNet, WaterNetConfig
-from headwater.predict import WINDOWS, Member, Options, predict_bands, predict_probability, quantise
+from headwater.predict.arrays import predict_probability, quantise
+from headwater.predict.bands import Options, predict_bands
+from headwater.predict.blending import WINDOWS
+from headwater.predict.members import Member
 
 SIZES = WaterNetConfig(base_channels=1, encoders=2, decoders=1)
 LOCAL = Recipe(name="local", channels=(Channel("relative_elevation", parameters={"radius_px": 4}), Channel("dE/dx")))

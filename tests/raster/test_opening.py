@@ -9,12 +9,12 @@ import rasterio
 from affine import Affine
 from rasterio.enums import Resampling
 
-from faulty_server import faulty_server
 from headwater import raster
 from headwater.catalog.assets import Asset
 from headwater.errors import InputError, WorkError
 from headwater.raster import opening
 from headwater.raster.opening import AssetGone, with_retry
+from support.faulty_server import faulty_server
 
 PLACE = {"crs": "EPSG:32633", "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000), "nodata": 0}
 DATA = np.random.default_rng(0).integers(1, 3000, (1, 1024, 1024)).astype(np.uint16)

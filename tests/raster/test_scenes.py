@@ -70,7 +70,7 @@ def files(tmp_path_factory):
     return write_files(tmp_path_factory.mktemp("scene"), 32633, 15.7, 46.3)
 
 
-@pytest.mark.parametrize("reader", [name for name in READERS if name != "rasterio"])
+@pytest.mark.parametrize("reader", [name for name in READERS.names() if name != "rasterio"])
 def test_all_readers_agree_within_a_quarter_of_a_pixel(files, reader):
     grid = grid_at(15.705, 46.301)
     ours, our_scl = read("rasterio", files, grid)
@@ -138,7 +138,7 @@ def test_the_overlap_is_where_the_scene_is(files):
     scene.close()
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", READERS.names())
 def test_a_file_without_crs_takes_that_of_the_item_or_is_refused(tmp_path, reader):
     files = write_files(tmp_path, 32633, 15.7, 46.3, crs=False)
     grid = grid_at(15.7, 46.3, width=100, height=100)
@@ -149,7 +149,7 @@ def test_a_file_without_crs_takes_that_of_the_item_or_is_refused(tmp_path, reade
         read(reader, nameless, grid)
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", READERS.names())
 def test_eight_bits_are_no_digital_numbers(tmp_path, reader):
     files = write_files(tmp_path, 32633, 15.7, 46.3)
     assets = {**files.assets, "B03": files.assets["SCL"]}
@@ -157,7 +157,7 @@ def test_eight_bits_are_no_digital_numbers(tmp_path, reader):
         read(reader, SceneFiles(files.id, files.datetime, files.crs, assets), grid_at(15.7, 46.3))
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", READERS.names())
 def test_an_empty_file_is_named(tmp_path, reader):
     files = write_files(tmp_path, 32633, 15.7, 46.3)
     (tmp_path / "B03.tif").write_bytes(b"")
@@ -170,7 +170,7 @@ def test_an_unknown_reader_is_refused(files):
         open_scene("gdalwarp", files, unsigned)
 
 
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", READERS.names())
 def test_no_library_tells_a_signed_address(tmp_path, reader, capfd, monkeypatch):
     """A file that breaks off behind a signed address: every library complains, none may say where."""
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)

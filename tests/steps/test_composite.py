@@ -5,7 +5,7 @@ from headwater import raster
 from headwater.errors import InputError, WorkError
 from headwater.grid import cell_grid
 from headwater.steps import composite as step
-from steps.place import CELL, MARGIN_PX, write_plan, write_scene, write_scenes
+from support.local_place import CELL, MARGIN_PX, write_plan, write_scene, write_scenes
 
 
 def run(tmp_path, scenes, **options):

@@ -10,7 +10,7 @@ from headwater import raster
 from headwater.basins import basin_polygon
 from headwater.errors import InputError
 from headwater.steps.items import items_from_folder
-from steps.place import CELL, write_dem, write_scene
+from support.local_place import CELL, write_dem, write_scene
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import torch
 
 from headwater.channels import RECIPES
 from headwater.cli import main
-from headwater.models import default_checkpoints
 from headwater.models.registry import NETWORKS, build_network
+from headwater.models.shipped import default_checkpoints
 
 
 @pytest.fixture

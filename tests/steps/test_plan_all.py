@@ -1,6 +1,5 @@
 import csv
 import time
-from pathlib import Path
 
 import geopandas as gpd
 import pandas as pd
@@ -10,8 +9,9 @@ from shapely import box
 from headwater.cli import main
 from headwater.errors import InputError
 from headwater.steps.plan_all import HYDROBASINS, STAND_IN, cells_of_basins, read_land_tiles
+from support.places import ROOT, SHARED
 
-REAL_INDEX = Path(__file__).parents[3] / "shared/data/glo30/glo30_tile_index.parquet"
+REAL_INDEX = SHARED / "glo30/glo30_tile_index.parquet"
 
 
 def write_index(path, tiles):
@@ -107,5 +107,5 @@ def test_the_table_of_the_documentation_is_what_the_command_prints(tmp_path, cap
     start = time.process_time()
     assert main(["plan", "--all", "--tiles", str(REAL_INDEX), "--out", str(tmp_path / "summary.csv")]) == 0
     assert time.process_time() - start < 20
-    documented = (Path(__file__).parents[2] / "docs/scale.md").read_text()
+    documented = (ROOT / "docs/scale.md").read_text()
     assert capsys.readouterr().out.strip() in documented

@@ -9,11 +9,11 @@ from headwater import raster
 from headwater.channels import PAPER, RELATIVE
 from headwater.errors import InputError
 from headwater.grid import Cell, cell_grid, elevation_grid, prediction_grid
-from headwater.models import load_checkpoint, save_checkpoint
+from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
-from headwater.predict import predict_probability
+from headwater.predict.arrays import predict_probability
 from headwater.steps.predict import predict
-from steps.place import CELL, MARGIN_PX, write_plan
+from support.local_place import CELL, MARGIN_PX, write_plan
 
 TILES = {"tile_px": 256, "overlap_px": 64, "device": "cpu"}
 

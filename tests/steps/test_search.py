@@ -13,7 +13,7 @@ from headwater.errors import InputError, WorkError
 from headwater.files import read_json
 from headwater.steps.plan import read_plan
 from headwater.steps.search import cell_boxes, search
-from tiny_catalogue import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalogue, write_tiny_plan
+from support.tiny_catalogue import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalogue, write_tiny_plan
 
 SUMMER = "2023-05-01/2023-09-30"
 S2 = "sentinel-2-l2a"

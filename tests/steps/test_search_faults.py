@@ -12,7 +12,6 @@ import pytest
 import shapely
 from starlette.responses import Response
 
-from faults import Faults
 from headwater.catalog import patient_io
 from headwater.catalog.pin import read_items, write_items
 from headwater.demo.serve import running_catalogue
@@ -21,8 +20,9 @@ from headwater.files import write_json
 from headwater.grid import Cell, cells_intersecting
 from headwater.steps.plan import read_plan
 from headwater.steps.search import cell_boxes, search
-from scripted_api import Body, Item, Script, made_item, paged, scripted_api
-from tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue, write_tiny_plan
+from support.faults import Faults
+from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
+from support.tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue, write_tiny_plan
 
 SUMMER = "2023-05-01/2023-09-30"
 S2 = "sentinel-2-l2a"

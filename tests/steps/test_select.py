@@ -22,9 +22,9 @@ from headwater.errors import InputError, WorkError
 from headwater.files import read_json
 from headwater.steps.search import search
 from headwater.steps.select import _around, select
-from tiny_catalogue import CELLS, TinyScene, write_tiny_catalogue, write_tiny_plan
+from support.places import SHARED
+from support.tiny_catalogue import CELLS, TinyScene, write_tiny_catalogue, write_tiny_plan
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 SUMMER = "2023-05-01/2023-09-30"
 NORTH_WEST, NORTH_EAST, SOUTH = CELLS
 

@@ -2,7 +2,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import geopandas as gpd
 import pytest
@@ -12,8 +11,8 @@ from shapely import box
 from headwater.cli import main
 from headwater.steps.plan import write_plan
 from headwater.steps.why import Job, jobs_in, told
+from support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 CELLS = ("N05.0E010.0", "N05.0E010.1")
 FILES = ("scenes.json", "dem.json", "composite.tif", "elevation.tif", "probability.tif", "waterways.parquet")
 DRY_RUN = """\

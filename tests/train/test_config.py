@@ -1,20 +1,19 @@
 """Every network by configuration, and every key documented."""
 
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import yaml
 
 from headwater.cli import main
-from headwater.models import load_checkpoint
+from headwater.models.checkpoint import load_checkpoint
 from headwater.models.registry import NETWORKS
 from headwater.train.config import NEEDED, OPTIONAL, RECIPE_OF_NETWORK, read_config
 from headwater.train.cut import CutSettings, Region
 from headwater.train.planets import PlanetSettings
 from headwater.train.settings import LoopSettings, Losses, Stage
+from support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 SIZES = {
     "waternet": {"base_channels": 1, "encoders": 2, "decoders": 1},
     "evanet": {"base_channels": 1, "depth": 2, "scale": 2},

@@ -14,7 +14,7 @@ import torch
 from headwater.channels import PAPER
 from headwater.cli import main
 from headwater.errors import WorkError
-from headwater.models import load_checkpoint, save_checkpoint
+from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
 from headwater.train.schedule import Progress
 from headwater.train.state import load_state, save_state

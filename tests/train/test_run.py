@@ -1,19 +1,18 @@
 """Training configurations, and a whole training in small."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import yaml
 
 from headwater.errors import InputError
-from headwater.models import load_checkpoint
+from headwater.models.checkpoint import load_checkpoint
 from headwater.models.registry import build_network
 from headwater.train import run
 from headwater.train.chips import CellChips
+from support.places import ROOT
 
-CONFIG = Path(__file__).parents[2] / "config" / "train-demo.yaml"
+CONFIG = ROOT / "config" / "train-demo.yaml"
 
 
 @pytest.fixture

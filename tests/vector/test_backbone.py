@@ -1,5 +1,4 @@
 import time
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -31,8 +30,7 @@ from headwater.vector.network import build_network
 from headwater.vector.segments import segment_table
 from headwater.vector.settings import Settings
 from headwater.vector.window import MARGIN_PX, segments_of_window, vectorize_window
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+from support.places import SHARED
 
 # Links 1 and 2 meet at (1, 1) and flow through 3, of zero length, into 4; 5 joins there as well.
 LINES = {

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from headwater.vector.connect import UNITS, VALLEY_RADIUS_PX, connect, price_of_cells, worth_bits
 from headwater.vector.pieces import find_pieces
-from small_windows import EIGHT, burn, drawing, hangs_on, picture, reach_of, text, windows
+from support.small_windows import EIGHT, burn, drawing, hangs_on, picture, reach_of, text, windows
 
 FAR = 2**31
 

@@ -15,6 +15,7 @@ from headwater.vector.formats import FORMATS, PUBLISHED_COLUMNS, format_path, le
 from headwater.vector.geodesy import geodesic_length_m
 from headwater.vector.network import NETWORK_COLUMNS, build_network
 from headwater.vector.segments import Segments, segment_table, whole_reach
+from support.places import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -185,13 +186,12 @@ def test_what_fails_leaves_nothing(network, tmp_path, name, monkeypatch):
 
 
 def test_command_line_and_configuration_know_the_same_formats():
-    from pathlib import Path
 
     import yaml
 
     from headwater.cli.arguments import FORMATS
 
-    schema = yaml.safe_load((Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml").read_text())
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
     told = schema["properties"]["network"]["properties"]["formats"]["items"]["enum"]
     assert tuple(FORMATS) == FORMATS == tuple(told)
 

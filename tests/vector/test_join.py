@@ -9,7 +9,7 @@ from headwater.vector.join import NEXT_LINK, SAME_PLACE_DEGREES, join_lines, spl
 from headwater.vector.labels import Labels
 from headwater.vector.thin import thin
 from headwater.vector.trace import TO_REACH, of_labels, trace
-from small_windows import joined_water, windows
+from support.small_windows import joined_water, windows
 
 REACH = np.array([[0.0, 3.0], [1.0, 3.0], [1.0, 2.0], [2.0, 2.0], [2.0, 0.0]])
 

@@ -4,7 +4,7 @@ from hypothesis import given
 
 from headwater.vector.burn import burn_line
 from headwater.vector.labels import NO_LABEL, is_mouth_of, owns_mouth, without_checkers
-from small_windows import burn, checkered, picture, windows
+from support.small_windows import burn, checkered, picture, windows
 
 
 def burned(window):

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from headwater.vector.labels import NO_LABEL
 from headwater.vector.pieces import NO_PIECE, find_pieces, over_borders
-from small_windows import EIGHT, checkered, picture, reach_of, windows
+from support.small_windows import EIGHT, checkered, picture, reach_of, windows
 
 
 def cells_of(pieces, piece):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from headwater.vector.thin import FLAT_HOLE_PX, SMALL_HOLE_PX, fill_holes, thin, wide_water
-from small_windows import EIGHT, drawing, joined_water, picture, reach_of, text, windows
+from support.small_windows import EIGHT, drawing, joined_water, picture, reach_of, text, windows
 
 
 def ring_of(water, row, column):

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from headwater.vector.thin import thin
 from headwater.vector.trace import TO_REACH, of_labels, trace
-from small_windows import EIGHT, joined_water, picture, reach_of, windows
+from support.small_windows import EIGHT, joined_water, picture, reach_of, windows
 
 least = st.sampled_from([1, 2, 4, 8])
 

@@ -7,10 +7,10 @@ import pytest
 from shapely import box
 from shapely.geometry import mapping, shape
 
-from faults import Faults
 from headwater.demo.build import build_planet
 from headwater.demo.serve import running_catalogue
-from small_run import configure_two, run
+from support.faults import Faults
+from support.small_run import configure_two, run
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from headwater.cli import main
+from support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.e2e
 
 

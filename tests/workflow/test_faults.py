@@ -22,12 +22,12 @@ import pytest
 import requests
 import yaml
 
-from faults import Faults
-from front_half import FrontHalf, write_planet_plan
 from headwater.catalog.pin import read_items, read_query
 from headwater.demo.serve import create_app, running_catalogue
+from support.faults import Faults
+from support.front_half import FrontHalf, write_planet_plan
+from support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 pytestmark = pytest.mark.e2e
 SEARCH = ("--datetime", "2023-01-01/2023-12-31")

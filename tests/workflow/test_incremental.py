@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from headwater.cli import main
-from headwater.data import default_checkpoints
+from headwater.models.shipped import default_checkpoints
 from headwater.steps.why import STEPS
-from small_run import ROOT, SECOND, change_config, digests, jobs_in, run
+from support.small_run import ROOT, SECOND, change_config, digests, jobs_in, run
 
 pytestmark = pytest.mark.e2e
 WEST, EAST = "N07.00E089.95", "N07.00E090.00"

@@ -12,14 +12,14 @@ import requests
 from shapely import affinity
 from shapely.geometry import box, mapping, shape
 
-import pgstac
-from front_half import FrontHalf, write_planet_plan
 from headwater.catalog.intervals import parse_interval
 from headwater.catalog.pin import pinned_item, read_items, read_query
 from headwater.catalog.providers import Query, find_items, make_provider
 from headwater.demo.serve import running_catalogue
 from headwater.files import write_json
-from tiny_catalogue import CELLS, write_tiny_catalogue, write_tiny_plan
+from support import pgstac
+from support.front_half import FrontHalf, write_planet_plan
+from support.tiny_catalogue import CELLS, write_tiny_catalogue, write_tiny_plan
 
 pytestmark = pytest.mark.postgres
 S2, DEM, DEM_90 = "sentinel-2-l2a", "cop-dem-glo-30", "cop-dem-glo-90"

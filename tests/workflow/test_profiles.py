@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
@@ -10,7 +9,8 @@ from snakemake.cli import get_argument_parser
 from snakemake.profiles import ProfileConfigFileParser
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
-ROOT = Path(__file__).parents[2]
+from support.places import ROOT
+
 PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
 RULES = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
 # Of plugins that the tests do not install, as their documentation has them (kubernetes 0.5.1, aws-batch 0.2.1).

@@ -12,7 +12,8 @@ import pytest
 import rasterio
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from support.places import ROOT
+
 BIN = Path(sys.executable).parent
 pytestmark = [pytest.mark.e2e, pytest.mark.real]
 

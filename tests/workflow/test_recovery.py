@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from small_run import SECOND, change_config, command, digests, environment, jobs_in, run
+from support.small_run import SECOND, change_config, command, digests, environment, jobs_in, run
 
 pytestmark = pytest.mark.e2e
 CELL = "N07.00E090.00"

@@ -12,8 +12,8 @@ import yaml
 from shapely import box
 
 from headwater.cli.entry import COMMANDS
+from support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 RULES = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
 

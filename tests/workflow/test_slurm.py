@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slurm_box import running_slurm
-from small_run import BIN, ROOT, command, configure, digests, environment
+from support.slurm_box import running_slurm
+from support.small_run import BIN, ROOT, command, configure, digests, environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm]
 # The profiles' times are those of a real cluster.

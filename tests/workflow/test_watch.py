@@ -6,11 +6,11 @@ import pty
 import re
 import subprocess
 import termios
-from pathlib import Path
 
 import pytest
 
-from small_run import BIN, environment
+from support.places import ROOT
+from support.small_run import BIN, environment
 
 SNAKEFILE = """\
 from pathlib import Path
@@ -143,5 +143,5 @@ def test_on_a_terminal_one_line_changes_below_snakemakes_own(folder):
 
 
 def test_the_repository_watches_its_runs():
-    text = (Path(__file__).parents[2] / "Snakefile").read_text()
+    text = (ROOT / "Snakefile").read_text()
     assert WATCHED.replace('Path("benchmarks")', "BENCHMARKS") in text

@@ -10,7 +10,7 @@ import geopandas as gpd
 import pytest
 import rasterio
 
-from small_run import BIN, command, configure, digests, environment, run
+from support.small_run import BIN, command, configure, digests, environment, run
 
 pytestmark = pytest.mark.e2e
 

@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 from headwater import cluster, results
 from headwater.basins import file_for_basin
 from headwater.config import check_config
-from headwater.data import default_checkpoints
+from headwater.models.shipped import default_checkpoints
 from headwater.errors import HeadwaterError
 from headwater.grid import neighbourhoods
 from headwater.steps.plan import check_grid, plan_basin

@@ -6,9 +6,12 @@ import calendar
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+
+from headwater.errors import InputError
 
 _PERIOD = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}.*")
 
 
@@ -114,6 +117,29 @@ def time_slices(intervals: Iterable[Interval], days: int) -> list[Interval]:
             start += timedelta(days=days)
         slices.append(Interval(start, end))
     return slices
+
+
+def parse_date_range(text: str) -> tuple[date, date]:
+    """Return first and last day of `YYYY-MM-DD/YYYY-MM-DD`.
+
+    Raises
+    ------
+    InputError
+        The text is not a range of dates, or is empty (it ends before it begins).
+    """
+    parts = text.split("/")
+    try:
+        # Python reads more forms of dates than the search does.
+        if not all(_DAY.fullmatch(part) for part in parts):
+            raise ValueError
+        first, last = (date.fromisoformat(part) for part in parts)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not a range of dates.", "Write search.datetime as YYYY-MM-DD/YYYY-MM-DD."
+        ) from error
+    if last < first:
+        raise InputError(f"The date range {text} is empty: it ends before it begins.", "Put the earlier date first.")
+    return first, last
 
 
 def _years_before(instant: datetime | None, years: int) -> datetime | None:

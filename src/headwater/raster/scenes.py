@@ -17,9 +17,7 @@ from headwater.bands import SCL
 from headwater.catalog.assets import Asset, Signer
 from headwater.errors import InputError
 from headwater.grid import RasterGrid
-
-READERS = ("rasterio", "odc", "stackstac")
-"""Libraries that can read scenes; the first is the default."""
+from headwater.plugins import Registry
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,26 @@ class SceneReader(Protocol):
         ...
 
 
+class OpenScene(Protocol):
+    """Opens a scene: a class of readers, or a function."""
+
+    def __call__(self, files: SceneFiles, signer: Signer, *, threads: int) -> SceneReader:
+        """Return a reader of one scene."""
+        ...
+
+
+READERS: Registry[OpenScene] = Registry(
+    "scene reader",
+    group="headwater.scene_readers",
+    builtin={
+        "rasterio": "headwater.raster.rasterio_scenes:RasterioScene",
+        "odc": "headwater.raster.odc_scenes:OdcScene",
+        "stackstac": "headwater.raster.stackstac_scenes:StackstacScene",
+    },
+)
+"""Libraries that can read scenes; the first is the default."""
+
+
 def open_scene(reader: str, files: SceneFiles, signer: Signer, *, threads: int = 4) -> SceneReader:
     """Return a reader of one scene.
 
@@ -83,19 +101,7 @@ def open_scene(reader: str, files: SceneFiles, signer: Signer, *, threads: int =
     InputError
         There is no such reader.
     """
-    if reader == "rasterio":
-        from headwater.raster.rasterio_scenes import RasterioScene
-
-        return RasterioScene(files, signer, threads=threads)
-    if reader == "odc":
-        from headwater.raster.odc_scenes import OdcScene
-
-        return OdcScene(files, signer, threads=threads)
-    if reader == "stackstac":
-        from headwater.raster.stackstac_scenes import StackstacScene
-
-        return StackstacScene(files, signer, threads=threads)
-    raise InputError(f"There is no reader '{reader}'.", f"Set composite.reader to one of {', '.join(READERS)}.")
+    return READERS.load(reader)(files, signer, threads=threads)
 
 
 def resampling_of(name: str) -> str:

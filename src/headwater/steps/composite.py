@@ -22,7 +22,7 @@ from headwater.files import read_json
 from headwater.grid import RasterGrid, cell_grid
 from headwater.progress import progress
 from headwater.raster.opening import AssetGone
-from headwater.raster.scenes import READERS, SceneFiles, SceneReader, open_scene
+from headwater.raster.scenes import SceneFiles, SceneReader, open_scene
 from headwater.steps.plan import read_plan
 from headwater.versions import STEP_VERSIONS
 
@@ -52,7 +52,7 @@ def composite(
     dilate_px: int = 2,
     mask: str = "scl",
     allow_cloud: bool = False,
-    reader: str = READERS[0],
+    reader: str = "rasterio",
     signing: str = "none",
     token_url: str | None = None,
     readers: int = 4,

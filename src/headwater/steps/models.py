@@ -12,11 +12,11 @@ import torch
 
 from headwater.channels import RECIPES
 from headwater.errors import WorkError
-from headwater.models import default_checkpoints, import_checkpoint, load_checkpoint
-from headwater.models.checkpoint import Checkpoint
-from headwater.models.importing import PUBLISHED
+from headwater.models.checkpoint import Checkpoint, load_checkpoint
+from headwater.models.importing import PUBLISHED, import_checkpoint
 from headwater.models.network import Network
 from headwater.models.registry import NETWORKS, build_network
+from headwater.models.shipped import default_checkpoints
 
 _VERIFY_PX = 256
 _SEED = 0

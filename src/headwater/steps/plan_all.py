@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from headwater.basins import basin_polygon, read_basins
-from headwater.data import tdx_header_numbers
+from headwater.basins import basin_polygon, read_basins, tdx_header_numbers
 from headwater.errors import InputError
 from headwater.files import write_if_changed
 from headwater.grid import Cell, cells_intersecting, check_cell_degrees

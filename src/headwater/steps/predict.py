@@ -16,19 +16,13 @@ from headwater.channels import PIXEL_M, Float32Array, Recipe
 from headwater.errors import InputError
 from headwater.events import say
 from headwater.grid import PREDICTION_FACTOR, TILE_PX, Cell, RasterGrid, cell_grid, prediction_grid
-from headwater.models import Checkpoint, default_checkpoints, load_checkpoint
-from headwater.predict import (
-    OVERLAP_PX,
-    THREADS,
-    Member,
-    Options,
-    at_scale,
-    gpus,
-    predict_bands,
-    quantise,
-    resolve_device,
-    resolve_dtype,
-)
+from headwater.models.checkpoint import Checkpoint, load_checkpoint
+from headwater.models.shipped import default_checkpoints
+from headwater.predict.arrays import quantise
+from headwater.predict.bands import Options, predict_bands
+from headwater.predict.devices import THREADS, gpus, resolve_device, resolve_dtype
+from headwater.predict.members import Member, at_scale
+from headwater.predict.tiling import OVERLAP_PX
 from headwater.steps.gpu import claimed_gpu
 from headwater.steps.plan import read_plan
 

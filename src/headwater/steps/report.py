@@ -13,10 +13,10 @@ from rasterio.features import rasterize
 from shapely import box
 
 from headwater import raster
-from headwater.data import default_checkpoints
 from headwater.errors import InputError
 from headwater.files import atomic_path, read_json, write_if_changed
 from headwater.grid import RasterGrid
+from headwater.models.shipped import default_checkpoints
 from headwater.monitor.benchmarks import cost_table, read_benchmarks
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colours
 from headwater.report.page import render_page

@@ -13,7 +13,7 @@ from headwater.channels import PIXEL_M, RECIPES, Recipe
 from headwater.errors import InputError
 from headwater.grid import PREDICTION_FACTOR
 from headwater.models.registry import build_network
-from headwater.predict import resolve_device
+from headwater.predict.devices import resolve_device
 from headwater.train.objective import Objective
 from headwater.train.planets import MARGIN_PX, PlanetSettings, read_planet
 from headwater.train.settings import LoopSettings, Losses, Stage

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headwater import raster
+from headwater.catalog.intervals import parse_date_range
 from headwater.composite import METHODS
-from headwater.config import parse_date_range
 from headwater.demo.build import GENERATOR_VERSION, build_planet
 from headwater.demo.character import VARIETIES
 from headwater.errors import InputError

@@ -14,10 +14,10 @@ import torch
 
 from headwater.evaluate.pixels import PixelCounts, count_pixels
 from headwater.labels import water_and_counted
-from headwater.models import load_checkpoint, save_checkpoint
+from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.network import Network
 from headwater.models.registry import build_network
-from headwater.predict import predict_probability
+from headwater.predict.arrays import predict_probability
 from headwater.train.batches import Draw
 from headwater.train.chips import CellChips, Chip, middle_of, random_chip
 from headwater.train.config import SPLITS, TrainConfig, read_config

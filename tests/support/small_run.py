@@ -14,7 +14,8 @@ import pandas as pd
 import yaml
 from shapely import box
 
-ROOT = Path(__file__).parents[1]
+from support.places import ROOT
+
 BIN = Path(sys.executable).parent
 KINDS = ("composite.tif", "elevation.tif", "probability.tif", "scenes.json", "dem.json", "waterways.parquet")
 SECOND = "9990000099"

@@ -1,0 +1,8 @@
+"""Where the checkout and the real test data are."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout."""
+SHARED = ROOT.parent / "shared" / "data"
+"""Real data next to the checkout; tests that need it have the mark `real`."""

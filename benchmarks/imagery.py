@@ -107,7 +107,7 @@ def tile_corners(scale: float) -> dict[str, tuple[float, float]]:
 
 def write_manifests(folder: Path, url: str, scale: float) -> None:
     """Write plan.json and scenes.json as `headwater plan` and `headwater select` would."""
-    from headwater.bands import OFFSET_DN
+    from headwater.core.sentinel2 import OFFSET_DN
 
     cell = _cell(scale)
     plan = {"basin_id": "1", "cell_degrees": scale, "margin_px": 64, "basin_bounds": cell.bounds, "bounds": cell.bounds,
@@ -167,7 +167,7 @@ def _release(scenes: list[dict[str, object]], options: argparse.Namespace) -> No
 
     import stackstac
 
-    from headwater.bands import CLEAR_SCL
+    from headwater.core.sentinel2 import CLEAR_SCL
     from headwater.grid import cell_grid
 
     warnings.simplefilter("ignore")

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from headwater import raster
+from headwater.core.files import write_json
 from headwater.demo import dem, vectors
 from headwater.demo.character import Character, character
 from headwater.demo.drainage import EPHEMERAL, Drainage, make_drainage
@@ -40,7 +41,6 @@ from headwater.demo.landscape import Landscape, make_landscape
 from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
 from headwater.demo.noise import fractal
 from headwater.demo.surface import Surface, river_width_m
-from headwater.files import write_json
 from headwater.grid import Cell, RasterGrid, prediction_grid
 from headwater.vector.backbone import read_table
 from headwater.vector.geodesy import geodesic_length_m

@@ -27,11 +27,11 @@ import shapely
 
 from checkpoints import FLOW_KM2, HELP, named_checkpoints
 from headwater import raster
+from headwater.core.files import read_json, write_json
 from headwater.demo.build import build_planet
 from headwater.evaluate.lines import local_metric_crs
 from headwater.evaluate.networks import length_near
 from headwater.evaluate.tiles import ALL
-from headwater.files import read_json, write_json
 from headwater.grid import RasterGrid, prediction_grid
 from headwater.labels import burn_types, coarsen_types, values_of_types
 from headwater.nhd import read_nhd

@@ -3,7 +3,7 @@ import pytest
 from shapely import Polygon, box
 
 from headwater.basins import basin_polygon, file_for_basin, read_basins
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from headwater import relief
-from headwater.bands import CHANNELS
 from headwater.channels import PAPER, RECIPES, RELEASE, Channel, Recipe, Scaling, make_channels
-from headwater.errors import InputError
+from headwater.core.errors import InputError
+from headwater.core.sentinel2 import CHANNELS
 
 
 def tile(seed=0, shape=(6, 8)):

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from headwater.cluster import check_partitions
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from headwater.composite import METHODS, Compositor, harmonise, scaling_tables, sigmoid_scale
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 SHAPE = (6, 7)
 scenes = st.lists(

@@ -3,7 +3,7 @@ import yaml
 
 from headwater.catalog.intervals import parse_date_range
 from headwater.config import check_config
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from support.places import ROOT
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

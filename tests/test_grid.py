@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pyproj import Geod
 from shapely import box, union_all
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import (
     Cell,
     RasterGrid,

@@ -24,7 +24,6 @@ ORDER = [
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 LOOSE = {"__init__", "__main__", "api"}
 MOVING = {
-    "bands": "core",
     "basins": "geo",
     "catalog": "stac",
     "catalog.acquisitions": "stac",
@@ -52,11 +51,7 @@ MOVING = {
     "cluster": "runs",
     "composite": "imagery",
     "config": "project",
-    "data": "core",
     "demo.run": "project",
-    "errors": "core",
-    "events": "core",
-    "files": "core",
     "grid": "geo",
     "labels": "evaluate",
     "masks": "imagery",
@@ -68,8 +63,6 @@ MOVING = {
     "monitor.times": "runs",
     "monitor.watch": "runs",
     "nhd": "evaluate",
-    "plugins": "core",
-    "progress": "core",
     "quantities": "models",
     "relief": "terrain",
     "report.scores": "evaluate",
@@ -129,7 +122,6 @@ MOVING = {
     "vector.thin": "waterways",
     "vector.trace": "waterways",
     "vector.window": "waterways",
-    "versions": "core",
 }
 """Wings of the modules that have not been moved yet."""
 MODULES = {

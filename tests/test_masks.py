@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from headwater.bands import CLEAR_SCL
-from headwater.errors import InputError
+from headwater.core.errors import InputError
+from headwater.core.sentinel2 import CLEAR_SCL
 from headwater.masks import better_clear_mask, clear_mask
 
 

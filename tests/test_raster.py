@@ -10,7 +10,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from headwater import raster
 from headwater.catalog.assets import Asset
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.grid import Cell, RasterGrid, cell_grid
 from headwater.raster import opening
 

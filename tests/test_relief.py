@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater import relief
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.relief import LANDFORM_OF_COUNTS, LANDFORMS
 
 

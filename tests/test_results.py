@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
+from headwater.core.versions import RESULTS_LAYOUT
 from headwater.results import begin_run, check_layout, explain_lock, who_is_at_work
-from headwater.versions import RESULTS_LAYOUT
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import CRS
 
 # Most jobs import this module for a name or two and read no polygon: what reads tables is loaded where it is used.

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headwater.bands import CHANNELS
-from headwater.errors import InputError
+from headwater.core.errors import InputError
+from headwater.core.sentinel2 import CHANNELS
 from headwater.quantities import (
     ELEVATION,
     IMAGE_BANDS,

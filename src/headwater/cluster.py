@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 _PATIENCE_S = 60.0
 

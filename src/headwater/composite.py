@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.bands import COMPOSITE_NODATA
-from headwater.errors import InputError
+from headwater.core.errors import InputError
+from headwater.core.sentinel2 import COMPOSITE_NODATA
 
 METHODS = ("best_first", "mean", "median")
 SIGMOID_SLOPE = 0.6

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from headwater.catalog.intervals import parse_date_range
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 
 def check_config(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from shapely import box
 from shapely.geometry.base import BaseGeometry
 from shapely.prepared import prep
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 CRS = "EPSG:4326"
 ROWS_PER_DEGREE = 10_800

@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.bands import CLEAR_SCL
-from headwater.errors import InputError
+from headwater.core.errors import InputError
+from headwater.core.sentinel2 import CLEAR_SCL
 
 MASKS = ("scl", "omnicloudmask")
 MOST_DILATION_PX = 50

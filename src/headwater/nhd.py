@@ -15,7 +15,7 @@ import pandas as pd
 import pyogrio
 import shapely
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import CRS, Bounds
 
 WATER_TYPES: Mapping[int, tuple[str, float]] = {

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headwater import relief
-from headwater.bands import COMPOSITE_NODATA
-from headwater.errors import InputError
+from headwater.core.errors import InputError
+from headwater.core.sentinel2 import COMPOSITE_NODATA
 
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba import njit
 from scipy import ndimage
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 Float32Array = npt.NDArray[np.float32]
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from headwater.errors import InputError, WorkError
-from headwater.files import read_json, remove_leftovers, write_json
-from headwater.versions import RESULTS_LAYOUT
+from headwater.core.errors import InputError, WorkError
+from headwater.core.files import read_json, remove_leftovers, write_json
+from headwater.core.versions import RESULTS_LAYOUT
 
 _NOTES = ".headwater"
 _LAYOUT = "layout.json"

@@ -9,7 +9,7 @@ import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.geometry.base import BaseGeometry
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import CRS
 
 

@@ -9,7 +9,7 @@ from headwater.catalog import patient_io
 from headwater.catalog.api import StacApi
 from headwater.catalog.intervals import parse_interval
 from headwater.catalog.queries import Link, LostPlace, Page, Query
-from headwater.errors import WorkError
+from headwater.core.errors import WorkError
 from support.scripted_api import CORE, CQL2, Body, made_item, paged, scripted_api
 
 S2 = "sentinel-2-l2a"

@@ -13,7 +13,7 @@ from headwater.catalog.gather import MOST_ASKED, gather
 from headwater.catalog.intervals import parse_interval, time_slices
 from headwater.catalog.pages import PageStore, SlicePages, read_lines
 from headwater.catalog.queries import Query
-from headwater.errors import WorkError
+from headwater.core.errors import WorkError
 from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
 
 S2 = "sentinel-2-l2a"

@@ -11,8 +11,8 @@ import pytest
 from headwater.catalog.intervals import parse_interval
 from headwater.catalog.pin import write_items
 from headwater.catalog.providers import ItemFolder, Provider, Query, StacApi, find_items, make_provider
+from headwater.core.errors import InputError, WorkError
 from headwater.demo.serve import running_catalogue
-from headwater.errors import InputError, WorkError
 from support.tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue
 
 PLACE = (15.0, 45.9, 15.2, 46.2)

@@ -17,8 +17,8 @@ import requests
 from headwater.catalog import token_cache
 from headwater.catalog.assets import Asset
 from headwater.catalog.signing import make_signer
+from headwater.core.errors import InputError, WorkError
 from headwater.demo.serve import running_catalogue
-from headwater.errors import InputError, WorkError
 from support.tiny_catalogue import TinyScene, write_tiny_catalogue
 
 LOCAL = Asset("/data/B02.tif", "sentinel-2-l2a")

@@ -17,7 +17,7 @@ from headwater.catalog.pin import iter_items, write_items
 from headwater.catalog.providers import find_items
 from headwater.catalog.queries import Query, answers
 from headwater.catalog.table import ItemTable, table_files
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"

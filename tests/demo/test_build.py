@@ -20,12 +20,12 @@ from rasterio.features import rasterize
 from scipy import ndimage
 from shapely.geometry import box, shape
 
+from headwater.core.errors import InputError
 from headwater.demo import build, layout
 from headwater.demo.build import build_planet
 from headwater.demo.character import character
 from headwater.demo.landscape import make_landscape
 from headwater.demo.vectors import transform
-from headwater.errors import InputError
 
 SEED = 6
 SIZE, CELL, DATES = (0.1, 0.1), 0.05, 3

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater.core.errors import InputError
 from headwater.demo.character import WIDE, Character, character
-from headwater.errors import InputError
 from support.places import ROOT
 
 DOCS = ROOT / "docs" / "demo-planet.md"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import Transformer
 
+from headwater.core.errors import InputError
 from headwater.demo.layout import layout, mgrs_name, sun_position
-from headwater.errors import InputError
 from support.places import SHARED
 
 

@@ -20,8 +20,8 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from shapely.geometry import box, mapping
 
+from headwater.core.errors import InputError, WorkError
 from headwater.demo.serve import create_app, running_catalogue, serve
-from headwater.errors import InputError, WorkError
 from support.tiny_catalogue import DEFAULT_SCENES, TinyScene, write_tiny_catalogue
 
 S2 = "sentinel-2-l2a"

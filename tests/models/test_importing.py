@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from headwater.channels import RELEASE
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.models.checkpoint import load_checkpoint
 from headwater.models.importing import import_checkpoint, read_state_dict
 from headwater.models.registry import build_network

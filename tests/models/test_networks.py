@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from headwater.channels import RECIPES, Recipe
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.network import Network
 from headwater.models.registry import NETWORKS, build_network, describe_network

@@ -1,6 +1,6 @@
 import json
 
-from headwater.events import Place
+from headwater.core.events import Place
 from headwater.monitor.attempts import KILLED, attempts_of, attempts_since, log_sizes
 
 PLACE = Place("12", "composite", "N40W106")

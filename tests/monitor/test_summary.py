@@ -1,4 +1,4 @@
-from headwater.events import Place
+from headwater.core.events import Place
 from headwater.monitor.attempts import Attempt
 from headwater.monitor.summary import summarise, summary_lines
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.channels import PAPER
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.models.waternet import WaterNet, WaterNetConfig
 from headwater.predict.arrays import predict_probability, quantise
 from headwater.predict.blending import WINDOWS, blend_weights

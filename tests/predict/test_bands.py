@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from headwater.channels import PAPER, RELATIVE, Channel, Recipe, make_channels
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.models.waternet import WaterNet, WaterNetConfig
 from headwater.predict.arrays import predict_probability, quantise
 from headwater.predict.bands import Options, predict_bands

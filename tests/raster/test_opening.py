@@ -11,7 +11,7 @@ from rasterio.enums import Resampling
 
 from headwater import raster
 from headwater.catalog.assets import Asset
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.raster import opening
 from headwater.raster.opening import AssetGone, with_retry
 from support.faulty_server import faulty_server

@@ -8,7 +8,7 @@ from rasterio.warp import transform
 
 from headwater import raster
 from headwater.catalog.assets import Asset
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import Cell, RasterGrid, elevation_grid
 from headwater.raster.posts import POSTS_AROUND, read_posts
 

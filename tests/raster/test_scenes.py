@@ -11,7 +11,7 @@ from rasterio.warp import transform
 
 from headwater import raster
 from headwater.catalog.assets import Asset
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.grid import Cell, RasterGrid, cell_grid
 from headwater.raster.scenes import READERS, SceneFiles, open_scene
 

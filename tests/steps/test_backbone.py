@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import elevation_grid
 from headwater.raster import write_cog
 from headwater.steps.backbone import backbone, common_grid

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from headwater import raster
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.grid import cell_grid
 from headwater.steps import composite as step
 from support.local_place import CELL, MARGIN_PX, write_plan, write_scene, write_scenes

@@ -13,7 +13,7 @@ from shapely import MultiPolygon, box
 
 from headwater import raster
 from headwater.catalog.antimeridian import touches
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.grid import Cell, RasterGrid, elevation_grid
 from headwater.raster.posts import read_posts
 from headwater.steps import elevation as step

@@ -7,7 +7,7 @@ from shapely import LineString, box
 
 from headwater import raster
 from headwater.cli import main
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import Cell, elevation_grid
 from headwater.steps.evaluate import evaluate
 

@@ -7,7 +7,7 @@ import pytest
 from shapely import LineString
 
 from headwater.cli import main
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.steps.evaluate_lines import evaluate_lines
 
 METRE = 1 / 111_194.9

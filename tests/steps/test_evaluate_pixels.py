@@ -6,7 +6,7 @@ from shapely import LineString, box
 
 from headwater import raster
 from headwater.cli import main
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.evaluate.tiles import count_tile
 from headwater.grid import Cell, cell_grid, prediction_grid
 from headwater.labels import burn_types, coarsen_types

@@ -12,7 +12,7 @@ import pytest
 from rasterio.warp import transform
 
 from headwater import raster
-from headwater.files import read_json, write_json
+from headwater.core.files import read_json, write_json
 from headwater.grid import Cell
 from headwater.steps.composite import composite
 from headwater.steps.search import search

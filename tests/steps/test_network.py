@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.steps.network import check, network
 from headwater.vector.backbone import tdx_backbone, write_backbone
 from headwater.vector.segments import segment_table, whole_reach

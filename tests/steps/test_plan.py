@@ -5,7 +5,7 @@ import geopandas as gpd
 import pytest
 from shapely import MultiPolygon, box
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import neighbours
 from headwater.steps.plan import cell_paths, check_grid, plan_basin, read_plan, write_plan
 

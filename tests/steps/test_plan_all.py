@@ -7,7 +7,7 @@ import pytest
 from shapely import box
 
 from headwater.cli import main
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.steps.plan_all import HYDROBASINS, STAND_IN, cells_of_basins, read_land_tiles
 from support.places import ROOT, SHARED
 

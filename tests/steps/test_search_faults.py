@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from headwater.catalog import patient_io
 from headwater.catalog.pin import read_items, write_items
+from headwater.core.errors import WorkError
+from headwater.core.files import write_json
 from headwater.demo.serve import running_catalogue
-from headwater.errors import WorkError
-from headwater.files import write_json
 from headwater.grid import Cell, cells_intersecting
 from headwater.steps.plan import read_plan
 from headwater.steps.search import cell_boxes, search

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from headwater.catalog.antimeridian import touches
 from headwater.catalog.pin import _table, read_items, read_query, write_items
+from headwater.core.errors import InputError, WorkError
+from headwater.core.files import read_json
 from headwater.demo.serve import running_catalogue
-from headwater.errors import InputError, WorkError
-from headwater.files import read_json
 from headwater.steps.search import search
 from headwater.steps.select import _around, select
 from support.places import SHARED

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import shapely
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.evaluate.lines import line_scores
 from headwater.grid import Cell, elevation_grid, prediction_grid
 from headwater.raster import mosaic_vrt, read_raster, read_window, write_cog

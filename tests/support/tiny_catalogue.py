@@ -18,8 +18,8 @@ from rasterio.warp import transform_bounds
 from shapely.geometry import box, mapping
 
 from headwater import raster
-from headwater.bands import OFFSET_DN, REFLECTANCE_BANDS, SCL
-from headwater.files import write_json
+from headwater.core.files import write_json
+from headwater.core.sentinel2 import OFFSET_DN, REFLECTANCE_BANDS, SCL
 from headwater.grid import Cell, cell_grid
 
 EPSG = 32633

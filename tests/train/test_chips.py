@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.train.chips import CellChips, random_chip
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.models.registry import build_network
 from headwater.train.elevation_guided import elevation_guided_loss, evanet_loss, labels_of_water
 

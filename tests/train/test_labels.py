@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from shapely import LineString, Polygon, box
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.evaluate.tiles import count_tile
 from headwater.grid import RasterGrid
 from headwater.labels import coarsen_types, water_and_counted

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from headwater.channels import RECIPES
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.models.registry import NETWORKS, build_network
 from headwater.train.batches import draw_batch
 from headwater.train.config import RECIPE_OF_NETWORK

@@ -13,7 +13,7 @@ import torch
 
 from headwater.channels import PAPER
 from headwater.cli import main
-from headwater.errors import WorkError
+from headwater.core.errors import WorkError
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
 from headwater.train.schedule import Progress

@@ -5,7 +5,7 @@ import pytest
 import torch
 import yaml
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.models.checkpoint import load_checkpoint
 from headwater.models.registry import build_network
 from headwater.train import run

@@ -13,7 +13,7 @@ from shapely.geometry import LineString, box
 
 from headwater import raster
 from headwater.cli import main
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.grid import RasterGrid
 from headwater.train.chips import CellChips
 from headwater.train.cut import CutSettings, balanced_choice, cut_chips, find_candidates

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rasterio.features import shapes
 from shapely.geometry import shape
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import RasterGrid
 from headwater.raster import read_window
 from headwater.vector.backbone import (

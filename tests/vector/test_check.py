@@ -7,7 +7,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.vector.check import check_network
 from headwater.vector.geodesy import geodesic_length_m
 

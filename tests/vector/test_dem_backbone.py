@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import RasterGrid
 from headwater.vector.backbone import CATCHMENT_COLUMNS, REACH_COLUMNS
 from headwater.vector.check import check_network

@@ -7,7 +7,7 @@ import pyogrio
 import pytest
 import shapely
 
-from headwater.errors import WorkError
+from headwater.core.errors import WorkError
 from headwater.vector import formats
 from headwater.vector.backbone import read_table, tdx_backbone
 from headwater.vector.check import check_network

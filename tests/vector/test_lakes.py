@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.vector import lakes
 from headwater.vector.lakes import meets_lake
 

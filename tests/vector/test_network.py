@@ -7,7 +7,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.vector.backbone import REACH_COLUMNS
 from headwater.vector.check import check_network
 from headwater.vector.formats import write_network

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.errors import WorkError
+from headwater.core.errors import WorkError
 from headwater.vector.segments import MAX_SEGMENTS, SEGMENT_COLUMNS, Segments, segment_table, whole_reach
 
 LINE = shapely.LineString([(0, 0), (0, 1)])

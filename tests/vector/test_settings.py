@@ -1,6 +1,6 @@
 import pytest
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.vector.settings import Settings
 
 

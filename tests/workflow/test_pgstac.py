@@ -15,8 +15,8 @@ from shapely.geometry import box, mapping, shape
 from headwater.catalog.intervals import parse_interval
 from headwater.catalog.pin import pinned_item, read_items, read_query
 from headwater.catalog.providers import Query, find_items, make_provider
+from headwater.core.files import write_json
 from headwater.demo.serve import running_catalogue
-from headwater.files import write_json
 from support import pgstac
 from support.front_half import FrontHalf, write_planet_plan
 from support.tiny_catalogue import CELLS, write_tiny_catalogue, write_tiny_plan

@@ -14,11 +14,11 @@ from headwater import cluster, results
 from headwater.basins import file_for_basin
 from headwater.config import check_config
 from headwater.models.shipped import default_checkpoints
-from headwater.errors import HeadwaterError
+from headwater.core.errors import HeadwaterError
 from headwater.grid import neighbourhoods
 from headwater.steps.plan import check_grid, plan_basin
 from headwater.vector.formats import FORMATS
-from headwater.versions import STEP_VERSIONS
+from headwater.core.versions import STEP_VERSIONS
 
 SCHEMA = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
 

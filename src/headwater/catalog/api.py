@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 from headwater.catalog.checks import is_web_address, shown, shown_address, what_lacks
 from headwater.catalog.pin import pinned_item
 from headwater.catalog.queries import Item, Link, LostPlace, Page, Query, answers_but_place
-from headwater.errors import NetworkError, WorkError
+from headwater.core.errors import NetworkError, WorkError
 
 if TYPE_CHECKING:
     from headwater.catalog.patient_io import PatientIO

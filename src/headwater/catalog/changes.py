@@ -10,7 +10,7 @@ from headwater.catalog.found import Findings, Found, digest_of, is_older, update
 from headwater.catalog.pages import PageStore, write_lines
 from headwater.catalog.pin import iter_items, pinned_item, read_query
 from headwater.catalog.queries import Item, Provider
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 Pinned = Mapping[tuple[str, str], bytes]
 """Digest of each pinned item by its collection and id."""

@@ -8,8 +8,8 @@ from threading import Event
 
 from headwater.catalog.pages import PageStore, SlicePages
 from headwater.catalog.queries import LostPlace, Provider, Query
-from headwater.errors import NetworkError
-from headwater.progress import progress
+from headwater.core.errors import NetworkError
+from headwater.core.progress import progress
 
 MOST_ASKED = 3
 """Times a slice is asked for from its beginning."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from headwater.bands import OFFSET_DN, REFLECTANCE_BANDS, SCL
+from headwater.core.sentinel2 import OFFSET_DN, REFLECTANCE_BANDS, SCL
 
 Item = dict[str, Any]
 

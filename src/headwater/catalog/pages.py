@@ -20,8 +20,8 @@ from types import MappingProxyType, TracebackType
 from typing import Any
 
 from headwater.catalog.queries import Item, Link, Page, Query
-from headwater.errors import WorkError
-from headwater.files import atomic_path
+from headwater.core.errors import WorkError
+from headwater.core.files import atomic_path
 
 OLDEST_S = 86_400.0
 """Pages may be a day old; what a catalogue said earlier may no longer hold, nor its links."""

@@ -28,7 +28,7 @@ from tenacity import (
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_base
 
-from headwater.events import BYTES, REQUESTS, count, retrying
+from headwater.core.events import BYTES, REQUESTS, count, retrying
 
 CONNECT_TIMEOUT_S = 5.0
 LONGEST_WAIT_S = 30.0

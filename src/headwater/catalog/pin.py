@@ -24,8 +24,8 @@ import shapely.geometry
 from headwater.catalog.antimeridian import Box, split_box
 from headwater.catalog.intervals import parse_instant
 from headwater.catalog.items import EARTH_SEARCH_NAMES, PINNED_ASSETS, asset_of, unsigned
-from headwater.errors import InputError
-from headwater.files import write_if_changed
+from headwater.core.errors import InputError
+from headwater.core.files import write_if_changed
 
 Item = dict[str, Any]
 

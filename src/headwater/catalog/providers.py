@@ -15,7 +15,7 @@ from headwater.catalog.checks import shown, what_lacks
 from headwater.catalog.pin import pinned_item
 from headwater.catalog.queries import Item, Link, Page, Provider, Query, answers
 from headwater.catalog.table import ItemTable, table_files, with_absolute_paths
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 LARGEST_PAGE = 1000
 """Page size the Planetary Computer allows."""

@@ -21,8 +21,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop
 from headwater.catalog.assets import Asset, Signer
 from headwater.catalog.intervals import parse_instant
 from headwater.catalog.token_cache import Token, TokenCache, is_token_text
-from headwater.errors import InputError, NetworkError, WorkError
-from headwater.events import retrying
+from headwater.core.errors import InputError, NetworkError, WorkError
+from headwater.core.events import retrying
 
 SIGNINGS = ("none", "token", "planetary_computer")
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from headwater.catalog.checks import shown, what_lacks
 from headwater.catalog.pin import PINNED_COLUMNS, iter_items, pinned_item, rows_touching
 from headwater.catalog.queries import Item, Link, Page, Query, answers
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 _ITEMS_A_PAGE = 1000
 

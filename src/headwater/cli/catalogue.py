@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from headwater.cli.arguments import add_cell, add_out, add_plan, add_signing
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 
 def plan(parser: argparse.ArgumentParser) -> None:

@@ -19,8 +19,8 @@ from headwater.cli.demo import demo
 from headwater.cli.learning import chips, evaluate, models, train
 from headwater.cli.networks import backbone, network, report, vectorize
 from headwater.cli.rasters import composite, elevation, mosaic, predict
-from headwater.errors import HeadwaterError
-from headwater.events import recorded
+from headwater.core.errors import HeadwaterError
+from headwater.core.events import recorded
 
 _Add = Callable[[argparse.ArgumentParser], None]
 _OBJECTS_BETWEEN_SEARCHES = 100_000

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from headwater.cli.arguments import add_out
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 
 def train(parser: argparse.ArgumentParser) -> None:

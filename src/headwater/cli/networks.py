@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from headwater.cli.arguments import EACH_CELL, FORMATS, add_out, add_plan
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 
 def backbone(parser: argparse.ArgumentParser) -> None:

@@ -18,14 +18,14 @@ import pyogrio
 from affine import Affine
 from numpy.typing import NDArray
 
+from headwater.core.errors import InputError
+from headwater.core.files import write_json
 from headwater.demo import acquisitions, clouds, dem, items, sampling, scenes, vectors
 from headwater.demo.character import VARIETIES, Character, character
 from headwater.demo.drainage import Drainage, make_drainage
 from headwater.demo.landscape import Landscape, make_landscape
 from headwater.demo.layout import Layout, MgrsTile, layout
 from headwater.demo.surface import Lines, Surface, make_lines, make_surface
-from headwater.errors import InputError
-from headwater.files import write_json
 from headwater.raster import write_cog
 
 GENERATOR_VERSION = 1

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from headwater.catalog.providers import read_item
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 Item = dict[str, Any]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pyproj import Transformer
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 TRUTH_PER_DEGREE = 9_000
 """Pixels per degree of the true landscape: 0.4 arc seconds, the posting of TanDEM-X and so of TDX-Hydro."""

@@ -15,9 +15,9 @@ from pathlib import Path
 import yaml
 
 from headwater.config import check_config
+from headwater.core.errors import InputError, WorkError
 from headwater.demo.build import build_planet
 from headwater.demo.serve import running_catalogue
-from headwater.errors import InputError, WorkError
 
 _LOCK = Path(".snakemake/demo.lock")
 

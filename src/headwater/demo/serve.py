@@ -25,10 +25,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from headwater.core.errors import WorkError
 from headwater.demo.holdings import STAC_VERSION, Holdings, read_folders
 from headwater.demo.queries import body_of_query, item_test, page_of, sort_items
 from headwater.demo.tokens import DEFAULT_LIFETIME_S, Tokens
-from headwater.errors import WorkError
 
 Item = dict[str, Any]
 

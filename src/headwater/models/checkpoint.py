@@ -15,8 +15,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from headwater.channels import Recipe
-from headwater.errors import InputError
-from headwater.files import atomic_path, read_json, write_if_changed, write_json
+from headwater.core.errors import InputError
+from headwater.core.files import atomic_path, read_json, write_if_changed, write_json
 from headwater.models.network import Network
 from headwater.models.registry import build_network, describe_network
 

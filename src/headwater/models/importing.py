@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from headwater.channels import RECIPES
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.models.checkpoint import CheckpointMetadata, fill_network, save_checkpoint
 from headwater.models.registry import build_network
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.models.evanet import EvaNet, EvaNetConfig
 from headwater.models.fcn8s import FCN8s, FCN8sConfig
 from headwater.models.hourglass import Hourglass, HourglassConfig

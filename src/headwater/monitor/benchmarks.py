@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from headwater.events import Place
+from headwater.core.events import Place
 from headwater.monitor import by_flow
 
 BENCHMARK_SUFFIX = ".tsv"

@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TextIO
 
 from tqdm import tqdm
 
-from headwater.files import write_json
+from headwater.core.files import write_json
 from headwater.monitor.attempts import attempts_since, log_sizes
 from headwater.monitor.benchmarks import cost_table, read_benchmarks
 from headwater.monitor.line import Progress

@@ -20,9 +20,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from headwater.bands import COMPOSITE_NODATA
 from headwater.channels import Float32Array, Recipe, make_channels
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
+from headwater.core.sentinel2 import COMPOSITE_NODATA
 from headwater.grid import TILE_PX
 from headwater.predict.blending import WINDOWS, BlendingBand
 from headwater.predict.devices import THREADS, resolve_dtype, single_threaded

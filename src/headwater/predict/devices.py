@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 THREADS = 1
 """Tiles computed side by side on the CPU, one thread each. The order of the sums within a network, and so the last bits

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headwater.channels import Float32Array, Recipe
-from headwater.errors import InputError, OutOfMemory
+from headwater.core.errors import InputError, OutOfMemory
 from headwater.models.network import Network
 
 SYMMETRIES = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import tiles
 
 OVERLAP_PX = 208

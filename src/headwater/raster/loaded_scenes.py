@@ -16,10 +16,10 @@ from rasterio.warp import transform_bounds
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from headwater import grid as grids
-from headwater.bands import REFLECTANCE_BANDS, SCL
 from headwater.catalog.assets import Asset, Signer
-from headwater.errors import NetworkError
-from headwater.events import retrying
+from headwater.core.errors import NetworkError
+from headwater.core.events import retrying
+from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.grid import RasterGrid
 from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ATTEMPTS, crs_of, public_name, with_retry
 from headwater.raster.rasterio_scenes import overlap_of

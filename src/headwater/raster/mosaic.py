@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import RasterGrid
 from headwater.raster.opening import grid_of, with_retry
 

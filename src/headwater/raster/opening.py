@@ -33,8 +33,8 @@ from rasterio.io import DatasetReader
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from headwater.catalog.assets import Asset, Signer
-from headwater.errors import InputError, NetworkError, WorkError
-from headwater.events import BYTES, REQUESTS, RETRIES, add_meter, count, retrying, without_query
+from headwater.core.errors import InputError, NetworkError, WorkError
+from headwater.core.events import BYTES, REQUESTS, RETRIES, add_meter, count, retrying, without_query
 from headwater.grid import RasterGrid
 
 _T = TypeVar("_T")

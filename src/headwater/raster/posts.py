@@ -19,7 +19,7 @@ from shapely import Polygon
 
 from headwater import grid as grids
 from headwater.catalog.assets import Asset, Signer
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import Bounds, RasterGrid
 from headwater.raster.opening import crs_of, public_name, with_retry
 

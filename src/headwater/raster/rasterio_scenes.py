@@ -18,8 +18,8 @@ from rasterio.warp import transform as transform_points
 from rasterio.windows import Window
 
 from headwater import grid as grids
-from headwater.bands import REFLECTANCE_BANDS, SCL
 from headwater.catalog.assets import Asset, Signer
+from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.grid import RasterGrid
 from headwater.raster.kept_open import KeptOpen
 from headwater.raster.opening import crs_of

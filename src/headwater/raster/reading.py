@@ -18,7 +18,7 @@ from rasterio.warp import transform_bounds
 
 from headwater import grid as grids
 from headwater.catalog.assets import Asset, Signer
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import RasterGrid
 from headwater.raster.opening import check_blocks, crs_of, doubt, grid_of, is_remote, public_name, with_retry
 

@@ -16,8 +16,8 @@ from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window
 
 from headwater import grid as grids
-from headwater.errors import DiskError
-from headwater.files import atomic_path
+from headwater.core.errors import DiskError
+from headwater.core.files import atomic_path
 from headwater.grid import RasterGrid
 from headwater.raster.opening import READ_ERRORS
 

@@ -15,7 +15,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from headwater.files import atomic_path
+from headwater.core.files import atomic_path
 from headwater.grid import RasterGrid
 
 matplotlib.use("Agg")

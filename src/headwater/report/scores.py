@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from headwater.files import atomic_path, write_if_changed
+from headwater.core.files import atomic_path, write_if_changed
 
 matplotlib.use("Agg")
 

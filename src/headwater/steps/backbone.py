@@ -11,11 +11,11 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.basins import basin_polygon
-from headwater.errors import InputError
-from headwater.events import say
-from headwater.files import atomic_path
+from headwater.core.errors import InputError
+from headwater.core.events import say
+from headwater.core.files import atomic_path
+from headwater.core.progress import progress
 from headwater.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
-from headwater.progress import progress
 from headwater.raster import raster_grid, read_window
 from headwater.steps.plan import Plan, read_plan
 from headwater.vector.antimeridian import middle_longitudes, turned, turns_to

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from headwater import composite as compositing
 from headwater import masks, raster
-from headwater.bands import COMPOSITE_BANDS, COMPOSITE_NODATA, REFLECTANCE_BANDS, SCL
 from headwater.catalog.assets import Asset, Signer
 from headwater.catalog.signing import make_signer
-from headwater.errors import InputError, WorkError
-from headwater.files import read_json
+from headwater.core.errors import InputError, WorkError
+from headwater.core.files import read_json
+from headwater.core.progress import progress
+from headwater.core.sentinel2 import COMPOSITE_BANDS, COMPOSITE_NODATA, REFLECTANCE_BANDS, SCL
+from headwater.core.versions import STEP_VERSIONS
 from headwater.grid import RasterGrid, cell_grid
-from headwater.progress import progress
 from headwater.raster.opening import AssetGone
 from headwater.raster.scenes import SceneFiles, SceneReader, open_scene
 from headwater.steps.plan import read_plan
-from headwater.versions import STEP_VERSIONS
 
 PART_ROWS = 1024
 """Rows read at a time: what is read ahead stays small, and a block of a file is seldom cut."""

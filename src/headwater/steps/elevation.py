@@ -14,13 +14,13 @@ from headwater import raster, terrain
 from headwater.basins import basin_polygon
 from headwater.catalog.assets import Asset, Signer
 from headwater.catalog.signing import make_signer
-from headwater.errors import InputError, WorkError
-from headwater.files import read_json
+from headwater.core.errors import InputError, WorkError
+from headwater.core.files import read_json
+from headwater.core.versions import STEP_VERSIONS
 from headwater.grid import RasterGrid, elevation_grid
 from headwater.raster.posts import POSTS_AROUND, read_posts
 from headwater.steps.plan import Plan, read_plan
 from headwater.terrain import Surface
-from headwater.versions import STEP_VERSIONS
 
 MISSING = ("sea", "extend", "refuse", "zero")
 """What may be made of places without elevation."""

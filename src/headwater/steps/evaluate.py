@@ -16,9 +16,9 @@ from shapely.geometry.base import BaseGeometry
 
 from headwater import raster
 from headwater.basins import basin_polygon
-from headwater.errors import InputError
+from headwater.core.errors import InputError
+from headwater.core.files import write_json
 from headwater.evaluate.lines import LineScores, dem_streams, length_off_backbone_m, line_scores
-from headwater.files import write_json
 from headwater.shapes import read_lines, read_polygons
 
 MOST_PX = 100_000_000

@@ -12,10 +12,10 @@ import shapely
 from numpy.typing import NDArray
 from shapely import box
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
+from headwater.core.files import write_json
 from headwater.evaluate.networks import NO_ORDER, PIXEL_M, connected_share, order_scores
 from headwater.evaluate.waterway_types import NEAR_DEGREES, type_lengths
-from headwater.files import write_json
 from headwater.nhd import read_nhd
 from headwater.report.scores import draw_bars, length_table, markdown_table, write_table
 from headwater.shapes import read_lines

@@ -13,7 +13,7 @@ from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
 
 from headwater import raster
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.evaluate.pixels import BoolArray, Core
 from headwater.evaluate.tiles import ALL, TileCounts, count_tile, score_table, sum_tiles, type_table
 from headwater.grid import RasterGrid

@@ -15,10 +15,10 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater import raster
-from headwater.bands import REFLECTANCE_BANDS, SCL
 from headwater.basins import HYDROBASINS_ID
-from headwater.errors import InputError
-from headwater.files import atomic_path, write_json
+from headwater.core.errors import InputError
+from headwater.core.files import atomic_path, write_json
+from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.grid import CRS
 
 SENTINEL2_COLLECTION = "sentinel-2-l2a"

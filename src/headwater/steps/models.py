@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from headwater.channels import RECIPES
-from headwater.errors import WorkError
+from headwater.core.errors import WorkError
 from headwater.models.checkpoint import Checkpoint, load_checkpoint
 from headwater.models.importing import PUBLISHED, import_checkpoint
 from headwater.models.network import Network

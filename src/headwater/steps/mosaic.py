@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from headwater.files import write_if_changed
+from headwater.core.files import write_if_changed
 from headwater.raster import mosaic_vrt
 
 

@@ -11,9 +11,9 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from headwater.errors import InputError, WorkError
-from headwater.events import say
-from headwater.files import atomic_path, write_json
+from headwater.core.errors import InputError, WorkError
+from headwater.core.events import say
+from headwater.core.files import atomic_path, write_json
 from headwater.vector.backbone import NO_LINK, REACH_COLUMNS, read_table
 from headwater.vector.check import check_network
 from headwater.vector.formats import write_format, write_network

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from headwater.basins import basin_polygon
 from headwater.catalog.antimeridian import enclosing_box
-from headwater.errors import InputError
-from headwater.files import read_json, write_json
+from headwater.core.errors import InputError
+from headwater.core.files import read_json, write_json
 from headwater.grid import Bounds, Cell, cell_grid, cells_intersecting
 
 MOST_MARGIN_PX = 1024

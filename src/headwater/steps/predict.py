@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from headwater import raster
 from headwater.channels import PIXEL_M, Float32Array, Recipe
-from headwater.errors import InputError
-from headwater.events import say
+from headwater.core.errors import InputError
+from headwater.core.events import say
 from headwater.grid import PREDICTION_FACTOR, TILE_PX, Cell, RasterGrid, cell_grid, prediction_grid
 from headwater.models.checkpoint import Checkpoint, load_checkpoint
 from headwater.models.shipped import default_checkpoints

@@ -13,8 +13,8 @@ from rasterio.features import rasterize
 from shapely import box
 
 from headwater import raster
-from headwater.errors import InputError
-from headwater.files import atomic_path, read_json, write_if_changed
+from headwater.core.errors import InputError
+from headwater.core.files import atomic_path, read_json, write_if_changed
 from headwater.grid import RasterGrid
 from headwater.models.shipped import default_checkpoints
 from headwater.monitor.benchmarks import cost_table, read_benchmarks

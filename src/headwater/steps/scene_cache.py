@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import raster
-from headwater.bands import CLEAR_SCL, REFLECTANCE_BANDS, SCL
 from headwater.catalog.assets import Asset, Signer
 from headwater.catalog.items import Scene
 from headwater.catalog.selection import resize_nearest
-from headwater.errors import InputError, WorkError
-from headwater.files import atomic_path, write_json
+from headwater.core.errors import InputError, WorkError
+from headwater.core.files import atomic_path, write_json
+from headwater.core.sentinel2 import CLEAR_SCL, REFLECTANCE_BANDS, SCL
 from headwater.raster.scenes import check_band_type
 
 OVERVIEW_PX = 512

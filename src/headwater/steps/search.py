@@ -21,8 +21,8 @@ from headwater.catalog.pages import PageStore, SlicePages
 from headwater.catalog.pin import write_sorted
 from headwater.catalog.providers import make_provider
 from headwater.catalog.queries import Provider, Query, answers_but_place
-from headwater.errors import InputError, WorkError
-from headwater.events import say
+from headwater.core.errors import InputError, WorkError
+from headwater.core.events import say
 from headwater.grid import cell_grid, elevation_grid
 from headwater.steps.plan import Plan, read_plan
 

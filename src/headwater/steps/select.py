@@ -18,9 +18,9 @@ from headwater.catalog.items import DEM_ASSET, Scene, asset_href, epsg_code, sce
 from headwater.catalog.pin import read_items, read_query
 from headwater.catalog.selection import SelectionRule, choose_scenes
 from headwater.catalog.signing import make_signer
-from headwater.errors import InputError
-from headwater.events import say
-from headwater.files import write_json
+from headwater.core.errors import InputError
+from headwater.core.events import say
+from headwater.core.files import write_json
 from headwater.raster.opening import AssetGone
 from headwater.steps.plan import read_plan
 from headwater.steps.scene_cache import SceneCache

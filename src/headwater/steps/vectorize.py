@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from shapely import box
 
-from headwater.errors import InputError
-from headwater.events import say
-from headwater.files import atomic_path
+from headwater.core.errors import InputError
+from headwater.core.events import say
+from headwater.core.files import atomic_path
+from headwater.core.progress import progress
 from headwater.grid import Bounds, Cell, RasterGrid
-from headwater.progress import progress
 from headwater.raster import raster_facts, raster_grid, read_overview
 from headwater.steps.network import write_checked, write_water
 from headwater.steps.parts import BLOCK_PX, Rasters, part_vectors, parts_of

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.steps.plan import read_plan
 
 STEPS = ("plan", "search", "select", "composite", "elevation", "predict", "backbone", "vectorize")

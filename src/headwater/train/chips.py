@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 Chip = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.uint8]]
 """Composite (4, y, x), elevation (y, x) in metres and water types (y, x)."""

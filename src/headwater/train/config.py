@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 
 from headwater.channels import PIXEL_M, RECIPES, Recipe
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import PREDICTION_FACTOR
 from headwater.models.registry import build_network
 from headwater.predict.devices import resolve_device

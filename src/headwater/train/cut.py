@@ -14,9 +14,9 @@ import numpy.typing as npt
 from rasterio.features import rasterize
 
 from headwater import raster
-from headwater.errors import InputError
-from headwater.files import write_json
-from headwater.progress import progress
+from headwater.core.errors import InputError
+from headwater.core.files import write_json
+from headwater.core.progress import progress
 from headwater.shapes import read_polygons
 from headwater.train.chips import CellChips, Chip
 from headwater.train.config import SPLITS, check_keys, check_list, filled, read_yaml

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 Weighting = Literal["constant", "difference", "logarithm"]
 """Weight of a pair that counts: 1, |dh| or log(1 + |dh|) with dh its difference of height in metres."""

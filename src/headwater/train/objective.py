@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.models.evanet import EvaNet
 from headwater.models.hourglass import Hourglass
 from headwater.models.network import Network

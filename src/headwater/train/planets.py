@@ -14,10 +14,11 @@ import numpy.typing as npt
 from headwater import raster
 from headwater.catalog.intervals import parse_date_range
 from headwater.composite import METHODS
+from headwater.core.errors import InputError
+from headwater.core.files import read_json, write_json
+from headwater.core.versions import STEP_VERSIONS
 from headwater.demo.build import GENERATOR_VERSION, build_planet
 from headwater.demo.character import VARIETIES
-from headwater.errors import InputError
-from headwater.files import read_json, write_json
 from headwater.grid import RasterGrid, check_cell_degrees
 from headwater.steps.composite import composite
 from headwater.steps.elevation import elevation
@@ -26,7 +27,6 @@ from headwater.steps.search import search
 from headwater.steps.select import select
 from headwater.train.chips import CellChips
 from headwater.train.labels import UNKNOWN_TYPE, burn_types, read_nhd
-from headwater.versions import STEP_VERSIONS
 
 MARGIN_PX = 64
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import get_args
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.train.elevation_guided import Weighting
 
 OPTIMIZERS = ("adamw", "sgd")

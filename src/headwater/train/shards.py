@@ -21,8 +21,8 @@ import numpy.typing as npt
 import requests
 from safetensors.numpy import save
 
-from headwater.errors import InputError, WorkError
-from headwater.files import atomic_path, read_json, write_if_changed
+from headwater.core.errors import InputError, WorkError
+from headwater.core.files import atomic_path, read_json, write_if_changed
 from headwater.train.chips import Chip, window_of
 
 MANIFEST = "manifest.json"

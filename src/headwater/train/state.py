@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from headwater.errors import InputError, WorkError
-from headwater.files import atomic_path
+from headwater.core.errors import InputError, WorkError
+from headwater.core.files import atomic_path
 from headwater.models.network import Network
 from headwater.train.schedule import Progress
 

@@ -19,7 +19,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import CRS, Bounds
 from headwater.vector.antimeridian import beside_outlets, in_one_piece, middle_longitudes
 from headwater.vector.geodesy import METRES_PER_DEGREE, geodesic_length_m

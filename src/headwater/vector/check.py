@@ -17,7 +17,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.vector.ends import meet_in_ends
 from headwater.vector.geodesy import geodesic_length_m
 from headwater.vector.network import NO_STREAM, rows_of

@@ -17,7 +17,7 @@ from rasterio.features import shapes
 from scipy import ndimage
 from shapely.geometry import shape
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import CRS, Bounds, RasterGrid
 from headwater.vector.antimeridian import beside_outlets, middle_longitudes, turned, turns_to
 from headwater.vector.backbone import NO_LINK, Backbone, assemble, cell_of_points

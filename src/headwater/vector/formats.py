@@ -18,8 +18,8 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 
-from headwater.errors import WorkError
-from headwater.files import atomic_path
+from headwater.core.errors import WorkError
+from headwater.core.files import atomic_path
 from headwater.vector.antimeridian import cut_to_map
 from headwater.vector.pmtiles import TileFile, write_pmtiles
 

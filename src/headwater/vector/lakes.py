@@ -14,7 +14,7 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 from headwater.grid import CRS, Bounds
 
 _POLYGONS_AT_ONCE = 20_000

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from headwater.errors import InputError, WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.grid import CRS
 from headwater.vector.backbone import NO_LINK
 from headwater.vector.segments import MAX_SEGMENTS, segment_table, whole_reach

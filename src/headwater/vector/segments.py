@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from headwater.errors import WorkError
+from headwater.core.errors import WorkError
 from headwater.grid import CRS
 from headwater.vector.geodesy import geodesic_length_m
 

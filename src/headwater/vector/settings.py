@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 METHODS = ("headwater", "published")
 

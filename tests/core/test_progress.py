@@ -1,6 +1,6 @@
 """Progress in a log: plain lines with count, total and a note that changes."""
 
-from headwater import progress as module
+from headwater.core import progress as module
 
 
 def test_lines_in_a_log_count_from_where_it_went_on(monkeypatch, capsys):

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from headwater.events import PROGRESSED, emit
+from headwater.core.events import PROGRESSED, emit
 
 _T = TypeVar("_T")
 _SECONDS_BETWEEN_LINES = 15.0

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 
 @contextmanager

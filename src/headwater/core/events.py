@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from headwater.errors import cause_of
+from headwater.core.errors import cause_of
 
 EVENTS_SUFFIX = ".jsonl"
 """Of the file of events beside a log."""

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from headwater import events
 from headwater.cli import main
-from headwater.errors import DATA, INPUT, MEMORY, NETWORK, NetworkError, OutOfMemory, WorkError, cause_of
+from headwater.core import events
+from headwater.core.errors import DATA, INPUT, MEMORY, NETWORK, NetworkError, OutOfMemory, WorkError, cause_of
 
 
 def lines_of(log):

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from headwater.errors import InputError
-from headwater.files import atomic_path, read_json, write_if_changed, write_json
+from headwater.core.errors import InputError
+from headwater.core.files import atomic_path, read_json, write_if_changed, write_json
 
 
 def test_an_output_appears_whole_or_not_at_all(tmp_path):

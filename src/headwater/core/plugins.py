@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from headwater.errors import InputError
+from headwater.core.errors import InputError
 
 T = TypeVar("T")
 

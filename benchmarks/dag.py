@@ -31,7 +31,7 @@ import geopandas as gpd
 import shapely
 import yaml
 
-from headwater.grid import Cell
+from headwater.geo.grid import Cell
 from headwater.steps.plan_all import cells_of_basins, read_land_tiles
 
 ROOT = Path(__file__).parents[1]

@@ -148,7 +148,7 @@ def _run_way(options: argparse.Namespace) -> None:
 
 def _read_all(scene: dict[str, object], reader: str, options: argparse.Namespace) -> None:
     """Read a scene's bands and SCL onto its part of the cell, as the composite does, and drop them."""
-    from headwater.grid import cell_grid
+    from headwater.geo.grid import cell_grid
     from headwater.raster.scenes import open_scene
     from headwater.steps import composite as step
 
@@ -168,7 +168,7 @@ def _release(scenes: list[dict[str, object]], options: argparse.Namespace) -> No
     import stackstac
 
     from headwater.core.sentinel2 import CLEAR_SCL
-    from headwater.grid import cell_grid
+    from headwater.geo.grid import cell_grid
 
     warnings.simplefilter("ignore")
     grid = cell_grid(_cell(options.scale), margin_px=64)
@@ -258,7 +258,7 @@ def _tell(results: dict[str, dict[str, float]], options: argparse.Namespace) -> 
 
 
 def _cell(scale: float):  # type: ignore[no-untyped-def]
-    from headwater.grid import Cell
+    from headwater.geo.grid import Cell
 
     return Cell(0, round(CELL_WEST / scale), scale)
 

@@ -28,7 +28,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from headwater.vector.geodesy import geodesic_length_m
+from headwater.geo.geodesy import geodesic_length_m
 
 SEED, TEMPLATES, BOXES_PER_FILE = 7, 64, 1_000
 BOX_DEGREES = 2.0**-8

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from headwater.catalog.items import Scene
 from headwater.catalog.selection import SelectionRule, choose_scenes
-from headwater.grid import Cell, neighbourhoods
+from headwater.geo.grid import Cell, neighbourhoods
 from headwater.scale import basin_cost
 from headwater.steps.plan_all import read_land_tiles
 

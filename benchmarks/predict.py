@@ -36,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from headwater import raster
 from headwater.channels import PAPER, make_channels
-from headwater.grid import Cell, cell_grid, elevation_grid
+from headwater.geo.grid import Cell, cell_grid, elevation_grid
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.shipped import default_checkpoints
 from headwater.models.waternet import ChannelAttention, InstanceNorm, WaterNet, WaterNetConfig
@@ -309,7 +309,7 @@ def _write_cell(folder: Path, cell: Cell) -> None:
 
 
 def _run_cell(options: argparse.Namespace) -> None:
-    from headwater.grid import tiles
+    from headwater.geo.grid import tiles
 
     cell = Cell(round(8 / options.cell_degrees), round(12 / options.cell_degrees), options.cell_degrees)
     count = len(tiles(cell_grid(cell, margin_px=MARGIN_PX).shape, tile_px=TILE_PX, overlap_px=208))

@@ -23,7 +23,7 @@ from PIL import Image
 from checkpoints import HELP, mean_probability, named_checkpoints
 from headwater import raster
 from headwater.composite import scaling_tables, sigmoid_scale
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.masks import clear_mask
 from headwater.report.scores import markdown_table
 

@@ -25,7 +25,7 @@ import torch
 
 from headwater import raster
 from headwater.channels import RELATIVE, Channel, Scaling
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.models.checkpoint import load_checkpoint
 from headwater.models.network import Network
 from headwater.models.shipped import default_checkpoints

@@ -20,7 +20,7 @@ from PIL import Image
 from checkpoints import FLOW_KM2, HELP, mean_probability, named_checkpoints
 from headwater import raster
 from headwater.evaluate.pixels import count_pixels
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.labels import burn_types, water_and_counted
 from headwater.nhd import WATER_TYPES, read_nhd
 from headwater.relief import upslope_area

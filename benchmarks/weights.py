@@ -32,7 +32,8 @@ from headwater.demo.build import build_planet
 from headwater.evaluate.lines import local_metric_crs
 from headwater.evaluate.networks import length_near
 from headwater.evaluate.tiles import ALL
-from headwater.grid import RasterGrid, prediction_grid
+from headwater.geo.grid import RasterGrid, prediction_grid
+from headwater.geo.plan import read_plan, write_plan
 from headwater.labels import burn_types, coarsen_types, values_of_types
 from headwater.nhd import read_nhd
 from headwater.relief import upslope_area
@@ -41,7 +42,6 @@ from headwater.steps.composite import composite
 from headwater.steps.elevation import elevation
 from headwater.steps.evaluate import evaluate
 from headwater.steps.evaluate_pixels import evaluate_pixels
-from headwater.steps.plan import read_plan, write_plan
 from headwater.steps.predict import predict
 from headwater.steps.search import search
 from headwater.steps.select import select

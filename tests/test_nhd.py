@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from shapely import LineString, Point, box
 
 from headwater.core.errors import InputError
-from headwater.grid import Cell, cell_grid
+from headwater.geo.grid import Cell, cell_grid
 from headwater.labels import burn_types
 from headwater.nhd import (
     NO_WATER_FTYPES,

@@ -11,7 +11,7 @@ from rio_cogeo.cogeo import cog_validate
 from headwater import raster
 from headwater.catalog.assets import Asset
 from headwater.core.errors import InputError, WorkError
-from headwater.grid import Cell, RasterGrid, cell_grid
+from headwater.geo.grid import Cell, RasterGrid, cell_grid
 from headwater.raster import opening
 
 GRID = cell_grid(Cell(81, 119, 0.1)).crop(row=0, column=0, height=600, width=700)

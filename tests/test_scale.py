@@ -1,6 +1,6 @@
 import pytest
 
-from headwater.grid import Cell
+from headwater.geo.grid import Cell
 from headwater.scale import Cost, Machine, basin_cost
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from headwater.basins import tdx_header_numbers
+from headwater.geo.basins import tdx_header_numbers
 from headwater.standin import continent_of, stand_in_basins
 
 

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from pyproj import Geod
 from shapely import MultiPolygon, box
 
-from headwater.grid import Cell, RasterGrid, cell_grid, elevation_grid
+from headwater.geo.grid import Cell, RasterGrid, cell_grid, elevation_grid
 from headwater.terrain import (
     POLYGON_PRECISION_DEGREES,
     VOID_REACH_M,

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.features import rasterize
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.nhd import WATER_TYPES, box_meets
 
 UNKNOWN_TYPE = 255

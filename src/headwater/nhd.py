@@ -16,7 +16,7 @@ import pyogrio
 import shapely
 
 from headwater.core.errors import InputError
-from headwater.grid import CRS, Bounds
+from headwater.geo.grid import CRS, Bounds
 
 WATER_TYPES: Mapping[int, tuple[str, float]] = {
     1: ("playa", 0),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from pathlib import Path
 
-from headwater.grid import TILE_PX, Cell, cell_grid, elevation_grid, prediction_grid, tiles
+from headwater.geo.grid import TILE_PX, Cell, cell_grid, elevation_grid, prediction_grid, tiles
 
 OVERLAP_PX = 208
 """Least overlap of prediction tiles (predict.overlap_px)."""

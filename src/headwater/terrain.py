@@ -17,7 +17,7 @@ from shapely import clip_by_rect
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 
 SEA_LEVEL_M = 0.0
 SOURCE_SEA = 0

@@ -4,7 +4,7 @@ import pytest
 import shapely
 
 from headwater.evaluate.lines import dem_streams, length_off_backbone_m, line_scores, local_metric_crs
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 
 METRE = 1 / 111_194.9
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from shapely import LineString, box
 
 from headwater.evaluate.waterway_types import NAMES, main_type, type_lengths
+from headwater.geo.geodesy import geodesic_length_m
 from headwater.nhd import read_nhd
-from headwater.vector.geodesy import geodesic_length_m
 
 NHD = gpd.GeoDataFrame(
     {"water_type": [8, 15, 16, 18]},

@@ -3,7 +3,7 @@ import pytest
 from affine import Affine
 
 from headwater import raster
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.raster.resampled import read_resampled
 
 STEP = 1 / 3600

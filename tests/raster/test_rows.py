@@ -9,7 +9,7 @@ from rio_cogeo import cog_validate
 
 from headwater import raster
 from headwater.core.errors import InputError, WorkError
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 
 GRID = RasterGrid(west=12.0, north=8.0, dx=0.001, dy=0.0009, width=700, height=1300)
 

@@ -12,7 +12,7 @@ from rasterio.warp import transform
 from headwater import raster
 from headwater.catalog.assets import Asset
 from headwater.core.errors import InputError, WorkError
-from headwater.grid import Cell, RasterGrid, cell_grid
+from headwater.geo.grid import Cell, RasterGrid, cell_grid
 from headwater.raster.scenes import READERS, SceneFiles, open_scene
 
 SLOPE_DN = (8, 5)

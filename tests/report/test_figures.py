@@ -3,7 +3,7 @@ import numpy as np
 from PIL import Image
 from shapely import LineString
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.report.figures import draw_image, draw_network, hillshade
 
 GRID = RasterGrid(west=10, north=5.1, dx=0.001, dy=0.001, width=200, height=100)

@@ -4,10 +4,10 @@ import pytest
 import shapely
 
 from headwater.core.errors import InputError
-from headwater.grid import elevation_grid
+from headwater.geo.grid import elevation_grid
+from headwater.geo.plan import read_plan, write_plan
 from headwater.raster import write_cog
 from headwater.steps.backbone import backbone, common_grid
-from headwater.steps.plan import read_plan, write_plan
 
 BASIN = "4020000001"
 

@@ -12,13 +12,13 @@ from scipy.ndimage import map_coordinates
 from shapely import MultiPolygon, box
 
 from headwater import raster
-from headwater.catalog.antimeridian import touches
 from headwater.core.errors import InputError, WorkError
-from headwater.grid import Cell, RasterGrid, elevation_grid
+from headwater.geo.antimeridian_boxes import touches
+from headwater.geo.grid import Cell, RasterGrid, elevation_grid
+from headwater.geo.plan import read_plan
 from headwater.raster.posts import read_posts
 from headwater.steps import elevation as step
 from headwater.steps.elevation import elevation
-from headwater.steps.plan import read_plan
 from headwater.steps.search import cell_boxes
 from headwater.terrain import Surface, sample
 

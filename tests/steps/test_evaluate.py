@@ -8,7 +8,7 @@ from shapely import LineString, box
 from headwater import raster
 from headwater.cli import main
 from headwater.core.errors import InputError
-from headwater.grid import Cell, elevation_grid
+from headwater.geo.grid import Cell, elevation_grid
 from headwater.steps.evaluate import evaluate
 
 CELL = Cell(160, 239, 0.05)

@@ -8,7 +8,7 @@ from headwater import raster
 from headwater.cli import main
 from headwater.core.errors import InputError
 from headwater.evaluate.tiles import count_tile
-from headwater.grid import Cell, cell_grid, prediction_grid
+from headwater.geo.grid import Cell, cell_grid, prediction_grid
 from headwater.labels import burn_types, coarsen_types
 from headwater.nhd import read_nhd
 from headwater.steps.evaluate_pixels import evaluate_pixels

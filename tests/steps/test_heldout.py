@@ -13,7 +13,7 @@ from rasterio.warp import transform
 
 from headwater import raster
 from headwater.core.files import read_json, write_json
-from headwater.grid import Cell
+from headwater.geo.grid import Cell
 from headwater.steps.composite import composite
 from headwater.steps.search import search
 from headwater.steps.select import select

@@ -7,8 +7,8 @@ import pystac
 import pytest
 
 from headwater import raster
-from headwater.basins import basin_polygon
 from headwater.core.errors import InputError
+from headwater.geo.basins import basin_polygon
 from headwater.steps.items import items_from_folder
 from support.local_place import CELL, write_dem, write_scene
 

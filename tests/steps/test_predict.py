@@ -8,7 +8,7 @@ import torch
 from headwater import raster
 from headwater.channels import PAPER, RELATIVE
 from headwater.core.errors import InputError
-from headwater.grid import Cell, cell_grid, elevation_grid, prediction_grid
+from headwater.geo.grid import Cell, cell_grid, elevation_grid, prediction_grid
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
 from headwater.predict.arrays import predict_probability

@@ -6,8 +6,8 @@ import numpy as np
 import shapely
 
 from headwater import raster
-from headwater.grid import cell_grid
-from headwater.steps.plan import read_plan, write_plan
+from headwater.geo.grid import cell_grid
+from headwater.geo.plan import read_plan, write_plan
 from headwater.steps.report import report
 
 BASIN = "3020000010"

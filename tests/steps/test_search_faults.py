@@ -17,8 +17,8 @@ from headwater.catalog.pin import read_items, write_items
 from headwater.core.errors import WorkError
 from headwater.core.files import write_json
 from headwater.demo.serve import running_catalogue
-from headwater.grid import Cell, cells_intersecting
-from headwater.steps.plan import read_plan
+from headwater.geo.grid import Cell, cells_intersecting
+from headwater.geo.plan import read_plan
 from headwater.steps.search import cell_boxes, search
 from support.faults import Faults
 from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api

@@ -8,7 +8,7 @@ import shapely
 
 from headwater.core.errors import InputError
 from headwater.evaluate.lines import line_scores
-from headwater.grid import Cell, elevation_grid, prediction_grid
+from headwater.geo.grid import Cell, elevation_grid, prediction_grid
 from headwater.raster import mosaic_vrt, read_raster, read_window, write_cog
 from headwater.steps.network import network
 from headwater.steps.vectorize import vectorize, vectorize_cell

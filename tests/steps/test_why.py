@@ -9,7 +9,7 @@ import yaml
 from shapely import box
 
 from headwater.cli import main
-from headwater.steps.plan import write_plan
+from headwater.geo.plan import write_plan
 from headwater.steps.why import Job, jobs_in, told
 from support.places import ROOT
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.steps.plan import read_plan, write_plan
+from headwater.geo.plan import read_plan, write_plan
 
 HEADWATER = str(Path(sys.executable).with_name("headwater"))
 

@@ -7,7 +7,7 @@ from affine import Affine
 from rasterio.warp import transform_bounds
 
 from headwater import raster
-from headwater.grid import Cell, cell_grid, elevation_grid
+from headwater.geo.grid import Cell, cell_grid, elevation_grid
 
 CELL = Cell(160, 239, 0.05)  # N08.00E011.95
 MARGIN_PX = 32

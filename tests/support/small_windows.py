@@ -9,7 +9,7 @@ import shapely
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.vector.labels import NO_LABEL, Labels, burn_labels
 
 EIGHT = np.ones((3, 3), bool)

@@ -20,7 +20,7 @@ from shapely.geometry import box, mapping
 from headwater import raster
 from headwater.core.files import write_json
 from headwater.core.sentinel2 import OFFSET_DN, REFLECTANCE_BANDS, SCL
-from headwater.grid import Cell, cell_grid
+from headwater.geo.grid import Cell, cell_grid
 
 EPSG = 32633
 SIZE_PX = 300

@@ -10,7 +10,7 @@ from shapely import LineString, Polygon, box
 
 from headwater.core.errors import InputError
 from headwater.evaluate.tiles import count_tile
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.labels import coarsen_types, water_and_counted
 from headwater.train.labels import (
     TYPE_OF_FCODE,

@@ -14,7 +14,7 @@ from shapely.geometry import LineString, box
 from headwater import raster
 from headwater.cli import main
 from headwater.core.errors import InputError, WorkError
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.train.chips import CellChips
 from headwater.train.cut import CutSettings, balanced_choice, cut_chips, find_candidates
 from headwater.train.shards import file_sha256, open_chips

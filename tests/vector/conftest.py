@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.vector.backbone import Backbone
 from headwater.vector.dem_backbone import dem_backbone, flow
 

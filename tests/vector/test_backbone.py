@@ -12,7 +12,8 @@ from rasterio.features import shapes
 from shapely.geometry import shape
 
 from headwater.core.errors import InputError
-from headwater.grid import RasterGrid
+from headwater.geo.geodesy import geodesic_length_m
+from headwater.geo.grid import RasterGrid
 from headwater.raster import read_window
 from headwater.vector.backbone import (
     CATCHMENT_COLUMNS,
@@ -25,7 +26,6 @@ from headwater.vector.backbone import (
 )
 from headwater.vector.check import check_network
 from headwater.vector.extent import tile_grid, union_tile
-from headwater.vector.geodesy import geodesic_length_m
 from headwater.vector.network import build_network
 from headwater.vector.segments import segment_table
 from headwater.vector.settings import Settings

@@ -6,7 +6,7 @@ from affine import Affine
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.vector.burn import burn_line, burn_polygon, label_polygons, to_pixels
 
 SHAPE = (12, 15)

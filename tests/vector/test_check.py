@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import InputError
+from headwater.geo.geodesy import geodesic_length_m
 from headwater.vector.check import check_network
-from headwater.vector.geodesy import geodesic_length_m
 
 
 def sound():

@@ -4,7 +4,7 @@ import pytest
 import shapely
 
 from headwater.core.errors import InputError
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.vector.backbone import CATCHMENT_COLUMNS, REACH_COLUMNS
 from headwater.vector.check import check_network
 from headwater.vector.dem_backbone import dem_backbone, flow, sea

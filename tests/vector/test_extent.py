@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.grid import RasterGrid, Tile
+from headwater.geo.grid import RasterGrid, Tile
 from headwater.vector.extent import catchment_bounds, union_tile, with_rings
 
 DX = 1 / 5400

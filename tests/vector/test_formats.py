@@ -8,11 +8,11 @@ import pytest
 import shapely
 
 from headwater.core.errors import WorkError
+from headwater.geo.geodesy import geodesic_length_m
 from headwater.vector import formats
 from headwater.vector.backbone import read_table, tdx_backbone
 from headwater.vector.check import check_network
 from headwater.vector.formats import FORMATS, PUBLISHED_COLUMNS, format_path, least_order, write_format, write_network
-from headwater.vector.geodesy import geodesic_length_m
 from headwater.vector.network import NETWORK_COLUMNS, build_network
 from headwater.vector.segments import Segments, segment_table, whole_reach
 from support.places import ROOT

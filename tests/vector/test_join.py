@@ -4,7 +4,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.vector.join import NEXT_LINK, SAME_PLACE_DEGREES, join_lines, split_reach
 from headwater.vector.labels import Labels
 from headwater.vector.thin import thin

@@ -38,7 +38,7 @@ def reaches_table(rows):
         geometry=lines,
         crs="EPSG:4326",
     )
-    from headwater.vector.geodesy import geodesic_length_m
+    from headwater.geo.geodesy import geodesic_length_m
 
     table["length_m"] = geodesic_length_m(np.array(lines))
     return table[list(REACH_COLUMNS)]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.vector.backbone import NO_LINK
 from headwater.vector.check import check_network
 from headwater.vector.extent import tile_grid, union_tile, with_rings

@@ -11,12 +11,12 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from headwater import cluster, results
-from headwater.basins import file_for_basin
+from headwater.geo.basins import file_for_basin
 from headwater.config import check_config
 from headwater.models.shipped import default_checkpoints
 from headwater.core.errors import HeadwaterError
-from headwater.grid import neighbourhoods
-from headwater.steps.plan import check_grid, plan_basin
+from headwater.geo.grid import neighbourhoods
+from headwater.geo.plan import check_grid, plan_basin
 from headwater.vector.formats import FORMATS
 from headwater.core.versions import STEP_VERSIONS
 

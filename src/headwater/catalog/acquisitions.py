@@ -7,9 +7,9 @@ from typing import Any
 
 import shapely
 
-from headwater.catalog.antimeridian import footprint
 from headwater.catalog.intervals import parse_instant
 from headwater.catalog.items import mgrs_tile, processing_baseline
+from headwater.geo.antimeridian_boxes import footprint
 
 Item = dict[str, Any]
 

@@ -6,8 +6,8 @@ import zlib
 from typing import Any
 from urllib.parse import urlsplit
 
-from headwater.catalog.antimeridian import footprint
 from headwater.catalog.items import DEM_ASSET, PINNED_ASSETS, asset_of, band_assets, is_signed
+from headwater.geo.antimeridian_boxes import footprint
 
 Item = dict[str, Any]
 

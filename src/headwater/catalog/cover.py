@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.catalog.antimeridian import Box, split_box
+from headwater.geo.antimeridian_boxes import Box, split_box
 
 MOST_BOXES = 16
 _FOOTPRINT_DEGREES = 1.0

@@ -21,11 +21,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import shapely.geometry
 
-from headwater.catalog.antimeridian import Box, split_box
 from headwater.catalog.intervals import parse_instant
 from headwater.catalog.items import EARTH_SEARCH_NAMES, PINNED_ASSETS, asset_of, unsigned
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
+from headwater.geo.antimeridian_boxes import Box, split_box
 
 Item = dict[str, Any]
 

@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headwater.catalog.antimeridian import split_box
 from headwater.catalog.api import TIMEOUT_S, StacApi
 from headwater.catalog.checks import shown, what_lacks
 from headwater.catalog.pin import pinned_item
 from headwater.catalog.queries import Item, Link, Page, Provider, Query, answers
 from headwater.catalog.table import ItemTable, table_files, with_absolute_paths
 from headwater.core.errors import InputError
+from headwater.geo.antimeridian_boxes import split_box
 
 LARGEST_PAGE = 1000
 """Page size the Planetary Computer allows."""

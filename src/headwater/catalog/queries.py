@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from headwater.catalog.antimeridian import Box
 from headwater.catalog.filters import matches_box, matches_query, matches_time
 from headwater.catalog.intervals import Interval
+from headwater.geo.antimeridian_boxes import Box
 
 Item = dict[str, Any]
 Link = dict[str, Any]

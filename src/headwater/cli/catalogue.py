@@ -33,7 +33,7 @@ def plan(parser: argparse.ArgumentParser) -> None:
                 raise InputError("--tiles is not given.", "Give the index of GLO-30's tiles with --all.")
             plan_all(tile_index, polygons=polygons, basin_ids=basin_ids, **options)  # type: ignore[arg-type]
             return
-        from headwater.steps.plan import write_plan
+        from headwater.geo.plan import write_plan
 
         if not polygons or len(basin_ids) != 1:
             raise InputError("A plan is of one basin.", "Give --polygons and one --basin, or --all with --tiles.")

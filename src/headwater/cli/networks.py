@@ -24,8 +24,8 @@ def backbone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--catchments-out", dest="out_catchments", type=Path, required=True)
 
     def run(plan: Path, elevation: list[Path], **options: object) -> None:
+        from headwater.geo.plan import cell_paths
         from headwater.steps.backbone import backbone
-        from headwater.steps.plan import cell_paths
 
         backbone(plan, elevation=cell_paths(elevation, plan), **options)  # type: ignore[arg-type]
 
@@ -155,8 +155,8 @@ def network(parser: argparse.ArgumentParser) -> None:
         return 1 if check_file(file) else 0
 
     def run(plan: Path | None, **options: object) -> None:
+        from headwater.geo.plan import cell_paths
         from headwater.steps.network import network
-        from headwater.steps.plan import cell_paths
 
         missing = [name for name, value in options.items() if value is None and name not in ("lakes", "water_out")]
         if missing:
@@ -185,7 +185,7 @@ def report(parser: argparse.ArgumentParser) -> None:
     def run(
         plan: Path, composite: list[Path], elevation: list[Path], probability: list[Path], **options: object
     ) -> None:
-        from headwater.steps.plan import cell_paths
+        from headwater.geo.plan import cell_paths
         from headwater.steps.report import report
 
         rasters = {"composite": composite, "elevation": elevation, "probability": probability}

@@ -98,8 +98,8 @@ def mosaic(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "mosaic.vrt")
 
     def run(rasters: list[Path], plan: Path | None, **options: object) -> None:
+        from headwater.geo.plan import cell_paths
         from headwater.steps.mosaic import mosaic
-        from headwater.steps.plan import cell_paths
 
         mosaic(cell_paths(rasters, plan), **options)  # type: ignore[arg-type]
 

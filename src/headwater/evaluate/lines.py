@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from shapely.geometry.base import BaseGeometry
 
-from headwater.grid import RasterGrid
+from headwater.geo.geodesy import GEOD
+from headwater.geo.grid import RasterGrid
 from headwater.vector.dem_backbone import flow
-from headwater.vector.geodesy import GEOD
 
 TWO_PIXELS_M = 40.0
 """Two pixels of the 20 m grid."""

@@ -8,8 +8,8 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from headwater.geo.geodesy import GEOD
 from headwater.nhd import WATER_TYPES
-from headwater.vector.geodesy import GEOD
 
 NEAR_DEGREES = 0.001
 UNKNOWN = "unknown"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headwater.core.errors import InputError
-from headwater.grid import tiles
+from headwater.geo.grid import tiles
 
 OVERLAP_PX = 208
 """Least overlap of neighbouring tiles on the 10 m grid, chosen with benchmarks/seams.py (docs/prediction.md)."""

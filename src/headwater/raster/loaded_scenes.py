@@ -15,12 +15,12 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from headwater import grid as grids
 from headwater.catalog.assets import Asset, Signer
 from headwater.core.errors import NetworkError
 from headwater.core.events import retrying
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
-from headwater.grid import RasterGrid
+from headwater.geo import grid as grids
+from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ATTEMPTS, crs_of, public_name, with_retry
 from headwater.raster.rasterio_scenes import overlap_of
 from headwater.raster.scenes import SceneFiles, check_band_type

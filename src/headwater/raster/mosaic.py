@@ -14,7 +14,7 @@ from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 
 from headwater.core.errors import InputError
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import grid_of, with_retry
 
 _VRT_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater import grid as grids
 from headwater.catalog.assets import Signer
-from headwater.grid import RasterGrid
+from headwater.geo import grid as grids
+from headwater.geo.grid import RasterGrid
 from headwater.raster.loaded_scenes import LoadedScene
 from headwater.raster.scenes import SceneFiles, resampling_of
 

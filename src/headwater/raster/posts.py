@@ -17,10 +17,10 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from shapely import Polygon
 
-from headwater import grid as grids
 from headwater.catalog.assets import Asset, Signer
 from headwater.core.errors import InputError
-from headwater.grid import Bounds, RasterGrid
+from headwater.geo import grid as grids
+from headwater.geo.grid import Bounds, RasterGrid
 from headwater.raster.opening import crs_of, public_name, with_retry
 
 HIGHEST_M = 9_000.0

@@ -17,10 +17,10 @@ from rasterio.warp import reproject
 from rasterio.warp import transform as transform_points
 from rasterio.windows import Window
 
-from headwater import grid as grids
 from headwater.catalog.assets import Asset, Signer
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
-from headwater.grid import RasterGrid
+from headwater.geo import grid as grids
+from headwater.geo.grid import RasterGrid
 from headwater.raster.kept_open import KeptOpen
 from headwater.raster.opening import crs_of
 from headwater.raster.scenes import SceneFiles, check_band_type, resampling_of

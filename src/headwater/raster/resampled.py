@@ -13,8 +13,8 @@ from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from headwater import grid as grids
-from headwater.grid import RasterGrid
+from headwater.geo import grid as grids
+from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import with_retry
 from headwater.raster.reading import read_window
 

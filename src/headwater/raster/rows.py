@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import READ_ERRORS, open_once, unreadable, with_retry
 from headwater.raster.reading import warp_options
 

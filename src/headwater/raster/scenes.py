@@ -17,7 +17,7 @@ from headwater.catalog.assets import Asset, Signer
 from headwater.core.errors import InputError
 from headwater.core.plugins import Registry
 from headwater.core.sentinel2 import SCL
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
 from headwater.catalog.assets import Signer
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.raster.loaded_scenes import LoadedScene
 from headwater.raster.scenes import SceneFiles, resampling_of
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window
 
-from headwater import grid as grids
 from headwater.core.errors import DiskError
 from headwater.core.files import atomic_path
-from headwater.grid import RasterGrid
+from headwater.geo import grid as grids
+from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import READ_ERRORS
 
 _COG_BLOCK_PX = 512

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from headwater.core.files import atomic_path
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 
 matplotlib.use("Agg")
 

@@ -10,15 +10,15 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from headwater.basins import basin_polygon
 from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.core.files import atomic_path
 from headwater.core.progress import progress
-from headwater.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
+from headwater.geo.basins import basin_polygon
+from headwater.geo.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
+from headwater.geo.longitudes import middle_longitudes, turned, turns_to
+from headwater.geo.plan import Plan, read_plan
 from headwater.raster import raster_grid, read_window
-from headwater.steps.plan import Plan, read_plan
-from headwater.vector.antimeridian import middle_longitudes, turned, turns_to
 from headwater.vector.backbone import (
     CATCHMENT_ID_COLUMNS,
     STREAM_COLUMNS,

@@ -21,10 +21,10 @@ from headwater.core.files import read_json
 from headwater.core.progress import progress
 from headwater.core.sentinel2 import COMPOSITE_BANDS, COMPOSITE_NODATA, REFLECTANCE_BANDS, SCL
 from headwater.core.versions import STEP_VERSIONS
-from headwater.grid import RasterGrid, cell_grid
+from headwater.geo.grid import RasterGrid, cell_grid
+from headwater.geo.plan import read_plan
 from headwater.raster.opening import AssetGone
 from headwater.raster.scenes import SceneFiles, SceneReader, open_scene
-from headwater.steps.plan import read_plan
 
 PART_ROWS = 1024
 """Rows read at a time: what is read ahead stays small, and a block of a file is seldom cut."""

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import raster, terrain
-from headwater.basins import basin_polygon
 from headwater.catalog.assets import Asset, Signer
 from headwater.catalog.signing import make_signer
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.core.versions import STEP_VERSIONS
-from headwater.grid import RasterGrid, elevation_grid
+from headwater.geo.basins import basin_polygon
+from headwater.geo.grid import RasterGrid, elevation_grid
+from headwater.geo.plan import Plan, read_plan
 from headwater.raster.posts import POSTS_AROUND, read_posts
-from headwater.steps.plan import Plan, read_plan
 from headwater.terrain import Surface
 
 MISSING = ("sea", "extend", "refuse", "zero")

@@ -15,11 +15,11 @@ from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
 
 from headwater import raster
-from headwater.basins import basin_polygon
 from headwater.core.errors import InputError
 from headwater.core.files import write_json
 from headwater.evaluate.lines import LineScores, dem_streams, length_off_backbone_m, line_scores
-from headwater.shapes import read_lines, read_polygons
+from headwater.geo.basins import basin_polygon
+from headwater.geo.features import read_lines, read_polygons
 
 MOST_PX = 100_000_000
 """Of the rectangle that the baseline flows over: seven cells of a degree, 10 GB of memory."""

@@ -16,11 +16,11 @@ from headwater import raster
 from headwater.core.errors import InputError
 from headwater.evaluate.pixels import BoolArray, Core
 from headwater.evaluate.tiles import ALL, TileCounts, count_tile, score_table, sum_tiles, type_table
-from headwater.grid import RasterGrid
+from headwater.geo.features import read_polygons
+from headwater.geo.grid import RasterGrid
 from headwater.labels import UNKNOWN_TYPE, TypeArray, burn_types, coarsen_types
 from headwater.nhd import WATER_TYPES, count_features, read_nhd
 from headwater.report.scores import draw_bars, markdown_table, write_table
-from headwater.shapes import read_polygons
 
 TILE_PX = 416
 """832 px at 10 m: the paper's test images."""

@@ -15,11 +15,11 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater import raster
-from headwater.basins import HYDROBASINS_ID
 from headwater.core.errors import InputError
 from headwater.core.files import atomic_path, write_json
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
-from headwater.grid import CRS
+from headwater.geo.basins import HYDROBASINS_ID
+from headwater.geo.grid import CRS
 
 SENTINEL2_COLLECTION = "sentinel-2-l2a"
 DEM_COLLECTION = "cop-dem-glo-30"

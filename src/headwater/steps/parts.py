@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import box
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.raster import raster_facts
 from headwater.raster.resampled import read_resampled
 from headwater.vector.backbone import NO_LINK

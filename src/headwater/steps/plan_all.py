@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from headwater.basins import basin_polygon, read_basins, tdx_header_numbers
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
-from headwater.grid import Cell, cells_intersecting, check_cell_degrees
+from headwater.geo.basins import basin_polygon, read_basins, tdx_header_numbers
+from headwater.geo.grid import Cell, cells_intersecting, check_cell_degrees
 from headwater.scale import Cost, basin_cost, machines
 from headwater.standin import LandTile, stand_in_basins
 

@@ -15,7 +15,8 @@ from headwater import raster
 from headwater.channels import PIXEL_M, Float32Array, Recipe
 from headwater.core.errors import InputError
 from headwater.core.events import say
-from headwater.grid import PREDICTION_FACTOR, TILE_PX, Cell, RasterGrid, cell_grid, prediction_grid
+from headwater.geo.grid import PREDICTION_FACTOR, TILE_PX, Cell, RasterGrid, cell_grid, prediction_grid
+from headwater.geo.plan import read_plan
 from headwater.models.checkpoint import Checkpoint, load_checkpoint
 from headwater.models.shipped import default_checkpoints
 from headwater.predict.arrays import quantise
@@ -24,7 +25,6 @@ from headwater.predict.devices import THREADS, gpus, resolve_device, resolve_dty
 from headwater.predict.members import Member, at_scale
 from headwater.predict.tiling import OVERLAP_PX
 from headwater.steps.gpu import claimed_gpu
-from headwater.steps.plan import read_plan
 
 
 def predict(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import shapely
 
-from headwater.catalog.antimeridian import Box, enclosing_box, footprint, split_box
 from headwater.catalog.api import TIMEOUT_S
 from headwater.catalog.changes import Pinned, answers_same_search, keep_what_is_newer, told_changes
 from headwater.catalog.checks import shown_address, what_lacks_to_use
@@ -23,8 +22,9 @@ from headwater.catalog.providers import make_provider
 from headwater.catalog.queries import Provider, Query, answers_but_place
 from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
-from headwater.grid import cell_grid, elevation_grid
-from headwater.steps.plan import Plan, read_plan
+from headwater.geo.antimeridian_boxes import Box, enclosing_box, footprint, split_box
+from headwater.geo.grid import cell_grid, elevation_grid
+from headwater.geo.plan import Plan, read_plan
 
 Item = dict[str, Any]
 

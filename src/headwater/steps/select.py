@@ -12,7 +12,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from headwater.catalog.antimeridian import Box, footprint, split_box, touches
 from headwater.catalog.intervals import Interval, parse_instant, parse_interval
 from headwater.catalog.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
 from headwater.catalog.pin import read_items, read_query
@@ -21,8 +20,9 @@ from headwater.catalog.signing import make_signer
 from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.core.files import write_json
+from headwater.geo.antimeridian_boxes import Box, footprint, split_box, touches
+from headwater.geo.plan import read_plan
 from headwater.raster.opening import AssetGone
-from headwater.steps.plan import read_plan
 from headwater.steps.scene_cache import SceneCache
 from headwater.steps.search import DEM_COLLECTIONS, cell_boxes
 

@@ -19,11 +19,11 @@ from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.core.files import atomic_path
 from headwater.core.progress import progress
-from headwater.grid import Bounds, Cell, RasterGrid
+from headwater.geo.grid import Bounds, Cell, RasterGrid
+from headwater.geo.longitudes import middle_longitudes, turned, turns_to
 from headwater.raster import raster_facts, raster_grid, read_overview
 from headwater.steps.network import write_checked, write_water
 from headwater.steps.parts import BLOCK_PX, Rasters, part_vectors, parts_of
-from headwater.vector.antimeridian import middle_longitudes, turned, turns_to
 from headwater.vector.backbone import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS, read_table, tdx_backbone
 from headwater.vector.extent import with_rings
 from headwater.vector.segments import segment_table

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from headwater.core.errors import InputError, WorkError
-from headwater.steps.plan import read_plan
+from headwater.geo.plan import read_plan
 
 STEPS = ("plan", "search", "select", "composite", "elevation", "predict", "backbone", "vectorize")
 """What a cell's waterways come from, in the order in which the data meet it."""

@@ -11,7 +11,7 @@ import yaml
 
 from headwater.channels import PIXEL_M, RECIPES, Recipe
 from headwater.core.errors import InputError
-from headwater.grid import PREDICTION_FACTOR
+from headwater.geo.grid import PREDICTION_FACTOR
 from headwater.models.registry import build_network
 from headwater.predict.devices import resolve_device
 from headwater.train.objective import Objective

@@ -17,7 +17,7 @@ from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.files import write_json
 from headwater.core.progress import progress
-from headwater.shapes import read_polygons
+from headwater.geo.features import read_polygons
 from headwater.train.chips import CellChips, Chip
 from headwater.train.config import SPLITS, check_keys, check_list, filled, read_yaml
 from headwater.train.labels import UNKNOWN_TYPE, WATER_TYPES, burn_types, read_nhd

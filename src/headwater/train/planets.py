@@ -19,10 +19,10 @@ from headwater.core.files import read_json, write_json
 from headwater.core.versions import STEP_VERSIONS
 from headwater.demo.build import GENERATOR_VERSION, build_planet
 from headwater.demo.character import VARIETIES
-from headwater.grid import RasterGrid, check_cell_degrees
+from headwater.geo.grid import RasterGrid, check_cell_degrees
+from headwater.geo.plan import read_plan, write_plan
 from headwater.steps.composite import composite
 from headwater.steps.elevation import elevation
-from headwater.steps.plan import read_plan, write_plan
 from headwater.steps.search import search
 from headwater.steps.select import select
 from headwater.train.chips import CellChips

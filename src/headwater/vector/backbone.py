@@ -20,9 +20,9 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
-from headwater.grid import CRS, Bounds
-from headwater.vector.antimeridian import beside_outlets, in_one_piece, middle_longitudes
-from headwater.vector.geodesy import METRES_PER_DEGREE, geodesic_length_m
+from headwater.geo.geodesy import METRES_PER_DEGREE, geodesic_length_m
+from headwater.geo.grid import CRS, Bounds
+from headwater.geo.longitudes import beside_outlets, in_one_piece, middle_longitudes
 
 NO_LINK = -1
 """Downstream id of a link that flows out of the area."""
@@ -133,7 +133,7 @@ def tdx_backbone(
 
     Notes
     -----
-    A river that crosses 180 degrees comes out beside its outlet, in one piece: see `headwater.vector.antimeridian`.
+    A river that crosses 180 degrees comes out beside its outlet, in one piece: see `headwater.geo.longitudes`.
     """
     notes: dict[str, int] = {}
     table = _renamed_streams(streams, notes)

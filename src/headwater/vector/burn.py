@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 
 # Two crossings of pixel edges nearer than this (as a share of the line) are one crossing of a corner.
 _CORNER = 1e-9

@@ -18,8 +18,8 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
+from headwater.geo.geodesy import geodesic_length_m
 from headwater.vector.ends import meet_in_ends
-from headwater.vector.geodesy import geodesic_length_m
 from headwater.vector.network import NO_STREAM, rows_of
 
 MAX_IDS_LISTED = 20

@@ -18,10 +18,10 @@ from scipy import ndimage
 from shapely.geometry import shape
 
 from headwater.core.errors import InputError
-from headwater.grid import CRS, Bounds, RasterGrid
-from headwater.vector.antimeridian import beside_outlets, middle_longitudes, turned, turns_to
+from headwater.geo.geodesy import geodesic_length_m
+from headwater.geo.grid import CRS, Bounds, RasterGrid
+from headwater.geo.longitudes import beside_outlets, middle_longitudes, turned, turns_to
 from headwater.vector.backbone import NO_LINK, Backbone, assemble, cell_of_points
-from headwater.vector.geodesy import geodesic_length_m
 from headwater.vector.strahler import strahler_orders
 
 MIN_SEA_PX = 2_000
@@ -103,7 +103,7 @@ def dem_backbone(
     -------
     Backbone
         Links are numbered 1..N in the order of their first cell, row by row. Where the grid reaches beyond 180 degrees,
-        rivers come out beside their outlets: see `headwater.vector.antimeridian`.
+        rivers come out beside their outlets: see `headwater.geo.longitudes`.
 
     Raises
     ------

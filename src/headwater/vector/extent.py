@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from headwater.grid import Bounds, RasterGrid, Tile
+from headwater.geo.grid import Bounds, RasterGrid, Tile
 
 MARGIN_DEGREES = 0.005
 """How far the raster is cut beyond a catchment's box (Pierson and Mehrabi 2024)."""

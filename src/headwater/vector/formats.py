@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from headwater.core.errors import WorkError
 from headwater.core.files import atomic_path
-from headwater.vector.antimeridian import cut_to_map
+from headwater.geo.longitudes import cut_to_map
 from headwater.vector.pmtiles import TileFile, write_pmtiles
 
 ROWS_PER_GROUP = 50_000

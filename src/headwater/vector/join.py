@@ -12,9 +12,9 @@ import shapely
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.grid import RasterGrid
+from headwater.geo.geodesy import METRES_PER_DEGREE
+from headwater.geo.grid import RasterGrid
 from headwater.vector.burn import cells_of_vertices
-from headwater.vector.geodesy import METRES_PER_DEGREE
 from headwater.vector.trace import TO_REACH, Traces
 
 SAME_PLACE_DEGREES = 0.001 / METRES_PER_DEGREE

@@ -15,7 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
-from headwater.grid import CRS, Bounds
+from headwater.geo.grid import CRS, Bounds
 
 _POLYGONS_AT_ONCE = 20_000
 

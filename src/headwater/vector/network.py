@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError, WorkError
-from headwater.grid import CRS
+from headwater.geo.grid import CRS
 from headwater.vector.backbone import NO_LINK
 from headwater.vector.segments import MAX_SEGMENTS, segment_table, whole_reach
 from headwater.vector.strahler import forest_orders

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from headwater.grid import Bounds
+from headwater.geo.grid import Bounds
 
 _HEADER_BYTES, _ROOT_BYTES = 127, 16_384 - 127
 _GZIP, _MVT = 2, 1

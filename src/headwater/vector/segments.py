@@ -13,8 +13,8 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import WorkError
-from headwater.grid import CRS
-from headwater.vector.geodesy import geodesic_length_m
+from headwater.geo.geodesy import geodesic_length_m
+from headwater.geo.grid import CRS
 
 SEGMENT_COLUMNS = (
     "link_id",

@@ -11,10 +11,10 @@ import shapely
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.grid import CRS, RasterGrid
+from headwater.geo.geodesy import GEOD
+from headwater.geo.grid import CRS, RasterGrid
 from headwater.vector.burn import label_polygons
 from headwater.vector.connect import VALLEY_RADIUS_PX, connect, price_of_cells, worth_bits
-from headwater.vector.geodesy import GEOD
 from headwater.vector.join import NEXT_LINK, join_lines
 from headwater.vector.labels import Labels, burn_labels
 from headwater.vector.pieces import find_pieces, over_borders

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.grid import RasterGrid, Tile
+from headwater.geo.grid import RasterGrid, Tile
 from headwater.vector.check import check_network
 from headwater.vector.extent import catchment_tile
 from headwater.vector.network import build_network

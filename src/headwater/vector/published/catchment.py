@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 from headwater.vector.burn import burn_line, burn_polygon, to_pixels
 from headwater.vector.join import split_reach
 from headwater.vector.published.connect import connect_to_reach, drop_foreign

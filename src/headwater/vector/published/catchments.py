@@ -6,7 +6,7 @@ import geopandas as gpd
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.grid import RasterGrid, Tile
+from headwater.geo.grid import RasterGrid, Tile
 from headwater.vector.backbone import NO_LINK
 from headwater.vector.extent import catchment_tile, tile_grid
 from headwater.vector.published.catchment import vectorize_catchment

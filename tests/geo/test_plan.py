@@ -6,8 +6,8 @@ import pytest
 from shapely import MultiPolygon, box
 
 from headwater.core.errors import InputError
-from headwater.grid import neighbours
-from headwater.steps.plan import cell_paths, check_grid, plan_basin, read_plan, write_plan
+from headwater.geo.grid import neighbours
+from headwater.geo.plan import cell_paths, check_grid, plan_basin, read_plan, write_plan
 
 
 @pytest.fixture

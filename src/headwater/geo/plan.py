@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headwater.basins import basin_polygon
-from headwater.catalog.antimeridian import enclosing_box
 from headwater.core.errors import InputError
 from headwater.core.files import read_json, write_json
-from headwater.grid import Bounds, Cell, cell_grid, cells_intersecting
+from headwater.geo.antimeridian_boxes import enclosing_box
+from headwater.geo.basins import basin_polygon
+from headwater.geo.grid import Bounds, Cell, cell_grid, cells_intersecting
 
 MOST_MARGIN_PX = 1024
 CELL_IN_PATH = "{cell}"

@@ -2,8 +2,8 @@ import geopandas as gpd
 import pytest
 from shapely import Polygon, box
 
-from headwater.basins import basin_polygon, file_for_basin, read_basins
 from headwater.core.errors import InputError
+from headwater.geo.basins import basin_polygon, file_for_basin, read_basins
 
 
 @pytest.fixture

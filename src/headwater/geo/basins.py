@@ -13,7 +13,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
-from headwater.grid import CRS
+from headwater.geo.grid import CRS
 
 # Most jobs import this module for a name or two and read no polygon: what reads tables is loaded where it is used.
 if TYPE_CHECKING:

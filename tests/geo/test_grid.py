@@ -8,7 +8,7 @@ from pyproj import Geod
 from shapely import box, union_all
 
 from headwater.core.errors import InputError
-from headwater.grid import (
+from headwater.geo.grid import (
     Cell,
     RasterGrid,
     cell_grid,

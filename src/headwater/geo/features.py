@@ -10,7 +10,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
-from headwater.grid import CRS
+from headwater.geo.grid import CRS
 
 
 def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:

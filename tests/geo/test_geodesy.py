@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.vector.geodesy import GEOD, geodesic_length_m
+from headwater.geo.geodesy import GEOD, geodesic_length_m
 
 
 def test_a_degree_of_the_equator_and_of_a_meridian():

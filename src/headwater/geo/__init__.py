@@ -1,0 +1,1 @@
+"""Grid, cells, basins and plans: where things are on Earth."""

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.catalog.items import Scene
 from headwater.catalog.selection import SelectionRule, choose_scenes
 from headwater.geo.grid import Cell, neighbourhoods
 from headwater.scale import basin_cost
+from headwater.stac.items import Scene
 from headwater.steps.plan_all import read_land_tiles
 
 SCENES, VIEW_PX, PARTS = 24, 32, (4, 2, 1)

@@ -1,9 +1,9 @@
 import pytest
 import yaml
 
-from headwater.catalog.intervals import parse_date_range
 from headwater.config import check_config
 from headwater.core.errors import InputError
+from headwater.stac.intervals import parse_date_range
 from support.places import ROOT
 
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

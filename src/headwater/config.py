@@ -11,8 +11,8 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from headwater.catalog.intervals import parse_date_range
 from headwater.core.errors import InputError
+from headwater.stac.intervals import parse_date_range
 
 
 def check_config(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from headwater.catalog.pin import read_items, read_query
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.serve import running_catalogue
 from headwater.geo.plan import read_plan
+from headwater.stac.pins import read_items, read_query
 from headwater.steps.search import cell_boxes, search
 from support.tiny_catalogue import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalogue, write_tiny_plan
 

@@ -12,13 +12,13 @@ import pytest
 import shapely
 from starlette.responses import Response
 
-from headwater.catalog import patient_io
-from headwater.catalog.pin import read_items, write_items
 from headwater.core.errors import WorkError
 from headwater.core.files import write_json
 from headwater.demo.serve import running_catalogue
 from headwater.geo.grid import Cell, cells_intersecting
 from headwater.geo.plan import read_plan
+from headwater.stac import session as patient_io
+from headwater.stac.pins import read_items, write_items
 from headwater.steps.search import cell_boxes, search
 from support.faults import Faults
 from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
@@ -91,7 +91,7 @@ def test_a_flaky_catalogue_gives_the_pin_of_a_calm_one(flaky: tuple[Faults, str]
 def test_a_dead_catalogue_stops_the_search_and_what_it_gave_is_kept(
     flaky: tuple[Faults, str], plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headwater.catalog.api.PATIENCE_S", 1.0)
+    monkeypatch.setattr("headwater.stac.api.PATIENCE_S", 1.0)
     faults, url = flaky
     out = tmp_path / "items.parquet"
     start = time.monotonic()

@@ -15,11 +15,11 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.catalog.pin import _table, read_items, read_query, write_items
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.serve import running_catalogue
 from headwater.geo.antimeridian_boxes import touches
+from headwater.stac.pins import _table, read_items, read_query, write_items
 from headwater.steps.search import search
 from headwater.steps.select import _around, select
 from support.places import SHARED

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.catalog.items import Scene
+from headwater.stac.items import Scene
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 ClearViews = Callable[[Scene], NDArray[np.bool_] | None]

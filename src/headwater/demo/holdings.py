@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from headwater.catalog.providers import read_item
 from headwater.core.errors import InputError
+from headwater.stac.providers import read_item
 
 Item = dict[str, Any]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import shapely
 
-from headwater.catalog import filters
-from headwater.catalog.intervals import Interval, parse_interval
+from headwater.stac import filters
+from headwater.stac.intervals import Interval, parse_interval
 
 Item = dict[str, Any]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
-from headwater.catalog.intervals import parse_instant
+from headwater.stac.intervals import parse_instant
 
 DEFAULT_LIFETIME_S = 2700.0
 """As long as the Planetary Computer's tokens live."""

@@ -8,8 +8,8 @@ from typing import TypeVar
 import rasterio
 from rasterio.io import DatasetReader
 
-from headwater.catalog.assets import Asset, Signer
 from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ERRORS, open_once, with_retry
+from headwater.stac.assets import Asset, Signer
 
 _T = TypeVar("_T")
 

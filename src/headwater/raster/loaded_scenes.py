@@ -15,7 +15,6 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from headwater.catalog.assets import Asset, Signer
 from headwater.core.errors import NetworkError
 from headwater.core.events import retrying
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
@@ -24,6 +23,7 @@ from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ATTEMPTS, crs_of, public_name, with_retry
 from headwater.raster.rasterio_scenes import overlap_of
 from headwater.raster.scenes import SceneFiles, check_band_type
+from headwater.stac.assets import Asset, Signer
 
 
 class LoadedScene(ABC):

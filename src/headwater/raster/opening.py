@@ -32,10 +32,10 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
-from headwater.catalog.assets import Asset, Signer
 from headwater.core.errors import InputError, NetworkError, WorkError
 from headwater.core.events import BYTES, REQUESTS, RETRIES, add_meter, count, retrying, without_query
 from headwater.geo.grid import RasterGrid
+from headwater.stac.assets import Asset, Signer
 
 _T = TypeVar("_T")
 

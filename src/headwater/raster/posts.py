@@ -17,11 +17,11 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from shapely import Polygon
 
-from headwater.catalog.assets import Asset, Signer
 from headwater.core.errors import InputError
 from headwater.geo import grid as grids
 from headwater.geo.grid import Bounds, RasterGrid
 from headwater.raster.opening import crs_of, public_name, with_retry
+from headwater.stac.assets import Asset, Signer
 
 HIGHEST_M = 9_000.0
 """No land lies higher, and none deeper under the sea level: such a number is no elevation in metres."""

@@ -17,13 +17,13 @@ from rasterio.warp import reproject
 from rasterio.warp import transform as transform_points
 from rasterio.windows import Window
 
-from headwater.catalog.assets import Asset, Signer
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.raster.kept_open import KeptOpen
 from headwater.raster.opening import crs_of
 from headwater.raster.scenes import SceneFiles, check_band_type, resampling_of
+from headwater.stac.assets import Asset, Signer
 
 # rasterio looks for the place of an array before it gives it one, and warns that it finds none.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)

@@ -16,11 +16,11 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
-from headwater.catalog.assets import Asset, Signer
 from headwater.core.errors import InputError
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import check_blocks, crs_of, doubt, grid_of, is_remote, public_name, with_retry
+from headwater.stac.assets import Asset, Signer
 
 
 def read_window(

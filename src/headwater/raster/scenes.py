@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.catalog.assets import Asset, Signer
 from headwater.core.errors import InputError
 from headwater.core.plugins import Registry
 from headwater.core.sentinel2 import SCL
 from headwater.geo.grid import RasterGrid
+from headwater.stac.assets import Asset, Signer
 
 
 @dataclass(frozen=True)

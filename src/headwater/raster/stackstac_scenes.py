@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
-from headwater.catalog.assets import Signer
 from headwater.geo.grid import RasterGrid
 from headwater.raster.loaded_scenes import LoadedScene
 from headwater.raster.scenes import SceneFiles, resampling_of
+from headwater.stac.assets import Signer
 
 
 class StackstacScene(LoadedScene):

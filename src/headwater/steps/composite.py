@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from headwater import composite as compositing
 from headwater import masks, raster
-from headwater.catalog.assets import Asset, Signer
-from headwater.catalog.signing import make_signer
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.core.progress import progress
@@ -25,6 +23,8 @@ from headwater.geo.grid import RasterGrid, cell_grid
 from headwater.geo.plan import read_plan
 from headwater.raster.opening import AssetGone
 from headwater.raster.scenes import SceneFiles, SceneReader, open_scene
+from headwater.stac.assets import Asset, Signer
+from headwater.stac.signing import make_signer
 
 PART_ROWS = 1024
 """Rows read at a time: what is read ahead stays small, and a block of a file is seldom cut."""
@@ -82,7 +82,7 @@ def composite(
     reader : str
         Library that reads: rasterio, odc or stackstac.
     signing, token_url : str
-        How assets are signed, see `headwater.catalog.signing.make_signer`.
+        How assets are signed, see `headwater.stac.signing.make_signer`.
     readers : int
         Bands read at the same time.
 

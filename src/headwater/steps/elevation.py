@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import raster, terrain
-from headwater.catalog.assets import Asset, Signer
-from headwater.catalog.signing import make_signer
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.core.versions import STEP_VERSIONS
@@ -20,6 +18,8 @@ from headwater.geo.basins import basin_polygon
 from headwater.geo.grid import RasterGrid, elevation_grid
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster.posts import POSTS_AROUND, read_posts
+from headwater.stac.assets import Asset, Signer
+from headwater.stac.signing import make_signer
 from headwater.terrain import Surface
 
 MISSING = ("sea", "extend", "refuse", "zero")
@@ -64,7 +64,7 @@ def elevation(
     basin_id : str, optional
         Basin of the polygons, if it is not the plan's.
     signing, token_url : str
-        How assets are signed, see `headwater.catalog.signing.make_signer`.
+        How assets are signed, see `headwater.stac.signing.make_signer`.
     missing : str
         What to make of pixels without elevation, after seams are bridged, the next models asked and small voids
         interpolated: "sea" takes them for sea at elevation 0 (GLO-30 has no ocean tiles), but fails if more than

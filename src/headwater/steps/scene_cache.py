@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import raster
-from headwater.catalog.assets import Asset, Signer
-from headwater.catalog.items import Scene
 from headwater.catalog.selection import resize_nearest
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import atomic_path, write_json
 from headwater.core.sentinel2 import CLEAR_SCL, REFLECTANCE_BANDS, SCL
 from headwater.raster.scenes import check_band_type
+from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Scene
 
 OVERVIEW_PX = 512
 """Longest side of the coarse view: 200 m pixels of a Sentinel-2 tile."""

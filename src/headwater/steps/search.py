@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import shapely
 
-from headwater.catalog.api import TIMEOUT_S
-from headwater.catalog.changes import Pinned, answers_same_search, keep_what_is_newer, told_changes
-from headwater.catalog.checks import shown_address, what_lacks_to_use
-from headwater.catalog.cover import MOST_BOXES, cover_boxes
-from headwater.catalog.found import Findings, Found
-from headwater.catalog.gather import gather
-from headwater.catalog.intervals import Interval, parse_interval, time_slices, years_before
-from headwater.catalog.pages import PageStore, SlicePages
-from headwater.catalog.pin import write_sorted
-from headwater.catalog.providers import make_provider
-from headwater.catalog.queries import Provider, Query, answers_but_place
 from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
 from headwater.geo.antimeridian_boxes import Box, enclosing_box, footprint, split_box
 from headwater.geo.grid import cell_grid, elevation_grid
 from headwater.geo.plan import Plan, read_plan
+from headwater.stac.api import TIMEOUT_S
+from headwater.stac.boxes import MOST_BOXES, cover_boxes
+from headwater.stac.changes import Pinned, answers_same_search, keep_what_is_newer, told_changes
+from headwater.stac.gather import gather
+from headwater.stac.intervals import Interval, parse_interval, time_slices, years_before
+from headwater.stac.pages import PageStore, SlicePages
+from headwater.stac.pins import write_sorted
+from headwater.stac.providers import make_provider
+from headwater.stac.query import Provider, Query, answers_but_place
+from headwater.stac.search_results import Findings, Found
+from headwater.stac.validation import shown_address, what_lacks_to_use
 
 Item = dict[str, Any]
 

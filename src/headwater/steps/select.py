@@ -12,17 +12,17 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from headwater.catalog.intervals import Interval, parse_instant, parse_interval
-from headwater.catalog.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
-from headwater.catalog.pin import read_items, read_query
 from headwater.catalog.selection import SelectionRule, choose_scenes
-from headwater.catalog.signing import make_signer
 from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.core.files import write_json
 from headwater.geo.antimeridian_boxes import Box, footprint, split_box, touches
 from headwater.geo.plan import read_plan
 from headwater.raster.opening import AssetGone
+from headwater.stac.intervals import Interval, parse_instant, parse_interval
+from headwater.stac.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
+from headwater.stac.pins import read_items, read_query
+from headwater.stac.signing import make_signer
 from headwater.steps.scene_cache import SceneCache
 from headwater.steps.search import DEM_COLLECTIONS, cell_boxes
 
@@ -70,7 +70,7 @@ def select(
     cache_dir : Path
         Folder of what was read of scenes, shared by all cells; may be deleted at any time.
     signing, token_url : str
-        How assets are signed, see `headwater.catalog.signing.make_signer`.
+        How assets are signed, see `headwater.stac.signing.make_signer`.
     max_scenes, cloud_steps, min_gain, stop_uncovered
         See `headwater.catalog.selection.SelectionRule`.
     missing_scl : str

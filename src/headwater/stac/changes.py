@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headwater.catalog.found import Findings, Found, digest_of, is_older, updated_of
-from headwater.catalog.pages import PageStore, write_lines
-from headwater.catalog.pin import iter_items, pinned_item, read_query
-from headwater.catalog.queries import Item, Provider
 from headwater.core.errors import InputError
+from headwater.stac.pages import PageStore, write_lines
+from headwater.stac.pins import iter_items, pinned_item, read_query
+from headwater.stac.query import Item, Provider
+from headwater.stac.search_results import Findings, Found, digest_of, is_older, updated_of
 
 Pinned = Mapping[tuple[str, str], bytes]
 """Digest of each pinned item by its collection and id."""

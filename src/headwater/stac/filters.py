@@ -9,8 +9,8 @@ from typing import Any
 
 import shapely
 
-from headwater.catalog.intervals import Interval, parse_instant
 from headwater.geo.antimeridian_boxes import Box, footprint, touches
+from headwater.stac.intervals import Interval, parse_instant
 
 Item = dict[str, Any]
 Comparisons = Mapping[str, Mapping[str, Any]]

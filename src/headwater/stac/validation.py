@@ -6,8 +6,8 @@ import zlib
 from typing import Any
 from urllib.parse import urlsplit
 
-from headwater.catalog.items import DEM_ASSET, PINNED_ASSETS, asset_of, band_assets, is_signed
 from headwater.geo.antimeridian_boxes import footprint
+from headwater.stac.items import DEM_ASSET, PINNED_ASSETS, asset_of, band_assets, is_signed
 
 Item = dict[str, Any]
 
@@ -59,7 +59,7 @@ def what_lacks_to_use(item: Item, *, remote: bool, bands: bool) -> str | None:
     Parameters
     ----------
     item : dict
-        As `headwater.catalog.pin.pinned_item` cuts it.
+        As `headwater.stac.pins.pinned_item` cuts it.
     remote : bool
         Whether it came over the network; its addresses must then be http(s), or a reply could name files of ours.
     bands : bool

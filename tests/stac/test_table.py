@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box
 
-from headwater.catalog import table as table_module
-from headwater.catalog.intervals import parse_interval
-from headwater.catalog.pin import iter_items, write_items
-from headwater.catalog.providers import find_items
-from headwater.catalog.queries import Query, answers
-from headwater.catalog.table import ItemTable, table_files
 from headwater.core.errors import InputError
+from headwater.stac import table as table_module
+from headwater.stac.intervals import parse_interval
+from headwater.stac.pins import iter_items, write_items
+from headwater.stac.providers import find_items
+from headwater.stac.query import Query, answers
+from headwater.stac.table import ItemTable, table_files
 from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import requests
 
-from headwater.catalog import token_cache
-from headwater.catalog.assets import Asset
-from headwater.catalog.signing import make_signer
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.serve import running_catalogue
+from headwater.stac import tokens as token_cache
+from headwater.stac.assets import Asset
+from headwater.stac.signing import make_signer
 from support.tiny_catalogue import TinyScene, write_tiny_catalogue
 
 LOCAL = Asset("/data/B02.tif", "sentinel-2-l2a")
@@ -39,7 +39,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def in_a_new_process(signing: str, url: str | None, asset: Asset = REMOTE) -> subprocess.Popen[str]:
     """Sign an asset in another process, which prints the address."""
     code = (
-        "import sys; from headwater.catalog.assets import Asset; from headwater.catalog.signing import make_signer;"
+        "import sys; from headwater.stac.assets import Asset; from headwater.stac.signing import make_signer;"
         "print(make_signer(sys.argv[1], sys.argv[2] or None)(Asset(*sys.argv[3:])))"
     )
     words = [sys.executable, "-c", code, signing, url or "", asset.href, asset.collection]
@@ -108,9 +108,9 @@ def test_renewal_before_expiry_and_on_demand(monkeypatch: pytest.MonkeyPatch) ->
         signer = make_signer("token", url)
         start = time.time()
         assert signer(REMOTE).endswith("ONE")
-        monkeypatch.setattr("headwater.catalog.token_cache.time.time", lambda: start + 745)
+        monkeypatch.setattr("headwater.stac.tokens.time.time", lambda: start + 745)
         assert signer(REMOTE).endswith("ONE")
-        monkeypatch.setattr("headwater.catalog.token_cache.time.time", lambda: start + 755)
+        monkeypatch.setattr("headwater.stac.tokens.time.time", lambda: start + 755)
         assert signer(REMOTE).endswith("TWO"), "a quarter of the life was left and the token was not renewed"
         assert signer(REMOTE, renew=True).endswith("THREE")
         assert len(asked) == 3
@@ -120,7 +120,7 @@ def test_a_long_lived_token_is_renewed_five_minutes_before_its_end(monkeypatch: 
     with endpoint(token("ONE", 2700), token("TWO", 5400)) as (url, _):
         signer, start = make_signer("token", url), time.time()
         for after, name in ((0, "ONE"), (2390, "ONE"), (2410, "TWO")):
-            monkeypatch.setattr("headwater.catalog.token_cache.time.time", lambda after=after: start + after)
+            monkeypatch.setattr("headwater.stac.tokens.time.time", lambda after=after: start + after)
             assert signer(REMOTE).endswith(name), after
 
 
@@ -382,7 +382,7 @@ def test_what_the_sdk_cannot_use_is_told_without_quoting_it(sdk: Any, reply: tup
 
 
 def test_an_sdk_that_waits_for_ever_is_left_alone(sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headwater.catalog.signing._SDK_PATIENCE_S", 0.3)
+    monkeypatch.setattr("headwater.stac.signing._SDK_PATIENCE_S", 0.3)
     with endpoint(token("ONE"), delay_s=2) as (url, _):
         sdk(url)
         start = time.monotonic()

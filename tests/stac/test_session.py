@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from headwater.catalog import patient_io
-from headwater.catalog.patient_io import PatientIO, Refused, Stumbled
+from headwater.stac import session as patient_io
+from headwater.stac.session import PatientIO, Refused, Stumbled
 from support.scripted_api import Body, Script, scripted_api
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.catalog.intervals import Interval, parse_instant, parse_interval, time_slices, years_before
+from headwater.stac.intervals import Interval, parse_instant, parse_interval, time_slices, years_before
 
 instants = st.datetimes(min_value=datetime(1972, 1, 1), max_value=datetime(2090, 1, 1)).map(
     lambda instant: instant.replace(tzinfo=UTC)

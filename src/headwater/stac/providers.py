@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from headwater.catalog.api import TIMEOUT_S, StacApi
-from headwater.catalog.checks import shown, what_lacks
-from headwater.catalog.pin import pinned_item
-from headwater.catalog.queries import Item, Link, Page, Provider, Query, answers
-from headwater.catalog.table import ItemTable, table_files, with_absolute_paths
 from headwater.core.errors import InputError
 from headwater.geo.antimeridian_boxes import split_box
+from headwater.stac.api import TIMEOUT_S, StacApi
+from headwater.stac.pins import pinned_item
+from headwater.stac.query import Item, Link, Page, Provider, Query, answers
+from headwater.stac.table import ItemTable, table_files, with_absolute_paths
+from headwater.stac.validation import shown, what_lacks
 
 LARGEST_PAGE = 1000
 """Page size the Planetary Computer allows."""
@@ -93,16 +93,16 @@ class ItemFolder:
         self._folder = folder
 
     def pages(self, query: Query, after: Link | None = None) -> Iterator[Page]:
-        """See `headwater.catalog.queries.Provider`."""
+        """See `headwater.stac.query.Provider`."""
         return self._pages(query.collection, lambda item: answers(item, query))
 
     def by_ids(self, collection: str, ids: Sequence[str]) -> Iterator[Page]:
-        """See `headwater.catalog.queries.Provider`."""
+        """See `headwater.stac.query.Provider`."""
         wanted = set(ids)
         return self._pages(collection, lambda item: item["id"] in wanted)
 
     def give_up(self) -> None:
-        """See `headwater.catalog.queries.Provider`."""
+        """See `headwater.stac.query.Provider`."""
 
     def _pages(self, collection: str, wanted: Callable[[Item], bool]) -> Iterator[Page]:
         paths = iter(sorted((self._folder / "stac" / collection).glob("*.json")))

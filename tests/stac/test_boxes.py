@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.catalog.cover import MOST_BOXES, cover_boxes
 from headwater.geo.antimeridian_boxes import Box, enclosing_box, split_box
+from headwater.stac.boxes import MOST_BOXES, cover_boxes
 
 cells = st.lists(
     st.builds(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
 
-from headwater.catalog.pages import PageStore, SlicePages
-from headwater.catalog.queries import LostPlace, Provider, Query
 from headwater.core.errors import NetworkError
 from headwater.core.progress import progress
+from headwater.stac.pages import PageStore, SlicePages
+from headwater.stac.query import LostPlace, Provider, Query
 
 MOST_ASKED = 3
 """Times a slice is asked for from its beginning."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import shapely
 
-from headwater.catalog.intervals import parse_instant
-from headwater.catalog.items import mgrs_tile, processing_baseline
 from headwater.geo.antimeridian_boxes import footprint
+from headwater.stac.intervals import parse_instant
+from headwater.stac.items import mgrs_tile, processing_baseline
 
 Item = dict[str, Any]
 

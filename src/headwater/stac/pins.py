@@ -21,11 +21,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import shapely.geometry
 
-from headwater.catalog.intervals import parse_instant
-from headwater.catalog.items import EARTH_SEARCH_NAMES, PINNED_ASSETS, asset_of, unsigned
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
 from headwater.geo.antimeridian_boxes import Box, split_box
+from headwater.stac.intervals import parse_instant
+from headwater.stac.items import EARTH_SEARCH_NAMES, PINNED_ASSETS, asset_of, unsigned
 
 Item = dict[str, Any]
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from headwater.catalog.items import (
+from headwater.stac.items import (
     band_assets,
     boa_offset,
     epsg_code,

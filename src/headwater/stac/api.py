@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from headwater.catalog.checks import is_web_address, shown, shown_address, what_lacks
-from headwater.catalog.pin import pinned_item
-from headwater.catalog.queries import Item, Link, LostPlace, Page, Query, answers_but_place
 from headwater.core.errors import NetworkError, WorkError
+from headwater.stac.pins import pinned_item
+from headwater.stac.query import Item, Link, LostPlace, Page, Query, answers_but_place
+from headwater.stac.validation import is_web_address, shown, shown_address, what_lacks
 
 if TYPE_CHECKING:
-    from headwater.catalog.patient_io import PatientIO
+    from headwater.stac.session import PatientIO
 
 TIMEOUT_S = 60.0
 """Searches of the Planetary Computer now and then take half a minute."""
@@ -64,14 +64,14 @@ class StacApi:
         self._filters = True
 
     def pages(self, query: Query, after: Link | None = None) -> Iterator[Page]:
-        """See `headwater.catalog.queries.Provider`."""
+        """See `headwater.stac.query.Provider`."""
         words: dict[str, Any] = {"collections": [query.collection], "bbox": list(query.box)}
         if query.interval is not None:
             words["datetime"] = str(query.interval)
         return self._pages(words, query, after)
 
     def by_ids(self, collection: str, ids: Sequence[str]) -> Iterator[Page]:
-        """See `headwater.catalog.queries.Provider`."""
+        """See `headwater.stac.query.Provider`."""
         world = Query(collection, (-180.0, -90.0, 180.0, 90.0))
         for start in range(0, len(ids), _IDS_AT_ONCE):
             some = list(ids[start : start + _IDS_AT_ONCE])
@@ -83,7 +83,7 @@ class StacApi:
             self._io.given_up.set()
 
     def _pages(self, words: dict[str, Any], query: Query, after: Link | None) -> Iterator[Page]:
-        from headwater.catalog.patient_io import Refused, Stumbled
+        from headwater.stac.session import Refused, Stumbled
 
         client = self._opened()
         seen: set[str] = set()
@@ -119,7 +119,7 @@ class StacApi:
 
     def _first(self, client: Any, words: dict[str, Any], query: Query) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the first page, and what was sent for it; goes on without what the server turns out not to take."""
-        from headwater.catalog.patient_io import Refused
+        from headwater.stac.session import Refused
 
         while True:
             search = self._asked(client, words, query)
@@ -143,7 +143,7 @@ class StacApi:
         return search
 
     def _next(self, link: Link, parameters: dict[str, Any]) -> dict[str, Any]:
-        from headwater.catalog.patient_io import Refused, Stumbled
+        from headwater.stac.session import Refused, Stumbled
 
         try:
             return self._io.next_page(link, parameters)
@@ -153,7 +153,7 @@ class StacApi:
             raise
 
     def _page(self, reply: dict[str, Any], query: Query) -> Page:
-        from headwater.catalog.patient_io import Refused
+        from headwater.stac.session import Refused
 
         features = reply.get("features")
         if not isinstance(features, list):
@@ -172,7 +172,7 @@ class StacApi:
 
     def _next_link(self, reply: dict[str, Any]) -> Link | None:
         """Return the link to the next page, only what is known of links and of the right types; or None."""
-        from headwater.catalog.patient_io import Refused
+        from headwater.stac.session import Refused
 
         links = reply.get("links")
         link = next(
@@ -211,7 +211,7 @@ class StacApi:
         from pystac_client.errors import ClientTypeError
         from pystac_client.warnings import DoesNotConformTo
 
-        from headwater.catalog.patient_io import PatientIO, Refused, Stumbled
+        from headwater.stac.session import PatientIO, Refused, Stumbled
 
         self._io = PatientIO(
             timeout_s=min(_OPENING_TIMEOUT_S, self._timeout_s),

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
-from headwater.catalog.pin import iter_items, pinned_item, read_items, read_query, write_items, write_sorted
 from headwater.core.errors import InputError
+from headwater.stac.pins import iter_items, pinned_item, read_items, read_query, write_items, write_sorted
 from support.places import SHARED
 
 QUERY = {"datetime": ["2023-05-01T00:00:00Z/2023-09-30T23:59:59Z"], "bbox": [0, 0, 1, 1]}

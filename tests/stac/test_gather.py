@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.responses import Response
 
-from headwater.catalog import patient_io
-from headwater.catalog.api import StacApi
-from headwater.catalog.gather import MOST_ASKED, gather
-from headwater.catalog.intervals import parse_interval, time_slices
-from headwater.catalog.pages import PageStore, SlicePages, read_lines
-from headwater.catalog.queries import Query
 from headwater.core.errors import WorkError
+from headwater.stac import session as patient_io
+from headwater.stac.api import StacApi
+from headwater.stac.gather import MOST_ASKED, gather
+from headwater.stac.intervals import parse_interval, time_slices
+from headwater.stac.pages import PageStore, SlicePages, read_lines
+from headwater.stac.query import Query
 from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
 
 S2 = "sentinel-2-l2a"

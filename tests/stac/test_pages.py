@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from headwater.catalog.intervals import parse_interval
-from headwater.catalog.pages import OLDEST_S, PageStore, read_lines
-from headwater.catalog.queries import Page, Query
 from headwater.core.errors import WorkError
+from headwater.stac.intervals import parse_interval
+from headwater.stac.pages import OLDEST_S, PageStore, read_lines
+from headwater.stac.query import Page, Query
 from support.scripted_api import made_item
 
 QUERY = Query("sentinel-2-l2a", (15, 46, 16, 47), parse_interval("2023-06"), below={"eo:cloud_cover": 90})

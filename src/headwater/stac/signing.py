@@ -1,7 +1,7 @@
 """Signing addresses just before they are opened (pitfalls: SAS tokens live about 45 minutes).
 
 A signed address is handed to the reader and to nothing else: it is never logged, stored or put into a message. Tokens
-are shared by the processes of a user on a machine (`headwater.catalog.token_cache`).
+are shared by the processes of a user on a machine (`headwater.stac.tokens`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from urllib.parse import parse_qs, quote, urlsplit
 import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
-from headwater.catalog.assets import Asset, Signer
-from headwater.catalog.intervals import parse_instant
-from headwater.catalog.token_cache import Token, TokenCache, is_token_text
 from headwater.core.errors import InputError, NetworkError, WorkError
 from headwater.core.events import retrying
+from headwater.stac.assets import Asset, Signer
+from headwater.stac.intervals import parse_instant
+from headwater.stac.tokens import Token, TokenCache, is_token_text
 
 SIGNINGS = ("none", "token", "planetary_computer")
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.catalog.checks import is_plain_id, is_web_address, shown, shown_address, what_lacks, what_lacks_to_use
-from headwater.catalog.pin import pinned_item
+from headwater.stac.pins import pinned_item
+from headwater.stac.validation import is_plain_id, is_web_address, shown, shown_address, what_lacks, what_lacks_to_use
 from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"

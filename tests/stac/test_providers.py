@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from headwater.catalog.intervals import parse_interval
-from headwater.catalog.pin import write_items
-from headwater.catalog.providers import ItemFolder, Provider, Query, StacApi, find_items, make_provider
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.serve import running_catalogue
+from headwater.stac.intervals import parse_interval
+from headwater.stac.pins import write_items
+from headwater.stac.providers import ItemFolder, Provider, Query, StacApi, find_items, make_provider
 from support.tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue
 
 PLACE = (15.0, 45.9, 15.2, 46.2)

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from headwater.catalog.checks import shown, what_lacks
-from headwater.catalog.pin import PINNED_COLUMNS, iter_items, pinned_item, rows_touching
-from headwater.catalog.queries import Item, Link, Page, Query, answers
 from headwater.core.errors import InputError
+from headwater.stac.pins import PINNED_COLUMNS, iter_items, pinned_item, rows_touching
+from headwater.stac.query import Item, Link, Page, Query, answers
+from headwater.stac.validation import shown, what_lacks
 
 _ITEMS_A_PAGE = 1000
 
@@ -46,20 +46,20 @@ class ItemTable:
         self._files = table_files(path)
 
     def pages(self, query: Query, after: Link | None = None) -> Iterator[Page]:
-        """See `headwater.catalog.queries.Provider`."""
+        """See `headwater.stac.query.Provider`."""
         for file in self._files:
             for page in _pages(file, query.collection, _rows(file, query)):
                 yield Page([item for item in page.items if answers(item, query)], page.left_out)
 
     def by_ids(self, collection: str, ids: Sequence[str]) -> Iterator[Page]:
-        """See `headwater.catalog.queries.Provider`."""
+        """See `headwater.stac.query.Provider`."""
         rows = (pc.field("collection") == collection) & pc.field("id").isin(pa.array(ids, pa.string()))
         for file in self._files:
             if _schema(file) is not None:
                 yield from _pages(file, collection, rows)
 
     def give_up(self) -> None:
-        """See `headwater.catalog.queries.Provider`."""
+        """See `headwater.stac.query.Provider`."""
 
 
 def _pages(file: Path, collection: str, rows: pc.Expression | None) -> Iterator[Page]:

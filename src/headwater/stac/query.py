@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from headwater.catalog.filters import matches_box, matches_query, matches_time
-from headwater.catalog.intervals import Interval
 from headwater.geo.antimeridian_boxes import Box
+from headwater.stac.filters import matches_box, matches_query, matches_time
+from headwater.stac.intervals import Interval
 
 Item = dict[str, Any]
 Link = dict[str, Any]

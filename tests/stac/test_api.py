@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from headwater.catalog import api as api_module
-from headwater.catalog import patient_io
-from headwater.catalog.api import StacApi
-from headwater.catalog.intervals import parse_interval
-from headwater.catalog.queries import Link, LostPlace, Page, Query
 from headwater.core.errors import WorkError
+from headwater.stac import api as api_module
+from headwater.stac import session as patient_io
+from headwater.stac.api import StacApi
+from headwater.stac.intervals import parse_interval
+from headwater.stac.query import Link, LostPlace, Page, Query
 from support.scripted_api import CORE, CQL2, Body, made_item, paged, scripted_api
 
 S2 = "sentinel-2-l2a"

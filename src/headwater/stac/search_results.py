@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 
-from headwater.catalog.acquisitions import acquisition, newest_processing
-from headwater.catalog.pages import read_lines
-from headwater.catalog.queries import Item
+from headwater.stac.acquisitions import acquisition, newest_processing
+from headwater.stac.pages import read_lines
+from headwater.stac.query import Item
 
 _ITEMS_AT_ONCE = 2000
 
@@ -57,7 +57,7 @@ class Findings:
         Parameters
         ----------
         path : Path
-            As `headwater.catalog.pages` writes it; has to stay.
+            As `headwater.stac.pages` writes it; has to stay.
         usable : callable
             Tells whether an item is wanted.
         replace : bool
@@ -101,7 +101,7 @@ class Findings:
 
 
 def digest_of(item: Item) -> bytes:
-    """Return a digest of an item's content, as `headwater.catalog.pin.pinned_item` cuts it."""
+    """Return a digest of an item's content, as `headwater.stac.pins.pinned_item` cuts it."""
     return _digest(json.dumps(item, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 

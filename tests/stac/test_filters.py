@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
-from headwater.catalog.filters import check_query, field, matches_box, matches_geometry, matches_query, matches_time
-from headwater.catalog.intervals import parse_interval
+from headwater.stac.filters import check_query, field, matches_box, matches_geometry, matches_query, matches_time
+from headwater.stac.intervals import parse_interval
 
 
 def item(**properties: Any) -> dict[str, Any]:

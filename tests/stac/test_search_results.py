@@ -5,10 +5,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.catalog.acquisitions import newest_processing
-from headwater.catalog.found import Findings, digest_of, is_older, updated_of
-from headwater.catalog.pages import write_lines
-from headwater.catalog.pin import pinned_item
+from headwater.stac.acquisitions import newest_processing
+from headwater.stac.pages import write_lines
+from headwater.stac.pins import pinned_item
+from headwater.stac.search_results import Findings, digest_of, is_older, updated_of
 from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"

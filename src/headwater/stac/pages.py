@@ -19,9 +19,9 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
-from headwater.catalog.queries import Item, Link, Page, Query
 from headwater.core.errors import WorkError
 from headwater.core.files import atomic_path
+from headwater.stac.query import Item, Link, Page, Query
 
 OLDEST_S = 86_400.0
 """Pages may be a day old; what a catalogue said earlier may no longer hold, nor its links."""

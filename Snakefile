@@ -50,19 +50,19 @@ rule refresh:
 
 # The run takes its basins; one line tells how far it is, a summary at its end what it took (docs/observing.md).
 onstart:
-    from headwater.monitor import watch
+    from headwater.runs import watch
 
     begin_run()
     watch.begin(workflow, LOGS, BENCHMARKS)
 
 
 onsuccess:
-    from headwater.monitor import watch
+    from headwater.runs import watch
 
     watch.end("done")
 
 
 onerror:
-    from headwater.monitor import watch
+    from headwater.runs import watch
 
     watch.end("failed")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from headwater import cluster, results
+from headwater.runs import slurm as cluster, results
 from headwater.geo.basins import file_for_basin
 from headwater.config import check_config
 from headwater.models.shipped import default_checkpoints

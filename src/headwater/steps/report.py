@@ -19,10 +19,10 @@ from headwater.geo.grid import RasterGrid
 from headwater.geo.longitudes import middle_longitudes, turned, turns_to
 from headwater.geo.plan import Plan, read_plan
 from headwater.models.shipped import default_checkpoints
-from headwater.monitor.benchmarks import cost_table, read_benchmarks
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colours
 from headwater.report.page import render_page
 from headwater.report.tables import order_by_source, summary_table
+from headwater.runs.benchmarks import cost_table, read_benchmarks
 
 MAP_PX = 1400
 """Longest side of the rasters in the maps, pixels: bounds the memory for a basin of any size."""

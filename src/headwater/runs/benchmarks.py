@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from headwater.core.events import Place
-from headwater.monitor import by_flow
+from headwater.runs import by_flow
 
 BENCHMARK_SUFFIX = ".tsv"
 

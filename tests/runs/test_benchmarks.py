@@ -1,5 +1,5 @@
 from headwater.core.events import Place
-from headwater.monitor.benchmarks import cost_table, read_benchmarks
+from headwater.runs.benchmarks import cost_table, read_benchmarks
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 

@@ -1,7 +1,7 @@
 import json
 
 from headwater.core.events import Place
-from headwater.monitor.attempts import KILLED, attempts_of, attempts_since, log_sizes
+from headwater.runs.attempts import KILLED, attempts_of, attempts_since, log_sizes
 
 PLACE = Place("12", "composite", "N40W106")
 

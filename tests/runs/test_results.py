@@ -8,7 +8,7 @@ import pytest
 
 from headwater.core.errors import InputError, WorkError
 from headwater.core.versions import RESULTS_LAYOUT
-from headwater.results import begin_run, check_layout, explain_lock, who_is_at_work
+from headwater.runs.results import begin_run, check_layout, explain_lock, who_is_at_work
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from headwater.cluster import check_partitions
 from headwater.core.errors import InputError
+from headwater.runs.slurm import check_partitions
 
 
 @pytest.fixture
@@ -32,6 +32,6 @@ def test_its_own_partitions_pass_and_so_does_a_machine_without_slurm(file, monke
 
 def test_a_slurm_that_does_not_answer_says_nothing(file, monkeypatch):
     (file.parent / "sinfo").write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr("headwater.cluster._PATIENCE_S", 0.2)
+    monkeypatch.setattr("headwater.runs.slurm._PATIENCE_S", 0.2)
     file.write_text("partitions: {nowhere: {}}")
     check_partitions(file)

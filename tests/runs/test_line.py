@@ -1,7 +1,7 @@
 import pytest
 
-from headwater.monitor.line import Progress
-from headwater.monitor.times import told_time
+from headwater.runs.line import Progress
+from headwater.runs.times import told_time
 
 
 def started():

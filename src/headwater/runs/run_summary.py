@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headwater.monitor import by_flow
-from headwater.monitor.attempts import Attempt
-from headwater.monitor.times import told_time
+from headwater.runs import by_flow
+from headwater.runs.attempts import Attempt
+from headwater.runs.times import told_time
 
 UNKNOWN = "unknown"
 """Cause of a failed job that told nothing: it did not start, or the scheduler ended it."""

@@ -1,6 +1,6 @@
 from headwater.core.events import Place
-from headwater.monitor.attempts import Attempt
-from headwater.monitor.summary import summarise, summary_lines
+from headwater.runs.attempts import Attempt
+from headwater.runs.run_summary import summarise, summary_lines
 
 
 def summary():

@@ -20,10 +20,10 @@ from typing import Any, ParamSpec, TextIO
 from tqdm import tqdm
 
 from headwater.core.files import write_json
-from headwater.monitor.attempts import attempts_since, log_sizes
-from headwater.monitor.benchmarks import cost_table, read_benchmarks
-from headwater.monitor.line import Progress
-from headwater.monitor.summary import summarise, summary_lines
+from headwater.runs.attempts import attempts_since, log_sizes
+from headwater.runs.benchmarks import cost_table, read_benchmarks
+from headwater.runs.line import Progress
+from headwater.runs.run_summary import summarise, summary_lines
 
 SECONDS_BETWEEN_LINES = 30.0
 """In a log; a long run tells a line each hundredth of the time gone."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from headwater.monitor import by_flow
-from headwater.monitor.times import told_time
+from headwater.runs import by_flow
+from headwater.runs.times import told_time
 
 
 class Progress:

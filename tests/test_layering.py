@@ -47,7 +47,6 @@ MOVING = {
     "steps.gpu": "predict",
     "steps.items": "imagery",
     "steps.models": "models",
-    "steps.mosaic": "raster",
     "steps.network": "waterways",
     "steps.parts": "waterways",
     "steps.plan_all": "project",

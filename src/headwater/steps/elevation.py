@@ -17,7 +17,7 @@ from headwater.core.versions import STEP_VERSIONS
 from headwater.geo.basins import basin_polygon
 from headwater.geo.grid import RasterGrid, elevation_grid
 from headwater.geo.plan import Plan, read_plan
-from headwater.raster.posts import POSTS_AROUND, read_posts
+from headwater.raster.elevation_tiles import POSTS_AROUND, read_posts
 from headwater.stac.assets import Asset, Signer
 from headwater.stac.signing import make_signer
 from headwater.terrain import Surface

@@ -9,7 +9,7 @@ from rasterio.warp import transform
 from headwater import raster
 from headwater.core.errors import InputError
 from headwater.geo.grid import Cell, RasterGrid, elevation_grid
-from headwater.raster.posts import POSTS_AROUND, read_posts
+from headwater.raster.elevation_tiles import POSTS_AROUND, read_posts
 from headwater.stac.assets import Asset
 
 CELL = Cell.from_name("N08.00E011.95", 0.05)

@@ -129,7 +129,7 @@ def _run_way(options: argparse.Namespace) -> None:
     _warm_up(options.way)
     start, before = time.monotonic(), _cpu_s()
     if options.way == "ours":
-        from headwater.steps.composite import composite
+        from headwater.imagery.composite import composite
 
         cell = _cell(options.scale).name
         composite(folder / "scenes.json", folder / "plan.json", cell, folder / "composite.tif", method=options.method,
@@ -149,8 +149,8 @@ def _run_way(options: argparse.Namespace) -> None:
 def _read_all(scene: dict[str, object], reader: str, options: argparse.Namespace) -> None:
     """Read a scene's bands and SCL onto its part of the cell, as the composite does, and drop them."""
     from headwater.geo.grid import cell_grid
+    from headwater.imagery import composite as step
     from headwater.raster.scenes import open_scene
-    from headwater.steps import composite as step
 
     grid = cell_grid(_cell(options.scale), margin_px=64)
     files = step._files(scene)
@@ -222,8 +222,8 @@ def _warm_up(way: str) -> None:
     elif way == "odc":
         import odc.stac  # noqa: F401
     if way == "ours":
-        from headwater import masks
-        from headwater.composite import Compositor, scaling_tables, sigmoid_scale
+        from headwater.imagery import masks
+        from headwater.imagery.compositor import Compositor, scaling_tables, sigmoid_scale
 
         clear = masks.clear_mask(np.full((4, 4), 4, np.uint8), dilate_px=2)
         tables = scaling_tables(mean=[1.0] * 4, std=[1.0] * 4, offset=0)

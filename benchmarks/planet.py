@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.catalog.selection import SelectionRule, choose_scenes
 from headwater.geo.grid import Cell, neighbourhoods
+from headwater.imagery.selection import SelectionRule, choose_scenes
 from headwater.scale import basin_cost
 from headwater.stac.items import Scene
 from headwater.steps.plan_all import read_land_tiles

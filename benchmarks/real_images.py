@@ -22,9 +22,9 @@ from PIL import Image
 
 from checkpoints import HELP, mean_probability, named_checkpoints
 from headwater import raster
-from headwater.composite import scaling_tables, sigmoid_scale
 from headwater.geo.grid import RasterGrid
-from headwater.masks import clear_mask
+from headwater.imagery.compositor import scaling_tables, sigmoid_scale
+from headwater.imagery.masks import clear_mask
 from headwater.report.scores import markdown_table
 
 PIXEL_DEGREES = 9e-5

@@ -34,17 +34,17 @@ from headwater.evaluate.networks import length_near
 from headwater.evaluate.tiles import ALL
 from headwater.geo.grid import RasterGrid, prediction_grid
 from headwater.geo.plan import read_plan, write_plan
+from headwater.imagery.composite import composite
+from headwater.imagery.search import search
+from headwater.imagery.select import select
 from headwater.labels import burn_types, coarsen_types, values_of_types
 from headwater.nhd import read_nhd
 from headwater.relief import upslope_area
 from headwater.report.scores import markdown_table
-from headwater.steps.composite import composite
 from headwater.steps.elevation import elevation
 from headwater.steps.evaluate import evaluate
 from headwater.steps.evaluate_pixels import evaluate_pixels
 from headwater.steps.predict import predict
-from headwater.steps.search import search
-from headwater.steps.select import select
 from headwater.steps.vectorize import vectorize
 from headwater.train.planets import read_planet
 

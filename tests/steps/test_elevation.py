@@ -16,10 +16,10 @@ from headwater.core.errors import InputError, WorkError
 from headwater.geo.antimeridian_boxes import touches
 from headwater.geo.grid import Cell, RasterGrid, elevation_grid
 from headwater.geo.plan import read_plan
+from headwater.imagery.search import cell_boxes
 from headwater.raster.elevation_tiles import read_posts
 from headwater.steps import elevation as step
 from headwater.steps.elevation import elevation
-from headwater.steps.search import cell_boxes
 from headwater.terrain import Surface, sample
 
 MARGIN_PX = 32

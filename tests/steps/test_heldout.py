@@ -14,9 +14,9 @@ from rasterio.warp import transform
 from headwater import raster
 from headwater.core.files import read_json, write_json
 from headwater.geo.grid import Cell
-from headwater.steps.composite import composite
-from headwater.steps.search import search
-from headwater.steps.select import select
+from headwater.imagery.composite import composite
+from headwater.imagery.search import search
+from headwater.imagery.select import select
 
 pytestmark = pytest.mark.real
 

@@ -74,7 +74,7 @@ def search(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "items.parquet")
 
     def run(**options: object) -> None:
-        from headwater.steps.search import search
+        from headwater.imagery.search import search
 
         search(**options)  # type: ignore[arg-type]
 
@@ -103,7 +103,7 @@ def select(parser: argparse.ArgumentParser) -> None:
     add_signing(parser)
 
     def run(**options: object) -> None:
-        from headwater.steps.select import select
+        from headwater.imagery.select import select
 
         select(**options)  # type: ignore[arg-type]
 
@@ -120,7 +120,7 @@ def items(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the catalogue to write")
 
     def run(**options: object) -> None:
-        from headwater.steps.items import items_from_folder
+        from headwater.imagery.own_rasters import items_from_folder
 
         items_from_folder(**options)  # type: ignore[arg-type]
 

@@ -23,7 +23,7 @@ def composite(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "composite.tif")
 
     def run(**options: object) -> None:
-        from headwater.steps.composite import composite
+        from headwater.imagery.composite import composite
 
         composite(**options)  # type: ignore[arg-type]
 

@@ -69,7 +69,7 @@ def make_provider(url: str, *, page_limit: int = 250, timeout_s: float = TIMEOUT
 def find_items(provider: Provider, query: Query) -> list[Item]:
     """Ask for a box that may cross the antimeridian, and return each item once, sorted by id.
 
-    Holds all items in memory; `headwater.steps.search` does not.
+    Holds all items in memory; `headwater.imagery.search` does not.
 
     Raises
     ------

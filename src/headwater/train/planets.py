@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from headwater import raster
-from headwater.composite import METHODS
 from headwater.core.errors import InputError
 from headwater.core.files import read_json, write_json
 from headwater.core.versions import STEP_VERSIONS
@@ -20,11 +19,12 @@ from headwater.demo.build import GENERATOR_VERSION, build_planet
 from headwater.demo.character import VARIETIES
 from headwater.geo.grid import RasterGrid, check_cell_degrees
 from headwater.geo.plan import read_plan, write_plan
+from headwater.imagery.composite import composite
+from headwater.imagery.compositor import METHODS
+from headwater.imagery.search import search
+from headwater.imagery.select import select
 from headwater.stac.intervals import parse_date_range
-from headwater.steps.composite import composite
 from headwater.steps.elevation import elevation
-from headwater.steps.search import search
-from headwater.steps.select import select
 from headwater.train.chips import CellChips
 from headwater.train.labels import UNKNOWN_TYPE, burn_types, read_nhd
 

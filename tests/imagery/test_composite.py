@@ -4,7 +4,7 @@ import pytest
 from headwater import raster
 from headwater.core.errors import InputError, WorkError
 from headwater.geo.grid import cell_grid
-from headwater.steps import composite as step
+from headwater.imagery import composite as step
 from support.local_place import CELL, MARGIN_PX, write_plan, write_scene, write_scenes
 
 

@@ -11,8 +11,8 @@ from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.serve import running_catalogue
 from headwater.geo.plan import read_plan
+from headwater.imagery.search import cell_boxes, search
 from headwater.stac.pins import read_items, read_query
-from headwater.steps.search import cell_boxes, search
 from support.tiny_catalogue import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalogue, write_tiny_plan
 
 SUMMER = "2023-05-01/2023-09-30"

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from headwater.catalog.selection import SelectionRule, choose_scenes, rank, resize_nearest
+from headwater.imagery.selection import SelectionRule, choose_scenes, rank, resize_nearest
 from headwater.stac.items import Scene
 
 SHAPE = (6, 10)

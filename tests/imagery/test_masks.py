@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from headwater.core.errors import InputError
 from headwater.core.sentinel2 import CLEAR_SCL
-from headwater.masks import better_clear_mask, clear_mask
+from headwater.imagery.masks import better_clear_mask, clear_mask
 
 
 def test_clear_classes_are_those_of_the_method():

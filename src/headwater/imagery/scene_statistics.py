@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import raster
-from headwater.catalog.selection import resize_nearest
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import atomic_path, write_json
 from headwater.core.sentinel2 import CLEAR_SCL, REFLECTANCE_BANDS, SCL
+from headwater.imagery.selection import resize_nearest
 from headwater.raster.scenes import check_band_type
 from headwater.stac.assets import Asset, Signer
 from headwater.stac.items import Scene
@@ -207,7 +207,7 @@ def scene_statistics(
     if not seen.any():
         return None
     # Kept statistics need no compiled loops, which take long to load.
-    from headwater.composite import harmonise
+    from headwater.imagery.compositor import harmonise
 
     values = harmonise(bands[:, seen], offset=offset).astype(np.float64)
     return values.mean(axis=1), np.maximum(values.std(axis=1), _LEAST_STD)

@@ -19,9 +19,9 @@ from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.serve import running_catalogue
 from headwater.geo.antimeridian_boxes import touches
+from headwater.imagery.search import search
+from headwater.imagery.select import _around, select
 from headwater.stac.pins import _table, read_items, read_query, write_items
-from headwater.steps.search import search
-from headwater.steps.select import _around, select
 from support.places import SHARED
 from support.tiny_catalogue import CELLS, TinyScene, write_tiny_catalogue, write_tiny_plan
 

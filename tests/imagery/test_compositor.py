@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headwater.composite import METHODS, Compositor, harmonise, scaling_tables, sigmoid_scale
 from headwater.core.errors import InputError
+from headwater.imagery.compositor import METHODS, Compositor, harmonise, scaling_tables, sigmoid_scale
 
 SHAPE = (6, 7)
 scenes = st.lists(

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater import composite as compositing
-from headwater import masks, raster
+from headwater import raster
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.core.progress import progress
@@ -21,6 +20,8 @@ from headwater.core.sentinel2 import COMPOSITE_BANDS, COMPOSITE_NODATA, REFLECTA
 from headwater.core.versions import STEP_VERSIONS
 from headwater.geo.grid import RasterGrid, cell_grid
 from headwater.geo.plan import read_plan
+from headwater.imagery import compositor as compositing
+from headwater.imagery import masks
 from headwater.raster.opening import AssetGone
 from headwater.raster.scenes import SceneFiles, SceneReader, open_scene
 from headwater.stac.assets import Asset, Signer

@@ -12,19 +12,19 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from headwater.catalog.selection import SelectionRule, choose_scenes
 from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.core.files import write_json
 from headwater.geo.antimeridian_boxes import Box, footprint, split_box, touches
 from headwater.geo.plan import read_plan
+from headwater.imagery.scene_statistics import SceneCache
+from headwater.imagery.search import DEM_COLLECTIONS, cell_boxes
+from headwater.imagery.selection import SelectionRule, choose_scenes
 from headwater.raster.opening import AssetGone
 from headwater.stac.intervals import Interval, parse_instant, parse_interval
 from headwater.stac.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
 from headwater.stac.pins import read_items, read_query
 from headwater.stac.signing import make_signer
-from headwater.steps.scene_cache import SceneCache
-from headwater.steps.search import DEM_COLLECTIONS, cell_boxes
 
 Item = dict[str, Any]
 _T = TypeVar("_T")
@@ -72,7 +72,7 @@ def select(
     signing, token_url : str
         How assets are signed, see `headwater.stac.signing.make_signer`.
     max_scenes, cloud_steps, min_gain, stop_uncovered
-        See `headwater.catalog.selection.SelectionRule`.
+        See `headwater.imagery.selection.SelectionRule`.
     missing_scl : str
         What an item without SCL means: "clear", every valid pixel is taken as clear; "refuse", an error.
 

@@ -9,7 +9,7 @@ import pytest
 from headwater import raster
 from headwater.core.errors import InputError
 from headwater.geo.basins import basin_polygon
-from headwater.steps.items import items_from_folder
+from headwater.imagery.own_rasters import items_from_folder
 from support.local_place import CELL, write_dem, write_scene
 
 

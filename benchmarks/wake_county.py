@@ -23,8 +23,8 @@ from headwater.evaluate.pixels import count_pixels
 from headwater.geo.grid import RasterGrid
 from headwater.labels import burn_types, water_and_counted
 from headwater.nhd import WATER_TYPES, read_nhd
-from headwater.relief import upslope_area
 from headwater.report.scores import markdown_table
+from headwater.terrain.relief import upslope_area
 
 BOUNDS = (-78.770, 35.692, -78.612, 35.806)
 """Within both the elevation and the labels: west, south, east, north."""

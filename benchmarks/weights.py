@@ -39,13 +39,13 @@ from headwater.imagery.search import search
 from headwater.imagery.select import select
 from headwater.labels import burn_types, coarsen_types, values_of_types
 from headwater.nhd import read_nhd
-from headwater.relief import upslope_area
 from headwater.report.scores import markdown_table
-from headwater.steps.elevation import elevation
 from headwater.steps.evaluate import evaluate
 from headwater.steps.evaluate_pixels import evaluate_pixels
 from headwater.steps.predict import predict
 from headwater.steps.vectorize import vectorize
+from headwater.terrain.elevation import elevation
+from headwater.terrain.relief import upslope_area
 from headwater.train.planets import read_planet
 
 CELL_DEGREES = 0.1

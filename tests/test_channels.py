@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headwater import relief
 from headwater.channels import PAPER, RECIPES, RELEASE, Channel, Recipe, Scaling, make_channels
 from headwater.core.errors import InputError
 from headwater.core.sentinel2 import CHANNELS
+from headwater.terrain import relief
 
 
 def tile(seed=0, shape=(6, 8)):

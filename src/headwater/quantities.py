@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from headwater import relief
 from headwater.core.errors import InputError
 from headwater.core.sentinel2 import COMPOSITE_NODATA
+from headwater.terrain import relief
 
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -47,7 +47,7 @@ def elevation(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "elevation.tif")
 
     def run(**options: object) -> None:
-        from headwater.steps.elevation import elevation
+        from headwater.terrain.elevation import elevation
 
         elevation(**options)  # type: ignore[arg-type]
 

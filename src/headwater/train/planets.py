@@ -24,7 +24,7 @@ from headwater.imagery.compositor import METHODS
 from headwater.imagery.search import search
 from headwater.imagery.select import select
 from headwater.stac.intervals import parse_date_range
-from headwater.steps.elevation import elevation
+from headwater.terrain.elevation import elevation
 from headwater.train.chips import CellChips
 from headwater.train.labels import UNKNOWN_TYPE, burn_types, read_nhd
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater import raster, terrain
+from headwater import raster
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.core.versions import STEP_VERSIONS
@@ -20,7 +20,8 @@ from headwater.geo.plan import Plan, read_plan
 from headwater.raster.elevation_tiles import POSTS_AROUND, read_posts
 from headwater.stac.assets import Asset, Signer
 from headwater.stac.signing import make_signer
-from headwater.terrain import Surface
+from headwater.terrain import surface as terrain
+from headwater.terrain.surface import Surface
 
 MISSING = ("sea", "extend", "refuse", "zero")
 """What may be made of places without elevation."""

@@ -18,9 +18,9 @@ from headwater.geo.grid import Cell, RasterGrid, elevation_grid
 from headwater.geo.plan import read_plan
 from headwater.imagery.search import cell_boxes
 from headwater.raster.elevation_tiles import read_posts
-from headwater.steps import elevation as step
-from headwater.steps.elevation import elevation
-from headwater.terrain import Surface, sample
+from headwater.terrain import elevation as step
+from headwater.terrain.elevation import elevation
+from headwater.terrain.surface import Surface, sample
 
 MARGIN_PX = 32
 COLUMNS = {0: 3600, 50: 2400, 60: 1800, 70: 1200, 80: 720, 85: 360}

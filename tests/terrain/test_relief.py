@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater import relief
 from headwater.core.errors import InputError
-from headwater.relief import LANDFORM_OF_COUNTS, LANDFORMS
+from headwater.terrain import relief
+from headwater.terrain.relief import LANDFORM_OF_COUNTS, LANDFORMS
 
 
 def plane(rise_y=0.0, rise_x=0.0, shape=(23, 31)):

@@ -7,7 +7,7 @@ from pyproj import Geod
 from shapely import MultiPolygon, box
 
 from headwater.geo.grid import Cell, RasterGrid, cell_grid, elevation_grid
-from headwater.terrain import (
+from headwater.terrain.surface import (
     POLYGON_PRECISION_DEGREES,
     VOID_REACH_M,
     Surface,

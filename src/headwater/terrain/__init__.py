@@ -1,0 +1,1 @@
+"""Elevation of a cell and the terrain indices derived from it."""

@@ -26,14 +26,14 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from headwater.steps.vectorize import _around
-from headwater.vector.backbone import (
+from headwater.waterways.backbone.tdx import (
     CATCHMENT_ID_COLUMNS,
     STREAM_COLUMNS,
     read_table,
     tdx_backbone,
     write_backbone,
 )
+from headwater.waterways.vectorize_step import _around
 
 BOX_DEGREES, VERTICES, SEED = 1 / 40, 24, 5
 

@@ -43,7 +43,7 @@ from headwater.demo.noise import fractal
 from headwater.demo.surface import Surface, river_width_m
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import Cell, RasterGrid, prediction_grid
-from headwater.vector.backbone import read_table
+from headwater.waterways.backbone.tdx import read_table
 
 FULL_KM2 = 4_350.0
 """Land of the whole region: the size on which the published programs were measured."""

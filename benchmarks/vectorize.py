@@ -42,9 +42,9 @@ from scipy import ndimage
 
 from headwater import raster
 from headwater.evaluate.lines import TWO_PIXELS_M, line_scores, local_metric_crs
-from headwater.vector.backbone import Backbone, read_table, tdx_backbone
-from headwater.vector.check import check_network
-from headwater.vector.network import NO_STREAM, rows_of
+from headwater.waterways.backbone.tdx import Backbone, read_table, tdx_backbone
+from headwater.waterways.network.build import NO_STREAM, rows_of
+from headwater.waterways.network.check import check_network
 from vector_region import (
     CATCHMENTS,
     ELEVATION,

@@ -43,10 +43,10 @@ from headwater.report.scores import markdown_table
 from headwater.steps.evaluate import evaluate
 from headwater.steps.evaluate_pixels import evaluate_pixels
 from headwater.steps.predict import predict
-from headwater.steps.vectorize import vectorize
 from headwater.terrain.elevation import elevation
 from headwater.terrain.relief import upslope_area
 from headwater.train.planets import read_planet
+from headwater.waterways.vectorize_step import vectorize
 
 CELL_DEGREES = 0.1
 MARGIN_PX = 64

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from headwater.geo.grid import RasterGrid
-from headwater.vector.labels import NO_LABEL, Labels, burn_labels
+from headwater.waterways.lines.catchment_raster import NO_LABEL, Labels, burn_labels
 
 EIGHT = np.ones((3, 3), bool)
 

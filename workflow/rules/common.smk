@@ -17,7 +17,7 @@ from headwater.models.shipped import default_checkpoints
 from headwater.core.errors import HeadwaterError
 from headwater.geo.grid import neighbourhoods
 from headwater.geo.plan import check_grid, plan_basin
-from headwater.vector.formats import FORMATS
+from headwater.waterways.network.formats import FORMATS
 from headwater.core.versions import STEP_VERSIONS
 
 SCHEMA = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"

@@ -25,7 +25,7 @@ def backbone(parser: argparse.ArgumentParser) -> None:
 
     def run(plan: Path, elevation: list[Path], **options: object) -> None:
         from headwater.geo.plan import cell_paths
-        from headwater.steps.backbone import backbone
+        from headwater.waterways.backbone_step import backbone
 
         backbone(plan, elevation=cell_paths(elevation, plan), **options)  # type: ignore[arg-type]
 
@@ -87,8 +87,8 @@ def vectorize(parser: argparse.ArgumentParser) -> None:
         worth_per_px: float,
         **options: object,
     ) -> None:
-        from headwater.steps.vectorize import vectorize, vectorize_cell
-        from headwater.vector.settings import Settings
+        from headwater.waterways.settings import Settings
+        from headwater.waterways.vectorize_step import vectorize, vectorize_cell
 
         options["settings"] = Settings(
             method=method,
@@ -150,13 +150,13 @@ def network(parser: argparse.ArgumentParser) -> None:
     check.add_argument("file", type=Path, help="GeoParquet or GeoPackage with the network's columns")
 
     def run_check(file: Path, **_: object) -> int:
-        from headwater.steps.network import check as check_file
+        from headwater.waterways.network_step import check as check_file
 
         return 1 if check_file(file) else 0
 
     def run(plan: Path | None, **options: object) -> None:
         from headwater.geo.plan import cell_paths
-        from headwater.steps.network import network
+        from headwater.waterways.network_step import network
 
         missing = [name for name, value in options.items() if value is None and name not in ("lakes", "water_out")]
         if missing:

@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from headwater.geo.geodesy import GEOD
 from headwater.geo.grid import RasterGrid
-from headwater.vector.dem_backbone import flow
+from headwater.waterways.backbone.dem import flow
 
 TWO_PIXELS_M = 40.0
 """Two pixels of the 20 m grid."""

@@ -1,0 +1,1 @@
+"""One network of a basin: ids, orders, checks, lakes and formats."""

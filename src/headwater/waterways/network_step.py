@@ -1,0 +1,165 @@
+"""network: the segments of all cells become the basin's network, which must keep every law."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from headwater.core.errors import InputError, WorkError
+from headwater.core.events import say
+from headwater.core.files import atomic_path, write_json
+from headwater.waterways.backbone.tdx import NO_LINK, REACH_COLUMNS, read_table
+from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
+from headwater.waterways.network.build import build_network
+from headwater.waterways.network.check import check_network
+from headwater.waterways.network.formats import write_format, write_network
+from headwater.waterways.network.lakes import meets_lake
+from headwater.waterways.segments import SEGMENT_COLUMNS
+
+
+def network(
+    segments: Sequence[Path],
+    reaches: Path,
+    out: Path,
+    checks: Path,
+    *,
+    basin_id: str,
+    lakes: Path | None = None,
+    formats: Sequence[str] = (),
+    water: Sequence[Path] = (),
+    water_out: Path | None = None,
+) -> None:
+    """Write waterways.parquet and waterways.checks.json of a basin.
+
+    Parameters
+    ----------
+    segments : sequence of Path
+        waterways.parquet of each cell.
+    reaches : Path
+        reaches.parquet.
+    out : Path
+        waterways.parquet of the basin.
+    checks : Path
+        waterways.checks.json; also written when a law is broken.
+    basin_id : str
+        HYBAS_ID.
+    lakes : Path, optional
+        Polygons that tell `intersects_lake`; see `headwater.waterways.network.lakes.meets_lake`.
+    formats : sequence of str
+        What else is written beside `out`; names of `headwater.waterways.network.formats.FORMATS`.
+    water : sequence of Path
+        water.parquet of each cell.
+    water_out : Path, optional
+        water.parquet of the basin: theirs together.
+
+    Raises
+    ------
+    WorkError
+        A law is broken (`out` is not written then), or the segments do not belong to the backbone.
+    InputError
+        A file is missing or has not its columns.
+    """
+    backbone = _with_columns(read_table(reaches), REACH_COLUMNS, reaches)
+    tables = [_with_columns(read_table(path), SEGMENT_COLUMNS, path) for path in segments]
+    tables = [table for table in tables if len(table)]
+    if tables:
+        pieces = gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs)
+    else:
+        pieces = gpd.GeoDataFrame({name: [] for name in SEGMENT_COLUMNS}, geometry="geometry", crs=backbone.crs)
+    write_checked(pieces, backbone, out, checks, basin_id=basin_id, lakes=lakes, formats=formats)
+    if water_out is not None:
+        polygons = [_with_columns(read_table(path), WATER_COLUMNS, path) for path in water]
+        polygons = [table for table in polygons if len(table)]
+        write_water(gpd.GeoDataFrame(pd.concat(polygons, ignore_index=True)) if polygons else no_water(), water_out)
+
+
+def write_checked(
+    pieces: gpd.GeoDataFrame,
+    backbone: gpd.GeoDataFrame,
+    out: Path,
+    checks: Path,
+    *,
+    basin_id: str,
+    lakes: Path | None = None,
+    formats: Sequence[str] = (),
+) -> None:
+    """Build the network of segments, check every law, then write it; see `network`."""
+    built = build_network(pieces, backbone, basin_id)
+    if lakes is not None:
+        built["intersects_lake"] |= meets_lake(built.geometry.to_numpy(), lakes)
+    result = check_network(built, backbone) | {"basin_id": basin_id, "counts": _counts(pieces, backbone)}
+    write_json(checks, result)
+    if result["faults"]:
+        broken = {name: law for name, law in result["laws"].items() if law["faults"]}
+        # A workflow removes what a failed job wrote, but for its log.
+        for name, law in broken.items():
+            say(f"{law['faults']} fault(s) against the law {name!r}, the first at {law['ids']}.", faults=law["faults"])
+        raise WorkError(
+            f"The network of basin {basin_id} breaks {len(broken)} law(s): {', '.join(broken)}.",
+            "Report it with the lines above and the inputs of these segments.",
+        )
+    write_network(built, out)
+    for name in formats:
+        write_format(built, out, name)
+
+
+def write_water(polygons: gpd.GeoDataFrame, out: Path) -> None:
+    """Write polygons of wide water as GeoParquet, whole or not at all."""
+    with atomic_path(out) as temporary:
+        polygons.to_parquet(
+            temporary, compression="zstd", schema_version="1.1.0", write_covering_bbox=True, index=False
+        )
+
+
+def check(file: Path) -> int:
+    """Check the network in a file and print a table of the laws to stdout; return the number of faults.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or has no column stream_id, target_stream_id or geometry.
+    """
+    result = check_network(read_table(file))
+    lines = [f"{'law':<36}{'faults':>9}  first ids"]
+    for name, law in result["laws"].items():
+        lines.append(f"{name:<36}{law['faults']:>9}  {' '.join(map(str, law['ids'][:5]))}".rstrip())
+    lines += [f"{name:<36}{'-':>9}  not checked: no column, or needs the backbone" for name in result["not_checked"]]
+    lines.append(
+        f"{result['segments']} segments, {result['length_km']:.1f} km "
+        f"({result['backbone_length_km']:.1f} km of the backbone), {result['faults']} faults"
+    )
+    sys.stdout.write("\n".join(lines) + "\n")
+    return int(result["faults"])
+
+
+def _counts(pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame) -> dict[str, Any]:
+    """Counts that are no faults, yet worth knowing."""
+    each = pieces.drop_duplicates("link_id")
+    missing = each["missing_share"].to_numpy(np.float64)
+    return {
+        "links": len(backbone),
+        "links_without_catchment": int((~backbone["has_catchment"]).sum()),
+        "links_ending_outside_every_cell": int((backbone["cell"] == "").sum()),
+        "links_with_upstream_outside": int(backbone["upstream_outside"].sum()),
+        "outlets": int((backbone["downstream_link_id"] == NO_LINK).sum()),
+        "new_segments": int((~pieces["from_backbone"].astype(bool)).sum()),
+        "divergences": int(pieces["divergence"].astype(bool).sum()),
+        # Water of catchments beside their reaches, and that of it that no way leads from at its worth.
+        "water_px": int(each["water_px"].sum()),
+        "dropped_water_px": int(each["dropped_px"].sum()),
+        "catchments_partly_without_data": int(((missing > 0) & (missing < 1)).sum()),
+        "catchments_wholly_without_data": int((missing == 1).sum()),
+    }
+
+
+def _with_columns(table: gpd.GeoDataFrame, columns: Sequence[str], path: Path) -> gpd.GeoDataFrame:
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise InputError(f"{path} has no column {missing[0]}.", "Run the step that writes it again.")
+    return table.astype({"cell": str}) if "cell" in columns else table

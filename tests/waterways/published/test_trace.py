@@ -1,0 +1,123 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from scipy import ndimage
+
+from headwater.waterways.published.connect import EIGHT
+from headwater.waterways.published.thin import thin
+from headwater.waterways.published.trace import TO_REACH, trace
+
+SHAPE = (14, 16)
+
+
+def picture(text):
+    rows = [list(line) for line in text.split()]
+    cells = np.pad(np.array(rows), 1, constant_values=".")
+    return (cells == "#") | (cells == "="), cells == "="
+
+
+def level(lines):
+    return np.zeros(lines.shape, np.float32)
+
+
+@given(
+    npst.arrays(np.bool_, SHAPE, elements=st.sampled_from([True, True, False])),
+    npst.arrays(np.float32, SHAPE, elements=st.integers(0, 9).map(float)),
+    st.integers(1, 5),
+)
+@settings(max_examples=150, deadline=None)
+def test_lines_are_a_forest_that_ends_at_the_reach(water, elevation, min_piece_px):
+    water = water.copy()
+    water[[0, -1]] = water[:, [0, -1]] = False
+    reach = np.zeros(SHAPE, bool)
+    reach[7, 1:-1] = True
+    labels, _ = ndimage.label(water | reach, structure=EIGHT)
+    lines = thin(labels == labels[7, 1], elevation, reach)
+    traces = trace(lines, reach, elevation, min_piece_px=min_piece_px)
+    seen = np.zeros(SHAPE, int).ravel()
+    for i, (cells, below) in enumerate(zip(traces.cells, traces.downstream, strict=True)):
+        rows, columns = np.divmod(cells, SHAPE[1])
+        assert (np.maximum(abs(np.diff(rows)), abs(np.diff(columns))) == 1).all()
+        assert lines.ravel()[cells].all()
+        assert not reach.ravel()[cells].any()
+        if below == TO_REACH:
+            assert ndimage.binary_dilation(reach, EIGHT).ravel()[cells[-1]]
+        else:
+            assert traces.cells[below][0] == cells[-1]
+        seen[cells if below == TO_REACH else cells[:-1]] += 1
+        # Down the targets, every line ends at the reach.
+        at, steps = i, 0
+        while traces.downstream[at] != TO_REACH:
+            at, steps = traces.downstream[at], steps + 1
+            assert steps <= len(traces.cells)
+    # Each cell belongs to one line.
+    assert seen.max(initial=0) <= 1
+    inflows = np.bincount(traces.downstream[traces.downstream >= 0], minlength=len(traces.cells))
+    assert set(inflows.tolist()) <= {0, 2, 3, 4, 5, 6, 7}
+    assert all(
+        len(c) >= min_piece_px
+        for c, n, d in zip(traces.cells, inflows, traces.downstream, strict=True)
+        if not n and d < 0
+    )
+
+
+def test_two_streams_meet():
+    lines, reach = picture(
+        """
+        #....#
+        .#..#.
+        ..##..
+        ..#...
+        ..#...
+        ======
+        """
+    )
+    traces = trace(lines, reach, level(lines), min_piece_px=1)
+    assert sorted(len(cells) for cells in traces.cells) == [2, 4, 4]
+    stem = int(np.flatnonzero(traces.downstream == TO_REACH)[0])
+    assert (traces.downstream == stem).sum() == 2
+
+
+def test_a_ring_opens_where_the_water_parts():
+    lines, reach = picture(
+        """
+        ....#....
+        ....#....
+        ....#....
+        ...#.#...
+        ..#...#..
+        ..#...#..
+        ...#.#...
+        ....#....
+        ....#....
+        =========
+        """
+    )
+    elevation = level(lines)
+    elevation[:, :5] = 0.5
+    elevation[5:7, 7:9] = 9
+    traces = trace(lines, reach, elevation, min_piece_px=1)
+    assert len(traces.cells) == 1
+    # The way over the hill on the right is dropped.
+    assert (traces.cells[0] % lines.shape[1]).max() == 5
+
+
+def test_short_pieces_go_and_the_longest_inflow_stays():
+    lines, reach = picture(
+        """
+        #.......
+        .#......
+        ..#..##.
+        ...##...
+        ...#....
+        ...#....
+        ...#....
+        =======.
+        """
+    )
+    everything = trace(lines, reach, level(lines), min_piece_px=1)
+    assert len(everything.cells) == 3
+    pruned = trace(lines, reach, level(lines), min_piece_px=4)
+    assert [len(cells) for cells in pruned.cells] == [7]
+    assert trace(lines, reach, level(lines), min_piece_px=8).cells == []

@@ -1,0 +1,18 @@
+import pytest
+
+from headwater.core.errors import InputError
+from headwater.waterways.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"floor": 0.6}, "floor"),
+        ({"limits": (32, 8)}, "limits"),
+        ({"method": "magic"}, "no method 'magic'"),
+        ({"bits_below_floor": 0.0}, "price"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        Settings(**change)

@@ -21,7 +21,7 @@ from rasterio.windows import Window
 from shapely.geometry import box, mapping
 
 from headwater.core.errors import InputError, WorkError
-from headwater.demo.serve import create_app, running_catalogue, serve
+from headwater.demo.server.serve import create_app, running_catalogue, serve
 from support.tiny_catalogue import DEFAULT_SCENES, TinyScene, write_tiny_catalogue
 
 S2 = "sentinel-2-l2a"
@@ -370,9 +370,7 @@ def test_a_taken_port_is_told(folder: Path, url: str) -> None:
 
 
 def test_in_the_foreground_it_says_where_it_is_and_ends_quietly(folder: Path) -> None:
-    program = (
-        f"from pathlib import Path; from headwater.demo.serve import serve; serve([Path({str(folder)!r})], port=0)"
-    )
+    program = f"from pathlib import Path; from headwater.demo.server.serve import serve; serve([Path({str(folder)!r})], port=0)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode()

@@ -9,7 +9,7 @@ import pytest
 
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
-from headwater.demo.serve import running_catalogue
+from headwater.demo.server.serve import running_catalogue
 from headwater.geo.plan import read_plan
 from headwater.imagery.search import cell_boxes, search
 from headwater.stac.pins import read_items, read_query

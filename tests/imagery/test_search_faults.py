@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from headwater.core.errors import WorkError
 from headwater.core.files import write_json
-from headwater.demo.serve import running_catalogue
+from headwater.demo.server.serve import running_catalogue
 from headwater.geo.grid import Cell, cells_intersecting
 from headwater.geo.plan import read_plan
 from headwater.imagery.search import cell_boxes, search

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
-from headwater.demo.serve import running_catalogue
+from headwater.demo.server.serve import running_catalogue
 from headwater.geo.antimeridian_boxes import touches
 from headwater.imagery.search import search
 from headwater.imagery.select import _around, select

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headwater.core.errors import InputError, WorkError
-from headwater.demo.serve import running_catalogue
+from headwater.demo.server.serve import running_catalogue
 from headwater.stac.intervals import parse_interval
 from headwater.stac.pins import write_items
 from headwater.stac.providers import ItemFolder, Provider, Query, StacApi, find_items, make_provider

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from headwater.core.errors import InputError, WorkError
-from headwater.demo.serve import running_catalogue
+from headwater.demo.server.serve import running_catalogue
 from headwater.stac import tokens as token_cache
 from headwater.stac.assets import Asset
 from headwater.stac.signing import make_signer

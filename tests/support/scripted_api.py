@@ -99,7 +99,7 @@ def paged(items: Sequence[Item], *, size: int | None = None, matched: bool = Tru
     """Return an answer of pages of these items, as a well-behaved API gives them (place is not looked at)."""
 
     def answer(body: Body) -> Mapping[str, Any]:
-        from headwater.demo.queries import item_test
+        from headwater.demo.server.queries import item_test
 
         test = item_test({word: body[word] for word in ("ids", "collections", "datetime") if word in body})
         found = [item for item in items if test(item)]

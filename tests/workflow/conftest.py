@@ -8,7 +8,7 @@ from shapely import box
 from shapely.geometry import mapping, shape
 
 from headwater.demo.build import build_planet
-from headwater.demo.serve import running_catalogue
+from headwater.demo.server.serve import running_catalogue
 from support.faults import Faults
 from support.small_run import configure_two, run
 

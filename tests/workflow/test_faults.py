@@ -22,7 +22,7 @@ import pytest
 import requests
 import yaml
 
-from headwater.demo.serve import create_app, running_catalogue
+from headwater.demo.server.serve import create_app, running_catalogue
 from headwater.stac.pins import read_items, read_query
 from support.faults import Faults
 from support.front_half import FrontHalf, write_planet_plan

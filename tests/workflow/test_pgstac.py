@@ -13,7 +13,7 @@ from shapely import affinity
 from shapely.geometry import box, mapping, shape
 
 from headwater.core.files import write_json
-from headwater.demo.serve import running_catalogue
+from headwater.demo.server.serve import running_catalogue
 from headwater.stac.intervals import parse_interval
 from headwater.stac.pins import pinned_item, read_items, read_query
 from headwater.stac.providers import Query, find_items, make_provider

@@ -39,7 +39,7 @@ def demo(parser: argparse.ArgumentParser) -> None:
     )
 
     def run_serve(**options: object) -> None:
-        from headwater.demo.serve import serve as serve_folders
+        from headwater.demo.server.serve import serve as serve_folders
 
         serve_folders(**options)  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ import yaml
 from headwater.config import check_config
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.build import build_planet
-from headwater.demo.serve import running_catalogue
+from headwater.demo.server.serve import running_catalogue
 
 _LOCK = Path(".snakemake/demo.lock")
 

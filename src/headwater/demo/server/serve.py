@@ -26,9 +26,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from headwater.core.errors import WorkError
-from headwater.demo.holdings import STAC_VERSION, Holdings, read_folders
-from headwater.demo.queries import body_of_query, item_test, page_of, sort_items
-from headwater.demo.tokens import DEFAULT_LIFETIME_S, Tokens
+from headwater.demo.server.holdings import STAC_VERSION, Holdings, read_folders
+from headwater.demo.server.queries import body_of_query, item_test, page_of, sort_items
+from headwater.demo.server.tokens import DEFAULT_LIFETIME_S, Tokens
 
 Item = dict[str, Any]
 

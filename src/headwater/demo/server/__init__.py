@@ -1,0 +1,1 @@
+"""The catalog of a demo planet, served over HTTP."""

@@ -35,8 +35,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from headwater import raster
-from headwater.channels import PAPER, make_channels
 from headwater.geo.grid import Cell, cell_grid, elevation_grid
+from headwater.models.channels import PAPER, make_channels
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.shipped import default_checkpoints
 from headwater.models.waternet import ChannelAttention, InstanceNorm, WaterNet, WaterNetConfig

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 
 from headwater import raster
-from headwater.channels import RELATIVE, Channel, Scaling
 from headwater.geo.grid import RasterGrid
+from headwater.models.base import Network
+from headwater.models.channels import RELATIVE, Channel, Scaling
 from headwater.models.checkpoint import load_checkpoint
-from headwater.models.network import Network
 from headwater.models.shipped import default_checkpoints
 from headwater.predict.arrays import predict_probability, quantise
 from headwater.predict.blending import WINDOWS

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from headwater.channels import PAPER
+from headwater.models.channels import PAPER
 from headwater.models.registry import build_network
 from headwater.train.arithmetic import torch_as_set
 from headwater.train.batches import Batch, Batches, Directions, draw_batch

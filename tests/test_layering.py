@@ -24,12 +24,10 @@ ORDER = [
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 LOOSE = {"__init__", "__main__", "api"}
 MOVING = {
-    "channels": "models",
     "config": "project",
     "demo.run": "project",
     "labels": "evaluate",
     "nhd": "evaluate",
-    "quantities": "models",
     "report.scores": "evaluate",
     "scale": "project",
     "standin": "project",
@@ -38,7 +36,6 @@ MOVING = {
     "steps.evaluate_lines": "evaluate",
     "steps.evaluate_pixels": "evaluate",
     "steps.gpu": "predict",
-    "steps.models": "models",
     "steps.plan_all": "project",
     "steps.predict": "predict",
     "steps.report": "report",

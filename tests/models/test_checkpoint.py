@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from headwater.channels import PAPER, RELEASE
 from headwater.core.errors import InputError
+from headwater.models.channels import PAPER, RELEASE
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network, describe_network
 from headwater.models.shipped import default_checkpoints

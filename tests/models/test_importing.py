@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from headwater.channels import RELEASE
 from headwater.core.errors import InputError
+from headwater.models.channels import RELEASE
 from headwater.models.checkpoint import load_checkpoint
 from headwater.models.importing import import_checkpoint, read_state_dict
 from headwater.models.registry import build_network

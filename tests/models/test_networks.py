@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.channels import RECIPES, Recipe
 from headwater.core.errors import InputError
+from headwater.models.base import Network
+from headwater.models.channels import RECIPES, Recipe
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
-from headwater.models.network import Network
 from headwater.models.registry import NETWORKS, build_network, describe_network
 from headwater.predict.arrays import predict_probability
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.channels import PAPER
 from headwater.core.errors import InputError
+from headwater.models.channels import PAPER
 from headwater.models.waternet import WaterNet, WaterNetConfig
 from headwater.predict.arrays import predict_probability, quantise
 from headwater.predict.blending import WINDOWS, blend_weights

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.channels import PAPER, RELATIVE, Channel, Recipe, make_channels
 from headwater.core.errors import InputError, WorkError
+from headwater.models.channels import PAPER, RELATIVE, Channel, Recipe, make_channels
 from headwater.models.waternet import WaterNet, WaterNetConfig
 from headwater.predict.arrays import predict_probability, quantise
 from headwater.predict.bands import Options, predict_bands

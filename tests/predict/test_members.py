@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.channels import ESRI_STREAMS, PAPER, RELATIVE, RELEASE, Channel, Recipe, Scaling, make_channels
 from headwater.core.errors import InputError, WorkError
+from headwater.models.channels import ESRI_STREAMS, PAPER, RELATIVE, RELEASE, Channel, Recipe, Scaling, make_channels
 from headwater.models.waternet import MultiplicationBlock, WaterNet, WaterNetConfig
 from headwater.predict.members import SYMMETRIES, Ensemble, Member, check_symmetries, turn_back, turn_channels
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from headwater import raster
-from headwater.channels import PAPER, RELATIVE
 from headwater.core.errors import InputError
 from headwater.geo.grid import Cell, cell_grid, elevation_grid, prediction_grid
+from headwater.models.channels import PAPER, RELATIVE
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
 from headwater.predict.arrays import predict_probability

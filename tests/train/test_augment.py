@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headwater.channels import PAPER, RELEASE, make_channels
+from headwater.models.channels import PAPER, RELEASE, make_channels
 from headwater.train.augment import drop_pixels, turn
 
 

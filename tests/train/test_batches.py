@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.channels import PAPER, RECIPES, make_channels
+from headwater.models.channels import PAPER, RECIPES, make_channels
 from headwater.train.augment import turn
 from headwater.train.batches import Batch, Batches, Directions, draw_batch
 from headwater.train.settings import Stage

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.channels import PAPER
 from headwater.core.errors import InputError
+from headwater.models.channels import PAPER
 from headwater.models.registry import build_network
 from headwater.train.chips import CellChips, random_chip
 from headwater.train.loop import _update_average, train_network, validation_scores

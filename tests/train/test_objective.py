@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.channels import RECIPES
 from headwater.core.errors import InputError
+from headwater.models.channels import RECIPES
 from headwater.models.registry import NETWORKS, build_network
 from headwater.train.batches import draw_batch
 from headwater.train.config import RECIPE_OF_NETWORK

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from headwater.channels import PAPER
+from headwater.models.channels import PAPER
 from headwater.models.registry import build_network
 from headwater.train.loop import train_network, validation_scores
 from headwater.train.settings import LoopSettings, Stage

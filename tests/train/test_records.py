@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from headwater.channels import PAPER
 from headwater.cli import main
+from headwater.models.channels import PAPER
 from headwater.models.registry import build_network
 from headwater.train.records import Records, example_image, open_records
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from headwater.channels import PAPER
 from headwater.cli import main
 from headwater.core.errors import WorkError
+from headwater.models.channels import PAPER
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
 from headwater.train.schedule import Progress

@@ -41,7 +41,7 @@ def models(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="list networks, channel recipes and the default checkpoint")
 
     def run_list(**_: object) -> None:
-        from headwater.steps.models import list_models
+        from headwater.models.inspect import list_models
 
         list_models()
 
@@ -51,7 +51,7 @@ def models(parser: argparse.ArgumentParser) -> None:
     info.add_argument("file", metavar="FILE", nargs="?", type=Path, help=".safetensors (default: Headwater's own)")
 
     def run_info(**options: object) -> None:
-        from headwater.steps.models import show_model
+        from headwater.models.inspect import show_model
 
         show_model(**options)  # type: ignore[arg-type]
 
@@ -66,7 +66,7 @@ def models(parser: argparse.ArgumentParser) -> None:
     importing.add_argument("--pixel-m", type=float, help="pixel size they were trained at (default: the recipe's)")
 
     def run_import(**options: object) -> None:
-        from headwater.steps.models import import_model
+        from headwater.models.inspect import import_model
 
         import_model(**options)  # type: ignore[arg-type]
 
@@ -76,7 +76,7 @@ def models(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("file", metavar="FILE", type=Path, help=".safetensors")
 
     def run_verify(**options: object) -> None:
-        from headwater.steps.models import verify_model
+        from headwater.models.inspect import verify_model
 
         verify_model(**options)  # type: ignore[arg-type]
 

@@ -14,10 +14,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from headwater.channels import Recipe
 from headwater.core.errors import InputError
 from headwater.core.files import atomic_path, read_json, write_if_changed, write_json
-from headwater.models.network import Network
+from headwater.models.base import Network
+from headwater.models.channels import Recipe
 from headwater.models.registry import build_network, describe_network
 
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headwater.models.base import Network
 from headwater.models.elevation_regulated import ElevationRegulatedConv, ElevationRegulatedUpsampling
-from headwater.models.network import Network
 
 CLASSES = 2
 """Flood and dry, in this order."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.models.network import Network
+from headwater.models.base import Network
 
 _STAGES = 5
 _STRIDE = 8

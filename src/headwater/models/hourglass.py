@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.models.network import Network
+from headwater.models.base import Network
 
 _STEM_STRIDE = 4
 _EXPANSION = 2

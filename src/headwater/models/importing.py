@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from headwater.channels import RECIPES
 from headwater.core.errors import InputError
+from headwater.models.channels import RECIPES
 from headwater.models.checkpoint import CheckpointMetadata, fill_network, save_checkpoint
 from headwater.models.registry import build_network
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
 from headwater.core.errors import InputError
+from headwater.models.base import Network
 from headwater.models.evanet import EvaNet, EvaNetConfig
 from headwater.models.fcn8s import FCN8s, FCN8sConfig
 from headwater.models.hourglass import Hourglass, HourglassConfig
-from headwater.models.network import Network
 from headwater.models.unet import UNet, UNetConfig
 from headwater.models.waternet import WaterNet, WaterNetConfig
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from headwater.models.base import Network
 from headwater.models.elevation_regulated import ElevationRegulatedConv
-from headwater.models.network import Network
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.models.network import Network
+from headwater.models.base import Network
 
 LEAK = 0.01
 NORM_EPSILON = 1e-5

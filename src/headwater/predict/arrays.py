@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from headwater.channels import Float32Array, Recipe
-from headwater.models.network import Network
+from headwater.models.base import Network
+from headwater.models.channels import Float32Array, Recipe
 from headwater.predict.bands import BoolArray, Options, predict_bands
 from headwater.predict.members import Member
 

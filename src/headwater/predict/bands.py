@@ -20,10 +20,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from headwater.channels import Float32Array, Recipe, make_channels
 from headwater.core.errors import InputError, WorkError
 from headwater.core.sentinel2 import COMPOSITE_NODATA
 from headwater.geo.grid import TILE_PX
+from headwater.models.channels import Float32Array, Recipe, make_channels
 from headwater.predict.blending import WINDOWS, BlendingBand
 from headwater.predict.devices import THREADS, resolve_dtype, single_threaded
 from headwater.predict.members import SYMMETRIES, Ensemble, Member, check_symmetries

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headwater.channels import Float32Array, Recipe
 from headwater.core.errors import InputError, OutOfMemory
-from headwater.models.network import Network
+from headwater.models.base import Network
+from headwater.models.channels import Float32Array, Recipe
 
 SYMMETRIES = 8
 _MEMORY_SHARE = 0.8

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from headwater import raster
-from headwater.channels import PIXEL_M, Float32Array, Recipe
 from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.geo.grid import PREDICTION_FACTOR, TILE_PX, Cell, RasterGrid, cell_grid, prediction_grid
 from headwater.geo.plan import read_plan
+from headwater.models.channels import PIXEL_M, Float32Array, Recipe
 from headwater.models.checkpoint import Checkpoint, load_checkpoint
 from headwater.models.shipped import default_checkpoints
 from headwater.predict.arrays import quantise

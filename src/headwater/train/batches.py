@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headwater.channels import Recipe, make_channels
+from headwater.models.channels import Recipe, make_channels
 from headwater.train.augment import drop_pixels, turn
 from headwater.train.chips import Chip
 from headwater.train.labels import values_of_types

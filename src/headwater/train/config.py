@@ -9,9 +9,9 @@ from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
-from headwater.channels import PIXEL_M, RECIPES, Recipe
 from headwater.core.errors import InputError
 from headwater.geo.grid import PREDICTION_FACTOR
+from headwater.models.channels import PIXEL_M, RECIPES, Recipe
 from headwater.models.registry import build_network
 from headwater.predict.devices import resolve_device
 from headwater.train.objective import Objective

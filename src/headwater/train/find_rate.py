@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.channels import Recipe
 from headwater.core.progress import progress
-from headwater.models.network import Network
+from headwater.models.base import Network
+from headwater.models.channels import Recipe
 from headwater.train.arithmetic import torch_as_set
 from headwater.train.batches import Draw, draw_batch
 from headwater.train.loop import make_optimizer, train_step

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headwater.channels import Recipe, make_channels
 from headwater.core.progress import progress as reported
 from headwater.evaluate.pixels import PixelCounts, count_pixels
 from headwater.labels import water_and_counted
-from headwater.models.network import Network
+from headwater.models.base import Network
+from headwater.models.channels import Recipe, make_channels
 from headwater.train.arithmetic import torch_as_set
 from headwater.train.batches import Batch, Batches, Draw, draw_batch
 from headwater.train.chips import Chip

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headwater.core.errors import InputError
+from headwater.models.base import Network
 from headwater.models.evanet import EvaNet
 from headwater.models.hourglass import Hourglass
-from headwater.models.network import Network
 from headwater.train.batches import Batch, Directions
 from headwater.train.elevation_guided import evanet_loss, labels_of_water
 from headwater.train.losses import Targets, targets_of_values, waternet_loss

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from headwater.channels import Recipe, make_channels
-from headwater.models.network import Network
+from headwater.models.base import Network
+from headwater.models.channels import Recipe, make_channels
 from headwater.train.chips import Chip
 from headwater.train.labels import values_of_types
 from headwater.train.losses import targets_of_values

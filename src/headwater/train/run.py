@@ -14,8 +14,8 @@ import torch
 
 from headwater.evaluate.pixels import PixelCounts, count_pixels
 from headwater.labels import water_and_counted
+from headwater.models.base import Network
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
-from headwater.models.network import Network
 from headwater.models.registry import build_network
 from headwater.predict.arrays import predict_probability
 from headwater.train.batches import Draw

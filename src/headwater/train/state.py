@@ -10,7 +10,7 @@ import torch
 
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import atomic_path
-from headwater.models.network import Network
+from headwater.models.base import Network
 from headwater.train.schedule import Progress
 
 

@@ -1,7 +1,7 @@
 """The channels a network sees, made by one function for training, evaluation and prediction.
 
 A recipe names its channels in the network's order; what each is made of, by which formula, stands in one table
-(`headwater.quantities.QUANTITIES`). The recipe (order, parameters, scaling, signs, constants) is a value stored in
+(`headwater.models.features.QUANTITIES`). The recipe (order, parameters, scaling, signs, constants) is a value stored in
 every checkpoint, so a network cannot be served other inputs than it was trained on (Pierson and Mehrabi 2024, arXiv
 2412.00050, and the behaviour of its release).
 """
@@ -17,15 +17,7 @@ import numpy.typing as npt
 
 from headwater.core.errors import InputError
 from headwater.core.sentinel2 import CHANNELS
-from headwater.quantities import (
-    ELEVATION,
-    IMAGE_BANDS,
-    QUANTITIES,
-    BoolArray,
-    Parameters,
-    Quantity,
-    Tile,
-)
+from headwater.models.features import ELEVATION, IMAGE_BANDS, QUANTITIES, BoolArray, Parameters, Quantity, Tile
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -87,7 +79,7 @@ class Channel:
     name: str
     """Name within the recipe."""
     quantity: str = ""
-    """Key of `headwater.quantities.QUANTITIES`; the name where empty."""
+    """Key of `headwater.models.features.QUANTITIES`; the name where empty."""
     parameters: Parameters = field(default_factory=dict, hash=False)
     """Of the quantity; those not given take its defaults, which are filled in here."""
     scaling: Scaling = Scaling()

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from headwater.channels import RECIPES
 from headwater.cli import main
+from headwater.models.channels import RECIPES
 from headwater.models.registry import NETWORKS, build_network
 from headwater.models.shipped import default_checkpoints
 

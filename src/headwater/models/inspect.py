@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from headwater.channels import RECIPES
 from headwater.core.errors import WorkError
+from headwater.models.base import Network
+from headwater.models.channels import RECIPES
 from headwater.models.checkpoint import Checkpoint, load_checkpoint
 from headwater.models.importing import PUBLISHED, import_checkpoint
-from headwater.models.network import Network
 from headwater.models.registry import NETWORKS, build_network
 from headwater.models.shipped import default_checkpoints
 

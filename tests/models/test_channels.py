@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headwater.channels import PAPER, RECIPES, RELEASE, Channel, Recipe, Scaling, make_channels
 from headwater.core.errors import InputError
 from headwater.core.sentinel2 import CHANNELS
+from headwater.models.channels import PAPER, RECIPES, RELEASE, Channel, Recipe, Scaling, make_channels
 from headwater.terrain import relief
 
 

@@ -26,7 +26,7 @@ import yaml
 from headwater.core.files import read_json, write_json
 from headwater.demo.build import build_planet
 from headwater.demo.server.serve import running_catalogue
-from headwater.report.scores import markdown_table
+from headwater.evaluate.score_tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent

@@ -22,10 +22,10 @@ from PIL import Image
 
 from checkpoints import HELP, mean_probability, named_checkpoints
 from headwater import raster
+from headwater.evaluate.score_tables import markdown_table
 from headwater.geo.grid import RasterGrid
 from headwater.imagery.compositor import scaling_tables, sigmoid_scale
 from headwater.imagery.masks import clear_mask
-from headwater.report.scores import markdown_table
 
 PIXEL_DEGREES = 9e-5
 """About 10 m of latitude."""

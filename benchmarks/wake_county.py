@@ -19,11 +19,11 @@ from PIL import Image
 
 from checkpoints import FLOW_KM2, HELP, mean_probability, named_checkpoints
 from headwater import raster
+from headwater.evaluate.nhd import WATER_TYPES, read_nhd
 from headwater.evaluate.pixels import count_pixels
+from headwater.evaluate.score_tables import markdown_table
+from headwater.evaluate.water_types import burn_types, water_and_counted
 from headwater.geo.grid import RasterGrid
-from headwater.labels import burn_types, water_and_counted
-from headwater.nhd import WATER_TYPES, read_nhd
-from headwater.report.scores import markdown_table
 from headwater.terrain.relief import upslope_area
 
 BOUNDS = (-78.770, 35.692, -78.612, 35.806)

@@ -29,19 +29,19 @@ from checkpoints import FLOW_KM2, HELP, named_checkpoints
 from headwater import raster
 from headwater.core.files import read_json, write_json
 from headwater.demo.build import build_planet
+from headwater.evaluate.basin_scores import evaluate
 from headwater.evaluate.lines import local_metric_crs
 from headwater.evaluate.networks import length_near
+from headwater.evaluate.nhd import read_nhd
+from headwater.evaluate.pixel_scores import evaluate_pixels
+from headwater.evaluate.score_tables import markdown_table
 from headwater.evaluate.tiles import ALL
+from headwater.evaluate.water_types import burn_types, coarsen_types, values_of_types
 from headwater.geo.grid import RasterGrid, prediction_grid
 from headwater.geo.plan import read_plan, write_plan
 from headwater.imagery.composite import composite
 from headwater.imagery.search import search
 from headwater.imagery.select import select
-from headwater.labels import burn_types, coarsen_types, values_of_types
-from headwater.nhd import read_nhd
-from headwater.report.scores import markdown_table
-from headwater.steps.evaluate import evaluate
-from headwater.steps.evaluate_pixels import evaluate_pixels
 from headwater.steps.predict import predict
 from headwater.terrain.elevation import elevation
 from headwater.terrain.relief import upslope_area

@@ -20,7 +20,7 @@ from headwater.demo.landscape import make_landscape
 from headwater.demo.layout import layout
 from headwater.demo.still_water import RESERVOIR, SEASONAL_LAKE, SEASONAL_POND
 from headwater.demo.surface import WIDE_RIVER_M, make_lines, make_surface
-from headwater.nhd import TYPE_OF_FCODE
+from headwater.evaluate.nhd import TYPE_OF_FCODE
 
 SIZE, CELL = (0.1, 0.05), 0.05
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from headwater.evaluate.nhd import WATER_TYPES
 from headwater.evaluate.tiles import SCORES, count_tile, score_table, sum_tiles, type_table
-from headwater.labels import UNKNOWN_TYPE
-from headwater.nhd import WATER_TYPES
+from headwater.evaluate.water_types import UNKNOWN_TYPE
 
 SHAPE = (8, 10)
 PERENNIAL, SWAMP, CANAL, PLAYA, DRY_LAKE = 19, 5, 15, 1, 7

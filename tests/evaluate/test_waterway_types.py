@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import LineString, box
 
+from headwater.evaluate.nhd import read_nhd
 from headwater.evaluate.waterway_types import NAMES, main_type, type_lengths
 from headwater.geo.geodesy import geodesic_length_m
-from headwater.nhd import read_nhd
 
 NHD = gpd.GeoDataFrame(
     {"water_type": [8, 15, 16, 18]},

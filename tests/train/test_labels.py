@@ -10,8 +10,8 @@ from shapely import LineString, Polygon, box
 
 from headwater.core.errors import InputError
 from headwater.evaluate.tiles import count_tile
+from headwater.evaluate.water_types import coarsen_types, water_and_counted
 from headwater.geo.grid import RasterGrid
-from headwater.labels import coarsen_types, water_and_counted
 from headwater.train.labels import (
     TYPE_OF_FCODE,
     UNKNOWN_TYPE,

@@ -113,7 +113,7 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     add_out(pixels, "folder of tables")
 
     def run_pixels(probability: list[Path], out: Path, **options: object) -> None:
-        from headwater.steps.evaluate_pixels import evaluate_pixels
+        from headwater.evaluate.pixel_scores import evaluate_pixels
 
         names = ("labels", "label_rasters", "regions", "area", "threshold", "tile_px")
         evaluate_pixels(probability, out, **{name: options[name] for name in names})  # type: ignore[arg-type]
@@ -127,13 +127,13 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     add_out(lines, "folder of tables")
 
     def run_lines(network: list[Path], truth: Path, out: Path, **options: object) -> None:
-        from headwater.steps.evaluate_lines import evaluate_lines
+        from headwater.evaluate.line_scores import evaluate_lines
 
         names = ("truth_layer", "pixels", "nhd")
         evaluate_lines(network, truth, out, **{name: options[name] for name in names})  # type: ignore[arg-type]
 
     def run(**options: object) -> None:
-        from headwater.steps.evaluate import evaluate
+        from headwater.evaluate.basin_scores import evaluate
 
         missing = [name for name, value in options.items() if value is None and name not in ("area", "out")]
         if missing:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from headwater.evaluate.nhd import WATER_TYPES
 from headwater.evaluate.pixels import WHOLE, BoolArray, Core, PixelCounts, count_pixels
 from headwater.evaluate.skeleton import skeleton
-from headwater.labels import UNKNOWN_TYPE, TypeArray, values_of_types
-from headwater.nhd import WATER_TYPES
+from headwater.evaluate.water_types import UNKNOWN_TYPE, TypeArray, values_of_types
 
 ALL = "All Data Included"
 MASKED_TYPES = frozenset(number for number, (_, value) in WATER_TYPES.items() if 0 < value < 1)

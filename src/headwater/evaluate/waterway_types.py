@@ -8,8 +8,8 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from headwater.evaluate.nhd import WATER_TYPES
 from headwater.geo.geodesy import GEOD
-from headwater.nhd import WATER_TYPES
 
 NEAR_DEGREES = 0.001
 UNKNOWN = "unknown"
@@ -28,7 +28,7 @@ def type_lengths(lines: gpd.GeoSeries, features: gpd.GeoDataFrame, *, within: fl
     lines : GeoSeries
         Lines in EPSG:4326.
     features : GeoDataFrame
-        Columns water_type and geometry (EPSG:4326), as `headwater.nhd.read_nhd` returns them.
+        Columns water_type and geometry (EPSG:4326), as `headwater.evaluate.nhd.read_nhd` returns them.
     within : float
         Vertices farther from all features than this are of unknown type, degrees.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from headwater.core.progress import progress as reported
 from headwater.evaluate.pixels import PixelCounts, count_pixels
-from headwater.labels import water_and_counted
+from headwater.evaluate.water_types import water_and_counted
 from headwater.models.base import Network
 from headwater.models.channels import Recipe, make_channels
 from headwater.train.arithmetic import torch_as_set

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from headwater.evaluate.pixels import PixelCounts, count_pixels
-from headwater.labels import water_and_counted
+from headwater.evaluate.water_types import water_and_counted
 from headwater.models.base import Network
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from shapely import LineString, Point, box
 
 from headwater.core.errors import InputError
-from headwater.geo.grid import Cell, cell_grid
-from headwater.labels import burn_types
-from headwater.nhd import (
+from headwater.evaluate.nhd import (
     NO_WATER_FTYPES,
     TYPE_OF_FCODE,
     WATER_TYPES,
@@ -19,6 +17,8 @@ from headwater.nhd import (
     read_nhd,
     water_types,
 )
+from headwater.evaluate.water_types import burn_types
+from headwater.geo.grid import Cell, cell_grid
 
 LINE = LineString([(10.0, 4.0), (10.02, 4.0)])
 POLYGON = box(10.004, 3.995, 10.01, 4.005)

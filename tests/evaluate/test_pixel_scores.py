@@ -7,11 +7,11 @@ from shapely import LineString, box
 from headwater import raster
 from headwater.cli import main
 from headwater.core.errors import InputError
+from headwater.evaluate.nhd import read_nhd
+from headwater.evaluate.pixel_scores import evaluate_pixels
 from headwater.evaluate.tiles import count_tile
+from headwater.evaluate.water_types import burn_types, coarsen_types
 from headwater.geo.grid import Cell, cell_grid, prediction_grid
-from headwater.labels import burn_types, coarsen_types
-from headwater.nhd import read_nhd
-from headwater.steps.evaluate_pixels import evaluate_pixels
 
 CELL = Cell(80, 240, 0.05)
 WEST, SOUTH, EAST, NORTH = CELL.bounds

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from headwater.report.scores import EXISTING, NEW, draw_bars, length_table, markdown_table, write_table
+from headwater.evaluate.score_tables import EXISTING, NEW, draw_bars, length_table, markdown_table, write_table
 
 NETWORK = pd.DataFrame(
     {

@@ -8,8 +8,8 @@ from shapely import LineString, box
 from headwater import raster
 from headwater.cli import main
 from headwater.core.errors import InputError
+from headwater.evaluate.basin_scores import evaluate
 from headwater.geo.grid import Cell, elevation_grid
-from headwater.steps.evaluate import evaluate
 
 CELL = Cell(160, 239, 0.05)
 WEST, SOUTH, EAST, NORTH = CELL.bounds
@@ -92,7 +92,7 @@ def test_nothing_counts_outside_of_the_area(place):
 
 def test_more_than_the_baseline_can_flow_over_is_refused(place, monkeypatch):
     network, valley = place
-    monkeypatch.setattr("headwater.steps.evaluate.MOST_PX", 1000)
+    monkeypatch.setattr("headwater.evaluate.basin_scores.MOST_PX", 1000)
     with pytest.raises(InputError, match="--area"):
         run(network(valley(0.2)))
 

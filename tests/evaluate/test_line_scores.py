@@ -8,7 +8,7 @@ from shapely import LineString
 
 from headwater.cli import main
 from headwater.core.errors import InputError
-from headwater.steps.evaluate_lines import evaluate_lines
+from headwater.evaluate.line_scores import evaluate_lines
 
 METRE = 1 / 111_194.9
 

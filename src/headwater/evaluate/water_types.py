@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.features import rasterize
 
+from headwater.evaluate.nhd import WATER_TYPES, box_meets
 from headwater.geo.grid import RasterGrid
-from headwater.nhd import WATER_TYPES, box_meets
 
 UNKNOWN_TYPE = 255
 """Marks pixels that nobody has mapped; they are not counted."""

@@ -42,8 +42,8 @@ from headwater.models.shipped import default_checkpoints
 from headwater.models.waternet import ChannelAttention, InstanceNorm, WaterNet, WaterNetConfig
 from headwater.predict.arrays import quantise
 from headwater.predict.devices import resolve_device, resolve_dtype
-from headwater.predict.members import Ensemble, Member
-from headwater.steps.predict import predict
+from headwater.predict.ensemble import Ensemble, Member
+from headwater.predict.step import predict
 
 TILE_PX, MARGIN_PX, SEED = 832, 64, 4
 MATRIX_PX = {"cpu": 2048, "cuda": 8192}

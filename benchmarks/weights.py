@@ -42,7 +42,7 @@ from headwater.geo.plan import read_plan, write_plan
 from headwater.imagery.composite import composite
 from headwater.imagery.search import search
 from headwater.imagery.select import select
-from headwater.steps.predict import predict
+from headwater.predict.step import predict
 from headwater.terrain.elevation import elevation
 from headwater.terrain.relief import upslope_area
 from headwater.train.planets import read_planet

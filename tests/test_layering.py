@@ -29,9 +29,7 @@ MOVING = {
     "scale": "project",
     "standin": "project",
     "steps": "core",
-    "steps.gpu": "predict",
     "steps.plan_all": "project",
-    "steps.predict": "predict",
     "steps.report": "report",
     "steps.why": "project",
 }

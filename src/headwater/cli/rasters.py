@@ -84,7 +84,7 @@ def predict(parser: argparse.ArgumentParser) -> None:
     add_out(parser, "probability.tif")
 
     def run(**options: object) -> None:
-        from headwater.steps.predict import predict
+        from headwater.predict.step import predict
 
         predict(**options)  # type: ignore[arg-type]
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from headwater.models.base import Network
 from headwater.models.channels import Float32Array, Recipe
-from headwater.predict.bands import BoolArray, Options, predict_bands
-from headwater.predict.members import Member
+from headwater.predict.ensemble import Member
+from headwater.predict.pipeline import BoolArray, Options, predict_bands
 
 
 def predict_probability(

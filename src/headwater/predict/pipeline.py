@@ -26,7 +26,7 @@ from headwater.geo.grid import TILE_PX
 from headwater.models.channels import Float32Array, Recipe, make_channels
 from headwater.predict.blending import WINDOWS, BlendingBand
 from headwater.predict.devices import THREADS, resolve_dtype, single_threaded
-from headwater.predict.members import SYMMETRIES, Ensemble, Member, check_symmetries
+from headwater.predict.ensemble import SYMMETRIES, Ensemble, Member, check_symmetries
 from headwater.predict.tiling import OVERLAP_PX, Tiling
 
 MOST_HALO_PX = 256

@@ -7,7 +7,7 @@ import torch
 from headwater.core.errors import InputError, WorkError
 from headwater.models.channels import ESRI_STREAMS, PAPER, RELATIVE, RELEASE, Channel, Recipe, Scaling, make_channels
 from headwater.models.waternet import MultiplicationBlock, WaterNet, WaterNetConfig
-from headwater.predict.members import SYMMETRIES, Ensemble, Member, check_symmetries, turn_back, turn_channels
+from headwater.predict.ensemble import SYMMETRIES, Ensemble, Member, check_symmetries, turn_back, turn_channels
 
 SIZES = WaterNetConfig(base_channels=2, encoders=2, decoders=1)
 TRACES = Recipe(

@@ -14,9 +14,9 @@ from headwater.core.errors import InputError, WorkError
 from headwater.models.channels import PAPER, RELATIVE, Channel, Recipe, make_channels
 from headwater.models.waternet import WaterNet, WaterNetConfig
 from headwater.predict.arrays import predict_probability, quantise
-from headwater.predict.bands import Options, predict_bands
 from headwater.predict.blending import WINDOWS
-from headwater.predict.members import Member
+from headwater.predict.ensemble import Member
+from headwater.predict.pipeline import Options, predict_bands
 
 SIZES = WaterNetConfig(base_channels=1, encoders=2, decoders=1)
 LOCAL = Recipe(name="local", channels=(Channel("relative_elevation", parameters={"radius_px": 4}), Channel("dE/dx")))

@@ -2,11 +2,11 @@ import os
 import subprocess
 import sys
 
-from headwater.steps.gpu import claimed_gpu
+from headwater.predict.gpu_locks import claimed_gpu
 
 HOLD = """
 import pathlib, sys
-from headwater.steps.gpu import claimed_gpu
+from headwater.predict.gpu_locks import claimed_gpu
 with claimed_gpu(2, pathlib.Path(sys.argv[1])) as number:
     print(number, flush=True)
     sys.stdin.read()

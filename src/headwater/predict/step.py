@@ -20,11 +20,11 @@ from headwater.models.channels import PIXEL_M, Float32Array, Recipe
 from headwater.models.checkpoint import Checkpoint, load_checkpoint
 from headwater.models.shipped import default_checkpoints
 from headwater.predict.arrays import quantise
-from headwater.predict.bands import Options, predict_bands
 from headwater.predict.devices import THREADS, gpus, resolve_device, resolve_dtype
-from headwater.predict.members import Member, at_scale
+from headwater.predict.ensemble import Member, at_scale
+from headwater.predict.gpu_locks import claimed_gpu
+from headwater.predict.pipeline import Options, predict_bands
 from headwater.predict.tiling import OVERLAP_PX
-from headwater.steps.gpu import claimed_gpu
 
 
 def predict(

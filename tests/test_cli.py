@@ -98,5 +98,5 @@ def test_steps_that_compile_nothing_load_no_compiler():
     steps = ", ".join(
         f"headwater.steps.{step}" for step in ("plan", "search", "select", "elevation", "mosaic", "backbone")
     )
-    code = f"import sys, {steps}, headwater.steps.report\nassert 'numba' not in sys.modules"
+    code = f"import sys, {steps}, headwater.report.step\nassert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

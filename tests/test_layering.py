@@ -30,7 +30,6 @@ MOVING = {
     "standin": "project",
     "steps": "core",
     "steps.plan_all": "project",
-    "steps.report": "report",
     "steps.why": "project",
 }
 """Wings of the modules that have not been moved yet."""

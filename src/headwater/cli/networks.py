@@ -186,7 +186,7 @@ def report(parser: argparse.ArgumentParser) -> None:
         plan: Path, composite: list[Path], elevation: list[Path], probability: list[Path], **options: object
     ) -> None:
         from headwater.geo.plan import cell_paths
-        from headwater.steps.report import report
+        from headwater.report.step import report
 
         rasters = {"composite": composite, "elevation": elevation, "probability": probability}
         found = {name: cell_paths(paths, plan) for name, paths in rasters.items()}

@@ -8,7 +8,7 @@ import shapely
 from headwater import raster
 from headwater.geo.grid import cell_grid
 from headwater.geo.plan import read_plan, write_plan
-from headwater.steps.report import report
+from headwater.report.step import report
 
 BASIN = "3020000010"
 

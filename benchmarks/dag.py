@@ -32,7 +32,7 @@ import shapely
 import yaml
 
 from headwater.geo.grid import Cell
-from headwater.steps.plan_all import cells_of_basins, read_land_tiles
+from headwater.project.budget import cells_of_basins, read_land_tiles
 
 ROOT = Path(__file__).parents[1]
 CELL_OUTPUTS = (

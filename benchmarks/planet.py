@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from headwater.geo.grid import Cell, neighbourhoods
 from headwater.imagery.selection import SelectionRule, choose_scenes
-from headwater.scale import basin_cost
+from headwater.project.budget import read_land_tiles
+from headwater.project.costs import basin_cost
 from headwater.stac.items import Scene
-from headwater.steps.plan_all import read_land_tiles
 
 SCENES, VIEW_PX, PARTS = 24, 32, (4, 2, 1)
 

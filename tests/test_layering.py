@@ -24,13 +24,7 @@ ORDER = [
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 LOOSE = {"__init__", "__main__", "api"}
 MOVING = {
-    "config": "project",
-    "demo.run": "project",
-    "scale": "project",
-    "standin": "project",
     "steps": "core",
-    "steps.plan_all": "project",
-    "steps.why": "project",
 }
 """Wings of the modules that have not been moved yet."""
 MODULES = {

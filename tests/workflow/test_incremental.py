@@ -12,7 +12,7 @@ import pytest
 
 from headwater.cli import main
 from headwater.models.shipped import default_checkpoints
-from headwater.steps.why import STEPS
+from headwater.project.why import STEPS
 from support.small_run import ROOT, SECOND, change_config, digests, jobs_in, run
 
 pytestmark = pytest.mark.e2e

@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 
 from headwater.runs import slurm as cluster, results
 from headwater.geo.basins import file_for_basin
-from headwater.config import check_config
+from headwater.project.config import check_config
 from headwater.models.shipped import default_checkpoints
 from headwater.core.errors import HeadwaterError
 from headwater.geo.grid import neighbourhoods

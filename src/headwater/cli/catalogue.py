@@ -27,7 +27,7 @@ def plan(parser: argparse.ArgumentParser) -> None:
         every: bool, tile_index: Path | None, polygons: list[Path], basin_ids: list[str], **options: object
     ) -> None:
         if every:
-            from headwater.steps.plan_all import plan_all
+            from headwater.project.budget import plan_all
 
             if tile_index is None:
                 raise InputError("--tiles is not given.", "Give the index of GLO-30's tiles with --all.")
@@ -51,7 +51,7 @@ def why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--directory", type=Path, default=Path(), help="folder it runs in (default: this one)")
 
     def run(**options: object) -> None:
-        from headwater.steps.why import why
+        from headwater.project.why import why
 
         why(**options)  # type: ignore[arg-type]
 

@@ -54,7 +54,7 @@ def demo(parser: argparse.ArgumentParser) -> None:
     _planet(everything)
 
     def run_demo(**options: object) -> None:
-        from headwater.demo.run import run_demo as run_everything
+        from headwater.project.demo_run import run_demo as run_everything
 
         run_everything(**options)  # type: ignore[arg-type]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from headwater.geo.basins import tdx_header_numbers
-from headwater.standin import continent_of, stand_in_basins
+from headwater.project.placeholder_basins import continent_of, stand_in_basins
 
 
 @pytest.mark.parametrize(

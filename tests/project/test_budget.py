@@ -8,7 +8,7 @@ from shapely import box
 
 from headwater.cli import main
 from headwater.core.errors import InputError
-from headwater.steps.plan_all import HYDROBASINS, STAND_IN, cells_of_basins, read_land_tiles
+from headwater.project.budget import HYDROBASINS, STAND_IN, cells_of_basins, read_land_tiles
 from support.places import ROOT, SHARED
 
 REAL_INDEX = SHARED / "glo30/glo30_tile_index.parquet"

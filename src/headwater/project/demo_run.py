@@ -14,10 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from headwater.config import check_config
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.build import build_planet
 from headwater.demo.server.serve import running_catalogue
+from headwater.project.config import check_config
 
 _LOCK = Path(".snakemake/demo.lock")
 

@@ -1,7 +1,7 @@
 import pytest
 
 from headwater.geo.grid import Cell
-from headwater.scale import Cost, Machine, basin_cost
+from headwater.project.costs import Cost, Machine, basin_cost
 
 
 def test_costs_add_up_and_a_cell_far_north_costs_less():

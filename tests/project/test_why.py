@@ -10,7 +10,7 @@ from shapely import box
 
 from headwater.cli import main
 from headwater.geo.plan import write_plan
-from headwater.steps.why import Job, jobs_in, told
+from headwater.project.why import Job, jobs_in, told
 from support.places import ROOT
 
 CELLS = ("N05.0E010.0", "N05.0E010.1")

@@ -1,8 +1,8 @@
 import pytest
 import yaml
 
-from headwater.config import check_config
 from headwater.core.errors import InputError
+from headwater.project.config import check_config
 from headwater.stac.intervals import parse_date_range
 from support.places import ROOT
 

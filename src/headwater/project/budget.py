@@ -14,8 +14,8 @@ from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
 from headwater.geo.basins import basin_polygon, read_basins, tdx_header_numbers
 from headwater.geo.grid import Cell, cells_intersecting, check_cell_degrees
-from headwater.scale import Cost, basin_cost, machines
-from headwater.standin import LandTile, stand_in_basins
+from headwater.project.costs import Cost, basin_cost, machines
+from headwater.project.placeholder_basins import LandTile, stand_in_basins
 
 HYDROBASINS, STAND_IN = "hydrobasins", "stand-in"
 """What the cells of a basin were made from."""

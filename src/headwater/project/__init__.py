@@ -1,0 +1,1 @@
+"""What knows all wings: configuration, budget of a planet, why a job runs again, the demo run."""

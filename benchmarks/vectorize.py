@@ -121,7 +121,7 @@ def _methods(wanted: list[str]) -> list[str]:
 
 
 def _command() -> list[str]:
-    return [sys.executable, "-m", "headwater.cli", "vectorize"]
+    return [sys.executable, "-m", "headwater", "vectorize"]
 
 
 def measure(region: Path, method: str, jobs: int) -> dict[str, Any]:

@@ -23,10 +23,6 @@ ORDER = [
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 LOOSE = {"__init__", "__main__", "api"}
-MOVING = {
-    "steps": "core",
-}
-"""Wings of the modules that have not been moved yet."""
 MODULES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in SOURCE.rglob("*.py")
@@ -35,7 +31,7 @@ MODULES = {
 
 
 def wing(module):
-    return MOVING.get(module, module.split(".")[0])
+    return module.split(".")[0]
 
 
 def imports(path):

@@ -370,7 +370,10 @@ def test_a_taken_port_is_told(folder: Path, url: str) -> None:
 
 
 def test_in_the_foreground_it_says_where_it_is_and_ends_quietly(folder: Path) -> None:
-    program = f"from pathlib import Path; from headwater.demo.server.serve import serve; serve([Path({str(folder)!r})], port=0)"
+    program = (
+        "from pathlib import Path; from headwater.demo.server.serve import serve; "
+        f"serve([Path({str(folder)!r})], port=0)"
+    )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         line = process.stdout.readline().decode()

@@ -17,7 +17,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path, configure):
         ]
 
     together = configure("two", optimizer="sgd", stages=stages(1), validate_every=3)
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "headwater.cli", "train"]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "headwater", "train"]
     done = subprocess.run(
         [sys.executable, *command, str(together)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

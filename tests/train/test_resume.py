@@ -46,7 +46,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path, configure):
     config = configure("killed", **grow)
     state = tmp_path / "killed" / "work" / "state.pt"
     training = subprocess.Popen(
-        [sys.executable, "-m", "headwater.cli", "train", str(config)],
+        [sys.executable, "-m", "headwater", "train", str(config)],
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )

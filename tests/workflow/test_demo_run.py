@@ -47,7 +47,7 @@ def arguments(port, *seeds):
 
 def test_two_planets_in_one_go_after_a_kill_and_then_nothing_to_do(clone):
     folder, port = clone
-    command = [sys.executable, "-m", "headwater.cli", *arguments(port, 5, 6)]
+    command = [sys.executable, "-m", "headwater", *arguments(port, 5, 6)]
     process = subprocess.Popen(
         command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -76,7 +76,7 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
     Parameters
     ----------
     segments : GeoDataFrame
-        SEGMENT_COLUMNS of `headwater.waterways.segments`, of all cells, in any order. `divergence` may be absent: False.
+        SEGMENT_COLUMNS of `headwater.waterways.segments`, of all cells, in any order. Without `divergence` it is False.
     reaches : GeoDataFrame
         The backbone. Reaches that end outside every cell (cell "") need no segments: they stay whole.
     basin_id : str

@@ -87,7 +87,7 @@ def write_format(network: gpd.GeoDataFrame, path: Path, name: str) -> None:
     Parameters
     ----------
     network : GeoDataFrame
-        NETWORK_COLUMNS of `headwater.waterways.network.build`. Where a format has no lists they are written as JSON text.
+        NETWORK_COLUMNS of `headwater.waterways.network.build`. Formats without lists get them as JSON text.
     path : Path
         Where the network's GeoParquet file lies.
     name : str

@@ -1,4 +1,4 @@
-"""`python -m headwater.cli`."""
+"""`python -m headwater`."""
 
 import sys
 

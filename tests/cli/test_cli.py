@@ -96,7 +96,15 @@ def test_a_reader_that_has_enough_is_no_error():
 
 def test_steps_that_compile_nothing_load_no_compiler():
     steps = ", ".join(
-        f"headwater.steps.{step}" for step in ("plan", "search", "select", "elevation", "mosaic", "backbone")
+        f"headwater.{step}"
+        for step in (
+            "geo.plan",
+            "imagery.search",
+            "imagery.select",
+            "terrain.elevation",
+            "raster.mosaic_step",
+            "waterways.backbone_step",
+        )
     )
     code = f"import sys, {steps}, headwater.report.step\nassert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

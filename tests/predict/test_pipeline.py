@@ -214,7 +214,7 @@ def test_an_output_that_is_not_finite_is_told():
 PEAK = """
 import resource, sys
 import numpy as np
-from headwater.channels import PAPER
+from headwater.models.channels import PAPER
 from headwater.models.registry import build_network
 from headwater.predict import Member, Options, predict_bands
 rows = int(sys.argv[1])

@@ -118,7 +118,7 @@ import resource, sys
 import numpy as np
 from pathlib import Path
 from headwater import raster
-from headwater.grid import RasterGrid
+from headwater.geo.grid import RasterGrid
 rows, path = int(sys.argv[1]), Path(sys.argv[2])
 grid = RasterGrid(west=0.0, north=8.0, dx=0.0001, dy=0.0001, width=4096, height=rows)
 rng = np.random.default_rng(0)

@@ -43,7 +43,7 @@ def test_results_from_before_the_note_have_the_first_layout(tmp_path):
 
 def test_a_basin_is_held_until_the_last_heir_of_its_lock_has_ended(tmp_path):
     hold = (
-        "import subprocess, sys; from pathlib import Path; from headwater.results import begin_run\n"
+        "import subprocess, sys; from pathlib import Path; from headwater.runs.results import begin_run\n"
         "locks = begin_run(Path(sys.argv[1]), ['1', '2'])\n"
         "print(subprocess.Popen(['sleep', '60'], pass_fds=locks, stdout=-3, stderr=-3).pid)"
     )

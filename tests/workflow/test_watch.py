@@ -14,7 +14,7 @@ from support.small_run import BIN, environment
 
 SNAKEFILE = """\
 from pathlib import Path
-from headwater.monitor import watch
+from headwater.runs import watch
 watch.SECONDS_BETWEEN_LINES = 0
 LOGS = Path("logs")
 onstart:

@@ -28,7 +28,7 @@ class WaterNetConfig:
     """Sizes of a WaterNet; the defaults with ``base_channels=16`` are the published network."""
 
     in_channels: int = 10
-    """Channels of the input, see `headwater.channels`."""
+    """Channels of the input, see `headwater.models.channels`."""
     base_channels: int = 4
     """Channels after the attention; every encoder doubles them."""
     encoders: int = 5

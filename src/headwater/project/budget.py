@@ -118,7 +118,7 @@ def cells_of_basins(
     """Return for each basin of TDX-Hydro what its cells were made from, and the cells.
 
     A basin with a polygon has the cells that this meets. Land tiles that no polygon meets are shared out among the
-    other basins (`headwater.standin`).
+    other basins (`headwater.project.placeholder_basins`).
     """
     known = tdx_header_numbers()
     found: dict[str, tuple[str, list[Cell]]] = {}

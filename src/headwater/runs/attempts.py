@@ -23,7 +23,7 @@ class Attempt:
 
     place: Place
     cause: str | None = None
-    """Why it failed (`headwater.errors`, or KILLED); None if it did not."""
+    """Why it failed (`headwater.core.errors`, or KILLED); None if it did not."""
     text: str = ""
     """What it said of that."""
     seconds: float = 0.0

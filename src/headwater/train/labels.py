@@ -1,4 +1,4 @@
-"""Labels of training: what `headwater.nhd` reads and `headwater.labels` burns, which scores read as well."""
+"""Labels of training: what `headwater.evaluate.nhd` reads and `headwater.evaluate.water_types` burns, which scores read as well."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-# Another configuration stands for itself: nothing of config/config.yaml shows through it.
+# Another configuration replaces this one: nothing of config/config.yaml is mixed into it.
 if not workflow.overwrite_configfiles:
 
     configfile: "config/config.yaml"
@@ -14,10 +14,11 @@ if not workflow.overwrite_configfiles:
 include: "workflow/rules/common.smk"
 
 
+conda: "envs/headwater.yaml"
 report: "workflow/report/workflow.rst"
 
 
-# In the order in which the data meet them.
+# In the order of the data.
 include: "workflow/rules/search.smk"
 include: "workflow/rules/imagery.smk"
 include: "workflow/rules/predict.smk"
@@ -48,12 +49,13 @@ rule refresh:
         ],
 
 
-# The run takes its basins; one line tells how far it is, a summary at its end what it took (docs/observing.md).
+# The run locks its basins; one line reports its progress, and a summary at the end what it took
+# (docs/how-to/watch-a-run.md).
 onstart:
     from headwater.runs import watch
 
-    begin_run()
-    watch.begin(workflow, LOGS, BENCHMARKS)
+    begin_run(workflow)
+    watch.begin(workflow, LOGS)
 
 
 onsuccess:

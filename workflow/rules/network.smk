@@ -10,98 +10,58 @@ rule backbone:
         catchments=RESULTS / "{basin}/catchments.parquet",
     log:
         LOGS / "{basin}/backbone.log",
-    benchmark:
-        BENCHMARKS / "{basin}/backbone.tsv"
     # First of all: a file that is not TDX-Hydro is refused before anything is downloaded.
     priority: 10
-    conda:
-        "../../envs/headwater.yaml"
     resources:
-        mem_mb=raised(4000),
-        runtime=raised(60),
+        **memory(4000, runtime=minutes(60)),
     params:
-        kind=config["backbone"]["kind"],
-        sources=backbone_sources,
-        version=STEP_VERSIONS["backbone"],
+        **step("backbone", sources=backbone_sources),
     shell:
-        "headwater backbone --plan {input.plan:q} --kind {params.kind} {params.sources}"
-        " --reaches-out {output.reaches:q} --catchments-out {output.catchments:q} --log {log:q} 2> {log:q}"
+        "headwater backbone --plan {input.plan:q} {params.sources} {params.options} --reaches-out {output.reaches:q}"
+        " --catchments-out {output.catchments:q} --log {log:q} 2> {log:q}"
 
 
 # A catchment belongs to one cell but may reach into the next: only those are read, not the mosaic, so that new
 # imagery in one place leaves the vectors of all others alone.
 rule vectorize:
     input:
-        probability=neighbour_files("probability.tif"),
-        elevation=neighbour_files("elevation.tif"),
+        probability=files_of_neighbors("probability.tif"),
+        elevation=files_of_neighbors("elevation.tif"),
         reaches=rules.backbone.output.reaches,
         catchments=rules.backbone.output.catchments,
     output:
         waterways=RESULTS / "{basin}/cells/{cell}/waterways.parquet",
-        water=water_files(RESULTS / "{basin}/cells/{cell}/water.parquet"),
+        water=water(RESULTS / "{basin}/cells/{cell}/water.parquet"),
     log:
         LOGS / "{basin}/vectorize/{cell}.log",
-    benchmark:
-        BENCHMARKS / "{basin}/vectorize/{cell}.tsv"
-    conda:
-        "../../envs/headwater.yaml"
     resources:
-        mem_mb=raised(3000),
-        runtime=raised(120),
+        **memory(3000, runtime=minutes(120)),
     params:
-        threshold=config["vectorize"]["threshold"],
-        floor=config["vectorize"]["floor"],
-        min_piece_px=config["vectorize"]["min_piece_px"],
-        bits_below_floor=config["vectorize"]["bits_below_floor"],
-        worth_per_px=config["vectorize"]["worth_per_px"],
-        method=config["vectorize"]["method"],
-        water=lambda wildcards, output: option(
-            "--water-out", output.water and shlex.quote(output.water[0]) or None
-        ),
-        version=STEP_VERSIONS["vectorize"],
+        **step("vectorize", water=water_option),
     shell:
-        "headwater vectorize --probability {input.probability:q} --elevation {input.elevation:q}"
-        " --reaches {input.reaches:q} --catchments {input.catchments:q} --cell {wildcards.cell}"
-        " --threshold {params.threshold} --floor {params.floor} --min-piece-px {params.min_piece_px}"
-        " --bits-below-floor {params.bits_below_floor} --worth-per-px {params.worth_per_px} --method {params.method}"
-        " --out {output.waterways:q} {params.water} --log {log:q} 2> {log:q}"
+        "headwater vectorize --probability {input.probability:q} --elevation {input.elevation:q} --reaches {input.reaches:q}"
+        " --catchments {input.catchments:q} --cell {wildcards.cell:q} {params.options} {params.water}"
+        " --out {output.waterways:q} --log {log:q} 2> {log:q}"
 
 
 rule network:
     input:
         plan=rules.plan.output,
-        segments=lambda wildcards: cell_files(wildcards.basin, "waterways.parquet"),
-        water=lambda wildcards: water_files(
-            *cell_files(wildcards.basin, "water.parquet")
-        ),
+        segments=files_of_cells("waterways.parquet"),
+        water=files_of_cells("water.parquet") if water("") else [],
         reaches=rules.backbone.output.reaches,
-        lakes=config["network"]["lakes"] or [],
+        lakes=CONFIG.network.lakes or [],
     output:
         network=RESULTS / "{basin}/waterways.parquet",
         checks=RESULTS / "{basin}/waterways.checks.json",
-        formats=[
-            RESULTS / "{basin}" / f"waterways{FORMATS[name]}"
-            for name in config["network"]["formats"]
-        ],
-        water=water_files(RESULTS / "{basin}/water.parquet"),
+        formats=[RESULTS / "{basin}" / name for name in RUN.format_files()],
+        water=water(RESULTS / "{basin}/water.parquet"),
     log:
         LOGS / "{basin}/network.log",
-    benchmark:
-        BENCHMARKS / "{basin}/network.tsv"
-    conda:
-        "../../envs/headwater.yaml"
     resources:
-        mem_mb=network_memory,
-        runtime=raised(120),
+        **memory(network_memory, runtime=minutes(120)),
     params:
-        segments=of_all_cells("waterways.parquet"),
-        lakes=lambda wildcards, input: (
-            f"--lakes {shlex.quote(input.lakes)}" if input.lakes else ""
-        ),
-        formats=[f"--format {name}" for name in config["network"]["formats"]],
-        water=water_of_all_cells,
-        version=STEP_VERSIONS["network"],
+        **step("network", segments=each_cell("waterways.parquet"), others=network_options),
     shell:
-        "headwater network --plan {input.plan:q} --segments {params.segments} --reaches {input.reaches:q}"
-        " {params.lakes} {params.formats} {params.water}"
-        " --basin {wildcards.basin} --out {output.network:q} --checks {output.checks:q} --log {log:q} 2> {log:q}"
+        "headwater network --plan {input.plan:q} --segments {params.segments} --reaches {input.reaches:q} {params.others}"
+        " --basin {wildcards.basin:q} --out {output.network:q} --checks {output.checks:q} --log {log:q} 2> {log:q}"

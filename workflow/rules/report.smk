@@ -1,48 +1,26 @@
 """report: tables, figures and a page for each basin."""
 
+MAPS = expand(
+    RESULTS / "{{basin}}/report/{name}.png", name=("network", "sources", *KEPT)
+)
+
 
 rule report:
     input:
         plan=rules.plan.output,
         network=rules.network.output.network,
         checks=rules.network.output.checks,
-        composite=kept_files("composite"),
-        elevation=kept_files("elevation"),
-        probability=kept_files("probability"),
+        rasters=kept_files,
     output:
-        summary=report(
-            RESULTS / "{basin}/summary.csv",
-            caption="../report/summary.rst",
-            category="Tables",
-            subcategory="{basin}",
-        ),
+        summary=report(RESULTS / "{basin}/summary.csv", caption="../report/summary.rst", **caption("Tables")),
         page=RESULTS / "{basin}/report/index.html",
-        maps=report(
-            expand(
-                RESULTS / "{{basin}}/report/{name}.png",
-                name=("network", "sources", *KEPT),
-            ),
-            caption="../report/maps.rst",
-            category="Maps",
-            subcategory="{basin}",
-        ),
+        maps=report(MAPS, caption="../report/maps.rst", **caption("Maps")),
     log:
         LOGS / "{basin}/report.log",
-    benchmark:
-        BENCHMARKS / "{basin}/report.tsv"
-    conda:
-        "../../envs/headwater.yaml"
     resources:
-        mem_mb=raised(3000),
-        runtime=raised(60),
+        **memory(3000, runtime=minutes(60)),
     params:
-        rasters=lambda wildcards: [
-            f"--{name} {of_all_cells(f'{name}.tif')(wildcards)}" for name in KEPT
-        ],
-        # What they say is no input: the page is not made again for another time that a job took.
-        benchmarks=lambda wildcards: str(BENCHMARKS / wildcards.basin),
-        version=STEP_VERSIONS["report"],
+        **step("report", rasters=kept_options, logs=lambda wildcards: str(LOGS / wildcards.basin)),
     shell:
-        "headwater report --plan {input.plan:q} --network {input.network:q} --checks {input.checks:q}"
-        " {params.rasters} --summary {output.summary:q} --page {output.page:q}"
-        " --benchmarks {params.benchmarks:q} --log {log:q} 2> {log:q}"
+        "headwater report --plan {input.plan:q} --network {input.network:q} --checks {input.checks:q} {params.rasters}"
+        " --summary {output.summary:q} --page {output.page:q} --logs {params.logs:q} --log {log:q} 2> {log:q}"

@@ -23,10 +23,20 @@ def demo(parser: argparse.ArgumentParser) -> None:
     )
     build.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
 
-    def run_build(**options: object) -> None:
+    def run_build(
+        seed: int,
+        out: Path,
+        size_degrees: tuple[float, float],
+        cell_degrees: float,
+        dates: int,
+        variety: str,
+        jobs: int,
+    ) -> None:
         from headwater.demo.build import build_planet
 
-        build_planet(**options)  # type: ignore[arg-type]
+        build_planet(
+            seed, out, size_degrees=size_degrees, cell_degrees=cell_degrees, dates=dates, variety=variety, jobs=jobs
+        )
 
     build.set_defaults(run=run_build)
 
@@ -38,10 +48,10 @@ def demo(parser: argparse.ArgumentParser) -> None:
         "--token-lifetime", dest="token_lifetime_s", type=float, default=2700.0, help="seconds (default 2700)"
     )
 
-    def run_serve(**options: object) -> None:
+    def run_serve(folders: list[Path], host: str, port: int, token_lifetime_s: float) -> None:
         from headwater.demo.server.serve import serve as serve_folders
 
-        serve_folders(**options)  # type: ignore[arg-type]
+        serve_folders(folders, host=host, port=port, token_lifetime_s=token_lifetime_s)
 
     serve.set_defaults(run=run_serve)
 
@@ -53,10 +63,28 @@ def demo(parser: argparse.ArgumentParser) -> None:
     everything.add_argument("--cores", default="all", help="cores for the workflow (default all)")
     _planet(everything)
 
-    def run_demo(**options: object) -> None:
+    def run_demo(
+        config: Path,
+        planets: Path,
+        seeds: list[int],
+        port: int,
+        cores: str,
+        size_degrees: tuple[float, float],
+        cell_degrees: float,
+        dates: int,
+    ) -> None:
         from headwater.project.demo_run import run_demo as run_everything
 
-        run_everything(**options)  # type: ignore[arg-type]
+        run_everything(
+            config=config,
+            planets=planets,
+            seeds=seeds,
+            cores=cores,
+            port=port,
+            size_degrees=size_degrees,
+            cell_degrees=cell_degrees,
+            dates=dates,
+        )
 
     everything.set_defaults(run=run_demo)
 

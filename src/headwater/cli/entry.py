@@ -11,18 +11,13 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
-from headwater.cli.catalogue import items, plan, search, select, why
-from headwater.cli.demo import demo
-from headwater.cli.learning import chips, evaluate, models, train
-from headwater.cli.networks import backbone, network, report, vectorize
-from headwater.cli.rasters import composite, elevation, mosaic, predict
 from headwater.core.errors import HeadwaterError
 from headwater.core.events import recorded
 
-_Add = Callable[[argparse.ArgumentParser], None]
 _OBJECTS_BETWEEN_SEARCHES = 100_000
 
 
@@ -32,8 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # ones, and at the end once more, is a tenth of the time that a short command takes.
     gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
     atexit.register(gc.freeze)
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    # Only the arguments of the subcommand that runs are added: the others' would double the time of `--help`.
+    parser = build_parser(next((word for word in words if not word.startswith("-")), ""))
+    arguments = parser.parse_args(words)
     options = {key: value for key, value in vars(arguments).items() if key not in ("run", "word", "log")}
     try:
         with recorded(arguments.word, arguments.log):
@@ -58,17 +55,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all subcommands."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all subcommands.
+
+    Parameters
+    ----------
+    only : str, optional
+        Add the arguments of this subcommand alone.
+    """
     parser = argparse.ArgumentParser(
         prog="headwater", description="Maps the world's waterways from Sentinel-2 and Copernicus GLO-30."
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="word", metavar="COMMAND", required=True)
-    for word, (summary, add_arguments) in COMMANDS.items():
+    for word, (summary, module) in COMMANDS.items():
         command = commands.add_parser(word, help=summary, description=_sentence(summary))
+        if only not in (None, word):
+            continue
         command.add_argument("--log", type=Path, help="log of this job: its events are added, as JSON lines, beside it")
-        add_arguments(command)
+        getattr(import_module(f"headwater.cli.{module}"), word)(command)
     return parser
 
 
@@ -82,24 +87,24 @@ def _version() -> str:
     return f"headwater {version('headwater')}"
 
 
-COMMANDS: dict[str, tuple[str, _Add]] = {
-    "plan": ("list the cells of a basin", plan),
-    "search": ("find scenes and elevation tiles and pin them in a file", search),
-    "select": ("choose the scenes of a cell", select),
-    "composite": ("make the cloud-free image of a cell", composite),
-    "elevation": ("make the elevation of a cell", elevation),
-    "predict": ("predict the probability of water in a cell", predict),
-    "mosaic": ("lay the cells' rasters side by side", mosaic),
-    "backbone": ("prepare the stream network that new waterways join", backbone),
-    "vectorize": ("turn probability into waterways", vectorize),
-    "network": ("join the cells' waterways to one network, or check one", network),
-    "report": ("make tables, maps and a page of a basin", report),
-    "items": ("make a catalogue from a folder of one's own rasters", items),
-    "chips": ("cut training chips from cells and labels", chips),
-    "train": ("train a network", train),
-    "models": ("networks and checkpoints: list, info, import, verify", models),
-    "evaluate": ("score a network, probabilities or lines against the truth", evaluate),
-    "why": ("tell what a run would make again for a cell, and why", why),
-    "demo": ("the demo planet: build, serve, run", demo),
+COMMANDS: dict[str, tuple[str, str]] = {
+    "plan": ("list the cells of a basin", "planning"),
+    "search": ("find scenes and elevation tiles and pin them in a file", "imagery"),
+    "select": ("choose the scenes of a cell", "imagery"),
+    "composite": ("make the cloud-free image of a cell", "imagery"),
+    "elevation": ("make the elevation of a cell", "rasters"),
+    "predict": ("predict the probability of water in a cell", "rasters"),
+    "mosaic": ("combine the cells' rasters side by side", "rasters"),
+    "backbone": ("prepare the stream network that new waterways join", "waterways"),
+    "vectorize": ("turn probability into waterways", "waterways"),
+    "network": ("join the cells' waterways to one network, or check one", "waterways"),
+    "report": ("make tables, maps and a page of a basin", "waterways"),
+    "items": ("make a catalog from a folder of your own rasters", "imagery"),
+    "chips": ("cut training chips from cells and labels", "learning"),
+    "train": ("train a network", "learning"),
+    "models": ("networks and checkpoints: list, info, import, verify", "learning"),
+    "evaluate": ("score a network, probabilities or lines against the truth", "learning"),
+    "why": ("show what a run would make again for a cell, and why", "planning"),
+    "demo": ("the demo planet: build, serve, run", "demo"),
 }
-"""Each subcommand: its summary and the function that adds its arguments."""
+"""Each subcommand: its summary and the module of this package whose function of that name adds its arguments."""

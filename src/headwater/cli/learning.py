@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from headwater.cli.arguments import add_out
 from headwater.core.errors import InputError
@@ -14,10 +15,10 @@ def train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config_path", metavar="CONFIG", type=Path, help="YAML, such as config/train-demo.yaml")
     parser.add_argument("--find-lr", action="store_true", help="only try learning rates and suggest one")
 
-    def run(**options: object) -> None:
+    def run(config_path: Path, find_lr: bool) -> None:
         from headwater.train.run import train
 
-        train(**options)  # type: ignore[arg-type]
+        train(config_path, find_lr=find_lr)
 
     parser.set_defaults(run=run)
 
@@ -26,10 +27,10 @@ def chips(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `headwater chips`."""
     parser.add_argument("config_path", metavar="CONFIG", type=Path, help="YAML, see docs/training.md")
 
-    def run(**options: object) -> None:
+    def run(config_path: Path) -> None:
         from headwater.train.cut import chips
 
-        chips(**options)  # type: ignore[arg-type]
+        chips(config_path)
 
     parser.set_defaults(run=run)
 
@@ -40,7 +41,7 @@ def models(parser: argparse.ArgumentParser) -> None:
 
     listing = actions.add_parser("list", help="list networks, channel recipes and the default checkpoint")
 
-    def run_list(**_: object) -> None:
+    def run_list() -> None:
         from headwater.models.inspect import list_models
 
         list_models()
@@ -50,10 +51,10 @@ def models(parser: argparse.ArgumentParser) -> None:
     info = actions.add_parser("info", help="print what a checkpoint says of itself")
     info.add_argument("file", metavar="FILE", nargs="?", type=Path, help=".safetensors (default: Headwater's own)")
 
-    def run_info(**options: object) -> None:
+    def run_info(file: Path | None) -> None:
         from headwater.models.inspect import show_model
 
-        show_model(**options)  # type: ignore[arg-type]
+        show_model(file)
 
     info.set_defaults(run=run_info)
 
@@ -65,20 +66,22 @@ def models(parser: argparse.ArgumentParser) -> None:
     importing.add_argument("--licence", help="licence of the weights")
     importing.add_argument("--pixel-m", type=float, help="pixel size they were trained at (default: the recipe's)")
 
-    def run_import(**options: object) -> None:
+    def run_import(
+        network: str, file: Path, out: Path, recipe: str | None, licence: str | None, pixel_m: float | None
+    ) -> None:
         from headwater.models.inspect import import_model
 
-        import_model(**options)  # type: ignore[arg-type]
+        import_model(network, file, out, recipe=recipe, licence=licence, pixel_m=pixel_m)
 
     importing.set_defaults(run=run_import)
 
     verify = actions.add_parser("verify", help="load a checkpoint and run it twice on a seeded input")
     verify.add_argument("file", metavar="FILE", type=Path, help=".safetensors")
 
-    def run_verify(**options: object) -> None:
+    def run_verify(file: Path) -> None:
         from headwater.models.inspect import verify_model
 
-        verify_model(**options)  # type: ignore[arg-type]
+        verify_model(file)
 
     verify.set_defaults(run=run_verify)
 
@@ -112,11 +115,21 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     )
     add_out(pixels, "folder of tables")
 
-    def run_pixels(probability: list[Path], out: Path, **options: object) -> None:
+    def run_pixels(
+        probability: list[Path],
+        labels: list[Path],
+        label_rasters: list[Path],
+        regions: list[str],
+        area: Path | None,
+        out: Path,
+        **numbers: Any,
+    ) -> None:
         from headwater.evaluate.pixel_scores import evaluate_pixels
 
-        names = ("labels", "label_rasters", "regions", "area", "threshold", "tile_px")
-        evaluate_pixels(probability, out, **{name: options[name] for name in names})  # type: ignore[arg-type]
+        chosen = {name: numbers[name] for name in ("threshold", "tile_px") if name in numbers}
+        evaluate_pixels(
+            probability, out, labels=labels, label_rasters=label_rasters, regions=regions, area=area, **chosen
+        )
 
     lines = tools.add_parser("lines", help="score networks against true lines by Strahler order, and sum up lengths")
     lines.add_argument("--network", type=Path, nargs="+", required=True, help="waterways.parquet, one or more")
@@ -126,22 +139,39 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     lines.add_argument("--nhd", type=Path, nargs="+", default=[], help="NHD files that tell the waterways' types")
     add_out(lines, "folder of tables")
 
-    def run_lines(network: list[Path], truth: Path, out: Path, **options: object) -> None:
+    def run_lines(
+        network: list[Path],
+        truth: Path,
+        truth_layer: str | None,
+        nhd: list[Path],
+        out: Path,
+        pixels: list[float],
+        **_: object,
+    ) -> None:
         from headwater.evaluate.line_scores import evaluate_lines
 
-        names = ("truth_layer", "pixels", "nhd")
-        evaluate_lines(network, truth, out, **{name: options[name] for name in names})  # type: ignore[arg-type]
+        evaluate_lines(network, truth, out, truth_layer=truth_layer, pixels=pixels, nhd=nhd)
 
-    def run(**options: object) -> None:
-        from headwater.evaluate.basin_scores import evaluate
-
-        missing = [name for name, value in options.items() if value is None and name not in ("area", "out")]
-        if missing:
+    def run(
+        network: Path | None,
+        truth: Path | None,
+        elevation: list[Path] | None,
+        polygons: list[Path] | None,
+        basin_id: str | None,
+        buffer_m: float,
+        area: Path | None,
+        out: Path | None,
+    ) -> None:
+        if network is None or truth is None or elevation is None or polygons is None or basin_id is None:
+            needed = {"network": network, "truth": truth, "elevation": elevation, "polygons": polygons}
+            missing = next((name for name, value in needed.items() if value is None), "basin")
             raise InputError(
-                f"--{missing[0].replace('_id', '')} is not given.",
+                f"--{missing} is not given.",
                 "Give it, or use `headwater evaluate pixels` or `headwater evaluate lines`.",
             )
-        evaluate(**options)  # type: ignore[arg-type]
+        from headwater.evaluate.basin_scores import evaluate
+
+        evaluate(network, truth, elevation, polygons, basin_id, buffer_m=buffer_m, area=area, out=out)
 
     pixels.set_defaults(run=run_pixels)
     lines.set_defaults(run=run_lines)

@@ -1,85 +1,98 @@
-"""The configuration: checked against its schema, with defaults filled in, before anything runs."""
+"""The configuration: the settings of all steps, checked before anything runs."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from pydantic import Field, model_validator
 
 from headwater.core.errors import InputError
-from headwater.stac.intervals import parse_date_range
+from headwater.core.settings import Settings, setting
+from headwater.geo.settings import GridSettings
+from headwater.imagery.settings import CompositeSettings, SearchSettings, SelectSettings
+from headwater.predict.settings import PredictSettings
+from headwater.stac.settings import CatalogSettings
+from headwater.terrain.settings import ElevationSettings
+from headwater.waterways.settings import BackboneSettings, NetworkSettings, VectorizeSettings
+
+CellRaster = Literal["composite", "elevation", "probability"]
 
 
-def check_config(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]:
-    """Return the configuration with defaults filled in.
+class BasinsSettings(Settings):
+    """Which basins are mapped."""
+
+    section: ClassVar[str] = "basins"
+
+    polygons: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] = setting(
+        doc="File, or list of files, with basin polygons and a column HYBAS_ID (HydroBASINS level 2, or your own).",
+        is_file=True,
+    )
+    ids: tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")], ...] = setting(
+        doc="HYBAS_ID of each basin to map, as quoted text.", is_file=True, min_length=1
+    )
+
+
+class Config(Settings):
+    """What is mapped and how. Cores, memory and clusters belong to the profile, not here."""
+
+    results: str = setting(
+        "results", "Folder of the results; each basin gets a folder in it.", is_file=True, min_length=1
+    )
+    keep: tuple[CellRaster, ...] = setting(
+        ("composite", "elevation", "probability"),
+        "Rasters of the cells that are kept; the others are removed after their last reader, and the report and the"
+        " mosaic are made without them.",
+        is_file=True,
+    )
+    basins: BasinsSettings = setting(doc="Which basins are mapped.")
+    grid: GridSettings = setting(GridSettings(), "The cells, the unit of work.")
+    catalog: CatalogSettings = setting(doc="Where scenes and elevation tiles are found.")
+    search: SearchSettings = setting(doc="Which scenes are pinned.")
+    select: SelectSettings = setting(SelectSettings(), "Which of the pinned scenes a cell uses.")
+    composite: CompositeSettings = setting(CompositeSettings(), "How scenes become one image.")
+    elevation: ElevationSettings = setting(ElevationSettings(), "The elevation of a cell.")
+    predict: PredictSettings = setting(PredictSettings(), "The network and how it is run.")
+    backbone: BackboneSettings = setting(doc="The stream network that new waterways join.")
+    vectorize: VectorizeSettings = setting(VectorizeSettings(), "How probability becomes lines.")
+    network: NetworkSettings = setting(NetworkSettings(), "What is made of the network of a basin.")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        for name, values in (("keep", self.keep), ("basins.ids", self.basins.ids)):
+            if len(set(values)) != len(values):
+                raise InputError(f"{name} names something twice (got {list(values)}).", "Name each once.")
+        backbone = self.backbone
+        if backbone.kind == "tdx" and not (backbone.streams and backbone.catchments):
+            raise InputError(
+                "backbone.kind is tdx, but backbone.streams or backbone.catchments is not given.",
+                "Give the patterns of the TDX-Hydro files, or set backbone.kind to dem.",
+            )
+        return self
+
+    @property
+    def polygon_files(self) -> tuple[str, ...]:
+        """Files of the basin polygons."""
+        return (self.basins.polygons,) if isinstance(self.basins.polygons, str) else self.basins.polygons
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Checkpoints that the configuration names; none means those that come with Headwater."""
+        named = self.predict.checkpoint
+        return (named,) if isinstance(named, str) else named or ()
+
+
+def check_config(config: Mapping[str, Any]) -> Config:
+    """Return the checked configuration.
 
     Parameters
     ----------
     config : mapping
         As read from the configuration files.
-    schema_file : Path
-        workflow/schemas/config.schema.yaml.
 
     Raises
     ------
     InputError
-        A key is unknown or missing, or a value is not allowed.
+        A key is unknown or missing, a value is not allowed, or two values do not fit together.
     """
-    schema = yaml.safe_load(schema_file.read_text())
-    filled = copy.deepcopy(dict(config))
-    _fill_defaults(filled, schema)
-    error = best_match(Draft202012Validator(schema).iter_errors(filled))
-    if error is not None:
-        place = ".".join(str(part) for part in error.absolute_path) or "the top level"
-        raise InputError(
-            f"Configuration, at {place}: {error.message}.",
-            "See docs/configuration.md for the keys and what they take.",
-        )
-    parse_date_range(filled["search"]["datetime"])
-    _check_fits(filled)
-    backbone = filled["backbone"]
-    if backbone["kind"] == "tdx" and not (backbone.get("streams") and backbone.get("catchments")):
-        raise InputError(
-            "Configuration: backbone.kind is tdx, but backbone.streams or backbone.catchments is not given.",
-            "Give the patterns of the TDX-Hydro files, or set backbone.kind to dem.",
-        )
-    if filled["catalog"]["signing"] == "token" and not filled["catalog"].get("token_url"):
-        raise InputError(
-            "Configuration: catalog.signing is token, but catalog.token_url is not given.",
-            "Give the address of the token endpoint.",
-        )
-    return filled
-
-
-def _check_fits(config: Mapping[str, Any]) -> None:
-    """Refuse values that are allowed each, but not together: the steps would, after hours of work for others."""
-    tile, overlap = config["predict"]["tile_px"], config["predict"]["overlap_px"]
-    if 2 * overlap > tile:
-        raise InputError(
-            f"Configuration: predict.overlap_px is {overlap}, more than half of predict.tile_px, {tile}.",
-            f"Set predict.overlap_px to {tile // 2} or less, or take larger tiles.",
-        )
-    floor, threshold = config["vectorize"]["floor"], config["vectorize"]["threshold"]
-    if floor >= threshold:
-        raise InputError(
-            f"Configuration: vectorize.floor is {floor}, not less than vectorize.threshold, {threshold}.",
-            "Lower vectorize.floor or raise vectorize.threshold.",
-        )
-    limits = config["select"]["cloud_steps"]
-    if sorted(set(limits)) != limits:
-        raise InputError(
-            f"Configuration: select.cloud_steps is {limits}, which does not rise.", "Give rising limits, in percent."
-        )
-
-
-def _fill_defaults(value: dict[str, Any], schema: Mapping[str, Any]) -> None:
-    for key, rule in schema.get("properties", {}).items():
-        if key not in value and "default" in rule:
-            value[key] = copy.deepcopy(rule["default"])
-        if isinstance(value.get(key), dict):
-            _fill_defaults(value[key], rule)
+    return Config(**{str(key): value for key, value in config.items()})

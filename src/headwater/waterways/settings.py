@@ -1,53 +1,120 @@
-"""How water becomes lines: the two methods and their numbers."""
+"""Settings of backbone, vectorize and network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from headwater.core.errors import InputError
+from headwater.core.settings import Settings, setting
 
-METHODS = ("headwater", "published")
+
+class BackboneSettings(Settings):
+    """The stream network that new waterways join."""
+
+    section: ClassVar[str] = "backbone"
+
+    kind: Literal["tdx", "dem"] = setting(
+        doc="tdx reads TDX-Hydro files; dem derives reaches and catchments from the elevation."
+    )
+    streams: str | None = setting(
+        None, "Pattern of the streamnet file of a basin, with {basin_id} for its id, for kind tdx.", is_file=True
+    )
+    catchments: str | None = setting(None, "Pattern of the catchments file of a basin, for kind tdx.", is_file=True)
+    min_area_km2: float = setting(
+        5.0, "Upstream area at which a reach begins, for kind dem.", unit="km2", gt=0
+    )
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How water becomes lines."""
+class VectorizeSettings(Settings):
+    """How probability becomes lines."""
 
-    method: str = "headwater"
-    """`headwater`: on whole windows; `published`: catchment by catchment, as Pierson and Mehrabi (2024) write it."""
-    threshold: float = 0.5
-    """Probability from which a cell is water."""
-    floor: float = 0.1
-    """Probability that scales to 0."""
-    min_piece_px: int = 4
-    """Shortest end kept, and smallest water that a connection is sought for, cells: specks would else get long lines of
-    their own."""
-    bits_below_floor: float = 4.0
-    """Price of a cell at or under the floor (`headwater`; the published method never crosses such cells)."""
-    worth_per_px: float = 16.0
-    """Bits paid at most to join a piece of water, for each pixel of its length (`headwater`)."""
-    most_bits: float = 400.0
-    """Bits paid at most to join any piece."""
-    most_rise_m: float = 2.0
-    """How far the border may lie above a piece that flows over it into another catchment's water, and what a stream
-    without inflow joins above its head (`headwater`); its deeper end is cut off."""
-    limits: Sequence[float] = (8.0, 32.0, 400.0)
-    """Largest cost of a path, growing (`published`)."""
+    section: ClassVar[str] = "vectorize"
 
-    water_polygons: bool = False
-    """Whether water wider than three cells is given as polygons too (`headwater`)."""
+    threshold: float = setting(0.5, "Probability from which a pixel is water.", gt=0, le=1)
+    floor: float = setting(
+        0.1,
+        "Probability that scales to 0: up to it a connection pays cost_below_floor for each pixel; below threshold.",
+        ge=0,
+        lt=1,
+    )
+    min_component_px: int = setting(
+        4,
+        "Ends of lines, and components of water to be joined, with fewer pixels are dropped.",
+        unit="pixels of 20 m",
+        old_names=("min_piece_px",),
+        ge=1,
+        le=10_000,
+    )
+    cost_below_floor: float = setting(
+        4.0,
+        "Cost of a pixel at or under the floor (method headwater); a pixel of scaled probability p costs -log2 p.",
+        unit="bits",
+        old_names=("bits_below_floor",),
+        gt=0,
+        le=1000,
+    )
+    max_cost_per_px: float = setting(
+        16.0,
+        "Largest cost of the connection of a component to its reach, for each pixel of the component's length (method"
+        " headwater).",
+        unit="bits",
+        old_names=("worth_per_px",),
+        gt=0,
+        le=1000,
+    )
+    max_cost: float = setting(400.0, "Largest cost of any connection.", unit="bits", gt=0)
+    max_rise_m: float = setting(
+        2.0,
+        "How far the divide may be above a component that flows across it into another catchment's water, and what a"
+        " stream without inflow joins above its head (method headwater); its deeper end is cut off.",
+        unit="m",
+        ge=0,
+    )
+    cost_limits: tuple[float, ...] = setting(
+        (8.0, 32.0, 400.0),
+        "Largest costs of a path, tried one after the other (method published).",
+        unit="bits",
+        min_length=1,
+    )
+    water_polygons: bool = setting(
+        False, "Whether water wider than three pixels is also written as polygons, water.parquet.", is_file=True
+    )
+    method: Literal["headwater", "published"] = setting(
+        "headwater", "On windows of many catchments, or catchment by catchment as Pierson and Mehrabi (2024)."
+    )
 
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f"There is no method {self.method!r}.", f"Use {' or '.join(METHODS)}.")
-        if not 0 <= self.floor < self.threshold <= 1:
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.floor >= self.threshold:
             raise InputError(
-                f"floor {self.floor} and threshold {self.threshold} do not fit.",
-                "Choose 0 <= floor < threshold <= 1.",
+                f"vectorize.floor must be below vectorize.threshold, {self.threshold} (got {self.floor}).",
+                "Lower the floor or raise the threshold.",
             )
-        if self.bits_below_floor <= 0 or self.worth_per_px <= 0 or self.most_bits <= 0:
-            raise InputError("A price of a cell or the worth of a piece is not above 0.", "Use 4, 16 and 400 bits.")
-        limits = list(self.limits)
-        if not limits or limits != sorted(limits) or limits[0] <= 0:
-            raise InputError(f"The limits {limits} do not grow from above 0.", "Use 8, 32, 400.")
+        limits = list(self.cost_limits)
+        if limits != sorted(limits) or limits[0] <= 0:
+            raise InputError(
+                f"vectorize.cost_limits must rise from above 0 (got {limits}).", "Sort them; the default is 8, 32, 400."
+            )
+        return self
+
+
+class NetworkSettings(Settings):
+    """What is made of the network of a basin."""
+
+    section: ClassVar[str] = "network"
+
+    lakes: str | None = setting(
+        None,
+        "File of lake polygons (HydroLAKES, or any with a CRS) for the column intersects_lake; null leaves it false.",
+        is_file=True,
+    )
+    formats: tuple[str, ...] = setting(
+        (),
+        "Formats written next to waterways.parquet: GeoPackage, FlatGeobuf, map tiles, or GeoParquet with the published"
+        " columns.",
+        is_file=True,
+        choices=("gpkg", "fgb", "pmtiles", "published"),
+        plugins="headwater.waterways.network.formats:FORMATS",
+    )

@@ -1,0 +1,113 @@
+"""Settings of search, select and composite."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from headwater.core.errors import InputError
+from headwater.core.settings import Settings, setting
+from headwater.stac.intervals import parse_date_range
+
+
+class SearchSettings(Settings):
+    """Which scenes are pinned."""
+
+    section: ClassVar[str] = "search"
+
+    datetime: str = setting(doc="First and last day of the imagery, YYYY-MM-DD/YYYY-MM-DD.")
+    years_back: int = setting(
+        1,
+        "How many earlier years are searched as well, for places without a clear view.",
+        unit="years",
+        ge=0,
+        le=10,
+    )
+    max_cloud_cover: float = setting(
+        90.0,
+        "Scenes with more cloud are not pinned; scenes without cloud metadata are.",
+        unit="percent",
+        ge=0,
+        le=100,
+    )
+    slice_days: int = setting(
+        31, "How many days one request to a STAC API covers.", unit="days", reruns=False, ge=1, le=3660
+    )
+    workers: int = setting(
+        2, "Requests to a STAC API at the same time; services ban heavy searchers.", reruns=False, ge=1, le=16
+    )
+    timeout_s: float = setting(
+        60.0,
+        "Longest time one request to a STAC API may take; failed requests are repeated for about five minutes.",
+        unit="seconds",
+        reruns=False,
+        gt=0,
+        le=600,
+    )
+
+    @model_validator(mode="after")
+    def _check_dates(self) -> Self:
+        parse_date_range(self.datetime)
+        return self
+
+
+class SelectSettings(Settings):
+    """Which of the pinned scenes a cell uses."""
+
+    section: ClassVar[str] = "select"
+
+    max_scenes: int = setting(6, "Most scenes of one MGRS tile.", ge=1, le=100)
+    cloud_steps: tuple[Annotated[float, Field(gt=0, le=101)], ...] = setting(
+        (1, 11, 21, 31, 41, 51, 61, 71, 81, 91, 101),
+        "Cloud limits, rising; scenes below one limit are tried before those below the next.",
+        unit="percent",
+        min_length=1,
+    )
+    min_gain: float = setting(
+        0.1, "A scene is used if it shows at least this fraction of the pixels not seen yet.", ge=0, le=1
+    )
+    stop_uncovered: float = setting(
+        0.01, "No more scenes are added when less than this fraction of the tile is unseen.", ge=0, le=1
+    )
+    missing_scl: Literal["clear", "refuse"] = setting(
+        "clear", "A scene without classification (SCL) counts as clear wherever it has data, or is refused."
+    )
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        if list(self.cloud_steps) != sorted(set(self.cloud_steps)):
+            raise InputError(
+                f"select.cloud_steps must rise from limit to limit (got {list(self.cloud_steps)}).",
+                "Sort the limits and remove repeated ones.",
+            )
+        return self
+
+
+class CompositeSettings(Settings):
+    """How scenes become one image."""
+
+    section: ClassVar[str] = "composite"
+
+    method: Literal["best_first", "mean", "median"] = setting(
+        "mean", "Best scene first (the paper), mean (the published program) or median of the clear views."
+    )
+    dilate_px: int = setting(
+        2, "Pixels by which clouds and shadows are widened.", unit="pixels of 10 m", ge=0, le=50
+    )
+    mask: str = setting(
+        "scl",
+        "What marks clouds and shadows: the scene's own classification (SCL), or OmniCloudMask, which needs the extra"
+        " `masks`.",
+        choices=("scl", "omnicloudmask"),
+        plugins="headwater.imagery.masks:MASKS",
+    )
+    allow_cloud: bool = setting(
+        False, "Where no scene is clear, keep the cloudy views, marked by 0 clear views, instead of nodata."
+    )
+    reader: str = setting(
+        "rasterio",
+        "Library that reads the scenes; they agree within a quarter of a pixel, and rasterio is fastest.",
+        choices=("rasterio", "odc", "stackstac"),
+        plugins="headwater.raster.scenes:READERS",
+    )

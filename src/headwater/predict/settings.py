@@ -1,0 +1,83 @@
+"""Settings of the prediction."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from headwater.core.errors import InputError
+from headwater.core.settings import Settings, setting
+
+
+class PredictSettings(Settings):
+    """The network and how it is run."""
+
+    section: ClassVar[str] = "predict"
+
+    checkpoint: str | tuple[str, ...] | None = setting(
+        None,
+        "Checkpoint (.safetensors with its .json next to it), or a list of them whose mean is used; null uses the two"
+        " that come with Headwater.",
+        is_file=True,
+    )
+    tile_px: int = setting(
+        832, "Side of a prediction tile.", unit="pixels of 10 m", ge=64, le=4096, multiple_of=32
+    )
+    overlap_px: int = setting(
+        208,
+        "Least overlap of neighboring tiles; at most half a tile.",
+        unit="pixels of 10 m",
+        ge=0,
+        le=2048,
+    )
+    device: str = setting(
+        "auto",
+        "Where to compute: auto uses a GPU if there is one; or cpu, cuda, cuda:1.",
+        reruns=False,
+        pattern="^(auto|cpu|cuda(:[0-9]+)?)$",
+    )
+    batch_size: int = setting(
+        0,
+        "Tiles predicted at the same time; 0 is one on the CPU and as many as fit on a GPU. Halved where memory does not"
+        " suffice.",
+        unit="tiles",
+        reruns=False,
+        ge=0,
+        le=256,
+    )
+    dtype: Literal["auto", "float32", "bf16", "fp16"] = setting(
+        "auto",
+        "What the network computes in; auto is 16 bits on a GPU (fp16 for WaterNet, bf16 for others) and float32 on the"
+        " CPU.",
+    )
+    compile: bool = setting(
+        False,
+        "Compile the network before use (torch.compile), which takes a minute or more in each job.",
+        reruns=False,
+    )
+    threads: int = setting(
+        1,
+        "Tiles computed in parallel on the CPU within a cell; the bytes are the same.",
+        unit="threads",
+        reruns=False,
+        ge=1,
+        le=256,
+    )
+    tta: bool = setting(False, "Use the mean over the eight symmetries of the square, at eight times the cost.")
+    max_missing: float | None = setting(
+        None,
+        "Largest fraction of missing pixels of a tile that is predicted; null uses the checkpoint's (half).",
+        ge=0,
+        le=1,
+    )
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> Self:
+        if 2 * self.overlap_px > self.tile_px:
+            raise InputError(
+                f"predict.overlap_px must be at most half of predict.tile_px, {self.tile_px // 2}"
+                f" (got {self.overlap_px}).",
+                "Reduce the overlap or use larger tiles.",
+            )
+        return self

@@ -1,0 +1,53 @@
+"""Settings of the catalog: where scenes and elevation tiles are found, and how their files are signed."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from pydantic import model_validator
+
+from headwater.core.errors import InputError
+from headwater.core.settings import Settings, setting
+
+
+class SigningSettings(Settings):
+    """How the files of a catalog are opened."""
+
+    section: ClassVar[str] = "catalog"
+
+    signing: str = setting(
+        "none",
+        "How files are signed when they are opened: planetary_computer uses its SDK, token asks token_url, none reads"
+        " them as they are.",
+        reruns=False,
+        choices=("planetary_computer", "token", "none"),
+        plugins="headwater.stac.signing:SIGNERS",
+    )
+    token_url: str | None = setting(
+        None,
+        "Token endpoint of the Planetary Computer's kind (the collection's name is appended), for signing token.",
+        reruns=False,
+    )
+
+    @model_validator(mode="after")
+    def _check_token_url(self) -> Self:
+        if self.signing == "token" and not self.token_url:
+            raise InputError(
+                "catalog.signing is token, but catalog.token_url is not given.", "Give the address of the token endpoint."
+            )
+        return self
+
+
+class CatalogSettings(SigningSettings):
+    """Where scenes and elevation tiles are found."""
+
+    url: str = setting(
+        doc="Address of a STAC API; or a folder with items, a STAC GeoParquet file, or a folder of such files.",
+        min_length=1,
+    )
+    sentinel2_collection: str = setting("sentinel-2-l2a", "Collection of Sentinel-2 scenes.")
+    dem_collections: tuple[str, ...] = setting(
+        ("cop-dem-glo-30", "cop-dem-glo-90"),
+        "Collections of elevation tiles, best first; later ones fill what is missing.",
+        min_length=1,
+    )

@@ -93,9 +93,7 @@ def items(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dem", type=Path, nargs="+", required=True, help="elevation raster(s), metres")
     parser.add_argument("--datetime", required=True, help="when the scene was taken, YYYY-MM-DD")
     parser.add_argument("--basin", dest="basin_id", required=True, help="id to give the place")
-    parser.add_argument(
-        "--baseline", default="00.00", help="processing baseline; from 04.00 on 1000 is subtracted"
-    )
+    parser.add_argument("--baseline", default="00.00", help="processing baseline; from 04.00 on 1000 is subtracted")
     parser.add_argument("--out", type=Path, required=True, help="folder of the catalog to write")
 
     def run(folder: Path, dem: list[Path], datetime: str, basin_id: str, baseline: str, out: Path) -> None:

@@ -104,7 +104,6 @@ class Settings(BaseModel):
                 )
         return self
 
-
     def options(self, *, reruns: bool) -> str:
         """Return the settings as options of the subcommand, quoted for a shell.
 
@@ -126,6 +125,11 @@ class Settings(BaseModel):
             else:
                 words.append(f"{option_name(name)}={value}")
         return shlex.join(words)
+
+
+def default_of(model: type[Settings], name: str) -> Any:
+    """Return the default of a setting, also of a model that has required ones."""
+    return model.model_fields[name].get_default()
 
 
 def option_name(name: str) -> str:
@@ -221,7 +225,9 @@ def inline(rule: Any, definitions: Mapping[str, Any]) -> Any:
         rule = {**target, **{key: value for key, value in rule.items() if key != "$ref"}}
     # A property may be called "title"; the schema's own titles repeat the names.
     return {
-        key: {name: inline(part, definitions) for name, part in value.items()} if key == "properties" else inline(value, definitions)
+        key: {name: inline(part, definitions) for name, part in value.items()}
+        if key == "properties"
+        else inline(value, definitions)
         for key, value in rule.items()
         if key not in ("title", "$defs")
     }
@@ -260,7 +266,9 @@ def _allowed_number(rule: Mapping[str, Any], word: str) -> str:
 
 def shown_value(value: Any) -> str:
     """Return a value as a user wrote it, shortened."""
-    text = {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else repr(value)
+    text = (
+        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else repr(value)
+    )
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

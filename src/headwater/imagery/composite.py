@@ -22,9 +22,11 @@ from headwater.geo.grid import RasterGrid, cell_grid
 from headwater.geo.plan import read_plan
 from headwater.imagery import compositor as compositing
 from headwater.imagery import masks
+from headwater.imagery.settings import CompositeSettings
 from headwater.raster.opening import AssetGone
 from headwater.raster.scenes import SceneFiles, SceneReader, open_scene
 from headwater.stac.assets import Asset, Signer
+from headwater.stac.settings import SigningSettings
 from headwater.stac.signing import make_signer
 
 PART_ROWS = 1024
@@ -35,11 +37,7 @@ MEDIAN_BYTES = 2**30
 
 @dataclass(frozen=True)
 class _Recipe:
-    method: str
-    dilate_px: int
-    mask: str
-    allow_cloud: bool
-    reader: str
+    settings: CompositeSettings
     threads: int
 
 
@@ -49,13 +47,8 @@ def composite(
     cell: str,
     out: Path,
     *,
-    method: str = "mean",
-    dilate_px: int = 2,
-    mask: str = "scl",
-    allow_cloud: bool = False,
-    reader: str = "rasterio",
-    signing: str = "none",
-    token_url: str | None = None,
+    settings: CompositeSettings | None = None,
+    signing: SigningSettings | None = None,
     readers: int = 4,
 ) -> None:
     """Write composite.tif of a cell.
@@ -72,18 +65,10 @@ def composite(
         Name of the cell.
     out : Path
         Five bands uint8: N, R, G, B (0 = nodata) and the count of clear views.
-    method : str
-        best_first, mean or median.
-    dilate_px : int
-        Pixels by which clouds and shadows are widened.
-    mask : str
-        What tells clouds: scl, or omnicloudmask (an extra).
-    allow_cloud : bool
-        Where no scene is clear, keep the cloudy views, flagged by 0 clear views, instead of nodata.
-    reader : str
-        Library that reads: rasterio, odc or stackstac.
-    signing, token_url : str
-        How assets are signed, see `headwater.stac.signing.make_signer`.
+    settings : CompositeSettings, optional
+        Method, mask, and the library that reads.
+    signing : SigningSettings, optional
+        How assets are signed; as they are where not given.
     readers : int
         Bands read at the same time.
 
@@ -96,19 +81,21 @@ def composite(
     """
     if readers < 1:
         raise InputError(f"{readers} bands cannot be read at the same time.", "Give --readers as 1 or more.")
+    settings, signing = settings or CompositeSettings(), signing or SigningSettings()
     the_plan = read_plan(plan)
     grid = cell_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
     manifest = read_json(scenes)
     _check_manifest(manifest, scenes, cell)
-    recipe = _Recipe(method, dilate_px, mask, allow_cloud, reader, readers)
-    signer = make_signer(signing, token_url)
+    recipe = _Recipe(settings, readers)
+    signer = make_signer(signing.signing, signing.token_url)
     result = np.zeros((len(COMPOSITE_BANDS), *grid.shape), np.uint8)
-    for first, block in _blocks(grid, method, len(manifest["scenes"])):
+    for first, block in _blocks(grid, settings.method, len(manifest["scenes"])):
         rows = slice(first, first + block.height)
         result[:-1, rows], result[-1, rows] = _composite_block(manifest["scenes"], block, recipe, signer, cell)
     tags = {
-        "recipe": f"composite {STEP_VERSIONS['composite']}; {method}; sigmoid {compositing.SIGMOID_SLOPE}; "
-        f"mask {mask}; dilate {dilate_px} px; {'cloud where nothing is clear' if allow_cloud else 'clear only'}",
+        "recipe": f"composite {STEP_VERSIONS['composite']}; {settings.method}; sigmoid {compositing.SIGMOID_SLOPE}; "
+        f"mask {settings.mask}; dilate {settings.dilate_px} px; "
+        f"{'cloud where nothing is clear' if settings.allow_cloud else 'clear only'}",
         "scenes": " ".join(scene["id"] for scene in manifest["scenes"]),
         "without_scl": " ".join(scene["id"] for scene in manifest["scenes"] if not scene["assets"].get(SCL)),
     }
@@ -141,10 +128,13 @@ def _composite_block(
     scenes: Sequence[Mapping[str, Any]], block: RasterGrid, recipe: _Recipe, signer: Signer, cell: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     compositor = compositing.Compositor(
-        block.shape, bands=len(REFLECTANCE_BANDS), method=recipe.method, allow_cloud=recipe.allow_cloud
+        block.shape,
+        bands=len(REFLECTANCE_BANDS),
+        method=recipe.settings.method,
+        allow_cloud=recipe.settings.allow_cloud,
     )
     for scene in progress(scenes, description=f"composite {cell}, scenes"):
-        with closing(open_scene(recipe.reader, _files(scene), signer, threads=recipe.threads)) as source:
+        with closing(open_scene(recipe.settings.reader, _files(scene), signer, threads=recipe.threads)) as source:
             try:
                 _add_scene(compositor, scene, source, block, recipe)
             except AssetGone as error:
@@ -203,12 +193,12 @@ def _ahead(
 
 def _read_part_better_masked(scene: Mapping[str, Any], source: SceneReader, grid: RasterGrid, recipe: _Recipe) -> _Part:
     """Read a part with the mask of its own bands, which sees around the part as well."""
-    halo = masks.CONTEXT_PX + recipe.dilate_px
+    halo = masks.CONTEXT_PX + recipe.settings.dilate_px
     wide = grid.crop(row=-halo, column=-halo, height=grid.height + 2 * halo, width=grid.width + 2 * halo)
     dn = source.read(REFLECTANCE_BANDS, wide)
     harmonised = compositing.harmonise(dn, offset=int(scene["offset"]))
     core = (slice(halo, halo + grid.height), slice(halo, halo + grid.width))
-    clear = masks.better_clear_mask(recipe.mask, harmonised, dilate_px=recipe.dilate_px)[core]
+    clear = masks.better_clear_mask(recipe.settings.mask, harmonised, dilate_px=recipe.settings.dilate_px)[core]
     dn = np.ascontiguousarray(dn[:, *core])
     return _Part(clear, np.all(dn != 0, axis=0), dn)
 
@@ -223,7 +213,7 @@ def _read_part(
     row: int,
     column: int,
 ) -> _Part:
-    if recipe.mask != "scl":
+    if recipe.settings.mask != "scl":
         return _read_part_better_masked(scene, source, grid, recipe)
     if not scene["assets"].get(SCL):
         # Without SCL every pixel inside the swath counts as clear: the stated rule (docs/configuration.md).
@@ -231,11 +221,11 @@ def _read_part(
         inside = np.all(dn != 0, axis=0)
         return _Part(inside, inside, dn)
     # Read wider than needed, so that clouds just outside the part are widened into it.
-    halo = recipe.dilate_px
+    halo = recipe.settings.dilate_px
     wide = grid.crop(row=-halo, column=-halo, height=grid.height + 2 * halo, width=grid.width + 2 * halo)
     scl = source.read([SCL], wide)[0].astype(np.uint8)
     core = (slice(halo, halo + grid.height), slice(halo, halo + grid.width))
-    clear, inside = masks.clear_mask(scl, dilate_px=recipe.dilate_px)[core], scl[core] != 0
+    clear, inside = masks.clear_mask(scl, dilate_px=recipe.settings.dilate_px)[core], scl[core] != 0
     wanted = compositor.wants(clear, inside, row=row, column=column)
     return _Part(clear, inside, source.read(REFLECTANCE_BANDS, grid) if wanted else None)
 

@@ -14,7 +14,7 @@ from headwater.core.events import say
 from headwater.geo.antimeridian_boxes import Box, enclosing_box, footprint, split_box
 from headwater.geo.grid import cell_grid, elevation_grid
 from headwater.geo.plan import Plan, read_plan
-from headwater.stac.api import TIMEOUT_S
+from headwater.imagery.settings import SearchSettings
 from headwater.stac.boxes import MOST_BOXES, cover_boxes
 from headwater.stac.changes import Pinned, answers_same_search, keep_what_is_newer, told_changes
 from headwater.stac.gather import gather
@@ -24,15 +24,13 @@ from headwater.stac.pins import write_sorted
 from headwater.stac.providers import make_provider
 from headwater.stac.query import Provider, Query, answers_but_place
 from headwater.stac.search_results import Findings, Found
+from headwater.stac.settings import CatalogSettings
 from headwater.stac.validation import shown_address, what_lacks_to_use
 
 Item = dict[str, Any]
 
-DEM_COLLECTIONS = ("cop-dem-glo-30", "cop-dem-glo-90")
-"""The first has precedence where both cover a place."""
 EDGE_DEGREES = 0.002
 """Two GLO-30 postings and more: interpolation at the edge of a cell's margin needs the pixels beyond it."""
-MOST_SLICE_DAYS = 3660
 _IDS_TOLD = 3
 
 
@@ -40,15 +38,8 @@ def search(
     plan: Path,
     out: Path,
     *,
-    url: str,
-    datetime: str,
-    years_back: int = 1,
-    max_cloud_cover: float = 90,
-    sentinel2_collection: str = "sentinel-2-l2a",
-    dem_collections: Sequence[str] = DEM_COLLECTIONS,
-    slice_days: int = 31,
-    workers: int = 2,
-    timeout_s: float = TIMEOUT_S,
+    catalog: CatalogSettings,
+    settings: SearchSettings,
     page_limit: int = 250,
 ) -> None:
     """Write items.parquet: the Sentinel-2 and elevation items that touch the cells of a basin.
@@ -62,24 +53,11 @@ def search(
         plan.json of the basin.
     out : Path
         STAC GeoParquet to write, if it changes; addresses in it are unsigned.
-    url : str
-        STAC API (http or https), a folder of items, or STAC GeoParquet (a file, or a folder of files).
-    datetime : str
-        Interval of the images, "2023-05-01/2023-09-30"; both ends are needed.
-    years_back : int
-        So many earlier years of the same interval are searched too.
-    max_cloud_cover : float
-        Percent above which a scene is not pinned; one that does not tell its clouds is.
-    sentinel2_collection : str
-        Collection of Sentinel-2 L2A.
-    dem_collections : sequence of str
-        Collections of elevation, best first; the catalogue may lack some.
-    slice_days : int
-        An API is asked for so many days at a time.
-    workers : int
-        Requests to an API at once.
-    timeout_s : float
-        Seconds one request may take.
+    catalog : CatalogSettings
+        Where to search: a STAC API (http or https), a folder of items, or STAC GeoParquet (a file, or a folder of
+        files). It may lack some of the elevation collections.
+    settings : SearchSettings
+        Dates, clouds, and how the catalog is asked.
     page_limit : int
         Items a page.
 
@@ -90,32 +68,27 @@ def search(
     WorkError
         The catalogue does not answer, or has no usable Sentinel-2 item there.
     """
-    intervals = _intervals(datetime, years_back)
-    if not 1 <= slice_days <= MOST_SLICE_DAYS or workers < 1:
-        raise InputError(
-            f"search.slice_days is not between 1 and {MOST_SLICE_DAYS}, or search.workers is under 1.",
-            "Take 31 and 2, the defaults.",
-        )
-    if not 0 <= max_cloud_cover <= 100:
-        raise InputError(f"The cloud limit {max_cloud_cover} is no percentage.", "Set search.max_cloud_cover to 90.")
-    provider = make_provider(url, page_limit=page_limit, timeout_s=timeout_s, connections=workers)
+    url, workers = catalog.url, settings.workers
+    scenes, dem_collections = catalog.sentinel2_collection, catalog.dem_collections
+    intervals = _intervals(settings.datetime, settings.years_back)
+    provider = make_provider(url, page_limit=page_limit, timeout_s=settings.timeout_s, connections=workers)
     the_plan = read_plan(plan)
     boxes = cell_boxes(the_plan)
     wanted = _Wanted(
         cells=shapely.union_all([shapely.box(*part) for cell in boxes for part in split_box(cell)]),
-        scenes=sentinel2_collection,
+        scenes=scenes,
         intervals=intervals,
-        below={"eo:cloud_cover": float(max_cloud_cover)},  # 90 and 90.0 are one question
+        below={"eo:cloud_cover": settings.max_cloud_cover},
         remote=provider.remote,
     )
     query = {
         "bbox": list(enclosing_box(boxes)),
         "datetime": [str(interval) for interval in intervals],
-        "max_cloud_cover": float(max_cloud_cover),
-        "sentinel2_collection": sentinel2_collection,
+        "max_cloud_cover": settings.max_cloud_cover,
+        "sentinel2_collection": scenes,
         "dem_collections": list(dem_collections),
     }
-    asked = list(_queries(provider.remote, boxes, wanted, slice_days, dem_collections))
+    asked = list(_queries(provider.remote, boxes, wanted, settings.slice_days, dem_collections))
     with PageStore(out) as store:
         pages = gather(provider, url, asked, store, workers=workers if provider.remote else 1)
         findings = Findings()
@@ -124,8 +97,8 @@ def search(
                 findings.add(path, wanted)
         pinned = _refresh(out, shown_address(url), query, findings, store, wanted, provider)
         wanted.tell_left_out(zip((query.collection for query in asked), pages, strict=True))
-        entries = findings.newest([sentinel2_collection])
-        lack = _what_lacks(entries, sentinel2_collection, dem_collections)
+        entries = findings.newest([scenes])
+        lack = _what_lacks(entries, scenes, dem_collections)
         if lack is not None:
             store.remove()  # the next search is not to find the same again
             raise WorkError(

@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.core.files import write_json
+from headwater.core.settings import default_of
 from headwater.geo.antimeridian_boxes import Box, footprint, split_box, touches
 from headwater.geo.plan import read_plan
 from headwater.imagery.scene_statistics import SceneCache
-from headwater.imagery.search import DEM_COLLECTIONS, cell_boxes
-from headwater.imagery.selection import SelectionRule, choose_scenes
+from headwater.imagery.search import cell_boxes
+from headwater.imagery.selection import choose_scenes
+from headwater.imagery.settings import SelectSettings
 from headwater.raster.opening import AssetGone
 from headwater.stac.intervals import Interval, parse_instant, parse_interval
 from headwater.stac.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
 from headwater.stac.pins import read_items, read_query
+from headwater.stac.settings import CatalogSettings, SigningSettings
 from headwater.stac.signing import make_signer
 
 Item = dict[str, Any]
 _T = TypeVar("_T")
 
-MISSING_SCL = ("clear", "refuse")
-MOST_CLOUD = 101
-"""Percent; above 100, so that the last limit takes every scene."""
 TILE_DEGREES = 1.2
 """More than the side of an MGRS tile, 109.8 km, on a meridian."""
 _ENTRY_FIELDS = ("id", "collection", "datetime", "mgrs_tile", "baseline", "offset", "epsg", "cloud_cover", "assets")
@@ -45,13 +45,8 @@ def select(
     dem_out: Path,
     *,
     cache_dir: Path,
-    signing: str = "none",
-    token_url: str | None = None,
-    max_scenes: int = 6,
-    cloud_steps: Sequence[float] = (1, 11, 21, 31, 41, 51, 61, 71, 81, 91, 101),
-    min_gain: float = 0.1,
-    stop_uncovered: float = 0.01,
-    missing_scl: str = "clear",
+    settings: SelectSettings | None = None,
+    signing: SigningSettings | None = None,
 ) -> None:
     """Write scenes.json and dem.json of a cell, each only if it changes.
 
@@ -69,37 +64,37 @@ def select(
         scenes.json and dem.json to write.
     cache_dir : Path
         Folder of what was read of scenes, shared by all cells; may be deleted at any time.
-    signing, token_url : str
-        How assets are signed, see `headwater.stac.signing.make_signer`.
-    max_scenes, cloud_steps, min_gain, stop_uncovered
-        See `headwater.imagery.selection.SelectionRule`.
-    missing_scl : str
-        What an item without SCL means: "clear", every valid pixel is taken as clear; "refuse", an error.
+    settings : SelectSettings, optional
+        How many scenes, how cloudy, and what each must add; what an item without SCL means.
+    signing : SigningSettings, optional
+        How assets are signed; as they are where not given.
 
     Raises
     ------
     WorkError
-        A scene cannot be read, or has no SCL and `missing_scl` is "refuse". One that is gone from its server is left
+        A scene cannot be read, or has no SCL and `settings.missing_scl` is "refuse". One that is gone from its server is left
         out instead.
     InputError
         An argument or an input file is not valid, or a band is not what it should be.
     """
-    rule = _rule(max_scenes, cloud_steps, min_gain, stop_uncovered, missing_scl)
+    settings, signing = settings or SelectSettings(), signing or SigningSettings()
     the_plan = read_plan(plan)
     (box,) = cell_boxes(the_plan, [cell])
     pinned = read_items(items, box=_around(box))
     query = read_query(items).get("query", {})
     _check_place(query.get("bbox"), box, items, cell)
-    dem_collections = query.get("dem_collections", list(DEM_COLLECTIONS))
-    cache = SceneCache(cache_dir, make_signer(signing, token_url), missing_scl)
+    dem_collections = query.get("dem_collections") or default_of(CatalogSettings, "dem_collections")
+    cache = SceneCache(cache_dir, make_signer(signing.signing, signing.token_url), settings.missing_scl)
 
     images = [item for item in pinned if item["collection"] not in dem_collections]
-    scenes = _choose(images, box, _intervals(query, images), rule, cache)
+    scenes = _choose(images, box, _intervals(query, images), settings, cache)
     if not scenes:
         say(f"no usable scene touches cell {cell}: its composite will be empty.")
     collection = query.get("sentinel2_collection") or (images[0]["collection"] if images else "")
     entries = _entries(scenes, cache)
-    write_json(scenes_out, {"cell": cell, "collection": collection, "missing_scl": missing_scl, "scenes": entries})
+    write_json(
+        scenes_out, {"cell": cell, "collection": collection, "missing_scl": settings.missing_scl, "scenes": entries}
+    )
     write_json(
         dem_out,
         {"cell": cell, "collections": dem_collections, "items": _dem_entries(pinned, box, dem_collections)},
@@ -107,7 +102,7 @@ def select(
 
 
 def _choose(
-    images: Sequence[Item], box: Box, intervals: Sequence[Interval], rule: SelectionRule, cache: SceneCache
+    images: Sequence[Item], box: Box, intervals: Sequence[Interval], rule: SelectSettings, cache: SceneCache
 ) -> list[Scene]:
     """Return the scenes of all MGRS tiles that touch the box, best first."""
     shapes = {item["id"]: footprint(item["geometry"]) for item in images}
@@ -154,7 +149,7 @@ def _around(box: Box) -> Box:
     return (west - wide, south, east + wide, north)
 
 
-def _choose_of_tile(years: Sequence[Sequence[Scene]], rule: SelectionRule, cache: SceneCache) -> list[Scene]:
+def _choose_of_tile(years: Sequence[Sequence[Scene]], rule: SelectSettings, cache: SceneCache) -> list[Scene]:
     """Return the scenes of an MGRS tile, best first: chosen again without those that turn out to be of no use."""
     useless: set[str] = set()
 
@@ -223,23 +218,3 @@ def _dem_entries(pinned: Sequence[Item], box: Box, collections: Sequence[str]) -
                 {"id": item["id"], "collection": item["collection"], "href": href, "epsg": epsg_code(item) or 4326}
             )
     return sorted(entries, key=lambda entry: (collections.index(entry["collection"]), entry["id"]))
-
-
-def _rule(
-    max_scenes: int, cloud_steps: Sequence[float], min_gain: float, stop_uncovered: float, missing_scl: str
-) -> SelectionRule:
-    steps = tuple(float(step) for step in cloud_steps)
-    in_range = all(0 < step <= MOST_CLOUD for step in steps)
-    if max_scenes < 1 or not steps or not in_range or list(steps) != sorted(set(steps)):
-        raise InputError(
-            "The limits of the selection are not valid.",
-            "Set select.max_scenes to 1 or more, and give rising cloud limits from 0 to 101.",
-        )
-    if not (0 <= min_gain <= 1 and 0 <= stop_uncovered <= 1):
-        raise InputError("select.min_gain and select.stop_uncovered are shares.", "Set them between 0 and 1.")
-    if missing_scl not in MISSING_SCL:
-        raise InputError(
-            f"There is no rule '{missing_scl}' for a missing SCL.",
-            f"Set select.missing_scl to {' or '.join(MISSING_SCL)}.",
-        )
-    return SelectionRule(max_scenes, steps, min_gain, stop_uncovered)

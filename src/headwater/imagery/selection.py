@@ -7,12 +7,12 @@ shows a set share of what no accepted scene has shown, and a year back is tried 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.imagery.settings import SelectSettings
 from headwater.stac.items import Scene
 
 _Kind = TypeVar("_Kind", bound=np.generic)
@@ -20,21 +20,7 @@ ClearViews = Callable[[Scene], NDArray[np.bool_] | None]
 """Gives (y, x) bool, True where a scene shows the ground clearly; coarse, over the whole tile. None: it is gone."""
 
 
-@dataclass(frozen=True)
-class SelectionRule:
-    """How many scenes, how cloudy, and what each must add."""
-
-    max_scenes: int = 6
-    """Most scenes of one tile."""
-    cloud_steps: tuple[float, ...] = (1, 11, 21, 31, 41, 51, 61, 71, 81, 91, 101)
-    """Cloud limits in percent, tried one after the other."""
-    min_gain: float = 0.1
-    """Share of the uncovered pixels a scene must add."""
-    stop_uncovered: float = 0.01
-    """Enough when less than this share of the tile is uncovered."""
-
-
-def choose_scenes(years: Sequence[Sequence[Scene]], clear_views: ClearViews, rule: SelectionRule) -> list[Scene]:
+def choose_scenes(years: Sequence[Sequence[Scene]], clear_views: ClearViews, rule: SelectSettings) -> list[Scene]:
     """Choose the scenes of one MGRS tile greedily.
 
     Parameters
@@ -43,7 +29,7 @@ def choose_scenes(years: Sequence[Sequence[Scene]], clear_views: ClearViews, rul
         Candidates of the newest period, then of the same period a year earlier, and so on, in any order.
     clear_views : callable
         Looked at only for scenes whose turn comes.
-    rule : SelectionRule
+    rule : SelectSettings
         Limits.
 
     Returns

@@ -92,9 +92,7 @@ class CompositeSettings(Settings):
     method: Literal["best_first", "mean", "median"] = setting(
         "mean", "Best scene first (the paper), mean (the published program) or median of the clear views."
     )
-    dilate_px: int = setting(
-        2, "Pixels by which clouds and shadows are widened.", unit="pixels of 10 m", ge=0, le=50
-    )
+    dilate_px: int = setting(2, "Pixels by which clouds and shadows are widened.", unit="pixels of 10 m", ge=0, le=50)
     mask: str = setting(
         "scl",
         "What marks clouds and shadows: the scene's own classification (SCL), or OmniCloudMask, which needs the extra"

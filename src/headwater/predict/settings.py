@@ -21,9 +21,7 @@ class PredictSettings(Settings):
         " that come with Headwater.",
         is_file=True,
     )
-    tile_px: int = setting(
-        832, "Side of a prediction tile.", unit="pixels of 10 m", ge=64, le=4096, multiple_of=32
-    )
+    tile_px: int = setting(832, "Side of a prediction tile.", unit="pixels of 10 m", ge=64, le=4096, multiple_of=32)
     overlap_px: int = setting(
         208,
         "Least overlap of neighboring tiles; at most half a tile.",

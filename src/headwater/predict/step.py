@@ -14,17 +14,16 @@ import numpy.typing as npt
 from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.events import say
-from headwater.geo.grid import PREDICTION_FACTOR, TILE_PX, Cell, RasterGrid, cell_grid, prediction_grid
+from headwater.geo.grid import PREDICTION_FACTOR, Cell, RasterGrid, cell_grid, prediction_grid
 from headwater.geo.plan import read_plan
 from headwater.models.channels import PIXEL_M, Float32Array, Recipe
 from headwater.models.checkpoint import Checkpoint, load_checkpoint
 from headwater.models.shipped import default_checkpoints
 from headwater.predict.arrays import quantise
-from headwater.predict.devices import THREADS, gpus, resolve_device, resolve_dtype
+from headwater.predict.devices import gpus, resolve_device, resolve_dtype
 from headwater.predict.ensemble import Member, at_scale
 from headwater.predict.gpu_locks import claimed_gpu
 from headwater.predict.pipeline import Options, predict_bands
-from headwater.predict.tiling import OVERLAP_PX
 
 
 def predict(
@@ -35,15 +34,7 @@ def predict(
     out: Path,
     *,
     checkpoint: Path | Sequence[Path] | None = None,
-    tile_px: int = TILE_PX,
-    overlap_px: int = OVERLAP_PX,
-    device: str = "auto",
-    dtype: str = "auto",
-    compile: bool = False,
-    batch_size: int = 0,
-    threads: int = THREADS,
-    tta: bool = False,
-    max_missing: float | None = None,
+    settings: PredictSettings | None = None,
 ) -> None:
     """Write probability.tif of a cell: 20 m, uint8 p * 255 with an internal mask.
 
@@ -69,31 +60,30 @@ def predict(
         probability.tif to write.
     checkpoint : Path or sequence of Path, optional
         Weights (.safetensors with its .json); the mean of several; Headwater's own where not given.
-    tile_px, overlap_px, dtype, compile, batch_size, threads, tta
-        See `headwater.predict.Options`; dtype may be "auto", 16 bits on a GPU and float32 on the CPU.
-    max_missing : float, optional
-        Largest share of missing pixels of a tile that is predicted, in place of the recipe's.
-    device : str
-        "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1". Of several GPUs auto and cuda take one that no
-        other process of ours has.
+    settings : PredictSettings, optional
+        How to compute; its checkpoint is not used here. Of several GPUs "auto" and "cuda" use one that no other process
+        of ours has.
 
     Raises
     ------
     InputError
         An input does not exist or does not fit the cell or the network, or there is no such device.
     """
+    settings = settings or PredictSettings()
     options = Options(
-        tile_px=tile_px,
-        overlap_px=overlap_px,
-        device=resolve_device(device),
-        dtype=dtype,
-        compile=compile,
-        batch_size=batch_size,
-        threads=threads,
-        tta=tta,
+        tile_px=settings.tile_px,
+        overlap_px=settings.overlap_px,
+        device=resolve_device(settings.device),
+        dtype=settings.dtype,
+        compile=settings.compile,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+        tta=settings.tta,
     )
     weights = [load_checkpoint(path) for path in _paths(checkpoint)]
-    members = [Member(at_scale(each.predictor, PREDICTION_FACTOR), _recipe(each, max_missing)) for each in weights]
+    members = [
+        Member(at_scale(each.predictor, PREDICTION_FACTOR), _recipe(each, settings.max_missing)) for each in weights
+    ]
     the_plan = read_plan(plan)
     the_cell = the_plan.cell(cell)
     grid = cell_grid(the_cell, margin_px=the_plan.margin_px)

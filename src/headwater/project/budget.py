@@ -13,7 +13,7 @@ from pathlib import Path
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
 from headwater.geo.basins import basin_polygon, read_basins, tdx_header_numbers
-from headwater.geo.grid import Cell, cells_intersecting, check_cell_degrees
+from headwater.geo.grid import Cell, cells_intersecting
 from headwater.project.costs import Cost, basin_cost, machines
 from headwater.project.placeholder_basins import LandTile, stand_in_basins
 
@@ -28,8 +28,7 @@ def plan_all(
     *,
     polygons: Sequence[Path] = (),
     basin_ids: Sequence[str] = (),
-    cell_degrees: float = 1.0,
-    margin_px: int = 64,
+    grid: GridSettings | None = None,
 ) -> None:
     """Write summary.csv, a row a basin and one for all, and machines.csv beside it; print the latter as a table.
 
@@ -43,19 +42,17 @@ def plan_all(
         Files of HydroBASINS polygons, for any of the basins.
     basin_ids : sequence of str
         Basins to plan (default: all of TDX-Hydro's).
-    cell_degrees : float
-        Side of a cell.
-    margin_px : int
-        Pixels of the 10 m grid by which a cell reaches beyond itself.
+    grid : GridSettings, optional
+        Size and margin of the cells.
     """
-    check_cell_degrees(cell_degrees)
+    grid = grid or GridSettings()
     wanted = known_basins(basin_ids)
-    cells = cells_of_basins(read_land_tiles(tile_index), polygons, cell_degrees=cell_degrees)
+    cells = cells_of_basins(read_land_tiles(tile_index), polygons, cell_degrees=grid.cell_degrees)
     rows: list[dict[str, object]] = []
     total = Cost()
     for basin_id in wanted:
         origin, of_basin = cells[basin_id]
-        cost = basin_cost(of_basin, margin_px=margin_px)
+        cost = basin_cost(of_basin, margin_px=grid.margin_px)
         total += cost
         rows.append({"basin_id": basin_id, "polygon": origin} | _rounded(cost))
     rows.append({"basin_id": "all", "polygon": ""} | _rounded(total))

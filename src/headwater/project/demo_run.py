@@ -59,7 +59,7 @@ def run_demo(
     """
     if not Path("Snakefile").is_file() or not config.is_file():
         raise InputError(f"Snakefile or {config} is not in this folder.", "Run it from the folder of the repository.")
-    check_config(yaml.safe_load(config.read_text()), Path("workflow/schemas/config.schema.yaml"))
+    check_config(yaml.safe_load(config.read_text()))
     folders = [planets / f"planet-{seed}" for seed in seeds]
     with _only_one_run() as lock:
         for seed, folder in zip(seeds, folders, strict=True):

@@ -33,7 +33,8 @@ class SigningSettings(Settings):
     def _check_token_url(self) -> Self:
         if self.signing == "token" and not self.token_url:
             raise InputError(
-                "catalog.signing is token, but catalog.token_url is not given.", "Give the address of the token endpoint."
+                "catalog.signing is token, but catalog.token_url is not given.",
+                "Give the address of the token endpoint.",
             )
         return self
 

@@ -19,12 +19,12 @@ from headwater.geo.grid import RasterGrid, elevation_grid
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster.elevation_tiles import POSTS_AROUND, read_posts
 from headwater.stac.assets import Asset, Signer
+from headwater.stac.settings import SigningSettings
 from headwater.stac.signing import make_signer
 from headwater.terrain import surface as terrain
+from headwater.terrain.settings import ElevationSettings
 from headwater.terrain.surface import Surface
 
-MISSING = ("sea", "extend", "refuse", "zero")
-"""What may be made of places without elevation."""
 LAND_WITHOUT_KM2 = 1.0
 """So much land of a cell may lack elevation: slivers along a coast."""
 
@@ -37,9 +37,8 @@ def elevation(
     *,
     polygons: Sequence[Path] = (),
     basin_id: str | None = None,
-    signing: str = "none",
-    token_url: str | None = None,
-    missing: str = "sea",
+    settings: ElevationSettings | None = None,
+    signing: SigningSettings | None = None,
 ) -> None:
     """Write elevation.tif of a cell.
 
@@ -64,13 +63,11 @@ def elevation(
         else.
     basin_id : str, optional
         Basin of the polygons, if it is not the plan's.
-    signing, token_url : str
-        How assets are signed, see `headwater.stac.signing.make_signer`.
-    missing : str
-        What to make of pixels without elevation, after seams are bridged, the next models asked and small voids
-        interpolated: "sea" takes them for sea at elevation 0 (GLO-30 has no ocean tiles), but fails if more than
-        1 km2 of land is among them; "zero" does so unasked; "extend" repeats the nearest elevation (a model of
-        one's own that ends on land); "refuse" fails if any pixel of the cell is missing.
+    settings : ElevationSettings, optional
+        What to make of pixels without elevation, after seams are bridged, the next models used and small voids
+        interpolated.
+    signing : SigningSettings, optional
+        How assets are signed; as they are where not given.
 
     Raises
     ------
@@ -79,12 +76,11 @@ def elevation(
     InputError
         The manifest is not one, or a tile is no elevation in metres.
     """
-    if missing not in MISSING:
-        raise InputError(f"There is no rule '{missing}' for places without elevation.", f"Use {', '.join(MISSING)}.")
+    missing, signing = (settings or ElevationSettings()).missing, signing or SigningSettings()
     the_plan = read_plan(plan)
     grid = elevation_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
     tiles, best = _tiles(dem, cell)
-    surface, source, used = _merged(tiles, best, grid, make_signer(signing, token_url))
+    surface, source, used = _merged(tiles, best, grid, make_signer(signing.signing, signing.token_url))
     values, filled = terrain.fill_voids(
         surface.values, surface.valid, surface.covered & ~surface.valid, pixel_m=terrain.pixel_sides_m(grid)
     )

@@ -28,7 +28,6 @@ from headwater.waterways.backbone.tdx import (
     write_backbone,
 )
 
-DEFAULT_MIN_AREA_KM2 = 5.0
 READ_BEYOND_DEGREES = 0.25
 """How far beyond the plan's cells catchments are read: more than those that lie around a cell's own reach."""
 
@@ -39,11 +38,10 @@ def backbone(
     out_reaches: Path,
     out_catchments: Path,
     *,
-    kind: str,
+    settings: BackboneSettings,
     streams: Path | None = None,
     catchments: Path | None = None,
     elevation: Sequence[Path] = (),
-    min_area_km2: float = DEFAULT_MIN_AREA_KM2,
     max_px: int = 100_000_000,
 ) -> None:
     """Write reaches.parquet and catchments.parquet.
@@ -56,16 +54,14 @@ def backbone(
         HydroBASINS polygons, for kind dem.
     out_reaches, out_catchments : Path
         Files to write.
-    kind : str
-        "tdx": from `streams` and `catchments`; "dem": from `elevation`.
+    settings : BackboneSettings
+        Kind "tdx": from `streams` and `catchments`; "dem": from `elevation`. Its patterns of files are not used here.
     streams, catchments : Path, optional
         Files of TDX-Hydro, for kind tdx. All their links are taken, since outlets, orders and the places of links
         without geometry depend on those around. Catchments far from the plan's cells, of which there is no raster, are
         not read where the format allows; their reaches stay whole.
     elevation : sequence of Path
         elevation.tif of the cells, for kind dem.
-    min_area_km2 : float
-        Upstream area from which a reach begins, for kind dem.
     max_px : int
         Largest grid that flow is followed on; the elevation of larger basins is averaged to coarser pixels.
 
@@ -76,7 +72,7 @@ def backbone(
     """
     the_plan = read_plan(plan)
     cells = [(cell.name, cell.bounds) for cell in the_plan.cells]
-    if kind == "tdx":
+    if settings.kind == "tdx":
         if streams is None or catchments is None:
             raise InputError("Kind tdx needs streams and catchments.", "Give both files, or take kind dem.")
         made = tdx_backbone(
@@ -84,10 +80,8 @@ def backbone(
             read_table(catchments, columns=CATCHMENT_ID_COLUMNS, bounds=_read_bounds(the_plan)),
             cells,
         )
-    elif kind == "dem":
-        made = _from_elevation(the_plan, polygons, elevation, cells, min_area_km2, max_px)
     else:
-        raise InputError(f"{kind!r} is no kind of backbone.", "Choose tdx or dem.")
+        made = _from_elevation(the_plan, polygons, elevation, cells, settings.min_area_km2, max_px)
     for note, count in made.notes.items():
         say(f"{count} {note}.", count=count)
     with atomic_path(out_reaches) as reaches_path, atomic_path(out_catchments) as catchments_path:

@@ -24,7 +24,7 @@ from headwater.waterways.lines.vectorize import (
     water_of_window,
 )
 from headwater.waterways.segments import segment_table, whole_reach
-from headwater.waterways.settings import Settings
+from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import catchment_bounds, tile_grid, union_tile, with_rings
 
 BLOCK_PX = 4096
@@ -113,7 +113,7 @@ def _numbers(places: NDArray[np.float64], step: float) -> NDArray[np.int64]:
     return number
 
 
-def part_vectors(rasters: Rasters, settings: Settings, part: Part) -> Vectors:
+def part_vectors(rasters: Rasters, settings: VectorizeSettings, part: Part) -> Vectors:
     """Read what a part covers once and return the segments of its own reaches, and their wide water."""
     if settings.method == "published":
         return Vectors(_published(rasters, settings, part), no_water())
@@ -145,7 +145,7 @@ def part_vectors(rasters: Rasters, settings: Settings, part: Part) -> Vectors:
     return Vectors(segments_of_window(found, links), water_of_window(found, links))
 
 
-def _published(rasters: Rasters, settings: Settings, part: Part) -> gpd.GeoDataFrame:
+def _published(rasters: Rasters, settings: VectorizeSettings, part: Part) -> gpd.GeoDataFrame:
     from headwater.waterways.published.method import vectorize_catchments
 
     reaches = part.reaches[part.own]

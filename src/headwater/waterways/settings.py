@@ -22,9 +22,7 @@ class BackboneSettings(Settings):
         None, "Pattern of the streamnet file of a basin, with {basin_id} for its id, for kind tdx.", is_file=True
     )
     catchments: str | None = setting(None, "Pattern of the catchments file of a basin, for kind tdx.", is_file=True)
-    min_area_km2: float = setting(
-        5.0, "Upstream area at which a reach begins, for kind dem.", unit="km2", gt=0
-    )
+    min_area_km2: float = setting(5.0, "Upstream area at which a reach begins, for kind dem.", unit="km2", gt=0)
 
 
 class VectorizeSettings(Settings):

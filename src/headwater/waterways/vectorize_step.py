@@ -27,7 +27,7 @@ from headwater.waterways.blocks import BLOCK_PX, Rasters, part_vectors, parts_of
 from headwater.waterways.lines.vectorize import RINGS, no_water
 from headwater.waterways.network_step import write_checked, write_water
 from headwater.waterways.segments import segment_table
-from headwater.waterways.settings import Settings
+from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import with_rings
 
 
@@ -39,7 +39,7 @@ def vectorize_cell(
     cell: str,
     out: Path,
     *,
-    settings: Settings | None = None,
+    settings: VectorizeSettings | None = None,
     water: Path | None = None,
 ) -> None:
     """Write waterways.parquet of a cell: the segments of the catchments whose reach ends there.
@@ -54,7 +54,7 @@ def vectorize_cell(
         Name of the cell.
     out : Path
         File to write. A cell without reaches gets a file without rows.
-    settings : Settings, optional
+    settings : VectorizeSettings, optional
         Method and its numbers.
     water : Path, optional
         Where polygons of water wider than three pixels are written.
@@ -104,7 +104,7 @@ def vectorize(
     basin_id: str = "0",
     jobs: int = 1,
     checks: Path | None = None,
-    settings: Settings | None = None,
+    settings: VectorizeSettings | None = None,
     water: Path | None = None,
     lakes: Path | None = None,
     formats: Sequence[str] = (),
@@ -127,7 +127,7 @@ def vectorize(
         Processes. The result is the same for any number.
     checks : Path, optional
         Where the counts of the checker go; beside `out` as <stem>.checks.json if not given.
-    settings : Settings, optional
+    settings : VectorizeSettings, optional
         Method and its numbers.
     water : Path, optional
         Where polygons of water wider than three pixels are written.
@@ -169,8 +169,8 @@ def vectorize(
         write_water(polygons, water)
 
 
-def _with_water(settings: Settings | None, water: Path | None) -> Settings:
-    return replace(settings or Settings(), water_polygons=water is not None)
+def _with_water(settings: VectorizeSettings | None, water: Path | None) -> VectorizeSettings:
+    return replace(settings or VectorizeSettings(), water_polygons=water is not None)
 
 
 def _joined(tables: Sequence[gpd.GeoDataFrame], nothing: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

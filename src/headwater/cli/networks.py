@@ -94,9 +94,9 @@ def vectorize(parser: argparse.ArgumentParser) -> None:
             method=method,
             threshold=threshold,
             floor=floor,
-            min_piece_px=min_piece_px,
-            bits_below_floor=bits_below_floor,
-            worth_per_px=worth_per_px,
+            min_component_px=min_piece_px,
+            cost_below_floor=bits_below_floor,
+            max_cost_per_px=worth_per_px,
         )
         if cell is not None:
             if reaches is None:

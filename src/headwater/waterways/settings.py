@@ -20,18 +20,18 @@ class Settings:
     """Probability from which a cell is water."""
     floor: float = 0.1
     """Probability that scales to 0."""
-    min_piece_px: int = 4
-    """Shortest end kept, and smallest water that a connection is sought for, cells: specks would else get long lines of
+    min_component_px: int = 4
+    """Shortest end kept, and smallest component that is connected, cells: otherwise specks would get long lines of
     their own."""
-    bits_below_floor: float = 4.0
-    """Price of a cell at or under the floor (`headwater`; the published method never crosses such cells)."""
-    worth_per_px: float = 16.0
-    """Bits paid at most to join a piece of water, for each pixel of its length (`headwater`)."""
-    most_bits: float = 400.0
-    """Bits paid at most to join any piece."""
-    most_rise_m: float = 2.0
-    """How far the border may lie above a piece that flows over it into another catchment's water, and what a stream
-    without inflow joins above its head (`headwater`); its deeper end is cut off."""
+    cost_below_floor: float = 4.0
+    """Cost of a cell at or under the floor, bits (`headwater`; the published method never crosses such cells)."""
+    max_cost_per_px: float = 16.0
+    """Highest cost of joining a component of water, bits for each pixel of its length (`headwater`)."""
+    max_cost: float = 400.0
+    """Highest cost of joining any component, bits."""
+    max_rise_m: float = 2.0
+    """How far above a component the divide may be that it crosses into another catchment's water, and how far above the
+    head of a stream without inflow the place may be that it joins (`headwater`); its deeper end is cut off."""
     limits: Sequence[float] = (8.0, 32.0, 400.0)
     """Largest cost of a path, growing (`published`)."""
 
@@ -46,8 +46,8 @@ class Settings:
                 f"floor {self.floor} and threshold {self.threshold} do not fit.",
                 "Choose 0 <= floor < threshold <= 1.",
             )
-        if self.bits_below_floor <= 0 or self.worth_per_px <= 0 or self.most_bits <= 0:
-            raise InputError("A price of a cell or the worth of a piece is not above 0.", "Use 4, 16 and 400 bits.")
+        if self.cost_below_floor <= 0 or self.max_cost_per_px <= 0 or self.max_cost <= 0:
+            raise InputError("A cost of a cell or of joining a component is not above 0.", "Use 4, 16 and 400 bits.")
         limits = list(self.limits)
         if not limits or limits != sorted(limits) or limits[0] <= 0:
             raise InputError(f"The limits {limits} do not grow from above 0.", "Use 8, 32, 400.")

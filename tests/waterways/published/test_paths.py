@@ -69,8 +69,8 @@ def test_limit_ends_the_search():
 
 def test_bits_of_probability():
     probability = np.array([[0.0, 0.1, 0.2, 0.3, 0.5, 0.9]], np.float32)
-    bits = cost_bits(probability, threshold=0.5, floor=0.1, bits_below_floor=8)
+    bits = cost_bits(probability, threshold=0.5, floor=0.1, cost_below_floor=8)
     assert bits[0] == pytest.approx([8, 8, 2, 1, 0, 0], abs=1e-5)
     assert not np.signbit(bits).any()
-    closed = cost_bits(probability, threshold=0.5, floor=0.1, bits_below_floor=np.inf)
+    closed = cost_bits(probability, threshold=0.5, floor=0.1, cost_below_floor=np.inf)
     assert np.isinf(closed[0, 0])

@@ -27,14 +27,14 @@ def level(lines):
     st.integers(1, 5),
 )
 @settings(max_examples=150, deadline=None)
-def test_lines_are_a_forest_that_ends_at_the_reach(water, elevation, min_piece_px):
+def test_lines_are_a_forest_that_ends_at_the_reach(water, elevation, min_component_px):
     water = water.copy()
     water[[0, -1]] = water[:, [0, -1]] = False
     reach = np.zeros(SHAPE, bool)
     reach[7, 1:-1] = True
     labels, _ = ndimage.label(water | reach, structure=EIGHT)
     lines = thin(labels == labels[7, 1], elevation, reach)
-    traces = trace(lines, reach, elevation, min_piece_px=min_piece_px)
+    traces = trace(lines, reach, elevation, min_component_px=min_component_px)
     seen = np.zeros(SHAPE, int).ravel()
     for i, (cells, below) in enumerate(zip(traces.cells, traces.downstream, strict=True)):
         rows, columns = np.divmod(cells, SHAPE[1])
@@ -56,7 +56,7 @@ def test_lines_are_a_forest_that_ends_at_the_reach(water, elevation, min_piece_p
     inflows = np.bincount(traces.downstream[traces.downstream >= 0], minlength=len(traces.cells))
     assert set(inflows.tolist()) <= {0, 2, 3, 4, 5, 6, 7}
     assert all(
-        len(c) >= min_piece_px
+        len(c) >= min_component_px
         for c, n, d in zip(traces.cells, inflows, traces.downstream, strict=True)
         if not n and d < 0
     )
@@ -73,7 +73,7 @@ def test_two_streams_meet():
         ======
         """
     )
-    traces = trace(lines, reach, level(lines), min_piece_px=1)
+    traces = trace(lines, reach, level(lines), min_component_px=1)
     assert sorted(len(cells) for cells in traces.cells) == [2, 4, 4]
     stem = int(np.flatnonzero(traces.downstream == TO_REACH)[0])
     assert (traces.downstream == stem).sum() == 2
@@ -97,7 +97,7 @@ def test_a_ring_opens_where_the_water_parts():
     elevation = level(lines)
     elevation[:, :5] = 0.5
     elevation[5:7, 7:9] = 9
-    traces = trace(lines, reach, elevation, min_piece_px=1)
+    traces = trace(lines, reach, elevation, min_component_px=1)
     assert len(traces.cells) == 1
     # The way over the hill on the right is dropped.
     assert (traces.cells[0] % lines.shape[1]).max() == 5
@@ -116,8 +116,8 @@ def test_short_pieces_go_and_the_longest_inflow_stays():
         =======.
         """
     )
-    everything = trace(lines, reach, level(lines), min_piece_px=1)
+    everything = trace(lines, reach, level(lines), min_component_px=1)
     assert len(everything.cells) == 3
-    pruned = trace(lines, reach, level(lines), min_piece_px=4)
+    pruned = trace(lines, reach, level(lines), min_component_px=4)
     assert [len(cells) for cells in pruned.cells] == [7]
-    assert trace(lines, reach, level(lines), min_piece_px=8).cells == []
+    assert trace(lines, reach, level(lines), min_component_px=8).cells == []

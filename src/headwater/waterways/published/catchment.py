@@ -61,7 +61,7 @@ def vectorize_catchment(
     inside = catchment_cells | reach_cells
     valid = np.isfinite(probability)
     lines = _lines_of_cells(np.where(valid, probability, 0.0), _filled(elevation), inside, reach_cells, settings)
-    traces = trace(lines, reach_cells, _filled(elevation), min_piece_px=MIN_PIECE_PX)
+    traces = trace(lines, reach_cells, _filled(elevation), min_component_px=MIN_PIECE_PX)
 
     terminal = np.flatnonzero(traces.downstream == TO_REACH)
     coordinates = [_centres(cells, grid) for cells in traces.cells]
@@ -100,7 +100,7 @@ def _lines_of_cells(
         burned,
         threshold=settings.threshold,
         floor=settings.floor,
-        bits_below_floor=math.inf,
+        cost_below_floor=math.inf,
     )
     connected = connect_to_reach(water, reach, inside, bits, elevation, limits=settings.limits)
     return thin(fill_holes(connected, inside, elevation), elevation, reach)

@@ -87,7 +87,7 @@ def least_cost_paths(bits: Any, elevation: Any, passable: Any, mouths: Any, limi
 
 
 def cost_bits(
-    probability: NDArray[np.float32], *, threshold: float, floor: float, bits_below_floor: float
+    probability: NDArray[np.float32], *, threshold: float, floor: float, cost_below_floor: float
 ) -> NDArray[np.float64]:
     """Return the cost of a cell in bits, -log2 of its scaled probability.
 
@@ -97,10 +97,10 @@ def cost_bits(
         0 to 1.
     threshold, floor : float
         Probabilities scaled to 1 and to 0.
-    bits_below_floor : float
+    cost_below_floor : float
         Price of a cell at or under the floor, and the highest price of a cell above it; infinite closes them.
     """
     scaled = np.clip((probability.astype(np.float64) - floor) / (threshold - floor), 0.0, 1.0)
     with np.errstate(divide="ignore"):
         bits = np.abs(np.log2(scaled))
-    return np.asarray(np.minimum(bits, bits_below_floor))
+    return np.asarray(np.minimum(bits, cost_below_floor))

@@ -26,12 +26,12 @@ class Traces:
 
 
 def trace(
-    lines: NDArray[np.bool_], reach: NDArray[np.bool_], elevation: NDArray[np.float32], *, min_piece_px: int
+    lines: NDArray[np.bool_], reach: NDArray[np.bool_], elevation: NDArray[np.float32], *, min_component_px: int
 ) -> Traces:
     """Make a forest of thinned water and cut it into lines between junctions.
 
     Every cell flows down the path of least rise to the reach (cost max(0, rise)). What lies on no path from a node,
-    that is from an end or a junction, is dropped: rings open there. Pieces under `min_piece_px` cells are dropped.
+    that is from an end or a junction, is dropped: rings open there. Pieces under `min_component_px` cells are dropped.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def trace(
         Cells of the reach.
     elevation : (y, x) float32
         Metres.
-    min_piece_px : int
+    min_component_px : int
         Shortest piece kept, in cells from its end to the junction.
     """
     free = np.zeros(lines.shape)
     _, downstream, order = least_cost_paths(free, elevation, lines, reach, np.inf)
-    kept = _kept(lines, reach, downstream, order, min_piece_px)
+    kept = _kept(lines, reach, downstream, order, min_component_px)
     flat_reach = reach.ravel()
     sources = np.flatnonzero(kept & ~flat_reach)
     inflows = np.bincount(downstream[sources], minlength=kept.size)
@@ -69,7 +69,7 @@ def trace(
 
 
 @njit(cache=True)
-def _kept(lines: Any, reach: Any, downstream: Any, order: Any, min_piece_px: int) -> Any:
+def _kept(lines: Any, reach: Any, downstream: Any, order: Any, min_component_px: int) -> Any:
     """Cells on a path from a node, without short pieces; flat bool."""
     width = lines.shape[1]
     flat, stop = lines.ravel(), reach.ravel()
@@ -98,7 +98,7 @@ def _kept(lines: Any, reach: Any, downstream: Any, order: Any, min_piece_px: int
             continue
         below = downstream[cell]
         goes_on = main[below] == cell and not stop[below]
-        kept[cell] = used[cell] and kept[below] and (goes_on or longest[cell] >= min_piece_px)
+        kept[cell] = used[cell] and kept[below] and (goes_on or longest[cell] >= min_component_px)
     return kept
 
 

@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from headwater import raster
-from headwater.evaluate.lines import TWO_PIXELS_M, line_scores, local_metric_crs
+from headwater.evaluate.line_matching import TWO_PIXELS_M, line_scores, local_metric_crs
 from headwater.waterways.backbone.tdx import Backbone, read_table, tdx_backbone
 from headwater.waterways.network.build import NO_STREAM, rows_of
 from headwater.waterways.network.check import check_network

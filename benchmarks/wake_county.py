@@ -20,7 +20,7 @@ from PIL import Image
 from checkpoints import FLOW_KM2, HELP, mean_probability, named_checkpoints
 from headwater import raster
 from headwater.evaluate.nhd import WATER_TYPES, read_nhd
-from headwater.evaluate.pixels import count_pixels
+from headwater.evaluate.pixel_counts import count_pixels
 from headwater.evaluate.score_tables import markdown_table
 from headwater.evaluate.water_types import burn_types, water_and_counted
 from headwater.geo.grid import RasterGrid

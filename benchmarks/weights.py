@@ -30,7 +30,7 @@ from headwater import raster
 from headwater.core.files import read_json, write_json
 from headwater.demo.build import build_planet
 from headwater.evaluate.basin_scores import evaluate
-from headwater.evaluate.lines import local_metric_crs
+from headwater.evaluate.line_matching import local_metric_crs
 from headwater.evaluate.networks import length_near
 from headwater.evaluate.nhd import read_nhd
 from headwater.evaluate.pixel_scores import evaluate_pixels

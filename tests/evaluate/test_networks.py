@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.evaluate.lines import line_scores
+from headwater.evaluate.line_matching import line_scores
 from headwater.evaluate.networks import connected_share, length_near, order_scores
 
 METRE = 1 / 111_194.9

@@ -10,7 +10,7 @@ from headwater.waterways.settings import Settings
         ({"floor": 0.6}, "floor"),
         ({"limits": (32, 8)}, "limits"),
         ({"method": "magic"}, "no method 'magic'"),
-        ({"bits_below_floor": 0.0}, "price"),
+        ({"cost_below_floor": 0.0}, "cost"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(change, message):

@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from headwater.core.errors import InputError
-from headwater.evaluate.lines import line_scores
+from headwater.evaluate.line_matching import line_scores
 from headwater.geo.grid import Cell, elevation_grid, prediction_grid
 from headwater.raster import mosaic_vrt, read_raster, read_window, write_cog
 from headwater.waterways.backbone.tdx import tdx_backbone, write_backbone

@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.files import write_json
-from headwater.evaluate.lines import LineScores, dem_streams, length_off_backbone_m, line_scores
+from headwater.evaluate.line_matching import LineScores, dem_streams, length_off_backbone_m, line_scores
 from headwater.geo.basins import basin_polygon
 from headwater.geo.features import read_lines, read_polygons
 

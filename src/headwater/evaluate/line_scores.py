@@ -14,10 +14,10 @@ from shapely import box
 
 from headwater.core.errors import InputError
 from headwater.core.files import write_json
+from headwater.evaluate.line_types import NEAR_DEGREES, type_lengths
 from headwater.evaluate.networks import NO_ORDER, PIXEL_M, connected_share, order_scores
 from headwater.evaluate.nhd import read_nhd
 from headwater.evaluate.score_tables import draw_bars, length_table, markdown_table, write_table
-from headwater.evaluate.waterway_types import NEAR_DEGREES, type_lengths
 from headwater.geo.features import read_lines
 from headwater.geo.geodesy import geodesic_length_m
 

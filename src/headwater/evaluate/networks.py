@@ -11,7 +11,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from headwater.evaluate.lines import local_metric_crs, scores_of_lengths
+from headwater.evaluate.line_matching import local_metric_crs, scores_of_lengths
 
 PIXEL_M = 20.0
 """One pixel of the prediction."""

@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from headwater import raster
 from headwater.core.errors import InputError
 from headwater.evaluate.nhd import WATER_TYPES, count_features, read_nhd
-from headwater.evaluate.pixels import BoolArray, Core
+from headwater.evaluate.pixel_counts import BoolArray, Core
 from headwater.evaluate.score_tables import draw_bars, markdown_table, write_table
 from headwater.evaluate.tiles import ALL, TileCounts, count_tile, score_table, sum_tiles, type_table
 from headwater.evaluate.water_types import UNKNOWN_TYPE, TypeArray, burn_types, coarsen_types

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from headwater.evaluate.nhd import WATER_TYPES
-from headwater.evaluate.pixels import WHOLE, BoolArray, Core, PixelCounts, count_pixels
+from headwater.evaluate.pixel_counts import WHOLE, BoolArray, Core, PixelCounts, count_pixels
 from headwater.evaluate.skeleton import skeleton
 from headwater.evaluate.water_types import UNKNOWN_TYPE, TypeArray, values_of_types
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from headwater.core.progress import progress as reported
-from headwater.evaluate.pixels import PixelCounts, count_pixels
+from headwater.evaluate.pixel_counts import PixelCounts, count_pixels
 from headwater.evaluate.water_types import water_and_counted
 from headwater.models.base import Network
 from headwater.models.channels import Recipe, make_channels

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from headwater.evaluate.pixels import PixelCounts, count_pixels
+from headwater.evaluate.pixel_counts import PixelCounts, count_pixels
 from headwater.evaluate.water_types import water_and_counted
 from headwater.models.base import Network
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint

@@ -107,7 +107,7 @@ def segments_of_columns(
     if len(link) and local.max() >= MAX_SEGMENTS:
         raise WorkError(
             f"Link {link[local.argmax()]} has {local.max() + 1} segments.",
-            "Raise min_piece_px, or cut its catchment.",
+            "Raise min_component_px, or cut its catchment.",
         )
     return gpd.GeoDataFrame(
         {

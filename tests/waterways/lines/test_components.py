@@ -55,17 +55,17 @@ def test_facts_of_pieces(window):
         assert pieces.anchored[piece] == beside[pieces.label[piece]].ravel()[cells].any()
 
 
-def moved(window, most_rise_m):
+def moved(window, max_rise_m):
     """Pieces and labels before and after."""
     before = find_pieces(window.water, window.elevation, window.labels)
     pieces, labels = deepcopy((before, window.labels))
-    over_borders(pieces, window.elevation, labels, most_rise_m=most_rise_m)
+    over_borders(pieces, window.elevation, labels, max_rise_m=max_rise_m)
     return before, pieces, labels
 
 
 @given(windows(), st.sampled_from([0.0, 2.0, 1000.0]))
-def test_only_pieces_without_a_reach_flow_over_borders_and_then_they_have_one(window, most_rise_m):
-    before, after, labels = moved(window, most_rise_m)
+def test_only_pieces_without_a_reach_flow_over_borders_and_then_they_have_one(window, max_rise_m):
+    before, after, labels = moved(window, max_rise_m)
     gone = before.label != after.label
     assert not before.anchored[gone].any()
     assert np.array_equal(after.anchored, before.anchored | gone)
@@ -79,13 +79,13 @@ def test_only_pieces_without_a_reach_flow_over_borders_and_then_they_have_one(wi
 
 
 @given(windows(), st.sampled_from([0.0, 2.0, 1000.0]))
-def test_pieces_go_where_water_is_deeper_or_to_a_reach(window, most_rise_m):
-    before, after, _ = moved(window, most_rise_m)
+def test_pieces_go_where_water_is_deeper_or_to_a_reach(window, max_rise_m):
+    before, after, _ = moved(window, max_rise_m)
     catchment, heights = window.labels.catchment, window.elevation
     for piece in range(len(before.label)):
         own = before.piece == piece
         beside = ndimage.binary_dilation(own, EIGHT) & (catchment >= 0) & (catchment != before.label[piece])
-        low = heights <= before.height_m[piece] + np.float32(most_rise_m)
+        low = heights <= before.height_m[piece] + np.float32(max_rise_m)
         there = before.piece
         deeper = there >= 0
         deeper[deeper] = before.anchored[there[deeper]] & (before.height_m[there[deeper]] < before.height_m[piece])
@@ -99,8 +99,8 @@ def test_pieces_go_where_water_is_deeper_or_to_a_reach(window, most_rise_m):
 
 
 @given(windows(), st.sampled_from([0.0, 2.0, 1000.0]))
-def test_cells_have_the_catchment_of_their_piece(window, most_rise_m):
-    _, pieces, labels = moved(window, most_rise_m)
+def test_cells_have_the_catchment_of_their_piece(window, max_rise_m):
+    _, pieces, labels = moved(window, max_rise_m)
     wet = pieces.piece >= 0
     # Where no square could be mended otherwise, a cell of water has lost its catchment.
     lost = labels.catchment[wet] == NO_LABEL
@@ -117,7 +117,7 @@ def test_two_pieces_that_change_places_keep_their_catchments():
     )
     elevation = np.zeros(water.shape, np.float32)
     pieces = find_pieces(water, elevation, labels)
-    over_borders(pieces, elevation, labels, most_rise_m=2.0)
+    over_borders(pieces, elevation, labels, max_rise_m=2.0)
     assert pieces.label.tolist() == [0, 1]
     assert labels.catchment[1, 2:4].tolist() == [0, 1]
 
@@ -131,7 +131,7 @@ def test_nothing_changes_where_all_pieces_touch_their_reach(window):
     before, labels = find_pieces(anchored, window.elevation, window.labels), deepcopy(window.labels)
     assert before.anchored.all()
     after = deepcopy(before)
-    over_borders(after, window.elevation, labels, most_rise_m=1000.0)
+    over_borders(after, window.elevation, labels, max_rise_m=1000.0)
     assert np.array_equal(after.label, before.label)
     assert np.array_equal(labels.catchment, window.labels.catchment)
 
@@ -147,19 +147,19 @@ def test_a_stream_over_the_border():
         """
     )
     slope = np.tile(np.arange(11, 0, -1, dtype=np.float32), (7, 1))
-    for most_rise_m, height, goes in ((2.0, 0, True), (2.0, 5, False), (6.0, 5, True)):
+    for max_rise_m, height, goes in ((2.0, 0, True), (2.0, 5, False), (6.0, 5, True)):
         elevation = slope.copy()
         elevation[:, 6] += height
         pieces, own = find_pieces(water, elevation, labels), deepcopy(labels)
         assert pieces.label.tolist() == [0, 1, 0]
         assert pieces.anchored.tolist() == [False, True, True]
-        over_borders(pieces, elevation, own, most_rise_m=most_rise_m)
+        over_borders(pieces, elevation, own, max_rise_m=max_rise_m)
         assert pieces.label.tolist() == [1 if goes else 0, 1, 0]
         assert pieces.anchored.tolist() == [goes, True, True]
         assert (own.catchment[2, 4:6] == (1 if goes else 0)).all()
     # Never uphill.
     pieces = find_pieces(water, -slope, labels)
-    over_borders(pieces, -slope, labels, most_rise_m=2.0)
+    over_borders(pieces, -slope, labels, max_rise_m=2.0)
     assert pieces.label.tolist() == [0, 1, 0]
 
 

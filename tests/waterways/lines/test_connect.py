@@ -132,7 +132,7 @@ def test_ways_do_not_hang_on_the_window(window, north, west):
 @given(windows(), st.integers(0, 2**16))
 def test_a_cell_costs_what_its_probability_and_the_valley_say(window, seed):
     probability = np.random.default_rng(seed).integers(0, 256, window.grid.shape).astype(np.uint8)
-    price = price_of_cells(probability, window.elevation, threshold=0.5, floor=0.1, bits_below_floor=4.0)
+    price = price_of_cells(probability, window.elevation, threshold=0.5, floor=0.1, cost_below_floor=4.0)
     assert (price >= 0).all()
     assert (price <= 32).all()
     assert (price[probability >= 128] == 0).all()

@@ -102,11 +102,11 @@ def test_pieces_are_the_reach_and_joins_are_their_heads(vertices, ends, flows_on
             )
 
 
-def joined(window, own, min_piece_px=2):
+def joined(window, own, min_component_px=2):
     """Traces of the own catchments and their lines; each reach flows on if its number is even."""
     labels = window.labels
-    lines = thin(joined_water(window), window.elevation, labels, min_end_px=min_piece_px)
-    traces = of_labels(trace(lines, window.elevation, labels, min_piece_px=min_piece_px), own)
+    lines = thin(joined_water(window), window.elevation, labels, min_end_px=min_component_px)
+    traces = of_labels(trace(lines, window.elevation, labels, min_component_px=min_component_px), own)
     flows_on = np.arange(labels.count) % 2 == 0
     return traces, flows_on, join_lines(traces, window.reaches, flows_on, own, window.grid)
 
@@ -186,7 +186,7 @@ def test_a_line_without_traces_is_its_reach():
     grid = RasterGrid(west=0.0, north=4.0, dx=1.0, dy=1.0, width=4, height=4)
     nothing = np.zeros(0, np.int64)
     reaches = np.array([shapely.LineString([(1.5, 3.5), (1.5, 0.5)])])
-    empty = trace(np.zeros((4, 4), bool), np.zeros((4, 4), np.float32), _one_reach(), min_piece_px=1)
+    empty = trace(np.zeros((4, 4), bool), np.zeros((4, 4), np.float32), _one_reach(), min_component_px=1)
     assert empty.label.tolist() == nothing.tolist()
     lines = join_lines(empty, reaches, np.array([False]), np.array([True]), grid)
     assert lines.lines.tolist() == reaches.tolist()

@@ -12,10 +12,10 @@ from support.small_windows import EIGHT, joined_water, picture, reach_of, window
 least = st.sampled_from([1, 2, 4, 8])
 
 
-def traced(window, min_piece_px):
+def traced(window, min_component_px):
     labels = window.labels
-    lines = thin(joined_water(window), window.elevation, labels, min_end_px=min_piece_px)
-    return lines, trace(lines, window.elevation, labels, min_piece_px=min_piece_px)
+    lines = thin(joined_water(window), window.elevation, labels, min_end_px=min_component_px)
+    return lines, trace(lines, window.elevation, labels, min_component_px=min_component_px)
 
 
 def runs_of(traces):
@@ -41,8 +41,8 @@ def ends_and_junctions(lines, labels):
 
 
 @given(windows(), least)
-def test_runs_are_steps_between_neighbours_of_one_catchment(window, min_piece_px):
-    lines, traces = traced(window, min_piece_px)
+def test_runs_are_steps_between_neighbours_of_one_catchment(window, min_component_px):
+    lines, traces = traced(window, min_component_px)
     width = window.grid.width
     runs = runs_of(traces)
     for label, run in zip(traces.label, runs, strict=True):
@@ -55,8 +55,8 @@ def test_runs_are_steps_between_neighbours_of_one_catchment(window, min_piece_px
 
 
 @given(windows(), least)
-def test_all_runs_flow_to_their_reach(window, min_piece_px):
-    _, traces = traced(window, min_piece_px)
+def test_all_runs_flow_to_their_reach(window, min_component_px):
+    _, traces = traced(window, min_component_px)
     runs, beside = runs_of(traces), beside_reaches(window.labels)
     for row, run in enumerate(runs):
         below = traces.downstream[row]
@@ -73,8 +73,8 @@ def test_all_runs_flow_to_their_reach(window, min_piece_px):
 
 
 @given(windows(), least)
-def test_divergences_leave_a_line_or_the_reach(window, min_piece_px):
-    _, traces = traced(window, min_piece_px)
+def test_divergences_leave_a_line_or_the_reach(window, min_component_px):
+    _, traces = traced(window, min_component_px)
     runs, beside = runs_of(traces), beside_reaches(window.labels)
     assert (traces.head[~traces.divergence] == TO_REACH).all()
     for row in np.flatnonzero(traces.divergence):
@@ -86,7 +86,7 @@ def test_divergences_leave_a_line_or_the_reach(window, min_piece_px):
             assert not traces.divergence[head]
         # Without the cells it begins and ends on.
         own = own[int(head != TO_REACH) : len(own) - int(traces.downstream[row] != TO_REACH)]
-        assert len(own) >= min_piece_px
+        assert len(own) >= min_component_px
         # And it flows down: what it leaves comes by where it ends.
         if head != TO_REACH and traces.downstream[row] != TO_REACH:
             assert head != traces.downstream[row]
@@ -108,20 +108,20 @@ def crossings(traces, width, rows):
 
 
 @given(windows(), least)
-def test_no_two_ways_down_cross(window, min_piece_px):
-    _, traces = traced(window, min_piece_px)
+def test_no_two_ways_down_cross(window, min_component_px):
+    _, traces = traced(window, min_component_px)
     assert not list(crossings(traces, window.grid.width, np.flatnonzero(~traces.divergence)))
 
 
 @given(windows(), least)
-def test_no_divergence_crosses_another_line(window, min_piece_px):
-    _, traces = traced(window, min_piece_px)
+def test_no_divergence_crosses_another_line(window, min_component_px):
+    _, traces = traced(window, min_component_px)
     assert not list(crossings(traces, window.grid.width, range(len(traces.label))))
 
 
 @given(windows(), least)
-def test_runs_share_no_cells_but_first_and_last_ones(window, min_piece_px):
-    _, traces = traced(window, min_piece_px)
+def test_runs_share_no_cells_but_first_and_last_ones(window, min_component_px):
+    _, traces = traced(window, min_component_px)
     runs = runs_of(traces)
     own = []
     for row in np.flatnonzero(~traces.divergence):
@@ -133,8 +133,8 @@ def test_runs_share_no_cells_but_first_and_last_ones(window, min_piece_px):
 
 
 @given(windows(), least)
-def test_runs_begin_at_ends_and_junctions(window, min_piece_px):
-    _, traces = traced(window, min_piece_px)
+def test_runs_begin_at_ends_and_junctions(window, min_component_px):
+    _, traces = traced(window, min_component_px)
     arms = traces.divergence
     inflows = np.bincount(traces.downstream[~arms & (traces.downstream >= 0)], minlength=len(arms))
     of_arms = np.zeros(len(arms), bool)
@@ -153,8 +153,8 @@ def test_every_end_and_junction_lies_on_a_line(window):
 
 
 @given(windows(), least)
-def test_no_ends_are_shorter_than_the_shortest(window, min_piece_px):
-    _, traces = traced(window, min_piece_px)
+def test_no_ends_are_shorter_than_the_shortest(window, min_component_px):
+    _, traces = traced(window, min_component_px)
     arms = traces.divergence
     inflows = np.bincount(traces.downstream[~arms & (traces.downstream >= 0)], minlength=len(arms))
     for row in np.flatnonzero(~arms & (inflows == 0)):
@@ -166,7 +166,7 @@ def test_no_ends_are_shorter_than_the_shortest(window, min_piece_px):
             length -= int(below != TO_REACH)
             if below == TO_REACH or inflows[below] > 1:
                 break
-        assert length >= min_piece_px
+        assert length >= min_component_px
 
 
 @given(windows(), st.integers(0, 15))
@@ -184,10 +184,10 @@ def test_catchments_apart_are_the_same_as_together(window, chosen):
     assert part.divergence.tolist() == traces.divergence[rows].tolist()
 
 
-def along(text, min_piece_px=2):
+def along(text, min_component_px=2):
     labels, lines = picture(text)
     slope = np.tile(np.arange(lines.shape[1], dtype=np.float32), (lines.shape[0], 1))
-    traces = trace(lines, slope, labels, min_piece_px=min_piece_px)
+    traces = trace(lines, slope, labels, min_component_px=min_component_px)
     width = lines.shape[1]
     # Rows and columns of the picture.
     runs = [[(cell // width - 1, cell % width - 1) for cell in run] for run in runs_of(traces)]
@@ -195,10 +195,10 @@ def along(text, min_piece_px=2):
 
 
 @given(windows(), least, st.sampled_from([0.0, 0.5, 2.0]))
-def test_no_stream_begins_deeper_than_it_may_below_what_it_flows_to(window, min_piece_px, most_rise_m):
-    lines, whole = traced(window, min_piece_px)
+def test_no_stream_begins_deeper_than_it_may_below_what_it_flows_to(window, min_component_px, max_rise_m):
+    lines, whole = traced(window, min_component_px)
     heights = window.elevation.ravel()
-    traces = trace(lines, window.elevation, window.labels, min_piece_px=min_piece_px, most_rise_m=most_rise_m)
+    traces = trace(lines, window.elevation, window.labels, min_component_px=min_component_px, max_rise_m=max_rise_m)
     runs = runs_of(traces)
     rivers = np.flatnonzero(~traces.divergence)
     inflows = np.bincount(traces.downstream[rivers][traces.downstream[rivers] >= 0], minlength=len(runs))
@@ -206,7 +206,7 @@ def test_no_stream_begins_deeper_than_it_may_below_what_it_flows_to(window, min_
         last = head
         while (following := traces.downstream[last]) >= 0 and inflows[following] < 2:
             last = following
-        assert heights[runs[head][0]] >= heights[runs[last][-1]] - most_rise_m
+        assert heights[runs[head][0]] >= heights[runs[last][-1]] - max_rise_m
     kept, before = set(traces.cells.tolist()), set(whole.cells.tolist())
     # Second arms may go with the lines that they stood on; else every cell is either there or told.
     assert kept <= before or whole.divergence.any() or traces.divergence.any()
@@ -224,11 +224,11 @@ def test_a_stream_that_would_flow_uphill_loses_its_deep_end():
     )
     elevation = np.full(water.shape, 100, np.float32)
     elevation[2, 1:10] = [90, 90, 95, 98, 99, 100, 100, 100, 100]
-    traces = trace(water, elevation, labels, min_piece_px=4, most_rise_m=2)
+    traces = trace(water, elevation, labels, min_component_px=4, max_rise_m=2)
     width = water.shape[1]
     assert runs_of(traces) == [[2 * width + column for column in range(4, 10)]]
     assert traces.cut_label.tolist() == [0, 0, 0]
-    traces = trace(water, elevation, labels, min_piece_px=7, most_rise_m=2)
+    traces = trace(water, elevation, labels, min_component_px=7, max_rise_m=2)
     assert runs_of(traces) == []
     assert len(traces.cut_label) == 9
 
@@ -259,9 +259,9 @@ def test_a_short_end_is_dropped():
         Aaaaaaaa
         A.......
         """
-    runs, _ = along(drawn, min_piece_px=2)
+    runs, _ = along(drawn, min_component_px=2)
     assert len(runs) == 3
-    runs, _ = along(drawn, min_piece_px=4)
+    runs, _ = along(drawn, min_component_px=4)
     assert runs == [[(2, column) for column in range(7, 0, -1)]]
 
 
@@ -310,6 +310,6 @@ def test_arms_share_no_cells():
     )
     elevation = np.zeros(lines.shape, np.float32)
     elevation[1:-1, 1:-1] = [[0, 3, 3, 3, 1], [3, 2, 2, 2, 3], [3, 1, 1, 3, 1], [0, 0, 3, 0, 2], [2, 1, 2, 0, 2]]
-    traces = trace(lines, elevation, labels, min_piece_px=1)
+    traces = trace(lines, elevation, labels, min_component_px=1)
     arms = [run for run, arm in zip(runs_of(traces), traces.divergence, strict=True) if arm]
     assert len(arms) == 1 or not set(arms[0][1:]) & set(arms[1])

@@ -82,7 +82,7 @@ def test_a_gap_is_bridged_if_the_water_behind_it_is_worth_it():
     grid, elevation, probability, reach, catchment = valley()
     probability[45, 32:44] = 0.9
     assert len(vectorize(grid, elevation, probability, reach, catchment)) == 3
-    dear = vectorize(grid, elevation, probability, reach, catchment, worth_per_px=1.0)
+    dear = vectorize(grid, elevation, probability, reach, catchment, max_cost_per_px=1.0)
     assert len(dear) == 1
     assert dear["dropped_px"].tolist() == [12]
     # A round patch of the same length speaks for no stream.

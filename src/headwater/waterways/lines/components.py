@@ -58,12 +58,12 @@ def find_pieces(water: NDArray[np.bool_], elevation: NDArray[np.float32], labels
     return Pieces(piece, own_label, cells, start, lowest, height, extent, anchored)
 
 
-def over_borders(pieces: Pieces, elevation: NDArray[np.float32], labels: Labels, *, most_rise_m: float) -> None:
+def over_borders(pieces: Pieces, elevation: NDArray[np.float32], labels: Labels, *, max_rise_m: float) -> None:
     """Give pieces that flow out of their catchment to the one they flow into, in place in `pieces` and `labels`.
 
     A piece that does not touch its own reach goes to another catchment if it touches that one's reach; or else water
     there that does, and that goes on deeper than the piece's own lowest cell, from a border that is not higher above
-    that cell than `most_rise_m`. Either way it is anchored then. Only the piece and its neighbours decide, so windows
+    that cell than `max_rise_m`. Either way it is anchored then. Only the piece and its neighbours decide, so windows
     that hold them agree.
     """
     changed = _over_borders(
@@ -76,7 +76,7 @@ def over_borders(pieces: Pieces, elevation: NDArray[np.float32], labels: Labels,
         elevation.ravel(),
         labels.catchment.ravel(),
         labels.mouth.ravel(),
-        most_rise_m,
+        max_rise_m,
         elevation.shape[1],
     )
     if changed:
@@ -182,7 +182,7 @@ def _over_borders(
     elevation: Any,
     labels: Any,
     mouth: Any,
-    most_rise_m: float,
+    max_rise_m: float,
     width: int,
 ) -> int:
     offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
@@ -202,7 +202,7 @@ def _over_borders(
                     if there < 0 or not anchored[there] or not height[there] < height[piece]:
                         continue
                 border = elevation[other]
-                if border > height[piece] + most_rise_m or (of_reach and not onto_reach):
+                if border > height[piece] + max_rise_m or (of_reach and not onto_reach):
                     continue
                 if border < best or (onto_reach and not of_reach):
                     best, of_reach = border, onto_reach

@@ -35,11 +35,11 @@ def price_of_cells(
     *,
     threshold: float,
     floor: float,
-    bits_below_floor: float,
+    cost_below_floor: float,
 ) -> NDArray[np.float32]:
     """Return the price of each cell, in bits: what the probability says, times what the terrain says.
 
-    -log2 of the probability scaled from `floor` to `threshold`, at most `bits_below_floor`, the price of cells at or
+    -log2 of the probability scaled from `floor` to `threshold`, at most `cost_below_floor`, the price of cells at or
     under the floor. It is half for each 1.2 m that the cell lies under the mean of the cells around it, and double for
     as much above, at most eight times less or more: gaps are crossed along valleys.
 
@@ -49,12 +49,12 @@ def price_of_cells(
         p * 255; 0 where unknown.
     elevation : (y, x) float32
         Metres, whole multiples of 1 / 256 (sums are exact then, wherever the window begins).
-    threshold, floor, bits_below_floor
+    threshold, floor, cost_below_floor
         See `headwater.waterways.settings.Settings`.
     """
     scaled = np.clip((np.arange(256) / 255 - floor) / (threshold - floor), 0.0, 1.0)
     with np.errstate(divide="ignore"):
-        bits = np.minimum(np.abs(np.log2(scaled)), bits_below_floor).astype(np.float32)
+        bits = np.minimum(np.abs(np.log2(scaled)), cost_below_floor).astype(np.float32)
     price: NDArray[np.float32] = _price(probability, elevation, bits)
     return price
 

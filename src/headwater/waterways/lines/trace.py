@@ -63,14 +63,14 @@ def trace(
     elevation: NDArray[np.float32],
     labels: Labels,
     *,
-    min_piece_px: int,
-    most_rise_m: float = np.inf,
+    min_component_px: int,
+    max_rise_m: float = np.inf,
 ) -> Traces:
     """Make a forest of thinned water and cut it into segments.
 
     Every cell takes the way of least rise to its reach (cost max(0, rise), Pierson and Mehrabi 2024, and a little for
     its length). What lies on no way from a node, that is from an end or a junction, opens a ring: it is kept as a
-    divergence where both its ends lie on one way down, else dropped. Ends under `min_piece_px` cells are dropped.
+    divergence where both its ends lie on one way down, else dropped. Ends under `min_component_px` cells are dropped.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ def trace(
         Metres, without NaN.
     labels : Labels
         Of the window.
-    min_piece_px : int
+    min_component_px : int
         Shortest end kept, and shortest divergence, cells.
-    most_rise_m : float
+    max_rise_m : float
         A stream without inflow begins where it lies no deeper than this below the place that it flows to: what lies
         deeper would flow uphill.
     """
@@ -98,12 +98,12 @@ def trace(
     )
     _uncross(cells, number, below, order, width)
     used, longest, main = _used(below, order, ring)
-    kept = _kept(below, order, used, longest, main, min_piece_px)
+    kept = _kept(below, order, used, longest, main, min_component_px)
     before = kept.copy()
     # Where one goes, its junction does, and the other stream's end is farther down.
-    while _cut_sunken_ends(kept, below, order, heights, min_piece_px, most_rise_m):
+    while _cut_sunken_ends(kept, below, order, heights, min_component_px, max_rise_m):
         pass
-    arms, arm_start, head, tail = _arms(cells, number, below, ring, used, kept, width, min_piece_px)
+    arms, arm_start, head, tail = _arms(cells, number, below, ring, used, kept, width, min_component_px)
     runs, start, downstream, first_of = _runs(below, kept, np.concatenate([head, tail]))
     segments = len(start) - 1
     # A divergence takes in the cells it begins and ends on, but not those of the reach.
@@ -270,21 +270,21 @@ def _used(below: Any, order: Any, ring: Any) -> Any:
 
 
 @njit(cache=True)
-def _kept(below: Any, order: Any, used: Any, longest: Any, main: Any, min_piece_px: int) -> Any:
+def _kept(below: Any, order: Any, used: Any, longest: Any, main: Any, min_component_px: int) -> Any:
     """Cells on a way from a node, without short ends: of several inflows the longest stays, and those long enough."""
     kept = np.zeros(len(below), np.bool_)
     # Down- to upstream.
     for i in order:
         j = below[i]
         if j < 0:
-            kept[i] = used[i] and longest[i] >= min_piece_px
+            kept[i] = used[i] and longest[i] >= min_component_px
         else:
-            kept[i] = used[i] and kept[j] and (main[j] == i or longest[i] >= min_piece_px)
+            kept[i] = used[i] and kept[j] and (main[j] == i or longest[i] >= min_component_px)
     return kept
 
 
 @njit(cache=True)
-def _cut_sunken_ends(kept: Any, below: Any, order: Any, heights: Any, min_piece_px: int, most_rise_m: float) -> bool:
+def _cut_sunken_ends(kept: Any, below: Any, order: Any, heights: Any, min_component_px: int, max_rise_m: float) -> bool:
     """Let streams without inflow begin where they lie high enough for what they flow to; tell whether one was cut.
 
     What gets too short is dropped.
@@ -302,7 +302,9 @@ def _cut_sunken_ends(kept: Any, below: Any, order: Any, heights: Any, min_piece_
             end = below[end]
             length += 1
         first = head
-        while heights[first] < heights[end] - most_rise_m or (first != head and first != end and length < min_piece_px):
+        while heights[first] < heights[end] - max_rise_m or (
+            first != head and first != end and length < min_component_px
+        ):
             first = below[first]
             length -= 1
         if first == head:
@@ -330,7 +332,9 @@ def _flows_through(start: Any, wanted: Any, below: Any) -> bool:
 
 
 @njit(cache=True)
-def _arms(cells: Any, number: Any, below: Any, ring: Any, used: Any, kept: Any, width: int, min_piece_px: int) -> Any:
+def _arms(
+    cells: Any, number: Any, below: Any, ring: Any, used: Any, kept: Any, width: int, min_component_px: int
+) -> Any:
     """Second arms of rings, drawn downstream: their cells, where each one's begin, and the kept cells at both ends."""
     around = _around(width)
     up = np.full(len(cells), -1, np.int64)
@@ -391,7 +395,7 @@ def _arms(cells: Any, number: Any, below: Any, ring: Any, used: Any, kept: Any, 
                     head = np.int64(-3)
                     break
                 i = head
-        if head == -3 or head == -2 or length < min_piece_px or (head == tail and head >= 0):
+        if head == -3 or head == -2 or length < min_component_px or (head == tail and head >= 0):
             continue
         if (head >= 0 and not kept[head]) or (tail >= 0 and not kept[tail]):
             continue

@@ -109,15 +109,17 @@ def vectorize_window(
     water = probability >= np.uint8(np.ceil(settings.threshold * 255))
     smooth = _smoothed(elevation)
     pieces = find_pieces(water, smooth, labels)
-    over_borders(pieces, smooth, labels, most_rise_m=settings.most_rise_m)
+    over_borders(pieces, smooth, labels, max_rise_m=settings.max_rise_m)
     price = price_of_cells(
         probability,
         elevation,
         threshold=settings.threshold,
         floor=settings.floor,
-        bits_below_floor=settings.bits_below_floor,
+        cost_below_floor=settings.cost_below_floor,
     )
-    worth = worth_bits(pieces, per_px=settings.worth_per_px, most=settings.most_bits, least_px=settings.min_piece_px)
+    worth = worth_bits(
+        pieces, per_px=settings.max_cost_per_px, most=settings.max_cost, least_px=settings.min_component_px
+    )
     joined = connect(price, smooth, labels, pieces, worth=worth)
     lost = joined.ravel()[pieces.cells[pieces.start[:-1]]] == 0
     area = np.diff(pieces.start)
@@ -130,11 +132,11 @@ def vectorize_window(
         else (np.zeros(0, dtype=object), np.zeros(0, dtype=np.int64), np.zeros(0))
     )
     traces = trace(
-        thin(joined, elevation, labels, min_end_px=settings.min_piece_px),
+        thin(joined, elevation, labels, min_end_px=settings.min_component_px),
         smooth,
         labels,
-        min_piece_px=settings.min_piece_px,
-        most_rise_m=settings.most_rise_m,
+        min_component_px=settings.min_component_px,
+        max_rise_m=settings.max_rise_m,
     )
     dropped_px += np.bincount(traces.cut_label, minlength=size)
     lines = join_lines(of_labels(traces, own), reaches, flows_on, own, grid)

@@ -1,18 +1,144 @@
-"""Thinned water to a forest of lines, each flowing to the reach (method.md, vectorization steps 7 and 8)."""
+"""Holes filled, water thinned to lines, and these cut into a forest that flows to the reach."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from headwater.waterways.published.paths import NO_CELL, least_cost_paths
+from headwater.waterways.published.connect import NO_CELL, least_cost_paths
 
+SMALL_HOLE_PX = 20
+"""Holes under this size are filled."""
+FLAT_HOLE_PX = 400
+"""Holes under this size are filled if they are flat."""
+FLAT_HOLE_RELIEF_M = 4.0
 TO_REACH = -1
 """Downstream line of a line that ends at the reach."""
+
+
+def fill_holes(
+    water: NDArray[np.bool_], inside: NDArray[np.bool_], elevation: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Fill small holes of land, and larger ones that are flat.
+
+    Parameters
+    ----------
+    water, inside : (y, x) bool
+        Water; cells that may become water. A hole with cells outside stays.
+    elevation : (y, x) float32
+        Metres.
+    """
+    # Land is 4-connected where water is 8-connected.
+    labels, count = ndimage.label(~water)
+    if count == 0:
+        return water
+    numbers = np.arange(count + 1)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    relief = ndimage.maximum(elevation, labels, numbers) - ndimage.minimum(elevation, labels, numbers)
+    fill = (sizes < SMALL_HOLE_PX) | ((sizes < FLAT_HOLE_PX) & (np.asarray(relief) < FLAT_HOLE_RELIEF_M))
+    fill[0] = False
+    fill[np.unique(labels[~inside])] = False
+    return np.asarray(water | fill[labels])
+
+
+def thin(water: NDArray[np.bool_], elevation: NDArray[np.float32], keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Thin water to lines one cell wide, from the highest cell down.
+
+    A cell goes if that neither splits water nor opens a hole nor shortens an end (cells with at most one neighbour
+    stay). At equal height the cell nearest to land goes first, so that lines run in the middle of flat water.
+
+    Parameters
+    ----------
+    water : (y, x) bool
+        Water, 8-connected. Border cells of the array must be False.
+    elevation : (y, x) float32
+        Metres, without NaN.
+    keep : (y, x) bool
+        Cells that always stay (the reach).
+
+    Returns
+    -------
+    (y, x) bool
+        The lines: as many 8-connected components, and as many holes, as `water` has.
+    """
+    depth = ndimage.distance_transform_edt(water)
+    thinned: NDArray[np.bool_] = _thin(
+        water.copy(), np.ascontiguousarray(elevation, np.float64), np.asarray(depth, np.float64), keep
+    )
+    return thinned
+
+
+@njit(cache=True)
+def is_removable(water: Any, cell: Any, width: int) -> bool:
+    """Whether a cell of flat `water` can go: more than one neighbour, and connectivity number 1 (Yokoi et al. 1975).
+
+    The number counts the pieces of water around the cell that would part; it is 0 inside water, where removal opens a
+    hole.
+    """
+    # The eight neighbours in a circle, starting with a side.
+    east, north_east, north, north_west = (
+        water[cell + 1],
+        water[cell - width + 1],
+        water[cell - width],
+        water[cell - width - 1],
+    )
+    west, south_west, south, south_east = (
+        water[cell - 1],
+        water[cell + width - 1],
+        water[cell + width],
+        water[cell + width + 1],
+    )
+    neighbours = (
+        int(east)
+        + int(north_east)
+        + int(north)
+        + int(north_west)
+        + int(west)
+        + int(south_west)
+        + int(south)
+        + int(south_east)
+    )
+    if neighbours <= 1:
+        return False
+    number = 0
+    if not east and (north_east or north):
+        number += 1
+    if not north and (north_west or west):
+        number += 1
+    if not west and (south_west or south):
+        number += 1
+    if not south and (south_east or east):
+        number += 1
+    return number == 1
+
+
+@njit(cache=True)
+def _thin(water: Any, elevation: Any, depth: Any, keep: Any) -> Any:
+    height, width = water.shape
+    flat, heights, depths, stays = water.ravel(), elevation.ravel(), depth.ravel(), keep.ravel()
+    heap = [(0.0, 0.0, np.int64(0))]
+    heap.pop()
+    for start in range(height * width):
+        if flat[start] and not stays[start] and is_removable(flat, start, width):
+            heappush(heap, (-heights[start], depths[start], np.int64(start)))
+    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    while len(heap) > 0:
+        cell = heappop(heap)[2]
+        if not flat[cell] or not is_removable(flat, cell, width):
+            continue
+        flat[cell] = False
+        for k in range(8):
+            other = cell + offsets[k]
+            # What waited inside, or stayed because it held others together, is tested again.
+            if flat[other] and not stays[other] and is_removable(flat, other, width):
+                heappush(heap, (-heights[other], depths[other], np.int64(other)))
+    return flat.reshape(height, width)
 
 
 @dataclass(frozen=True)
@@ -26,12 +152,12 @@ class Traces:
 
 
 def trace(
-    lines: NDArray[np.bool_], reach: NDArray[np.bool_], elevation: NDArray[np.float32], *, min_piece_px: int
+    lines: NDArray[np.bool_], reach: NDArray[np.bool_], elevation: NDArray[np.float32], *, min_component_px: int
 ) -> Traces:
     """Make a forest of thinned water and cut it into lines between junctions.
 
     Every cell flows down the path of least rise to the reach (cost max(0, rise)). What lies on no path from a node,
-    that is from an end or a junction, is dropped: rings open there. Pieces under `min_piece_px` cells are dropped.
+    that is from an end or a junction, is dropped: rings open there. Pieces under `min_component_px` cells are dropped.
 
     Parameters
     ----------
@@ -41,12 +167,12 @@ def trace(
         Cells of the reach.
     elevation : (y, x) float32
         Metres.
-    min_piece_px : int
+    min_component_px : int
         Shortest piece kept, in cells from its end to the junction.
     """
     free = np.zeros(lines.shape)
     _, downstream, order = least_cost_paths(free, elevation, lines, reach, np.inf)
-    kept = _kept(lines, reach, downstream, order, min_piece_px)
+    kept = _kept(lines, reach, downstream, order, min_component_px)
     flat_reach = reach.ravel()
     sources = np.flatnonzero(kept & ~flat_reach)
     inflows = np.bincount(downstream[sources], minlength=kept.size)
@@ -69,7 +195,7 @@ def trace(
 
 
 @njit(cache=True)
-def _kept(lines: Any, reach: Any, downstream: Any, order: Any, min_piece_px: int) -> Any:
+def _kept(lines: Any, reach: Any, downstream: Any, order: Any, min_component_px: int) -> Any:
     """Cells on a path from a node, without short pieces; flat bool."""
     width = lines.shape[1]
     flat, stop = lines.ravel(), reach.ravel()
@@ -98,7 +224,7 @@ def _kept(lines: Any, reach: Any, downstream: Any, order: Any, min_piece_px: int
             continue
         below = downstream[cell]
         goes_on = main[below] == cell and not stop[below]
-        kept[cell] = used[cell] and kept[below] and (goes_on or longest[cell] >= min_piece_px)
+        kept[cell] = used[cell] and kept[below] and (goes_on or longest[cell] >= min_component_px)
     return kept
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.evaluate.lines import dem_streams, length_off_backbone_m, line_scores, local_metric_crs
+from headwater.evaluate.line_matching import dem_streams, length_off_backbone_m, line_scores, local_metric_crs
 from headwater.geo.grid import RasterGrid
 
 METRE = 1 / 111_194.9

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import LineString, box
 
+from headwater.evaluate.line_types import NAMES, main_type, type_lengths
 from headwater.evaluate.nhd import read_nhd
-from headwater.evaluate.waterway_types import NAMES, main_type, type_lengths
 from headwater.geo.geodesy import geodesic_length_m
 
 NHD = gpd.GeoDataFrame(

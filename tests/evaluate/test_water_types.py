@@ -9,17 +9,10 @@ from hypothesis.extra import numpy as hnp
 from shapely import LineString, Polygon, box
 
 from headwater.core.errors import InputError
+from headwater.evaluate.nhd import TYPE_OF_FCODE, WATER_TYPES, read_nhd
 from headwater.evaluate.tiles import count_tile
-from headwater.evaluate.water_types import coarsen_types, water_and_counted
+from headwater.evaluate.water_types import UNKNOWN_TYPE, burn_types, coarsen_types, values_of_types, water_and_counted
 from headwater.geo.grid import RasterGrid
-from headwater.train.labels import (
-    TYPE_OF_FCODE,
-    UNKNOWN_TYPE,
-    WATER_TYPES,
-    burn_types,
-    read_nhd,
-    values_of_types,
-)
 
 GRID = RasterGrid(west=10.0, north=5.0, dx=0.001, dy=0.001, width=20, height=10)
 

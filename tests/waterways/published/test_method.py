@@ -5,8 +5,7 @@ import shapely
 from headwater.geo.grid import RasterGrid, Tile
 from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network
-from headwater.waterways.published.catchment import vectorize_catchment
-from headwater.waterways.published.method import vectorize_catchments
+from headwater.waterways.published.method import vectorize_catchment, vectorize_catchments
 from headwater.waterways.segments import SEGMENT_COLUMNS
 from headwater.waterways.settings import Settings
 from headwater.waterways.windows import catchment_tile

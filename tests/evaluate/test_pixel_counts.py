@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from headwater.evaluate.pixels import PixelCounts, count_pixels
+from headwater.evaluate.pixel_counts import PixelCounts, count_pixels
 
 
 def mask(*rows):

@@ -1,7 +1,7 @@
 import pytest
 
 from headwater.core.errors import InputError
-from headwater.waterways.settings import Settings
+from headwater.waterways.settings import VectorizeSettings
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from headwater.waterways.settings import Settings
 )
 def test_settings_that_do_not_fit_are_refused(change, message):
     with pytest.raises(InputError, match=message):
-        Settings(**change)
+        VectorizeSettings(**change)

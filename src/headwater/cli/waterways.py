@@ -114,7 +114,7 @@ def vectorize(parser: argparse.ArgumentParser) -> None:
             settings=settings,
             water=water,
             lakes=lakes,
-            formats=NetworkSettings(formats=formats).formats,
+            formats=NetworkSettings(formats=tuple(formats)).formats,
         )
 
     parser.set_defaults(run=run)
@@ -180,7 +180,7 @@ def network(parser: argparse.ArgumentParser) -> None:
             checks,
             basin_id=basin_id,
             lakes=lakes,
-            formats=NetworkSettings(formats=formats).formats,
+            formats=NetworkSettings(formats=tuple(formats)).formats,
             water=cell_paths(water, plan),
             water_out=water_out,
         )

@@ -58,7 +58,7 @@ def setting(
     **limits
         `ge`, `gt`, `le`, `lt`, `multiple_of`, `pattern`, `min_length`, as pydantic's Field takes them.
     """
-    extra = {
+    extra: dict[str, Any] = {
         "unit": unit,
         "reruns": reruns,
         "is_file": is_file or None,

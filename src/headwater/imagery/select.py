@@ -72,8 +72,8 @@ def select(
     Raises
     ------
     WorkError
-        A scene cannot be read, or has no SCL and `settings.missing_scl` is "refuse". One that is gone from its server is left
-        out instead.
+        A scene cannot be read, or has no SCL and `settings.missing_scl` is "refuse". A scene that is gone from its
+        server is left out instead.
     InputError
         An argument or an input file is not valid, or a band is not what it should be.
     """

@@ -37,8 +37,8 @@ class PredictSettings(Settings):
     )
     batch_size: int = setting(
         0,
-        "Tiles predicted at the same time; 0 is one on the CPU and as many as fit on a GPU. Halved where memory does not"
-        " suffice.",
+        "Tiles predicted at the same time; 0 is one on the CPU and as many as fit on a GPU. Halved where memory is too"
+        " small.",
         unit="tiles",
         reruns=False,
         ge=0,

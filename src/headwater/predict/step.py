@@ -24,6 +24,7 @@ from headwater.predict.devices import gpus, resolve_device, resolve_dtype
 from headwater.predict.ensemble import Member, at_scale
 from headwater.predict.gpu_locks import claimed_gpu
 from headwater.predict.pipeline import Options, predict_bands
+from headwater.predict.settings import PredictSettings
 
 
 def predict(

@@ -14,6 +14,7 @@ from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
 from headwater.geo.basins import basin_polygon, read_basins, tdx_header_numbers
 from headwater.geo.grid import Cell, cells_intersecting
+from headwater.geo.settings import GridSettings
 from headwater.project.costs import Cost, basin_cost, machines
 from headwater.project.placeholder_basins import LandTile, stand_in_basins
 

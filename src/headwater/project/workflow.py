@@ -52,7 +52,7 @@ class Workflow:
         self.logs = self.results / "logs"
         self.kept = sorted(self.config.keep)
         self._cells: dict[str, dict[str, Cell]] = {}
-        if all(os.path.isfile(path) for path in self.polygons):
+        if all(Path(path).is_file() for path in self.polygons):
             for basin in self.basins:
                 self.cells(basin)
         results.check_layout(self.results)
@@ -153,7 +153,7 @@ def memory_percent(mem_mb: int) -> int:
 
 def network_mb(segments: Sequence[str]) -> int:
     """Return the memory of the step network."""
-    return max(4000, NETWORK_BYTES_PER_SEGMENT_BYTE * sum(map(os.path.getsize, segments)) // 2**20)
+    return max(4000, NETWORK_BYTES_PER_SEGMENT_BYTE * sum(Path(path).stat().st_size for path in segments) // 2**20)
 
 
 @cache

@@ -25,7 +25,9 @@ from headwater.imagery.composite import composite
 from headwater.imagery.compositor import METHODS
 from headwater.imagery.search import search
 from headwater.imagery.select import select
+from headwater.imagery.settings import CompositeSettings, SearchSettings
 from headwater.stac.intervals import parse_date_range
+from headwater.stac.settings import CatalogSettings
 from headwater.terrain.elevation import elevation
 from headwater.train.chips import CellChips
 
@@ -129,16 +131,17 @@ def _process(scratch: Path, folder: Path, settings: PlanetSettings) -> list[str]
         cell_degrees=settings.cell_degrees,
         margin_px=MARGIN_PX,
     )
-    search(plan_path, items, url=str(planet), datetime=settings.datetime)
+    search(
+        plan_path, items, catalog=CatalogSettings(url=str(planet)), settings=SearchSettings(datetime=settings.datetime)
+    )
     features = read_nhd(planet / "nhd.gpkg")
     names = [cell.name for cell in read_plan(plan_path).cells]
     for name in names:
         scenes, dem = scratch / name / "scenes.json", scratch / name / "dem.json"
         select(items, plan_path, name, scenes, dem, cache_dir=scratch / "cache")
         composite_path, elevation_path = scratch / name / "composite.tif", scratch / name / "elevation.tif"
-        composite(
-            scenes, plan_path, name, composite_path, method=settings.method, dilate_px=settings.dilate_px, readers=1
-        )
+        how: dict[str, Any] = {"method": settings.method, "dilate_px": settings.dilate_px}
+        composite(scenes, plan_path, name, composite_path, settings=CompositeSettings(**how), readers=1)
         elevation(dem, plan_path, name, elevation_path)
         bands, _, grid, _ = raster.read_raster(composite_path)
         metres, known = raster.read_window(elevation_path, grid)

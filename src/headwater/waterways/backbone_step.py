@@ -27,6 +27,7 @@ from headwater.waterways.backbone.tdx import (
     tdx_backbone,
     write_backbone,
 )
+from headwater.waterways.settings import BackboneSettings
 
 READ_BEYOND_DEGREES = 0.25
 """How far beyond the plan's cells catchments are read: more than those that lie around a cell's own reach."""

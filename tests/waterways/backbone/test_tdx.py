@@ -28,7 +28,7 @@ from headwater.waterways.lines.vectorize import MARGIN_PX, segments_of_window, v
 from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network
 from headwater.waterways.segments import segment_table
-from headwater.waterways.settings import Settings
+from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import tile_grid, union_tile
 from support.places import SHARED
 
@@ -244,7 +244,7 @@ def test_streams_found_on_the_real_watersheds_of_logan_make_a_valid_network():
         catchments=made.catchments.geometry.to_numpy(),
         catchment_label=np.searchsorted(links, made.catchments["link_id"]),
         own=np.ones(len(links), bool),
-        settings=Settings(),
+        settings=VectorizeSettings(),
     )
     segments = segments_of_window(found, links)
     network = build_network(segments, made.reaches, "0")

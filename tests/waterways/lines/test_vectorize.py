@@ -16,7 +16,7 @@ from headwater.waterways.lines.vectorize import (
 from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network
 from headwater.waterways.segments import SEGMENT_COLUMNS
-from headwater.waterways.settings import Settings
+from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import tile_grid, union_tile, with_rings
 
 DX = 1 / 5400
@@ -51,7 +51,7 @@ def find(grid, elevation, probability, reach, catchment, *, flows_on=True, **opt
         catchments=np.array([catchment], dtype=object),
         catchment_label=np.array([0]),
         own=np.array([True]),
-        settings=Settings(**options),
+        settings=VectorizeSettings(**options),
     )
 
 
@@ -243,7 +243,7 @@ def test_water_flows_over_a_border_where_the_other_side_is_lower():
             catchments=np.array([lower, upper], dtype=object),
             catchment_label=np.array([0, 1]),
             own=own,
-            settings=Settings(),
+            settings=VectorizeSettings(),
         )
         return segments_of_window(found, np.array([1, 2]))
 
@@ -280,7 +280,7 @@ def run(scene, extra=0, own=None, **options):
         catchments=there.geometry.to_numpy(),
         catchment_label=np.searchsorted(links[around], there["link_id"]),
         own=own[around],
-        settings=Settings(**options),
+        settings=VectorizeSettings(**options),
     )
     return segments_of_window(found, links[around])
 

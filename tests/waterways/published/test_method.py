@@ -7,7 +7,7 @@ from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network
 from headwater.waterways.published.method import vectorize_catchment, vectorize_catchments
 from headwater.waterways.segments import SEGMENT_COLUMNS
-from headwater.waterways.settings import Settings
+from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import catchment_tile
 
 DX = 1 / 5400
@@ -31,7 +31,13 @@ def valley(*, flows_on=True, columns=40, rows=40):
 
 def vectorize(grid, elevation, probability, reach, catchment, *, flows_on=True, **options):
     return vectorize_catchment(
-        probability, elevation, grid, catchment=catchment, reach=reach, flows_on=flows_on, settings=Settings(**options)
+        probability,
+        elevation,
+        grid,
+        catchment=catchment,
+        reach=reach,
+        flows_on=flows_on,
+        settings=VectorizeSettings(**options),
     )
 
 
@@ -130,7 +136,7 @@ def run(scene, extra=0, **options):
         whole[row : row + scene.grid.height, column : column + scene.grid.width] = layer
         layers.append(whole)
     return vectorize_catchments(
-        *layers, scene.grid, tile, reaches=reaches, catchments=catchments, settings=Settings(**options)
+        *layers, scene.grid, tile, reaches=reaches, catchments=catchments, settings=VectorizeSettings(**options)
     )
 
 

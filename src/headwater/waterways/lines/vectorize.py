@@ -21,7 +21,7 @@ from headwater.waterways.lines.join import NEXT_LINK, join_lines
 from headwater.waterways.lines.thin import fill_holes, thin, wide_water
 from headwater.waterways.lines.trace import of_labels, trace
 from headwater.waterways.segments import segments_of_columns
-from headwater.waterways.settings import Settings
+from headwater.waterways.settings import VectorizeSettings
 
 MARGIN_PX = VALLEY_RADIUS_PX + 2
 """Cells beyond the own catchments and reaches that the result depends on."""
@@ -71,7 +71,7 @@ def vectorize_window(
     catchments: NDArray[Any],
     catchment_label: NDArray[np.int64],
     own: NDArray[np.bool_],
-    settings: Settings,
+    settings: VectorizeSettings,
 ) -> Found:
     """Turn the water of a window into lines that flow to the reaches of their catchments.
 
@@ -96,7 +96,7 @@ def vectorize_window(
     own : (n,) bool
         Reaches whose segments are wanted. The result is the same in any window that holds their catchments, those that
         touch them, and those that touch these.
-    settings : Settings
+    settings : VectorizeSettings
         Numbers of the method.
     """
     elevation = _quantised(_filled(elevation))

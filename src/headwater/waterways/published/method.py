@@ -18,7 +18,7 @@ from headwater.waterways.lines.join import split_reach
 from headwater.waterways.published.connect import connect_to_reach, cost_bits, drop_foreign
 from headwater.waterways.published.trace import TO_REACH, fill_holes, thin, trace
 from headwater.waterways.segments import Segments, segment_table, whole_reach
-from headwater.waterways.settings import Settings
+from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import catchment_tile, tile_grid
 
 MIN_PIECE_PX = 8
@@ -33,7 +33,7 @@ def vectorize_catchments(
     *,
     reaches: gpd.GeoDataFrame,
     catchments: gpd.GeoDataFrame,
-    settings: Settings,
+    settings: VectorizeSettings,
 ) -> gpd.GeoDataFrame:
     """Turn the water of many catchments into segments.
 
@@ -47,7 +47,7 @@ def vectorize_catchments(
         Pixels read: at least `union_tile`. The result is the same for any.
     reaches, catchments : GeoDataFrame
         Rows of the backbone. A reach without catchment stays whole.
-    settings : Settings
+    settings : VectorizeSettings
         Thresholds and limits.
 
     Returns
@@ -85,7 +85,7 @@ def vectorize_catchment(
     catchment: BaseGeometry,
     reach: shapely.LineString,
     flows_on: bool,
-    settings: Settings,
+    settings: VectorizeSettings,
 ) -> Segments:
     """Turn the water of one catchment into lines that flow to its reach.
 
@@ -103,7 +103,7 @@ def vectorize_catchment(
         Drawn downstream.
     flows_on : bool
         Whether the link has a downstream link.
-    settings : Settings
+    settings : VectorizeSettings
         Thresholds and limits.
     """
     transform = grid.transform
@@ -145,7 +145,7 @@ def _lines_of_cells(
     elevation: NDArray[np.float32],
     inside: NDArray[np.bool_],
     reach: NDArray[np.bool_],
-    settings: Settings,
+    settings: VectorizeSettings,
 ) -> NDArray[np.bool_]:
     burned = np.where(reach, np.float32(1), probability)
     water = drop_foreign(burned >= settings.threshold, inside, reach, elevation)
@@ -155,7 +155,7 @@ def _lines_of_cells(
         floor=settings.floor,
         cost_below_floor=math.inf,
     )
-    connected = connect_to_reach(water, reach, inside, bits, elevation, limits=settings.limits)
+    connected = connect_to_reach(water, reach, inside, bits, elevation, limits=settings.cost_limits)
     return thin(fill_holes(connected, inside, elevation), elevation, reach)
 
 

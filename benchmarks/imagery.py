@@ -130,10 +130,13 @@ def _run_way(options: argparse.Namespace) -> None:
     start, before = time.monotonic(), _cpu_s()
     if options.way == "ours":
         from headwater.imagery.composite import composite
+        from headwater.imagery.settings import CompositeSettings
 
         cell = _cell(options.scale).name
-        composite(folder / "scenes.json", folder / "plan.json", cell, folder / "composite.tif", method=options.method,
-                  readers=options.workers)  # fmt: skip
+        composite(
+            folder / "scenes.json", folder / "plan.json", cell, folder / "composite.tif",
+            settings=CompositeSettings(method=options.method), readers=options.workers,
+        )  # fmt: skip
     elif options.way == "release":
         _release(scenes, options)
     elif options.way == "decode_warp":

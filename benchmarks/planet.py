@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.geo.grid import Cell, neighbourhoods
-from headwater.imagery.selection import SelectionRule, choose_scenes
+from headwater.imagery.selection import choose_scenes
+from headwater.imagery.settings import SelectSettings
 from headwater.project.budget import read_land_tiles
 from headwater.project.costs import basin_cost
 from headwater.stac.items import Scene
@@ -64,7 +65,7 @@ def push(cells: Sequence[Cell]) -> dict[str, float]:
     times.append(time.process_time())
     neighbourhoods(cells)
     times.append(time.process_time())
-    chosen = sum(len(choose_scenes([scenes_of(name)], clear_view, SelectionRule())) for name in names)
+    chosen = sum(len(choose_scenes([scenes_of(name)], clear_view, SelectSettings())) for name in names)
     times.append(time.process_time())
     plan_s, neighbours_s, select_s = (round(float(value), 3) for value in np.diff(times))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -43,6 +43,7 @@ from headwater.models.waternet import ChannelAttention, InstanceNorm, WaterNet, 
 from headwater.predict.arrays import quantise
 from headwater.predict.devices import resolve_device, resolve_dtype
 from headwater.predict.ensemble import Ensemble, Member
+from headwater.predict.settings import PredictSettings
 from headwater.predict.step import predict
 
 TILE_PX, MARGIN_PX, SEED = 832, 64, 4
@@ -318,8 +319,11 @@ def _run_cell(options: argparse.Namespace) -> None:
     with busy:
         predict(
             folder / "composite.tif", folder / "elevation.tif", cell.name, folder / "plan.json", folder / "p.tif",
-            checkpoint=folder / "w.safetensors", device=options.device, dtype=options.dtype, compile=options.compile,
-            batch_size=options.batch_size, threads=options.threads,
+            checkpoint=folder / "w.safetensors",
+            settings=PredictSettings(
+                device=options.device, dtype=options.dtype, compile=options.compile, batch_size=options.batch_size,
+                threads=options.threads,
+            ),
         )  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     figures = {"cell_tiles": count, "cog_to_cog_tiles_per_s": count / busy.wall_s, "busy_share": round(busy.share, 3)}

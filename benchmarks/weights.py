@@ -42,7 +42,10 @@ from headwater.geo.plan import read_plan, write_plan
 from headwater.imagery.composite import composite
 from headwater.imagery.search import search
 from headwater.imagery.select import select
+from headwater.imagery.settings import SearchSettings
+from headwater.predict.settings import PredictSettings
 from headwater.predict.step import predict
+from headwater.stac.settings import CatalogSettings
 from headwater.terrain.elevation import elevation
 from headwater.terrain.relief import upslope_area
 from headwater.train.planets import read_planet
@@ -133,7 +136,8 @@ def prepare(name: str, folder: Path) -> Planet:
     write_plan([planet / "hydrobasins.gpkg"], basin, plan, cell_degrees=CELL_DEGREES, margin_px=MARGIN_PX)
     cells = tuple(cell.name for cell in read_plan(plan).cells)
     if not items.exists():
-        search(plan, items, url=str(planet), datetime="2023-01-01/2023-12-31")
+        dates = SearchSettings(datetime="2023-01-01/2023-12-31")
+        search(plan, items, catalog=CatalogSettings(url=str(planet)), settings=dates)
     for cell in cells:
         at = folder / cell
         if not (at / "elevation.tif").exists():
@@ -156,7 +160,7 @@ def score(planet: Planet, label: str, checkpoint: Sequence[Path], threads: int) 
             continue
         predict(
             *(planet.folder / cell / f"{kind}.tif" for kind in ("composite", "elevation")),
-            cell, planet.plan, maps[-1], checkpoint=checkpoint, threads=threads,
+            cell, planet.plan, maps[-1], checkpoint=checkpoint, settings=PredictSettings(threads=threads),
         )  # fmt: skip
     mosaic, heights = out / "probability.vrt", out / "elevation.vrt"
     mosaic.write_text(raster.mosaic_vrt(maps))

@@ -6,11 +6,12 @@ from headwater.core.errors import InputError, WorkError
 from headwater.geo.grid import cell_grid
 from headwater.imagery import composite as step
 from support.local_place import CELL, MARGIN_PX, write_plan, write_scene, write_scenes
+from support.steps import composite
 
 
 def run(tmp_path, scenes, **options):
     out = tmp_path / "composite.tif"
-    step.composite(write_scenes(tmp_path, scenes), write_plan(tmp_path), CELL.name, out, **options)
+    composite(write_scenes(tmp_path, scenes), write_plan(tmp_path), CELL.name, out, **options)
     return raster.read_raster(out)
 
 
@@ -86,7 +87,7 @@ def test_a_manifest_of_another_cell_is_refused(tmp_path):
     manifest = write_scenes(tmp_path, [])
     manifest.write_text(manifest.read_text().replace(CELL.name, "N09.00E011.95"))
     with pytest.raises(InputError, match="N09"):
-        step.composite(manifest, write_plan(tmp_path), CELL.name, tmp_path / "c.tif")
+        composite(manifest, write_plan(tmp_path), CELL.name, tmp_path / "c.tif")
 
 
 def test_no_reader_at_all_is_refused(tmp_path):

@@ -11,8 +11,9 @@ from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.server.serve import running_catalogue
 from headwater.geo.plan import read_plan
-from headwater.imagery.search import cell_boxes, search
+from headwater.imagery.search import cell_boxes
 from headwater.stac.pins import read_items, read_query
+from support.steps import search
 from support.tiny_catalogue import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalogue, write_tiny_plan
 
 SUMMER = "2023-05-01/2023-09-30"

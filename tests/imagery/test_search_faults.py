@@ -17,11 +17,12 @@ from headwater.core.files import write_json
 from headwater.demo.server.serve import running_catalogue
 from headwater.geo.grid import Cell, cells_intersecting
 from headwater.geo.plan import read_plan
-from headwater.imagery.search import cell_boxes, search
+from headwater.imagery.search import cell_boxes
 from headwater.stac import session as patient_io
 from headwater.stac.pins import read_items, write_items
 from support.faults import Faults
 from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
+from support.steps import search
 from support.tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue, write_tiny_plan
 
 SUMMER = "2023-05-01/2023-09-30"

@@ -19,10 +19,10 @@ from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.server.serve import running_catalogue
 from headwater.geo.antimeridian_boxes import touches
-from headwater.imagery.search import search
-from headwater.imagery.select import _around, select
+from headwater.imagery.select import _around
 from headwater.stac.pins import _table, read_items, read_query, write_items
 from support.places import SHARED
+from support.steps import search, select
 from support.tiny_catalogue import CELLS, TinyScene, write_tiny_catalogue, write_tiny_plan
 
 SUMMER = "2023-05-01/2023-09-30"

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from headwater.imagery.selection import SelectionRule, choose_scenes, rank, resize_nearest
+from headwater.imagery.selection import choose_scenes, rank, resize_nearest
+from headwater.imagery.settings import SelectSettings
 from headwater.stac.items import Scene
 
 SHAPE = (6, 10)
@@ -49,7 +50,7 @@ def test_laws_of_the_choice(
     archive: tuple[list[list[Scene]], dict[str, NDArray[np.bool_]]], most: int, gain: float, stop: float
 ) -> None:
     years, views = archive
-    rule = SelectionRule(max_scenes=most, min_gain=gain, stop_uncovered=stop)
+    rule = SelectSettings(max_scenes=most, min_gain=gain, stop_uncovered=stop)
     chosen = choose_scenes(years, lambda entry: views[entry.id], rule)
     assert len(chosen) <= most
     assert len({entry.id for entry in chosen}) == len(chosen)
@@ -75,7 +76,7 @@ def test_order_of_the_candidates_does_not_matter(
 ) -> None:
     years, views = archive
     shuffled = [random.sample(scenes, len(scenes)) for scenes in years]  # type: ignore[attr-defined]
-    rule = SelectionRule()
+    rule = SelectSettings()
     look = lambda entry: views[entry.id]  # noqa: E731
     assert choose_scenes(years, look, rule) == choose_scenes(shuffled, look, rule)
 
@@ -85,7 +86,7 @@ def test_a_clear_old_year_waits_until_this_year_is_used_up() -> None:
     half[:, :5] = True
     this_year, last_year = scene(1, 50), scene(2, 0)
     views = {this_year.id: half, last_year.id: np.ones(SHAPE, bool)}
-    chosen = choose_scenes([[this_year], [last_year]], lambda entry: views[entry.id], SelectionRule())
+    chosen = choose_scenes([[this_year], [last_year]], lambda entry: views[entry.id], SelectSettings())
     assert chosen == [this_year, last_year]
 
 
@@ -97,7 +98,7 @@ def test_a_clear_scene_comes_before_a_cloudy_one_and_is_enough() -> None:
         return np.ones(SHAPE, bool)
 
     clear, cloudy = scene(2, 0.5), scene(1, 40)
-    assert choose_scenes([[cloudy, clear]], look, SelectionRule()) == [clear]
+    assert choose_scenes([[cloudy, clear]], look, SelectSettings()) == [clear]
     assert looked == [clear.id], "a scene was read that was not needed"
 
 

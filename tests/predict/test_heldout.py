@@ -14,9 +14,7 @@ from rasterio.warp import transform
 from headwater import raster
 from headwater.core.files import read_json, write_json
 from headwater.geo.grid import Cell
-from headwater.imagery.composite import composite
-from headwater.imagery.search import search
-from headwater.imagery.select import select
+from support.steps import composite, search, select
 
 pytestmark = pytest.mark.real
 

@@ -12,8 +12,8 @@ from headwater.models.channels import PAPER, RELATIVE
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
 from headwater.predict.arrays import predict_probability
-from headwater.predict.step import predict
 from support.local_place import CELL, MARGIN_PX, write_plan
+from support.steps import predict
 
 TILES = {"tile_px": 256, "overlap_px": 64, "device": "cpu"}
 

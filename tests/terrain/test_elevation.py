@@ -19,8 +19,8 @@ from headwater.geo.plan import read_plan
 from headwater.imagery.search import cell_boxes
 from headwater.raster.elevation_tiles import read_posts
 from headwater.terrain import elevation as step
-from headwater.terrain.elevation import elevation
 from headwater.terrain.surface import Surface, sample
+from support.steps import elevation
 
 MARGIN_PX = 32
 COLUMNS = {0: 3600, 50: 2400, 60: 1800, 70: 1200, 80: 720, 85: 360}

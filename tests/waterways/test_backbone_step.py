@@ -7,7 +7,8 @@ from headwater.core.errors import InputError
 from headwater.geo.grid import elevation_grid
 from headwater.geo.plan import read_plan, write_plan
 from headwater.raster import write_cog
-from headwater.waterways.backbone_step import backbone, common_grid
+from headwater.waterways.backbone_step import common_grid
+from support.steps import backbone
 
 BASIN = "4020000001"
 

@@ -99,7 +99,7 @@ def mosaic(parser: argparse.ArgumentParser) -> None:
 
     def run(rasters: list[Path], plan: Path | None, **options: object) -> None:
         from headwater.geo.plan import cell_paths
-        from headwater.raster.mosaic_step import mosaic
+        from headwater.raster.mosaic import mosaic
 
         mosaic(cell_paths(rasters, plan), **options)  # type: ignore[arg-type]
 

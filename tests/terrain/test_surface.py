@@ -157,12 +157,13 @@ def test_a_plane_is_interpolated_exactly(method, shift, factor):
     found = sample(surface(GRID, plane(GRID)), grid, method=method)
     inside = found.valid & found.covered
     assert inside[:4, :4].all()
-    # float32 holds meters to 0.0001 here.
-    assert np.allclose(found.values[4:-4][:, 4:-4], plane(grid)[4:-4, 4:-4], atol=0.01) or not inside.all()
+    # float32 is exact to 0.0001 m here. A grid within a hundredth of a pixel of the lattice is not interpolated.
+    tolerance_m = 0.01 if GRID.place_of(grid) is None else 0.08
+    assert np.allclose(found.values[4:-4][:, 4:-4], plane(grid)[4:-4, 4:-4], atol=tolerance_m) or not inside.all()
     core = (grid.bounds[2] < GRID.bounds[2] - 3 * GRID.dx) and (grid.bounds[1] > GRID.bounds[1] + 3 * GRID.dy)
     if core:
         assert inside.all()
-        assert np.allclose(found.values, plane(grid), atol=0.01)
+        assert np.allclose(found.values, plane(grid), atol=tolerance_m)
 
 
 def test_cubic_is_gdals_cubic():

@@ -114,7 +114,7 @@ def test_a_run_that_was_killed_and_its_orphan_and_others_at_the_same_time(hurt, 
         os.kill(job, signal.SIGKILL)
     said = refusal(folder)
     assert "was killed and left Snakemake's lock" in said
-    assert "begun by" not in said
+    assert "started by" not in said
     code, text = run(folder, "--unlock")
     assert code == 0, text
     assert_recovered(folder, whole)

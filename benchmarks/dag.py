@@ -3,8 +3,9 @@
     python benchmarks/dag.py --tiles glo30_tile_index.parquet --json dag.json
     python benchmarks/dag.py --tiles glo30_tile_index.parquet --basins 3
 
-Basins are the stand-ins of `headwater plan --all`, as polygons whose edges have a point every 15 arc seconds, as many
-as HydroBASINS have, in one file. The workflow is the real one with `backbone.kind: tdx` and empty files for TDX-Hydro.
+Basins are the placeholder basins of `headwater plan --all`, as polygons whose edges have a point every 15 arc seconds,
+as many as HydroBASINS have, in one file. The workflow is the real one with `backbone.kind: tdx` and empty files for
+TDX-Hydro.
     largest_basin_s, _mb   dry run of the basin with most cells, nothing there yet; jobs: how many it has
     parse_s                of those, `snakemake --list-rules`: reading the workflow alone
     all_basins_s           dry runs of all basins, one after the other, with nothing there

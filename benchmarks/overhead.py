@@ -20,7 +20,7 @@ from pathlib import Path
 import geopandas as gpd
 from shapely import box
 
-from headwater.project.costs import CELL_STEPS
+from headwater.project.budget import CELL_STEPS
 
 MOST_S = {"predict": 5.0}
 """What a start may take; others 1 second."""

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from headwater.geo.grid import Cell, neighbourhoods
 from headwater.imagery.selection import choose_scenes
 from headwater.imagery.settings import SelectSettings
-from headwater.project.budget import read_land_tiles
-from headwater.project.costs import basin_cost
+from headwater.project.budget import basin_cost, read_land_tiles
 from headwater.stac.items import Scene
 
 SCENES, VIEW_PX, PARTS = 24, 32, (4, 2, 1)

@@ -74,7 +74,7 @@ def flow_accumulation(
     counted: npt.NDArray[np.bool_],
 ) -> dict[str, float | str]:
     """Score D8 flow accumulation at the best of some thresholds: the baseline alone may learn from the test."""
-    area = 10 ** upslope_area(elevation, pixel_m=10, most_km2=1000)
+    area = 10 ** upslope_area(elevation, pixel_m=10, max_km2=1000)
     rows, columns = truth.shape
     coarse = area.reshape(rows, 2, columns, 2).max(axis=(1, 3))
     scores = {limit: count_pixels(coarse >= limit, truth, counted).scores() for limit in FLOW_KM2}

@@ -211,7 +211,7 @@ def flow_accumulation(planet: Planet, out: Path) -> dict[str, Any]:
     grid = raster.raster_grid(text)
     heights, valid = raster.read_window(text, grid)
     pixel_m = grid.dy * METRES_A_DEGREE * math.sqrt(math.cos(math.radians(grid.north)) * grid.dx / grid.dy)
-    km2 = 10 ** upslope_area(np.where(valid, heights, np.float32(np.nan)), pixel_m=pixel_m, most_km2=1000)
+    km2 = 10 ** upslope_area(np.where(valid, heights, np.float32(np.nan)), pixel_m=pixel_m, max_km2=1000)
     found = []
     for limit in FLOW_KM2:
         maps = []

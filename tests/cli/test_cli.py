@@ -102,7 +102,7 @@ def test_steps_that_compile_nothing_load_no_compiler():
             "imagery.search",
             "imagery.select",
             "terrain.elevation",
-            "raster.mosaic_step",
+            "raster.mosaic",
             "waterways.backbone_step",
         )
     )

@@ -1,7 +1,7 @@
 import pytest
 
 from headwater.geo.basins import tdx_header_numbers
-from headwater.project.placeholder_basins import continent_of, stand_in_basins
+from headwater.project.placeholder_basins import continent_of, placeholder_basins
 
 
 @pytest.mark.parametrize(
@@ -12,23 +12,23 @@ from headwater.project.placeholder_basins import continent_of, stand_in_basins
         ((65, -110), "8"), ((70, -40), "9"), ((-75, 0), None),
     ],
 )  # fmt: skip
-def test_places_lie_in_their_continent(tile, digit):
+def test_continent_of_known_places(tile, digit):
     assert continent_of(tile) == digit
 
 
-def test_every_tile_outside_antarctica_goes_to_one_basin_of_its_continent():
+def test_each_tile_outside_antarctica_is_in_one_basin_of_its_continent():
     tiles = [(south, west) for south in range(-90, 84, 2) for west in range(-180, 180, 2)]
-    shared = stand_in_basins(tiles, tdx_header_numbers())
-    given = [tile for part in shared.values() for tile in part]
+    assigned = placeholder_basins(tiles, tdx_header_numbers())
+    given = [tile for part in assigned.values() for tile in part]
     assert sorted(given) == sorted(tile for tile in tiles if continent_of(tile))
-    assert len(shared) == 62
-    assert all(continent_of(tile) == basin_id[0] for basin_id, part in shared.items() for tile in part)
-    sizes = [len(part) for basin_id, part in shared.items() if basin_id[0] == "4"]
+    assert len(assigned) == 62
+    assert all(continent_of(tile) == basin_id[0] for basin_id, part in assigned.items() for tile in part)
+    sizes = [len(part) for basin_id, part in assigned.items() if basin_id[0] == "4"]
     assert max(sizes) - min(sizes) <= 4
-    assert shared == stand_in_basins(reversed(tiles), reversed(list(tdx_header_numbers())))
+    assert assigned == placeholder_basins(reversed(tiles), reversed(list(tdx_header_numbers())))
 
 
-def test_few_tiles_leave_basins_empty():
-    shared = stand_in_basins([(0, 20)], ["1020000010", "1020011530"])
-    assert sorted(map(len, shared.values())) == [0, 1]
-    assert stand_in_basins([], ["1020000010", "1020011530"]) == {"1020000010": [], "1020011530": []}
+def test_basins_are_empty_where_tiles_are_few():
+    assigned = placeholder_basins([(0, 20)], ["1020000010", "1020011530"])
+    assert sorted(map(len, assigned.values())) == [0, 1]
+    assert placeholder_basins([], ["1020000010", "1020011530"]) == {"1020000010": [], "1020011530": []}

@@ -9,7 +9,7 @@ from rasterio.warp import transform
 from headwater import raster
 from headwater.core.errors import InputError
 from headwater.geo.grid import Cell, RasterGrid, elevation_grid
-from headwater.raster.elevation_tiles import POSTS_AROUND, read_posts
+from headwater.raster.elevation_tiles import MARGIN_POSTS, read_elevation_tile
 from headwater.stac.assets import Asset
 
 CELL = Cell.from_name("N08.00E011.95", 0.05)
@@ -22,7 +22,7 @@ def unsigned(asset, *, renew=False):
 
 
 def read(path, grid=GRID, **options):
-    return read_posts(Asset(str(path), "dem"), grid, cell=grid.bounds, signer=unsigned, **options)
+    return read_elevation_tile(Asset(str(path), "dem"), grid, cell=grid.bounds, signer=unsigned, **options)
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +34,18 @@ def tile(tmp_path_factory):
 
 
 def test_only_the_window_around_the_grid_is_read_and_on_the_tiles_own_posts(tile):
-    posts = read(tile)
-    row, column = TILE.place_of(posts.grid)
-    rows, columns = np.mgrid[row : row + posts.grid.height, column : column + posts.grid.width]
-    assert np.array_equal(posts.values, (rows + columns / 10).astype(np.float32))
-    assert posts.valid.all()
-    assert posts.covered.all()
-    place = posts.grid.place_of(GRID)
+    part = read(tile)
+    row, column = TILE.place_of(part.grid)
+    rows, columns = np.mgrid[row : row + part.grid.height, column : column + part.grid.width]
+    assert np.array_equal(part.values, (rows + columns / 10).astype(np.float32))
+    assert part.valid.all()
+    assert part.covered.all()
+    place = part.grid.place_of(GRID)
     # It reaches to the end of the tile in the east and south, and a few posts beyond the grid elsewhere.
     assert place is not None
-    assert all(0 <= side <= POSTS_AROUND + 1 for side in place)
-    assert posts.grid.height <= GRID.height + 2 * (POSTS_AROUND + 1)
-    assert posts.grid.width <= GRID.width + 2 * (POSTS_AROUND + 1)
+    assert all(0 <= side <= MARGIN_POSTS + 1 for side in place)
+    assert part.grid.height <= GRID.height + 2 * (MARGIN_POSTS + 1)
+    assert part.grid.width <= GRID.width + 2 * (MARGIN_POSTS + 1)
 
 
 def test_a_tile_beside_the_grid_is_not_read(tile):
@@ -70,15 +70,15 @@ def test_a_tile_in_utm_across_the_antimeridian_is_warped_to_either_side(tmp_path
     values = heights.reshape(1, size, size).astype(np.float32)
     raster.write_cog(tmp_path / "utm.tif", values, transform=Affine(40, 0, west, 0, -40, north), crs=f"EPSG:{epsg}")
     grid = elevation_grid(Cell.from_name(name, 0.05), margin_px=32)
-    posts = read(tmp_path / "utm.tif", grid)
-    assert posts.grid == grid
-    assert posts.valid.sum() > 0.5 * posts.valid.size
+    part = read(tmp_path / "utm.tif", grid)
+    assert part.grid == grid
+    assert part.valid.sum() > 0.5 * part.valid.size
     columns = (grid.west + (np.arange(grid.width) + 0.5) * grid.dx) % 360 - 180
     rows = grid.north - (np.arange(grid.height) + 0.5) * grid.dy
     expected = 500 + 3000 * columns[np.newaxis] + 2000 * (rows[:, np.newaxis] - 66)
-    inner = posts.valid & np.roll(posts.valid, 2, 0) & np.roll(posts.valid, -2, 0)
-    inner &= np.roll(posts.valid, 2, 1) & np.roll(posts.valid, -2, 1)
-    assert np.abs(posts.values - expected)[inner].max() < 1.0  # the plane rises 2 m a pixel
+    inner = part.valid & np.roll(part.valid, 2, 0) & np.roll(part.valid, -2, 0)
+    inner &= np.roll(part.valid, 2, 1) & np.roll(part.valid, -2, 1)
+    assert np.abs(part.values - expected)[inner].max() < 1.0  # the plane rises 2 m a pixel
 
 
 @pytest.mark.parametrize("tagged", [True, False])
@@ -89,10 +89,10 @@ def test_voids_of_an_integer_model_in_utm_are_not_interpolated_in(tmp_path, tagg
     path = tmp_path / "utm.tif"
     nodata = -32768 if tagged else None
     raster.write_cog(path, values, transform=Affine(30, 0, x - 6000, 0, -30, y + 6000), crs="EPSG:32632", nodata=nodata)
-    posts = read(path)
-    assert set(np.unique(posts.values[posts.valid])) == {700.0}
-    assert posts.covered[~posts.valid].all()
-    assert 15 * posts.grid.width < (~posts.valid).sum() < 25 * posts.grid.width
+    part = read(path)
+    assert set(np.unique(part.values[part.valid])) == {700.0}
+    assert part.covered[~part.valid].all()
+    assert 15 * part.grid.width < (~part.valid).sum() < 25 * part.grid.width
 
 
 def test_an_internal_mask_tells_what_is_missing(tmp_path):

@@ -11,7 +11,7 @@ from rasterio.enums import Resampling
 
 from headwater import raster
 from headwater.core.errors import InputError, WorkError
-from headwater.raster import opening
+from headwater.raster import opening, truncation
 from headwater.raster.opening import AssetGone, with_retry
 from headwater.stac.assets import Asset
 from support.faulty_server import faulty_server
@@ -58,7 +58,7 @@ def server(running, monkeypatch):
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     for name, value in {"GDAL_HTTP_MAX_RETRY": "1", "GDAL_HTTP_RETRY_DELAY": "0.01"}.items():
         monkeypatch.setitem(opening.GDAL_HTTP_OPTIONS, name, value)
-    monkeypatch.setattr(opening, "_DOUBTS", {})
+    monkeypatch.setattr(truncation, "_SUSPICIONS", {})
     running.fail("none")
     running.token("")
     return running
@@ -205,7 +205,7 @@ def test_a_server_that_stands_still_is_left_in_bounded_time(server, monkeypatch)
 
 
 def test_no_try_begins_after_the_patience(server, monkeypatch):
-    monkeypatch.setattr(opening, "READ_PATIENCE_S", 0.0)
+    monkeypatch.setattr(opening, "READ_GIVE_UP_AFTER_S", 0.0)
     server.fail(500)
     with pytest.raises(WorkError, match=r"cog\.tif could not be read: HTTP response code: 500"):
         with_retry(asset(server, "cog.tif"), None, everything)
@@ -263,7 +263,7 @@ def test_a_file_from_the_network_opens_no_file_of_this_machine(server, folder):
 )
 def test_rasters_of_no_sane_size_are_not_taken_from_the_network(server, folder, name, facts):
     write_sparse(folder / f"{name[:3]}.tif", **facts)
-    with pytest.raises(InputError, match="is not taken from the network"):
+    with pytest.raises(InputError, match="is not accepted from the network"):
         with_retry(asset(server, f"{name[:3]}.tif"), None, everything)
 
 

@@ -9,7 +9,7 @@ from headwater.report.figures import draw_image, draw_network, hillshade
 GRID = RasterGrid(west=10, north=5.1, dx=0.001, dy=0.001, width=200, height=100)
 
 
-def test_slopes_towards_the_light_are_brighter():
+def test_slopes_that_face_the_light_are_brighter():
     ramp = np.tile(np.arange(200, dtype=np.float32) * 10, (100, 1))
     rising_to_the_east, falling_to_the_east = hillshade(ramp, GRID), hillshade(-ramp, GRID)
     flat = hillshade(np.zeros((100, 200), np.float32), GRID)
@@ -19,7 +19,7 @@ def test_slopes_towards_the_light_are_brighter():
     assert np.allclose(flat, np.sin(np.pi / 4))
 
 
-def test_a_network_is_drawn_where_it_lies_and_twice_the_same(tmp_path):
+def test_a_network_is_drawn_at_its_place_with_reproducible_bytes(tmp_path):
     network = gpd.GeoDataFrame(
         {"strahler_order": [1, 2], "from_tdx": [False, True]},
         geometry=[LineString([(10.02, 5.02), (10.1, 5.05)]), LineString([(10.1, 5.05), (10.19, 5.05)])],
@@ -37,7 +37,7 @@ def test_a_network_is_drawn_where_it_lies_and_twice_the_same(tmp_path):
     assert blue > 100
 
 
-def test_an_image_with_a_colour_bar_is_drawn(tmp_path):
-    draw_image(tmp_path / "x.png", np.zeros((100, 200)), GRID, title="t", label="metres")
+def test_an_image_with_a_color_bar_is_drawn(tmp_path):
+    draw_image(tmp_path / "x.png", np.zeros((100, 200)), GRID, title="t", label="meters")
     with Image.open(tmp_path / "x.png") as image:
         assert image.size[0] == 1500

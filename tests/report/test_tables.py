@@ -33,7 +33,7 @@ def test_no_length_and_no_segment_is_lost(values):
     assert shown.loc["all", "all"] == pytest.approx(summary["length_km"].sum(), abs=1e-6)
 
 
-def test_columns_are_shown_even_when_nothing_new_was_found():
+def test_all_columns_exist_when_nothing_new_was_found():
     shown = order_by_source(summary_table(network([(1, True, False, 1500.0)])))
     assert shown["new"].tolist() == [0.0, 0.0]
     assert shown.loc[1, "backbone"] == 1.5

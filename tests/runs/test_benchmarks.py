@@ -10,7 +10,7 @@ def write(folder, name, row):
     path.write_text(HEAD + "\t".join(row) + "\n")
 
 
-def test_each_rule_has_a_row_in_the_order_of_the_data(tmp_path):
+def test_each_rule_has_a_row_in_flow_order(tmp_path):
     write(tmp_path, "12/vectorize/N40W106.tsv", ["4.0", "0:00:04", "100.5", "1", "1", "1", "2.0", "3.0", "90", "3.5"])
     write(tmp_path, "12/vectorize/N40W105.tsv", ["8.0", "0:00:08", "300.2", "1", "1", "1", "1.0", "1.5", "90", "7.5"])
     write(tmp_path, "12/plan.tsv", ["0.4", "0:00:00", *["NA"] * 8])
@@ -27,5 +27,5 @@ def test_each_rule_has_a_row_in_the_order_of_the_data(tmp_path):
     assert (plan["rule"], plan["median_s"], plan["cpu_s"], plan["max_rss_mb"]) == ("plan", 0.4, None, None)
 
 
-def test_no_folder_is_no_table(tmp_path):
+def test_a_missing_folder_gives_an_empty_table(tmp_path):
     assert cost_table(read_benchmarks(tmp_path / "none")) == []

@@ -8,19 +8,19 @@ import pytest
 
 from headwater.core.errors import InputError, WorkError
 from headwater.core.versions import RESULTS_LAYOUT
-from headwater.runs.results import begin_run, check_layout, explain_lock, who_is_at_work
+from headwater.runs.results import begin_run, check_layout, explain_lock, lock_holder
 
 
 @pytest.fixture
 def begun(tmp_path):
-    """A folder of results whose basin 1 this process holds."""
+    """A results folder whose basin 1 is locked by this process."""
     locks = begin_run(tmp_path, ["1"])
     yield tmp_path
     for lock in locks:
         os.close(lock)
 
 
-def test_the_layout_is_noted_once_and_another_one_is_refused(begun):
+def test_the_layout_is_recorded_once_and_another_one_is_refused(begun):
     note = begun / ".headwater/layout.json"
     assert json.loads(note.read_text()) == {"layout": RESULTS_LAYOUT}
     check_layout(begun)
@@ -30,18 +30,18 @@ def test_the_layout_is_noted_once_and_another_one_is_refused(begun):
         check_layout(begun)
     assert note.read_text() == '{"layout": 99}'
     note.write_text("[]")
-    with pytest.raises(InputError, match="tells no layout"):
+    with pytest.raises(InputError, match="contains no layout"):
         check_layout(begun)
 
 
-def test_results_from_before_the_note_have_the_first_layout(tmp_path):
+def test_results_without_layout_json_have_layout_1(tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "1/plan.json").touch()
     check_layout(tmp_path)
-    assert RESULTS_LAYOUT == 1, "now refused: say so here"
+    assert RESULTS_LAYOUT == 1, "older results are now refused: adapt this test"
 
 
-def test_a_basin_is_held_until_the_last_heir_of_its_lock_has_ended(tmp_path):
+def test_a_basin_is_locked_until_the_last_process_with_its_lock_has_ended(tmp_path):
     hold = (
         "import subprocess, sys; from pathlib import Path; from headwater.runs.results import begin_run\n"
         "locks = begin_run(Path(sys.argv[1]), ['1', '2'])\n"
@@ -49,16 +49,16 @@ def test_a_basin_is_held_until_the_last_heir_of_its_lock_has_ended(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", hold, str(tmp_path)], capture_output=True, text=True, check=True)
     try:
-        assert "process" in who_is_at_work(tmp_path, "1")
+        assert "process" in lock_holder(tmp_path, "1")
         with pytest.raises(WorkError, match=f"basin 2 .* process \\d+ on {socket.gethostname()}"):
             begin_run(tmp_path, ["3", "2"])
-        # What was locked before the refusal is free again.
-        assert who_is_at_work(tmp_path, "3") is None
+        # Locks acquired before the refusal are released.
+        assert lock_holder(tmp_path, "3") is None
     finally:
         os.kill(int(done.stdout), 9)
 
 
-def test_what_killed_jobs_left_is_removed_when_a_run_begins(tmp_path):
+def test_temporary_files_of_killed_jobs_are_removed_when_a_run_begins(tmp_path):
     cell = tmp_path / "1/cells/a"
     cell.mkdir(parents=True)
     here = socket.gethostname()
@@ -74,7 +74,7 @@ def test_what_killed_jobs_left_is_removed_when_a_run_begins(tmp_path):
     assert all(path.exists() for path in kept)
 
 
-def test_the_lock_of_a_killed_run_is_told_from_that_of_a_living_one(begun):
+def test_the_locks_of_a_killed_and_a_running_run_are_distinguished(begun):
     locks = begun / "locks"
     locks.mkdir()
     assert explain_lock(begun, ["1", "2"], locks) is None

@@ -1,39 +1,114 @@
+import json
+
+import pytest
+
 from headwater.core.events import Place
-from headwater.runs.attempts import Attempt
-from headwater.runs.run_summary import summarise, summary_lines
+from headwater.runs.run_summary import (
+    KILLED,
+    JobAttempt,
+    event_file_sizes,
+    format_duration,
+    job_attempts,
+    job_attempts_since,
+    summarize,
+    summary_lines,
+)
+
+PLACE = Place("12", "composite", "N40W106")
+
+
+def line(event, second=0, **facts):
+    return {"time": f"2026-03-01T10:00:{second:02d}.000+00:00", "event": event, **facts}
+
+
+def test_an_attempt_lasts_from_its_beginning_to_its_end():
+    events = [line("begun"), line("retried", 1), line("done", 9, seconds=9.5, cpu_s=4, bytes_down=7, retries=1)]
+    (attempt,) = job_attempts(events, PLACE)
+    assert (attempt.place, attempt.cause) == (PLACE, None)
+    assert (attempt.seconds, attempt.cpu_s, attempt.bytes_down, attempt.retries) == (9.5, 4, 7, 1)
+
+
+def test_an_attempt_without_an_end_was_killed():
+    events = [
+        line("begun"), line("retried", 3), line("begun", 10), line("failed", 11, cause="network", text="a."),
+        line("begun", 20), line("said", 25),
+    ]  # fmt: skip
+    attempts = job_attempts(events, PLACE)
+    assert [attempt.cause for attempt in attempts] == [KILLED, "network", KILLED]
+    assert [attempt.seconds for attempt in attempts] == [3, 0, 5]
+    assert [attempt.retries for attempt in attempts] == [1, 0, 0]
+
+
+def test_only_new_events_are_read_and_an_incomplete_line_is_ignored(tmp_path):
+    old, new = tmp_path / "12/plan.jsonl", tmp_path / "12/composite/N40W106.jsonl"
+    new.parent.mkdir(parents=True)
+    ended = "\n".join(json.dumps(line(event)) for event in ("begun", "done")) + "\n"
+    old.write_text(ended)
+    before = event_file_sizes(tmp_path)
+    assert job_attempts_since(before, tmp_path) == []
+    with old.open("a") as file:
+        file.write(ended)
+    new.write_text(ended + '{"time": "2026-03-')
+    found = job_attempts_since(before, tmp_path)
+    assert {attempt.place for attempt in found} == {Place("12", "plan"), PLACE}
+    assert len(found) == 2
+
+
+def test_basins_of_another_run_are_ignored(tmp_path):
+    for basin in ("12", "13"):
+        (tmp_path / basin).mkdir()
+        (tmp_path / basin / "plan.jsonl").write_text(json.dumps(line("begun")) + "\n")
+    (attempt,) = job_attempts_since({}, tmp_path / "12")
+    assert attempt.place.basin == "12"
 
 
 def summary():
     cell = Place("12", "composite", "N40W106")
     attempts = [
-        Attempt(cell, cause="network", text="No answer.", seconds=5, cpu_s=1, retries=8, requests=9),
-        Attempt(cell, seconds=90, cpu_s=80.5, max_rss_mb=2801, bytes_down=311_427_011, requests=1200),
-        Attempt(Place("12", "plan"), seconds=1, cpu_s=0.6, max_rss_mb=160),
+        JobAttempt(cell, cause="network", text="No answer.", seconds=5, cpu_s=1, retries=8, requests=9),
+        JobAttempt(cell, seconds=90, cpu_s=80.5, max_rss_mb=2801, bytes_down=311_427_011, requests=1200),
+        JobAttempt(Place("12", "plan"), seconds=1, cpu_s=0.6, max_rss_mb=160),
     ]
     errors = {"composite": 2, "mosaic": 1}
-    return summarise(attempts, outcome="failed", begun="2026-03-01T10:00:00+00:00", seconds=100.04, errors=errors)
+    return summarize(attempts, outcome="failed", begun="2026-03-01T10:00:00+00:00", seconds=100.04, errors=errors)
 
 
-def test_sums_are_those_of_the_steps_and_silent_failures_are_counted():
-    told = summary()
-    assert [step["step"] for step in told["steps"]] == ["plan", "composite", "mosaic"]
-    composite, mosaic = told["steps"][1:]
+def test_totals_are_sums_of_the_steps_and_failures_without_events_are_counted():
+    totals = summary()
+    assert [step["step"] for step in totals["steps"]] == ["plan", "composite", "mosaic"]
+    composite, mosaic = totals["steps"][1:]
     assert (composite["jobs"], composite["seconds"], composite["max_rss_mb"]) == (1, 95, 2801)
-    # Snakemake saw one more than told of itself.
+    # Snakemake counted one more than the jobs recorded.
     assert composite["failures"] == {"network": 1, "unknown": 1}
     assert (mosaic["jobs"], mosaic["failures"]) == (0, {"unknown": 1})
-    assert told["failures"] == {"network": 1, "unknown": 2}
-    assert (told["seconds"], told["cpu_s"], told["bytes_down"], told["retries"]) == (100.0, 82.1, 311_427_011, 8)
-    assert [failed["cause"] for failed in told["failed"]] == ["network"]
-    assert told["failed"][0]["text"] == "No answer."
+    assert totals["failures"] == {"network": 1, "unknown": 2}
+    assert (totals["seconds"], totals["cpu_s"], totals["bytes_down"], totals["retries"]) == (
+        100.0,
+        82.1,
+        311_427_011,
+        8,
+    )
+    assert [failed["cause"] for failed in totals["failed"]] == ["network"]
+    assert totals["failed"][0]["text"] == "No answer."
 
 
-def test_the_lines_say_it_and_stand_below_each_other():
-    words, head, *rows = summary_lines(summary())
-    assert words == (
+def test_the_lines_are_a_sentence_and_an_aligned_table():
+    sentence, head, *rows = summary_lines(summary())
+    assert sentence == (
         "failed in 1 min 40 s (1 min 22 s of CPU); 311 MB downloaded in 1209 requests, 8 retries;"
         " 1 network, 2 unknown failed."
     )
     assert [row.split()[0] for row in rows] == ["plan", "composite", "mosaic"]
     assert rows[1].endswith("1 network, 1 unknown")
     assert {row.index("B", head.index("memory")) for row in rows} == {head.index("memory") + len("memory") - 1}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "0 s"), (59.6, "1 min 0 s"), (75, "1 min 15 s"), (1500, "25 min"), (12_000, "3 h 20 min"),
+        (86_399, "1 d 0 h"), (187_200, "2 d 4 h"),
+    ],
+)  # fmt: skip
+def test_durations_have_two_units(seconds, words):
+    assert format_duration(seconds) == words

@@ -16,13 +16,13 @@ def file(tmp_path, monkeypatch):
     return tmp_path / "partitions.yaml"
 
 
-def test_a_partition_that_slurm_does_not_have_is_named_with_those_it_has(file):
+def test_an_unknown_partition_is_named_with_the_known_ones(file):
     file.write_text("partitions: {cpu: {max_runtime: 1d}, fat: {}, nowhere: , far: {cluster: other}}")
     with pytest.raises(InputError, match=r"no partition fat or nowhere, .*partitions.yaml names\. .*: cpu, gpu\."):
         check_partitions(file)
 
 
-def test_its_own_partitions_pass_and_so_does_a_machine_without_slurm(file, monkeypatch):
+def test_known_partitions_and_machines_without_slurm_pass(file, monkeypatch):
     file.write_text("partitions: {cpu: {}, gpu: }")
     check_partitions(file)
     file.write_text("partitions: {nowhere: {}}")
@@ -30,8 +30,8 @@ def test_its_own_partitions_pass_and_so_does_a_machine_without_slurm(file, monke
     check_partitions(file)
 
 
-def test_a_slurm_that_does_not_answer_says_nothing(file, monkeypatch):
+def test_a_slurm_that_does_not_answer_is_ignored(file, monkeypatch):
     (file.parent / "sinfo").write_text("#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr("headwater.runs.slurm._PATIENCE_S", 0.2)
+    monkeypatch.setattr("headwater.runs.slurm._SINFO_TIMEOUT_S", 0.2)
     file.write_text("partitions: {nowhere: {}}")
     check_partitions(file)

@@ -17,7 +17,8 @@ from headwater.geo.antimeridian_boxes import touches
 from headwater.geo.grid import Cell, RasterGrid, elevation_grid
 from headwater.geo.plan import read_plan
 from headwater.imagery.search import cell_boxes
-from headwater.raster.elevation_tiles import read_posts
+from headwater.raster.elevation_tiles import read_elevation_tile
+from headwater.stac.assets import Asset
 from headwater.terrain import elevation as step
 from headwater.terrain.surface import Surface, sample
 from support.steps import elevation
@@ -36,7 +37,7 @@ BAND_CELLS = {
     "N89.00W050.00": 85, "S89.05W070.00": 85,
 }  # fmt: skip
 WAVE_M, WAVES = 300.0, 40.0
-"""The ground: height of its waves in metres, and radians a degree."""
+"""The ground: height of its waves in meters, and radians a degree."""
 
 
 def ground(lon, lat):
@@ -44,8 +45,8 @@ def ground(lon, lat):
     return 700 + WAVE_M * np.sin(WAVES * lon) * np.cos(WAVES * lat) + 0 * lon * lat
 
 
-def centres(grid, per_degree=None):
-    """Longitudes and latitudes of pixel centres; exactly those of the posts, where their number a degree is given."""
+def centers(grid, per_degree=None):
+    """Longitudes and latitudes of pixel centers; exactly those of the posts, where their number a degree is given."""
     lon = grid.west + (np.arange(grid.width) + 0.5) * grid.dx
     lat = grid.north - (np.arange(grid.height) + 0.5) * grid.dy
     if per_degree:
@@ -74,7 +75,7 @@ def write_tile(
     around = (cell.bounds[0] + turn - wide, cell.bounds[1] - 0.06, cell.bounds[2] + turn + wide, cell.bounds[3] + 0.06)
     part = grid.window(around)
     row, column = round((grid.north - part.north) / grid.dy), round((part.west - grid.west) / grid.dx)
-    values = np.broadcast_to(height(*centres(part, columns)), part.shape).astype(np.float64)
+    values = np.broadcast_to(height(*centers(part, columns)), part.shape).astype(np.float64)
     at = np.mgrid[row : row + part.height, column : column + part.width]
     for where in missing:
         values = np.where(where(*at), np.nan if nodata is None else nodata, values)
@@ -143,7 +144,7 @@ def test_glo30_comes_through_unchanged_in_every_latitude_band(tmp_path, name, ba
     values, grid, tags = run(tmp_path, cell, write_all(tmp_path / "tiles", cell))
     assert grid == elevation_grid(cell, margin_px=MARGIN_PX)
     assert round(1 / grid.dx) == COLUMNS[band]
-    lon, lat = centres(grid, COLUMNS[band])
+    lon, lat = centers(grid, COLUMNS[band])
     expected = ground(lon, lat).astype(np.float32)
     # The row on a degree of latitude is the first of the tile below it.
     degree = np.where(np.ceil(lat[:, 0]) == lat[:, 0], lat[:, 0] - 1, np.floor(lat[:, 0])).astype(int)
@@ -170,10 +171,10 @@ def test_a_cell_beside_the_antimeridian_reads_the_tiles_of_both_sides(tmp_path, 
     assert {west for _, west in degrees} == {179, -180}
     values, grid, tags = run(tmp_path, cell, write_all(tmp_path / "tiles", cell, degrees))
     assert grid.bounds[0] < -180 or grid.bounds[2] > 180
-    lon, lat = centres(grid, round(1 / grid.dx))
+    lon, lat = centers(grid, round(1 / grid.dx))
     assert np.array_equal(values, ground(lon, lat).astype(np.float32))
     assert {tile[-4:] for tile in tags["tiles"].split()} == {"E179", "W180"}
-    # And these are the tiles that `select` lists: footprints as catalogues write them touch the cell's box.
+    # And these are the tiles that `select` lists: footprints as catalogs write them touch the cell's box.
     (cell_box,) = cell_boxes(read_plan(tmp_path / "plan.json"))
     touching = {west for west in (-180, -179, 178, 179) if touches(box(west, -17, west + 1, 68), cell_box)}
     assert touching == {179, -180}
@@ -220,7 +221,7 @@ def test_seams_of_one_pixel_between_tiles_are_bridged(tmp_path, side, lacking):
     ]
     # A wide margin brings the corner well into the raster.
     values, grid, tags = run(tmp_path, cell, paths, margin_px=128)
-    expected = ground(*centres(grid, 1800))
+    expected = ground(*centers(grid, 1800))
     assert int(tags["seam_px"]) >= min(grid.shape)
     assert tags["void_px"] == "0"
     assert tags["source"] == "sea 0.0000; cop-dem-glo-30 1.0000"
@@ -228,13 +229,13 @@ def test_seams_of_one_pixel_between_tiles_are_bridged(tmp_path, side, lacking):
     assert np.abs(values - expected).max() < 1.5
 
 
-def test_a_seam_on_the_very_edge_of_the_raster_is_bridged_as_its_neighbour_does(tmp_path):
+def test_a_seam_on_the_very_edge_of_the_raster_is_bridged_as_its_neighbor_does(tmp_path):
     grid = elevation_grid(HIGH, margin_px=MARGIN_PX)
     row = round((67 - (grid.north - 0.5 * grid.dy)) * 3600)
     column = round((grid.west + 0.5 * grid.dx - 19) * 1800)
     missing = [lambda r, c: (r == row) | (c == column)]
     values, _, tags = run(tmp_path, HIGH, write_all(tmp_path / "tiles", HIGH, missing=missing))
-    expected = ground(*centres(grid, 1800))
+    expected = ground(*centers(grid, 1800))
     assert int(tags["seam_px"]) > 200
     assert np.abs(values - expected)[0].max() < 0.5
     assert np.abs(values - expected)[:, 0].max() < 0.5
@@ -244,7 +245,7 @@ def test_the_ocean_is_zero_and_its_coast_is_no_seam(tmp_path):
     cell = Cell.from_name("N08.00E011.95", 0.05)
     degrees = [degree for degree in tiles_around(cell) if degree != (7, 12)]
     values, grid, tags = run(tmp_path, cell, write_all(tmp_path / "tiles", cell, degrees), margin_px=128)
-    lon, lat = centres(grid, 3600)
+    lon, lat = centers(grid, 3600)
     sea = (lon >= 12) & (lat <= 8)
     assert sea.any()
     assert not values[sea].any()
@@ -258,7 +259,7 @@ def test_larger_voids_are_filled_from_glo90(tmp_path):
     paths = write_all(tmp_path / "tiles", CELL, missing=lake)
     paths += write_all(tmp_path / "tiles", CELL, model=90, height=lambda lon, lat: ground(lon, lat) + 50)
     values, grid, tags = run(tmp_path, CELL, paths)
-    lon, lat = centres(grid, 3600)
+    lon, lat = centers(grid, 3600)
     filled = values != ground(lon, lat).astype(np.float32)
     assert filled.sum() == 39 * 39
     assert tags["source"].endswith(f"cop-dem-glo-90 {39 * 39 / values.size:.4f}")
@@ -267,7 +268,7 @@ def test_larger_voids_are_filled_from_glo90(tmp_path):
 
 
 def test_the_fallback_is_bicubic_where_the_best_model_has_no_tile_at_all(tmp_path):
-    """As in the neighbouring cell, which a tile of the best model still touches."""
+    """As in the neighboring cell, which a tile of the best model still touches."""
     paths = write_all(tmp_path / "tiles", CELL, model=90)
     both = ["cop-dem-glo-30", "cop-dem-glo-90"]
     values, grid, _ = run(tmp_path / "one", CELL, paths, collections=both)
@@ -275,7 +276,7 @@ def test_the_fallback_is_bicubic_where_the_best_model_has_no_tile_at_all(tmp_pat
     beside, _, _ = run(tmp_path / "two", CELL, paths + empty, collections=both)
     assert np.array_equal(values, beside)
     alone, _, _ = run(tmp_path / "three", CELL, paths, collections=both[1:])
-    truth = ground(*centres(grid, 3600))
+    truth = ground(*centers(grid, 3600))
     assert np.abs(values - truth).max() < 0.5 * np.abs(alone - truth).max()
 
 
@@ -284,7 +285,7 @@ def test_what_no_model_fills_is_interpolated_if_it_is_small_and_refused_if_not(t
     values, grid, tags = run(tmp_path, CELL, write_all(tmp_path / "tiles", CELL, missing=small))
     assert tags["void_px"] == str(15 * 15)
     assert "; interpolated 0." in tags["source"]
-    assert np.abs(values - ground(*centres(grid, 3600))).max() < 15
+    assert np.abs(values - ground(*centers(grid, 3600))).max() < 15
     large = [lambda row, column: (np.abs(row - 3500) < 20) & (np.abs(column - 3510) < 20)]
     paths = write_all(tmp_path / "tiles", CELL, missing=large)
     with pytest.raises(WorkError, match=r"1\.4 km2 of land in cell N08.00E011.95 \(1\.4 km2 of it are voids"):
@@ -333,7 +334,7 @@ def test_land_that_no_tile_covers_is_refused_with_its_area_and_a_remedy(tmp_path
 def test_a_polygon_that_reaches_a_little_over_the_coast_is_no_fault(tmp_path, polygon):
     paths = write_all(tmp_path / "tiles", CELL, [d for d in tiles_around(CELL) if d[1] == 11])
     values, grid, _ = run(tmp_path, CELL, paths, polygons=basin(tmp_path, polygon), margin_px=300)
-    lon, _ = centres(grid, 3600)
+    lon, _ = centers(grid, 3600)
     assert not values[:, lon[0] >= 12].any()
 
 
@@ -414,7 +415,7 @@ def test_a_broken_manifest_is_refused(tmp_path):
     with pytest.raises(InputError, match="not a list"):
         elevation(tmp_path / "dem.json", tmp_path / "plan.json", CELL.name, tmp_path / "e.tif")
     (tmp_path / "dem.json").write_text('{"cell": "N00.00E000.00", "items": []}')
-    with pytest.raises(InputError, match="of cell N00"):
+    with pytest.raises(InputError, match="belongs to cell N00"):
         elevation(tmp_path / "dem.json", tmp_path / "plan.json", CELL.name, tmp_path / "e.tif")
 
 
@@ -424,7 +425,7 @@ def test_a_broken_manifest_is_refused(tmp_path):
     ids=["file in UTM", "file in Mercator", "item says UTM and the file nothing"],
 )
 def test_a_tile_with_a_wrong_crs_is_refused(tmp_path, epsg, told):
-    # Degrees that are told to be metres lie somewhere else altogether.
+    # Degrees that are told to be meters lie somewhere else altogether.
     paths = write_all(tmp_path / "tiles", CELL, crs=epsg)
     with pytest.raises(InputError, match=r"glo30_N07E011.tif .*far from the cell") as failed:
         run(tmp_path, CELL, paths, epsg=told)
@@ -433,12 +434,12 @@ def test_a_tile_with_a_wrong_crs_is_refused(tmp_path, epsg, told):
 
 def test_a_tile_without_a_crs_takes_that_of_its_item(tmp_path):
     values, grid, _ = run(tmp_path, CELL, write_all(tmp_path / "tiles", CELL, crs=None))
-    assert np.array_equal(values, ground(*centres(grid, 3600)).astype(np.float32))
+    assert np.array_equal(values, ground(*centers(grid, 3600)).astype(np.float32))
 
 
 def test_a_tile_of_another_place_is_refused(tmp_path):
     other = Cell.from_name("N09.00E013.95", 0.05)
-    with pytest.raises(InputError, match=r"lies at 13\.00, 9\.00, 14\.00, 10\.00"):
+    with pytest.raises(InputError, match=r"is at 13\.00, 9\.00, 14\.00, 10\.00"):
         run(tmp_path, CELL, write_all(tmp_path / "tiles", other, [(9, 13)]))
 
 
@@ -464,13 +465,13 @@ def test_minus_32768_is_a_void_of_integer_models(tmp_path, tagged):
                 dataset.nodata = None
     values, grid, tags = run(tmp_path, CELL, paths)
     assert int(tags["seam_px"]) == grid.height
-    assert np.abs(values - ground(*centres(grid, 3600))).max() < 1.5
+    assert np.abs(values - ground(*centers(grid, 3600))).max() < 1.5
 
 
 @pytest.mark.parametrize("value", [-32767.0, 9999.0, 1e20, -3.4e38])
 def test_values_that_are_no_elevation_are_refused(tmp_path, value):
     paths = write_all(tmp_path / "tiles", CELL, height=lambda lon, lat: np.where(lon > 11.97, value, ground(lon, lat)))
-    with pytest.raises(InputError, match="no elevation in metres") as failed:
+    with pytest.raises(InputError, match="not an elevation in meters") as failed:
         run(tmp_path, CELL, paths)
     assert "nodata" in failed.value.remedy
 
@@ -501,17 +502,17 @@ def test_a_model_in_utm_is_warped_and_extended(tmp_path):
     raster.write_cog(tmp_path / "own.tif", heights[np.newaxis], transform=transform, crs="EPSG:32632", nodata=-9999)
     values, grid, tags = run(tmp_path, CELL, [tmp_path / "own.tif"], missing="extend")
     assert tags["source"] == "extended 0.0000; cop-dem-glo-30 1.0000"
-    assert np.abs(values - ground(*centres(grid, 3600))).max() < 0.5
+    assert np.abs(values - ground(*centers(grid, 3600))).max() < 0.5
 
 
 def test_a_finer_model_in_degrees_is_averaged_and_stays_in_place(tmp_path):
     fine = elevation_grid(CELL, margin_px=100)
     fine = RasterGrid(fine.west, fine.north, fine.dx / 4, fine.dy / 4, fine.width * 4, fine.height * 4)
     raster.write_cog(
-        tmp_path / "own.tif", ground(*centres(fine))[np.newaxis].astype(np.float32), transform=fine.transform
+        tmp_path / "own.tif", ground(*centers(fine))[np.newaxis].astype(np.float32), transform=fine.transform
     )
     values, grid, _ = run(tmp_path, CELL, [tmp_path / "own.tif"])
-    assert np.abs(values - ground(*centres(grid, 3600))).max() < 0.1
+    assert np.abs(values - ground(*centers(grid, 3600))).max() < 0.1
 
 
 # Real tiles
@@ -550,9 +551,9 @@ def test_a_real_raster_sampled_on_its_own_grid_comes_back_unchanged(shared_data,
     # Fairbanks was resampled by its source to a lattice that is not GLO-30's.
     path = shared_data / "glo30" / f"{file}_dem_geoid.tif"
     grid = raster.raster_grid(path)
-    asset = raster.opening.Asset(href=str(path), collection="x")
-    posts = read_posts(asset, grid, cell=grid.bounds, signer=lambda asset, renew=False: asset.href)
-    surface = Surface(posts.grid, posts.values, posts.valid, posts.covered, np.zeros_like(posts.valid))
+    asset = Asset(href=str(path), collection="x")
+    part = read_elevation_tile(asset, grid, cell=grid.bounds, signer=lambda asset, renew=False: asset.href)
+    surface = Surface(part.grid, part.values, part.valid, part.covered, np.zeros_like(part.valid))
     for method in ("bilinear", "cubic"):
         found = sample(surface, grid, method=method)
         assert found.valid.all()
@@ -596,7 +597,7 @@ def test_glo90_takes_the_place_of_a_missing_tile_as_the_expected_merge_has_it(tm
     assert ours.min() > 1700, "no sea, no hole"
     truth_grid = raster.raster_grid(folder / "missing_tile_glo_merged.tif")
     assert expected.shape == (truth_grid.height - 2, truth_grid.width)
-    east = int(np.flatnonzero(centres(truth_grid, 3600)[0][0] >= 43)[0])
+    east = int(np.flatnonzero(centers(truth_grid, 3600)[0][0] >= 43)[0])
     assert np.array_equal(ours[:, :east], expected[:, :east])
     # The expected merge is bilinear, ours bicubic as the paper has it: alike at GLO-90's posts, near between them.
     apart = np.abs(ours - expected)[:, east:]

@@ -196,7 +196,7 @@ def test_wetness_of_flats_and_pits_is_finite_and_unknown_pixels_stay_so():
 
 def test_upslope_area_by_hand_on_a_tilted_plane():
     # Water runs south in columns: the pixel in row r drains r + 1 pixels of 0.0001 km2, told up to 10 of them.
-    area = relief.upslope_area(plane(-2.0, shape=(12, 9)), pixel_m=10, smoothing_px=0, most_km2=0.001)
+    area = relief.upslope_area(plane(-2.0, shape=(12, 9)), pixel_m=10, smoothing_px=0, max_km2=0.001)
     expected = np.log10(np.minimum(np.arange(12) + 1, 10) * 1e-4)
     np.testing.assert_allclose(area[:, 4], expected, rtol=1e-5)
 
@@ -211,7 +211,7 @@ def test_upslope_area_is_largest_in_valleys_whatever_the_noise_and_altitude():
 def test_upslope_area_counts_every_known_pixel_once():
     elevation = rough(7, (40, 50))
     elevation[10:14, 20:25] = np.nan
-    area = 10 ** relief.upslope_area(elevation, pixel_m=10, most_km2=1000) / 1e-4
+    area = 10 ** relief.upslope_area(elevation, pixel_m=10, max_km2=1000) / 1e-4
     assert np.isnan(area).sum() == 20
     # What the pixels at the edges of the known ground, where all water leaves, drain is at least the whole.
     assert np.nansum(np.where(np.isfinite(area), 1, 0)) <= np.nansum(area)
@@ -260,7 +260,7 @@ def test_min_max_runs_from_0_to_1_and_takes_fixed_heights():
         lambda e: relief.topographic_wetness(e, pixel_m=10, min_slope=0),
         lambda e: relief.relative_elevation(e, radius_px=0),
         lambda e: relief.upslope_area(e, pixel_m=10, smoothing_px=-1),
-        lambda e: relief.upslope_area(e, pixel_m=10, most_km2=0),
+        lambda e: relief.upslope_area(e, pixel_m=10, max_km2=0),
     ],
 )
 def test_impossible_parameters_are_refused(make):

@@ -8,8 +8,8 @@ from shapely import MultiPolygon, box
 
 from headwater.geo.grid import Cell, RasterGrid, cell_grid, elevation_grid
 from headwater.terrain.surface import (
+    MAX_VOID_DISTANCE_M,
     POLYGON_PRECISION_DEGREES,
-    VOID_REACH_M,
     Surface,
     area_km2,
     bridge_seams,
@@ -157,12 +157,13 @@ def test_a_plane_is_interpolated_exactly(method, shift, factor):
     found = sample(surface(GRID, plane(GRID)), grid, method=method)
     inside = found.valid & found.covered
     assert inside[:4, :4].all()
-    # float32 holds metres to 0.0001 here.
-    assert np.allclose(found.values[4:-4][:, 4:-4], plane(grid)[4:-4, 4:-4], atol=0.01) or not inside.all()
+    # float32 is exact to 0.0001 m here. A grid within a hundredth of a pixel of the lattice is not interpolated.
+    tolerance_m = 0.01 if GRID.place_of(grid) is None else 0.08
+    assert np.allclose(found.values[4:-4][:, 4:-4], plane(grid)[4:-4, 4:-4], atol=tolerance_m) or not inside.all()
     core = (grid.bounds[2] < GRID.bounds[2] - 3 * GRID.dx) and (grid.bounds[1] > GRID.bounds[1] + 3 * GRID.dy)
     if core:
         assert inside.all()
-        assert np.allclose(found.values, plane(grid), atol=0.01)
+        assert np.allclose(found.values, plane(grid), atol=tolerance_m)
 
 
 def test_cubic_is_gdals_cubic():
@@ -179,7 +180,7 @@ def test_cubic_is_gdals_cubic():
     assert np.allclose(found[9:-9, 9:-9], expected[9:-9, 9:-9], atol=0.01)
 
 
-def test_a_missing_post_does_not_pull_its_neighbours_down():
+def test_a_missing_post_does_not_pull_its_neighbors_down():
     valid = np.ones(GRID.shape, bool)
     valid[20:30, 20:30] = False
     half = RasterGrid(GRID.west + GRID.dx / 3, GRID.north - GRID.dy / 3, GRID.dx, GRID.dy, 58, 48)
@@ -221,7 +222,7 @@ def test_a_small_void_is_interpolated_within_the_values_around_it_and_a_large_on
     assert np.array_equal(filled[~voids], elevation[~voids])
 
 
-@pytest.mark.parametrize("half_width_m", [VOID_REACH_M - 60, VOID_REACH_M + 60])
+@pytest.mark.parametrize("half_width_m", [MAX_VOID_DISTANCE_M - 60, MAX_VOID_DISTANCE_M + 60])
 def test_the_size_of_a_void_is_counted_across_it_in_metres(half_width_m):
     # A long void is as easily bridged as its width is.
     pixel_m = (30.0, 20.0)
@@ -229,7 +230,7 @@ def test_the_size_of_a_void_is_counted_across_it_in_metres(half_width_m):
     rows = round(2 * half_width_m / pixel_m[0])
     voids[20 : 20 + rows, 30:370] = True
     _, where = fill_voids(np.zeros(voids.shape, np.float32), ~voids, voids, pixel_m=pixel_m)
-    assert where.sum() == (voids.sum() if half_width_m < VOID_REACH_M else 0)
+    assert where.sum() == (voids.sum() if half_width_m < MAX_VOID_DISTANCE_M else 0)
 
 
 @given(hnp.arrays(np.float32, (9, 11), elements=heights), hnp.arrays(bool, (9, 11)))
@@ -284,7 +285,7 @@ def test_land_on_both_sides_of_the_antimeridian_is_seen(name):
 
 
 @pytest.mark.parametrize("name", ["N00E010", "N45E010", "N70E010"])
-def test_areas_are_in_square_kilometres(name):
+def test_areas_are_in_square_kilometers(name):
     cell = Cell.from_name(name, 1.0)
     grid = cell_grid(cell).coarsen(100)
     area, _ = Geod(ellps="WGS84").geometry_area_perimeter(box(*grid.bounds))

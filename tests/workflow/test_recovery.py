@@ -106,15 +106,15 @@ def test_a_run_that_was_killed_and_its_orphan_and_others_at_the_same_time(hurt, 
             code, text = run(elsewhere, str(folder / COMPOSITE))
             assert code != 0
             assert jobs_in(text) == set()
-            assert "is at work on basin" in text
-            assert f"begun by process {process.pid} " in text
+            assert "working on basin" in text
+            assert f"started by process {process.pid} " in text
             process.kill()
             process.wait()
-        assert f"begun by process {process.pid} " in refusal(folder)
+        assert f"started by process {process.pid} " in refusal(folder)
         os.kill(job, signal.SIGKILL)
     said = refusal(folder)
     assert "was killed and left Snakemake's lock" in said
-    assert "begun by" not in said
+    assert "started by" not in said
     code, text = run(folder, "--unlock")
     assert code == 0, text
     assert_recovered(folder, whole)

@@ -115,7 +115,7 @@ def test_a_failed_run_counts_failures_by_cause_and_a_quiet_one_tells_no_progress
 def test_trouble_in_the_watching_ends_no_run(folder):
     code, text = run(folder, GOOD, begin='watch.begin(None, LOGS, Path("benchmarks"))')
     assert code == 0, text
-    assert "headwater: the run is not watched any more (AttributeError" in text
+    assert "headwater: the run is no longer watched (AttributeError" in text
     assert (folder / "out/N00E001").is_file()
 
 

@@ -86,7 +86,7 @@ def mosaic(parser: argparse.ArgumentParser) -> None:
 
     def run(rasters: list[Path], plan: Path | None, out: Path) -> None:
         from headwater.geo.plan import cell_paths
-        from headwater.raster.mosaic_step import mosaic
+        from headwater.raster.mosaic import mosaic
 
         mosaic(cell_paths(rasters, plan), out)
 

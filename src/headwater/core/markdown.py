@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
-def markdown_table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table.
+def markdown_table(columns: Sequence[object], rows: Iterable[Sequence[object]], *, digits: int = 4) -> str:
+    """Return rows as a Markdown table.
 
     Parameters
     ----------
-    header : sequence
-        Title of each column.
+    columns : sequence
+        Column names.
     rows : iterable of sequence
-        Cells of each row, as many as there are columns.
+        One value per column.
+    digits : int
+        Digits after the point of floating-point numbers, with commas between thousands. NaN is an empty field.
+
+    Returns
+    -------
+    str
+        Lines, each ended by a newline.
     """
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    lines = [[str(column) for column in columns], ["---"] * len(columns)]
+    lines += [[_text(value, digits) for value in row] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _text(value: Any, digits: int) -> str:
+    # NumPy's float64 is a float as well.
+    if not isinstance(value, float):
+        return str(value)
+    return "" if math.isnan(value) else f"{value:,.{digits}f}"

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from headwater.core import markdown
 from headwater.core.files import atomic_path, write_if_changed
 
 matplotlib.use("Agg")
@@ -44,9 +45,7 @@ def length_table(network: pd.DataFrame, by: str) -> pd.DataFrame:
 def markdown_table(table: pd.DataFrame, *, digits: int = 4) -> str:
     """Return a table, its index first, as Markdown; numbers have so many digits after the point, NaN is empty."""
     flat = table.reset_index() if table.index.name else table
-    lines = [list(map(str, flat.columns)), ["---"] * len(flat.columns)]
-    lines += [[_text(value, digits) for value in row] for row in flat.itertuples(index=False)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown.markdown_table(list(flat.columns), flat.itertuples(index=False), digits=digits)
 
 
 def write_table(folder: Path, name: str, table: pd.DataFrame, *, digits: int = 4) -> None:
@@ -82,9 +81,3 @@ def draw_bars(path: Path, table: pd.DataFrame, *, title: str, label: str) -> Non
     with atomic_path(path) as temporary:
         # Without the version of matplotlib in the file, the same figure is the same bytes.
         figure.savefig(temporary, metadata={"Software": None})
-
-
-def _text(value: object, digits: int) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return "" if np.isnan(value) else f"{value:,.{digits}f}"

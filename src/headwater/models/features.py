@@ -178,7 +178,7 @@ def _write_upslope_area(tile: Tile, parameters: Parameters, out: Float32Array) -
         tile.height,
         pixel_m=tile.pixel_m,
         smoothing_px=_number(parameters, "smoothing_px"),
-        most_km2=_number(parameters, "most_km2"),
+        max_km2=_number(parameters, "most_km2"),
     )[tile.core]
 
 

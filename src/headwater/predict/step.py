@@ -93,8 +93,8 @@ def predict(
     core = prediction_grid(the_cell)
     margin = the_plan.margin_px // PREDICTION_FACTOR
     with (
-        raster.rows_of(composite, bands=4) as read_composite,
-        raster.warped_rows_of(elevation, grid) as read_elevation,
+        raster.row_reader(composite, bands=4) as read_composite,
+        raster.warped_row_reader(elevation, grid) as read_elevation,
         _on_a_gpu_of_its_own(options) as options,
         raster.cog_writer(
             out, grid=core, dtype="uint8", tags=_tags(weights, members, options), band_names=("probability",)

@@ -1,12 +1,12 @@
-"""Stand-in basins: the land tiles of the world shared out among basins whose polygons are not at hand.
+"""Placeholder basins: land tiles divided among the basins whose polygons are not available. For planning only.
 
-They are for planning only. The rule, the same each time:
+The division is deterministic:
 
-1. A tile belongs to a continent by the first of the boxes in `continent_of` that holds its middle; south of 60 S it
+1. A tile belongs to the continent of the first box in `continent_of` that contains its center; south of 60 S it
    belongs to none, since HydroBASINS ends there.
-2. The tiles of a continent go to the basins whose HYBAS_ID begins with its digit. They are cut across their longer side
-   (degrees of longitude, or of latitude) so that each part has tiles in proportion to its basins, the basins in the
-   order of their ids, and each part is cut again until it has one basin.
+2. The tiles of a continent go to the basins whose HYBAS_ID begins with its digit. They are split across their longer
+   extent (in degrees of longitude or latitude) so that each part has tiles in proportion to its basins, with the basins
+   in the order of their ids; each part is split again until it has one basin.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 LandTile = tuple[int, int]
-"""South, west of a square of one degree."""
+"""South and west edge of a one-degree square."""
 
 AFRICA, EUROPE, SIBERIA, ASIA, AUSTRALIA, SOUTH_AMERICA, NORTH_AMERICA, ARCTIC, GREENLAND = "123456789"
-"""First digits of HYBAS_ID. Europe has the Middle East with it, Australia the islands from Sumatra to Hawaii."""
+"""First digits of HYBAS_ID. Europe includes the Middle East, Australia the islands from Sumatra to Hawaii."""
 
 
 def continent_of(tile: LandTile) -> str | None:
-    """Return the first digit of HYBAS_ID of the basins around a tile, None in Antarctica."""
+    """Return the continent of a tile as the first digit of HYBAS_ID; None in Antarctica."""
     south, west = tile
     lat, lon = south + 0.5, west + 0.5
     if lat < -60:
@@ -29,21 +29,21 @@ def continent_of(tile: LandTile) -> str | None:
     return _west(lat, lon) if lon < -26 or (lon < -10 and lat >= 67) else _east(lat, lon)
 
 
-def stand_in_basins(tiles: Iterable[LandTile], basin_ids: Iterable[str]) -> dict[str, list[LandTile]]:
-    """Share land tiles out among basins.
+def placeholder_basins(tiles: Iterable[LandTile], basin_ids: Iterable[str]) -> dict[str, list[LandTile]]:
+    """Divide land tiles among basins.
 
     Parameters
     ----------
     tiles : iterable of (south, west)
         Squares of one degree with land.
     basin_ids : iterable of str
-        HYBAS_ID of the basins that need a stand-in.
+        HYBAS_ID of the basins that need a placeholder.
 
     Returns
     -------
     dict
-        Tiles of each basin, north to south, then west to east. A basin may have none. Tiles of a continent none of
-        whose basins needs one are left out.
+        Tiles of each basin, north to south, then west to east; may be none. Tiles of a continent are left out if none
+        of its basins needs a placeholder.
     """
     basins: dict[str, list[str]] = {}
     for basin_id in sorted(basin_ids):
@@ -53,13 +53,13 @@ def stand_in_basins(tiles: Iterable[LandTile], basin_ids: Iterable[str]) -> dict
         continent = continent_of(tile)
         if continent in basins:
             land.setdefault(continent, []).append(tile)
-    shared: dict[str, list[LandTile]] = {}
+    assigned: dict[str, list[LandTile]] = {}
     for continent, ids in basins.items():
-        _share(land.get(continent, []), ids, shared)
-    return {basin_id: sorted(part, key=lambda tile: (-tile[0], tile[1])) for basin_id, part in sorted(shared.items())}
+        _divide(land.get(continent, []), ids, assigned)
+    return {basin_id: sorted(part, key=lambda tile: (-tile[0], tile[1])) for basin_id, part in sorted(assigned.items())}
 
 
-def _share(tiles: Sequence[LandTile], ids: Sequence[str], into: dict[str, list[LandTile]]) -> None:
+def _divide(tiles: Sequence[LandTile], ids: Sequence[str], into: dict[str, list[LandTile]]) -> None:
     if len(ids) == 1:
         into[ids[0]] = list(tiles)
         return
@@ -69,12 +69,12 @@ def _share(tiles: Sequence[LandTile], ids: Sequence[str], into: dict[str, list[L
     ordered = sorted(tiles, key=lambda tile: (places[tile][longer], places[tile][1 - longer]))
     half = len(ids) // 2
     cut = len(ordered) * half // len(ids)
-    _share(ordered[:cut], ids[:half], into)
-    _share(ordered[cut:], ids[half:], into)
+    _divide(ordered[:cut], ids[:half], into)
+    _divide(ordered[cut:], ids[half:], into)
 
 
 def _eastward(tile: LandTile) -> int:
-    """Return a longitude without a break in the Pacific east of Asia: the break is in the Atlantic."""
+    """Return a longitude that is continuous across the Pacific: it wraps in the Atlantic."""
     return tile[1] + 360 if tile[1] < -168 or (tile[1] < -130 and tile[0] < 30) else tile[1]
 
 

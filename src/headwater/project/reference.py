@@ -48,13 +48,13 @@ def settings_tables() -> str:
     parts = [_table(loose, "", schema.get("required", []))]
     for key, rule in sections.items():
         parts += [f"## `{key}`", rule["description"], _table(rule["properties"], f"{key}.", rule.get("required", []))]
-    return "\n\n".join(parts)
+    return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def page_text(page: str) -> str:
     """Return a page of documentation with the tables between its marks written anew."""
     begin, end = page.index(_BEGIN) + len(_BEGIN), page.index(_END)
-    return f"{page[:begin]}\n\n{settings_tables()}\n\n{page[end:]}"
+    return f"{page[:begin]}\n\n{settings_tables()}\n{page[end:]}"
 
 
 def _table(rules: Mapping[str, Any], prefix: str, required: list[str]) -> str:

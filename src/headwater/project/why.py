@@ -1,4 +1,4 @@
-"""why: what a run would make again for a cell, and the reason, as Snakemake's own dry run tells it."""
+"""why: the jobs that a run would repeat for a cell, and their reasons, from Snakemake's own dry run."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from headwater.core.errors import InputError, WorkError
 from headwater.geo.plan import read_plan
 
 STEPS = ("plan", "search", "select", "composite", "elevation", "predict", "backbone", "vectorize")
-"""What a cell's waterways come from, in the order in which the data meet it."""
+"""Steps that produce a cell's waterways, in the order of the data flow."""
 _JOB = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)+)", flags=re.M)
 _REASON = re.compile(r"^    reason: (.*)$", flags=re.M)
 _CELL = re.compile(r"^    wildcards: .*\bcell=([^,\s]+)", flags=re.M)
-_SHOWN_FILES = 3
+_MAX_LISTED_FILES = 3
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job that a run would do."""
+    """A job that a run would execute."""
 
     step: str
     """Its rule."""
@@ -35,7 +35,7 @@ class Job:
 
 
 def why(cell: str, basin_id: str, *, snakefile: Path, directory: Path, config: Path) -> None:
-    """Print the jobs that a cell's waterways wait for, its own and those of its neighbours, with their reasons.
+    """Print the jobs that a cell's waterways wait for, its own and its neighbors', with their reasons.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ def why(cell: str, basin_id: str, *, snakefile: Path, directory: Path, config: P
     snakefile : Path
         The workflow.
     directory : Path
-        Folder that the workflow runs in.
+        Working folder of the workflow.
     config : Path
-        Its configuration, relative to that folder.
+        Configuration file, relative to that folder.
 
     Raises
     ------
@@ -78,25 +78,25 @@ def why(cell: str, basin_id: str, *, snakefile: Path, directory: Path, config: P
     if done.returncode:
         lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         raise WorkError(
-            f"The dry run failed: {lines[-1] if lines else 'it said nothing'}",
-            f"See what `snakemake --dry-run {target}` says.",
+            f"The dry run failed: {lines[-1] if lines else 'it printed nothing'}",
+            f"Read the output of `snakemake --dry-run {target}`.",
         )
-    for line in told(jobs_in(done.stdout + done.stderr), cell):
+    for line in reason_lines(jobs_in(done.stdout + done.stderr), cell):
         print(line)
 
 
 def jobs_in(text: str) -> list[Job]:
-    """Return the jobs that the text of a dry run names, each once."""
+    """Return the jobs listed in the output of a dry run, each once."""
     found = {}
     for step, body in _JOB.findall(text):
         reason, cell = _REASON.search(body), _CELL.search(body)
-        job = Job(step, cell[1] if cell else None, reason[1] if reason else "no reason told")
+        job = Job(step, cell[1] if cell else None, reason[1] if reason else "no reason given")
         found[job.step, job.cell] = job
     return list(found.values())
 
 
-def told(jobs: Sequence[Job], cell: str) -> list[str]:
-    """Return a line a job of the cell or the basin, and one a step for the neighbours."""
+def reason_lines(jobs: Sequence[Job], cell: str) -> list[str]:
+    """Return one line per job of the cell or the basin, and one line per step for the neighbors."""
     if not jobs:
         return [f"{cell}: nothing to do."]
     lines = []
@@ -107,16 +107,16 @@ def told(jobs: Sequence[Job], cell: str) -> list[str]:
         ]
         others = sorted(job.cell for job in of_step if job.cell not in (None, cell) and job.cell)
         if others:
-            lines.append(f"{step:10} {len(others)} neighbours as well: {', '.join(others)}")
+            lines.append(f"{step:10} {len(others)} neighbors as well: {', '.join(others)}")
     return lines
 
 
 def _short(reason: str) -> str:
-    """Return a reason with no more than a few files of each kind."""
+    """Return a reason with at most `_MAX_LISTED_FILES` files of each kind."""
     parts = []
     for part in reason.split("; "):
         kind, colon, files = part.partition(": ")
         names = files.split(", ")
-        more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
-        parts.append(f"{kind}{colon}{', '.join(names[:_SHOWN_FILES])}{more}")
+        more = f" and {len(names) - _MAX_LISTED_FILES} more" if len(names) > _MAX_LISTED_FILES else ""
+        parts.append(f"{kind}{colon}{', '.join(names[:_MAX_LISTED_FILES])}{more}")
     return "; ".join(parts)

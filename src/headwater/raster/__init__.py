@@ -1,6 +1,6 @@
 """Reading windows of rasters and writing Cloud-Optimized GeoTIFFs: the only package that opens rasters.
 
-`headwater.raster.resampled` is imported where it is used: it compiles, and most jobs have no need of the compiler.
+Import `headwater.raster.resampled` where it is used: it loads the numba compiler, which most jobs do not need.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from headwater.raster.reading import (
     read_raster,
     read_window,
 )
-from headwater.raster.rows import rows_of, warped_rows_of
+from headwater.raster.row_reading import row_reader, warped_row_reader
 from headwater.raster.writing import cog_writer, write_cog
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "read_pixels",
     "read_raster",
     "read_window",
-    "rows_of",
-    "warped_rows_of",
+    "row_reader",
+    "warped_row_reader",
     "write_cog",
 ]

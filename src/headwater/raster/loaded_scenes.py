@@ -1,4 +1,4 @@
-"""What the libraries that load STAC items share: an item made for them, signed, and loaded again on failure."""
+"""Base class of readers whose library loads STAC items: builds a signed item, and retries a failed load."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from headwater.core.errors import NetworkError
-from headwater.core.events import retrying
+from headwater.core.retry import retry_policy
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
-from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ATTEMPTS, crs_of, public_name, with_retry
+from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ATTEMPTS, crs_of, with_retry
 from headwater.raster.rasterio_scenes import overlap_of
 from headwater.raster.scenes import SceneFiles, check_band_type
+from headwater.raster.sources import public_name
 from headwater.stac.assets import Asset, Signer
 
 
@@ -50,40 +50,34 @@ class LoadedScene(ABC):
                 self._facts[name] = with_retry(asset, self._signer, partial(_facts, asset=asset, crs=self._files.crs))
             check_band_type(name, self._facts[name]["dtype"], self._files.id)
         try:
-            # What a library raises for a failed read is its own affair: any error is tried again.
-            for attempt in Retrying(
-                stop=stop_after_attempt(READ_ATTEMPTS),
-                wait=wait_random_exponential(multiplier=0.3, max=10),
-                retry=retry_if_exception_type(Exception),
-                before_sleep=retrying("read"),
-                reraise=True,
-            ):
+            # Each library raises its own errors for a failed read, so every error is retried.
+            for attempt in retry_policy("read", Exception, max_attempts=READ_ATTEMPTS):
                 with attempt, rasterio.Env(**GDAL_HTTP_OPTIONS), warnings.catch_warnings():
-                    # Of libraries that are not up to their own dependencies.
+                    # Deprecations in these libraries' use of their own dependencies.
                     warnings.simplefilter("ignore")
                     again = attempt.retry_state.attempt_number > 1
                     loaded = self._load(self._item(names, renew=again), names, grid)
         except Exception as error:
-            # The libraries' own messages hold signed addresses.
+            # The libraries' own messages contain signed addresses.
             files = ", ".join(public_name(self._files.assets[name]) for name in names)
             raise NetworkError(
                 f"{files} could not be read after {READ_ATTEMPTS} tries ({type(error).__name__}).",
-                "Check that the files are whole and the server answers, then run again.",
+                "Check that the files are complete and the server answers, then run again.",
             ) from None
         return np.stack([np.maximum(values, 0).astype(np.uint16) for values in loaded])
 
     def close(self) -> None:  # noqa: B027
-        """Do nothing: the libraries close what they open."""
+        """Do nothing: the libraries close the files they open."""
 
     @abstractmethod
     def _load(self, item: Any, names: Sequence[str], grid: RasterGrid) -> list[NDArray[Any]]:
-        """Return each band as the library reads it, (y, x)."""
+        """Return each band as the library reads it, a (y, x) array."""
 
     def _dtype(self, name: str) -> str:
         return str(self._facts[name]["dtype"])
 
     def _item(self, names: Sequence[str], *, renew: bool) -> Any:
-        """Return an item with signed addresses, which lives only as long as the load."""
+        """Return an item with signed addresses, to be used for one load only."""
         import pystac
 
         first = self._facts[names[0]]

@@ -1,4 +1,4 @@
-"""A virtual mosaic over the rasters of cells."""
+"""mosaic: the basin's raster, a VRT over the rasters of its cells."""
 
 from __future__ import annotations
 
@@ -14,40 +14,54 @@ from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 
 from headwater.core.errors import InputError
+from headwater.core.files import write_if_changed
 from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import grid_of, with_retry
 
 _VRT_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 
 
-def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str:
-    """Return the text of a VRT that lays cells' rasters side by side.
+def mosaic(rasters: Sequence[Path], out: Path) -> None:
+    """Write a VRT over the cells' rasters, with paths relative to its own folder.
 
-    Cells of different rows of the world have different columns to the degree; the mosaic takes the finest and
-    reads the others bilinearly. Where rasters overlap (elevation with its margins) the later path wins.
+    Parameters
+    ----------
+    rasters : sequence of Path
+        probability.tif of each cell.
+    out : Path
+        mosaic.vrt.
+    """
+    text = mosaic_vrt([Path(path) for path in rasters], relative_to=out.parent)
+    write_if_changed(out, text.encode())
+
+
+def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str:
+    """Return the text of a VRT with the cells' rasters side by side.
+
+    Cells at different latitudes have different columns per degree; the mosaic uses the finest and reads the others
+    bilinearly. Where rasters overlap (elevation with its margins) the later path wins.
 
     Parameters
     ----------
     paths : sequence of Path
-        Rasters in EPSG:4326, alike in bands and dtype.
+        Rasters in EPSG:4326 with the same bands and dtype.
     relative_to : Path, optional
-        Folder that paths in the text are relative to; absolute where not given.
+        Folder that paths in the text are relative to; without it paths are absolute.
 
     Raises
     ------
     InputError
         No path is given, or the rasters differ in bands, dtype or mask.
     """
-
     if not paths:
-        raise InputError("There is no raster to make a mosaic of.", "Check the list of cells in plan.json.")
+        raise InputError("There is no raster for the mosaic.", "Check the list of cells in plan.json.")
     layers = [with_retry(Path(path), None, partial(_layer, Path(path))) for path in paths]
     first = layers[0]
     for layer in layers:
         if layer.kind != first.kind:
             raise InputError(
                 f"{layer.path} and {first.path} differ in bands, data type or mask.",
-                "Make a mosaic of rasters of one kind only.",
+                "Use rasters of one kind only.",
             )
     count, dtype, nodata, masked = first.kind
     dx = min(layer.grid.dx for layer in layers)
@@ -56,7 +70,7 @@ def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str
     south = min(layer.grid.bounds[1] for layer in layers)
     east = max(layer.grid.bounds[2] for layer in layers)
     north = max(layer.grid.bounds[3] for layer in layers)
-    # Outward: rows of the world whose pixels do not divide the width leave a part of a pixel, which is masked.
+    # Rounded up: where a cell's pixels do not divide the width, part of a pixel remains, which is masked.
     width, height = math.ceil((east - west) / dx - 1e-6), math.ceil((north - south) / dy - 1e-6)
 
     def sources(band: int | str, *, extra: str = "") -> Iterator[str]:
@@ -86,7 +100,7 @@ def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str
         lines.append("</VRTRasterBand>")
     if nodata is None:
         lines.append('<MaskBand><VRTRasterBand dataType="Byte">')
-        # Rasters without a mask are valid wherever they lie (0 * value + 255), and nowhere else.
+        # Rasters without a mask are valid inside their extent (0 * value + 255), and nowhere else.
         everywhere = "<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio>"
         lines.extend(sources("mask,1") if masked else sources(1, extra=everywhere))
         lines.append("</VRTRasterBand></MaskBand>")

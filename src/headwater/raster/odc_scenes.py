@@ -15,7 +15,7 @@ from headwater.raster.loaded_scenes import LoadedScene
 from headwater.raster.scenes import SceneFiles, resampling_of
 from headwater.stac.assets import Signer
 
-# It logs the address of a file that it cannot read, signature and all; our own message names the file without.
+# odc logs the signed address of a file that it cannot read; our own message names the file without its signature.
 logging.getLogger("odc").addHandler(logging.NullHandler())
 logging.getLogger("odc").propagate = False
 
@@ -23,7 +23,7 @@ logging.getLogger("odc").propagate = False
 class OdcScene(LoadedScene):
     """A scene loaded by odc-stac onto each grid.
 
-    odc-stac signs when a load is laid out, not when it reads (pitfalls: Loaders), so each part is a load of its own.
+    odc-stac signs when a load is planned, not when it reads (pitfalls: Loaders), so each part is a separate load.
     """
 
     def __init__(self, files: SceneFiles, signer: Signer, *, threads: int) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning
@@ -20,23 +21,24 @@ from rasterio.windows import Window
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
-from headwater.raster.kept_open import KeptOpen
-from headwater.raster.opening import crs_of
+from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ERRORS, crs_of, open_once, with_retry
 from headwater.raster.scenes import SceneFiles, check_band_type, resampling_of
 from headwater.stac.assets import Asset, Signer
 
-# rasterio looks for the place of an array before it gives it one, and warns that it finds none.
+_T = TypeVar("_T")
+
+# rasterio checks the georeferencing of an array before it sets it, and warns that there is none.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 TOLERANCE_PX = 0.01
-"""GDAL's approximate transformer is exact to this share of a pixel; cells must agree along their edges."""
+"""Maximum error of GDAL's approximate transformer, in pixels; cells must agree along their edges."""
 _MISSING = 0
 _EDGE_POINTS = 33
-"""Points on each edge of a window when it is looked for in another CRS."""
+"""Points on each edge of a window when it is projected into another CRS."""
 _PAD_PX = 8
-"""Source pixels around a window: two for the interpolation, the rest for edges that bend between the points."""
+"""Source pixels around a window: two for the interpolation, the rest for edges that curve between the points."""
 _WARP_MEMORY_MB = 256
-"""GDAL cuts what needs more; the parts of a cell do not."""
+"""GDAL splits a warp that needs more; the parts of a cell need less."""
 
 
 class RasterioScene:
@@ -45,16 +47,16 @@ class RasterioScene:
     Parameters
     ----------
     files : SceneFiles
-        What to read.
+        Its files.
     signer : Signer
-        Gives the addresses to open.
+        Returns the addresses to open.
     threads : int
         Bands read at the same time.
     """
 
     def __init__(self, files: SceneFiles, signer: Signer, *, threads: int) -> None:
         self._files = files
-        self._open = {name: KeptOpen(asset, signer) for name, asset in files.assets.items()}
+        self._open = {name: _OpenAsset(asset, signer) for name, asset in files.assets.items()}
         self._pool = ThreadPoolExecutor(threads)
 
     def overlap(self, grid: RasterGrid) -> RasterGrid | None:
@@ -84,10 +86,48 @@ class RasterioScene:
         self._open[name].read(read)
 
 
+class _OpenAsset:
+    """One asset that stays open between reads: its header is fetched once, and no block is decoded twice in a row.
+
+    To be used by one thread at a time. A failed read is repeated by `with_retry`, which signs again and bypasses GDAL's
+    cache; the next read opens the asset again. A token that was renewed in the meantime also closes the old address.
+    """
+
+    def __init__(self, asset: Asset, signer: Signer) -> None:
+        self._asset = asset
+        self._signer = signer
+        self._address = ""
+        self._dataset: DatasetReader | None = None
+
+    def read(self, read: Callable[[DatasetReader], _T]) -> _T:
+        """Read from the open raster; raise WorkError if it cannot be read after several attempts."""
+        try:
+            # The options belong to the thread that reads, which may not be the one that opened the raster.
+            with rasterio.Env(**GDAL_HTTP_OPTIONS):
+                return read(self._opened())
+        except READ_ERRORS:
+            self.close()
+        return with_retry(self._asset, self._signer, read)
+
+    def close(self) -> None:
+        """Close the raster if it is open."""
+        if self._dataset is not None:
+            self._dataset.close()
+            self._dataset = None
+
+    def _opened(self) -> DatasetReader:
+        address = self._signer(self._asset)
+        if self._dataset is None or address != self._address:
+            self.close()
+            self._dataset = open_once(self._asset, address)
+            self._address = address
+        return self._dataset
+
+
 def overlap_of(dataset: DatasetReader, *, grid: RasterGrid, asset: Asset, crs: str | None) -> RasterGrid | None:
     """Return the part of a grid in EPSG:4326 that a raster may cover, None if it does not.
 
-    Longitudes are taken on the turn of the grid, which may reach beyond 180.
+    Longitudes are wrapped to those of the grid, which may extend beyond 180.
     """
     columns, rows = _edge(dataset.width, dataset.height)
     xs, ys = dataset.transform @ (columns, rows)
@@ -96,7 +136,7 @@ def overlap_of(dataset: DatasetReader, *, grid: RasterGrid, asset: Asset, crs: s
     middle = (west + east) / 2
     turned = (np.asarray(lons) - middle + 180.0) % 360.0 - 180.0 + middle
     found = (float(turned.min()), float(np.min(lats)), float(turned.max()), float(np.max(lats)))
-    # Edges bend between the points; a pixel more on each side is empty at worst.
+    # Edges curve between the points; one more pixel on each side is empty at worst.
     found = (found[0] - grid.dx, found[1] - grid.dy, found[2] + grid.dx, found[3] + grid.dy)
     if found[0] >= east or found[2] <= west or found[1] >= north or found[3] <= south:
         return None
@@ -122,7 +162,7 @@ def _read_onto(
     values = dataset.read(1, window=window)
     if values.dtype == np.int16:
         values = np.maximum(values, _MISSING).astype(np.uint16)
-    # GDAL warps more than twice as fast without a nodata value, to the very same numbers; most windows have no gap.
+    # GDAL warps more than twice as fast without a nodata value, with identical results; most windows have no gap.
     gaps: dict[str, Any] = {"src_nodata": _MISSING, "dst_nodata": _MISSING} if (values == _MISSING).any() else {}
     target = out if values.dtype == np.uint16 else np.zeros(grid.shape, values.dtype)
     reproject(
@@ -143,7 +183,7 @@ def _read_onto(
 
 
 def _source_window(dataset: DatasetReader, grid: RasterGrid, crs: Any) -> Window | None:
-    """Return the pixels of a raster that a grid needs, None if they lie outside."""
+    """Return the pixels of a raster that a grid needs, None if they are outside."""
     columns, rows = _edge(grid.width, grid.height)
     lons, lats = grid.west + columns * grid.dx, grid.north - rows * grid.dy
     xs, ys = transform_points(grids.CRS, crs, lons, lats)

@@ -1,4 +1,4 @@
-"""Reading windows, overviews and whole rasters."""
+"""Reading windows, overviews and complete rasters."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from rasterio.warp import transform_bounds
 from headwater.core.errors import InputError
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
-from headwater.raster.opening import check_blocks, crs_of, doubt, grid_of, is_remote, public_name, with_retry
-from headwater.stac.assets import Asset, Signer
+from headwater.raster.opening import crs_of, grid_of, with_retry
+from headwater.raster.sources import Source, is_remote, public_name
+from headwater.raster.truncation import check_blocks, check_suspicion
+from headwater.stac.assets import Signer
 
 
 def read_window(
-    source: Asset | Path | str,
+    source: Source,
     grid: RasterGrid,
     *,
     band: int = 1,
@@ -40,17 +42,17 @@ def read_window(
     source : Asset, Path or str
         A STAC asset (signed just before it is opened), a file, or the text of a VRT.
     grid : RasterGrid
-        Grid to read onto.
+        Target grid.
     band : int
         Band number, from 1.
     resampling : str
         Name of a GDAL resampling: nearest, bilinear, cubic, average, ...
     signer : Signer, optional
-        Gives the address to open for an asset.
+        Returns the address to open for an asset.
     nodata : float, optional
-        Value of missing pixels where the file's own tag is missing or wrong.
+        Value of missing pixels, if the file's own tag is missing or wrong.
     crs : str, optional
-        CRS to take where the file has none.
+        CRS to use if the file has none.
 
     Returns
     -------
@@ -61,11 +63,10 @@ def read_window(
     Raises
     ------
     WorkError
-        The file cannot be read after several tries.
+        The file cannot be read after several attempts.
     InputError
         The file has no CRS and none was given.
     """
-
     read = partial(_read_warped, source=source, grid=grid, band=band, resampling=resampling, nodata=nodata, crs=crs)
     return with_retry(source, signer, read)
 
@@ -73,7 +74,7 @@ def read_window(
 def _read_warped(
     dataset: DatasetReader,
     *,
-    source: Asset | Path | str,
+    source: Source,
     grid: RasterGrid,
     band: int,
     resampling: str,
@@ -82,14 +83,14 @@ def _read_warped(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     if band > dataset.count:
         raise InputError(
-            f"{public_name(source)} has {dataset.count} band(s); band {band} was asked for.",
+            f"{public_name(source)} has {dataset.count} band(s); band {band} was requested.",
             "Give a raster with the expected bands.",
         )
     missing = nodata if nodata is not None else dataset.nodata
     options = warp_options(dataset, source=source, grid=grid, resampling=resampling, missing=missing, crs=crs)
     with WarpedVRT(dataset, **options) as warped:
         values = warped.read(band)
-        # Without a nodata value the last band of the VRT is the mask that add_alpha made.
+        # Without a nodata value the last band of the VRT is the mask that add_alpha created.
         if "add_alpha" in options:
             valid = warped.read(warped.count) > 0
         else:
@@ -102,13 +103,13 @@ def _read_warped(
 def warp_options(
     dataset: DatasetReader,
     *,
-    source: Asset | Path | str,
+    source: Source,
     grid: RasterGrid,
     resampling: str,
     missing: float | None,
     crs: str | None = None,
 ) -> dict[str, Any]:
-    """Return what a WarpedVRT of a raster onto a grid is opened with."""
+    """Return the options of a WarpedVRT that warps a raster onto a grid."""
     options: dict[str, Any] = {
         "src_crs": crs_of(dataset, crs, source),
         "crs": grids.CRS,
@@ -116,18 +117,18 @@ def warp_options(
         "width": grid.width,
         "height": grid.height,
         "resampling": Resampling[resampling],
-        # The approximate transformer is exact to this share of a pixel; cells must agree along their edges.
+        # Maximum error of the approximate transformer in pixels; cells must agree along their edges.
         "tolerance": 0.01,
     }
     if missing is not None:
         options |= {"src_nodata": missing, "nodata": missing}
-    elif not _is_whole(dataset, grid):
+    elif not _covers_completely(dataset, grid):
         options |= {"add_alpha": True}
     return options
 
 
-def _is_whole(dataset: DatasetReader, grid: RasterGrid) -> bool:
-    """Whether a raster has a value in every pixel of a grid: then no mask need be warped, which takes as long again."""
+def _covers_completely(dataset: DatasetReader, grid: RasterGrid) -> bool:
+    """Return whether a raster has a value in every pixel of a grid: warping a mask would double the time."""
     masked = any(flags != [MaskFlags.all_valid] for flags in dataset.mask_flag_enums)
     west, south, east, north = grid.bounds
     own = dataset.bounds
@@ -136,25 +137,25 @@ def _is_whole(dataset: DatasetReader, grid: RasterGrid) -> bool:
 
 
 def read_overview(
-    source: Asset | Path | str, *, max_px: int, signer: Signer | None = None, crs: str | None = None
+    source: Source, *, max_px: int, signer: Signer | None = None, crs: str | None = None
 ) -> tuple[NDArray[Any], Affine, CRS]:
-    """Read a whole raster decimated, which GDAL serves from its overviews.
+    """Read a complete raster at reduced resolution, which GDAL reads from its overviews.
 
     Parameters
     ----------
     source : Asset, Path or str
-        What to read.
+        A STAC asset, a file, or the text of a VRT.
     max_px : int
         Longest side of the result.
     signer : Signer, optional
-        Gives the address to open for an asset.
+        Returns the address to open for an asset.
     crs : str, optional
-        CRS to take where the file has none.
+        CRS to use if the file has none.
 
     Returns
     -------
     values : (y, x) array
-        Band 1, nearest neighbour.
+        Band 1, nearest neighbor.
     transform : Affine
         From pixels of the result to the file's CRS.
     crs : CRS
@@ -172,11 +173,11 @@ def read_overview(
     return with_retry(source, signer, read)
 
 
-def _check_overviews(dataset: DatasetReader, source: Asset | Path | str, max_px: int) -> None:
-    """Doubt a file from the network whose overviews are missing, or miss blocks: other overviews mean other pixels."""
+def _check_overviews(dataset: DatasetReader, source: Source, max_px: int) -> None:
+    """Check a remote file for missing overviews or missing blocks in them: other overviews mean other pixels."""
     factors = dataset.overviews(1)
     too_fine = max(dataset.width, dataset.height) / max(factors, default=1) >= 2 * max_px
-    doubt(source, "overviews", too_fine and f"only {factors}")
+    check_suspicion(source, "overviews", too_fine and f"only {factors}")
     for number in range(len(factors)):
         check_blocks(dataset, source, overview=number)
 
@@ -184,14 +185,14 @@ def _check_overviews(dataset: DatasetReader, source: Asset | Path | str, max_px:
 def read_cells(
     paths: Sequence[Path], grid: RasterGrid, *, band: int = 1, resampling: str = "bilinear"
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read one band of many cells' rasters onto one coarse grid, each from the overview that is fine enough.
+    """Read one band of many cells' rasters onto one coarse grid, each from the coarsest overview that is fine enough.
 
     Parameters
     ----------
     paths : sequence of Path
-        Rasters of ours in EPSG:4326, of one dtype; where they overlap, the later one wins. Those outside are skipped.
+        Headwater rasters in EPSG:4326, of one dtype; where they overlap, the later one wins. Those outside are skipped.
     grid : RasterGrid
-        Grid to read onto; may be much coarser than the rasters, and reach beyond 180 degrees.
+        Target grid; may be much coarser than the rasters, and extend beyond 180 degrees.
     band : int
         Band number, from 1.
     resampling : str
@@ -200,8 +201,14 @@ def read_cells(
     Returns
     -------
     values : (y, x) array
-        0 where no raster lies.
+        0 outside all rasters.
     valid : (y, x) bool
+        True where a raster has a value.
+
+    Raises
+    ------
+    InputError
+        None of the rasters is on the grid.
     """
     values, valid = None, np.zeros(grid.shape, bool)
     for path in paths:
@@ -236,7 +243,7 @@ def _overview_level(path: Path, dx: float) -> int | None:
 
 
 def read_raster(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_], RasterGrid, dict[str, str]]:
-    """Read a raster of ours whole.
+    """Read all bands of a Headwater raster.
 
     Returns
     -------
@@ -254,7 +261,7 @@ def read_raster(path: Path) -> tuple[NDArray[Any], NDArray[np.bool_], RasterGrid
 
 
 def read_pixels(path: Path) -> NDArray[Any]:
-    """Read band 1 of a raster whole, on its own grid: (y, x) array of the file's dtype."""
+    """Read all of band 1 of a raster on its own grid: (y, x) array of the file's dtype."""
 
     def read(dataset: DatasetReader) -> NDArray[Any]:
         return np.asarray(dataset.read(1))
@@ -279,7 +286,7 @@ def raster_tags(path: Path) -> dict[str, str]:
 
 
 def raster_facts(path: Path) -> dict[str, Any]:
-    """Return what a STAC item tells of a file: CRS, transform, shape, dtype, nodata, bounds in EPSG:4326."""
+    """Return the fields a STAC item has of a file: CRS, transform, shape, dtype, nodata, bounds in EPSG:4326."""
 
     def read(dataset: DatasetReader) -> dict[str, Any]:
         crs = crs_of(dataset, None, path)

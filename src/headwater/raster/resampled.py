@@ -1,4 +1,4 @@
-"""Reading onto a grid of the raster's own CRS: no warp is needed, and it is several times faster."""
+"""Reading onto a grid in the raster's own CRS: needs no warp, and is several times faster."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from headwater.raster.reading import read_window
 
 
 def read_resampled(path: Path, grid: RasterGrid, *, resampling: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Read the first band onto a grid; as `read_window` to a few millionths of the values' range.
+    """Read the first band onto a grid; equal to `read_window` within a few millionths of the values' range.
 
     Parameters
     ----------
     path : Path
-        A raster; one in another CRS, turned, finer than the grid or, for "bilinear", with pixels missing is warped.
+        A raster. It is warped if it is in another CRS, rotated, finer than the grid or, for "bilinear", has missing
+        pixels.
     grid : RasterGrid
-        Grid to read onto.
+        Target grid.
     resampling : str
         "nearest" or "bilinear".
 
@@ -35,8 +36,8 @@ def read_resampled(path: Path, grid: RasterGrid, *, resampling: str) -> tuple[ND
     -------
     values : (y, x) array of the file's dtype
     valid : (y, x) bool
-        True inside the file where its pixels are not missing; if it need not be warped, with "bilinear" inside the
-        centres of its outer pixels.
+        True inside the file where its pixels are not missing; for "bilinear" without a warp, inside the centers of its
+        outer pixels.
 
     Raises
     ------
@@ -54,22 +55,22 @@ def _read(
     upright = step.b == step.d == 0 and step.a > 0 and step.e < 0
     coarse = grid.dx <= step.a * (1 + 1e-6) and grid.dy <= -step.e * (1 + 1e-6)
     own_crs = not dataset.gcps[0] and dataset.crs == grids.CRS
-    whole = dataset.mask_flag_enums[0] == [MaskFlags.all_valid]
-    if not (own_crs and upright and coarse and (whole or resampling == "nearest")):
+    complete = dataset.mask_flag_enums[0] == [MaskFlags.all_valid]
+    if not (own_crs and upright and coarse and (complete or resampling == "nearest")):
         return None
     values = np.zeros(grid.shape, dtype=dataset.dtypes[0])
     valid = np.zeros(grid.shape, dtype=bool)
-    # Centres of the grid's columns and rows in the raster's pixels; those that lie in the raster.
+    # Centers of the grid's columns and rows in pixels of the raster; those inside the raster.
     x = (grid.west - step.c) / step.a + (np.arange(grid.width) + 0.5) * (grid.dx / step.a)
     y = (step.f - grid.north) / -step.e + (np.arange(grid.height) + 0.5) * (grid.dy / -step.e)
-    # Beyond the outer pixels' centres there is nothing to interpolate with: a raster beside this one may know better.
+    # Beyond the outer pixels' centers there is nothing to interpolate with: the adjacent raster may have the value.
     rim = 0.5 - 1e-6 if resampling == "bilinear" else 0
     columns = np.flatnonzero((x >= rim) & (x < dataset.width - rim))
     rows = np.flatnonzero((y >= rim) & (y < dataset.height - rim))
     if not len(columns) or not len(rows):
         return values, valid
     x, y = x[columns], y[rows]
-    # Their pixels, and one more on each side to interpolate from.
+    # Their pixels, and one more on each side for the interpolation.
     left, top = max(0, int(x[0]) - 1), max(0, int(y[0]) - 1)
     right, bottom = min(dataset.width, int(x[-1]) + 2), min(dataset.height, int(y[-1]) + 2)
     window = Window(left, top, right - left, bottom - top)
@@ -77,7 +78,7 @@ def _read(
     source = dataset.read(1, window=window)
     at = np.ix_(y.astype(np.int64) - top, x.astype(np.int64) - left)
     values[part] = _bilinear(source, y - top - 0.5, x - left - 0.5) if resampling == "bilinear" else source[at]
-    valid[part] = True if whole else (dataset.read_masks(1, window=window) > 0)[at]
+    valid[part] = True if complete else (dataset.read_masks(1, window=window) > 0)[at]
     if np.issubdtype(values.dtype, np.floating):
         valid &= np.isfinite(values)
     return values, valid
@@ -85,26 +86,26 @@ def _read(
 
 @njit(cache=True)
 def _bilinear(source: Any, rows: Any, columns: Any) -> Any:
-    """Interpolate at places counted from the centre of the first pixel."""
+    """Interpolate at positions counted from the center of the first pixel."""
     height, width = source.shape
     out = np.empty((len(rows), len(columns)), source.dtype)
     left, right = np.empty(len(columns), np.int32), np.empty(len(columns), np.int32)
-    share = np.empty(len(columns))
+    fraction = np.empty(len(columns))
     for i in range(len(columns)):
         place = min(max(columns[i], 0.0), width - 1.0)
         left[i] = int(place)
         right[i] = min(left[i] + 1, width - 1)
-        share[i] = place - left[i]
+        fraction[i] = place - left[i]
     row = np.empty(width)
     for j in range(len(rows)):
         place = min(max(rows[j], 0.0), height - 1.0)
         top = int(place)
         down = place - top
         above, below = source[top], source[min(top + 1, height - 1)]
-        # First between two rows, which are shorter, then along the one that comes of it.
+        # First between two source rows, which are shorter than the output row, then along the result.
         for k in range(width):
             row[k] = above[k] + down * (below[k] - above[k])
         for i in range(len(columns)):
             value = row[left[i]]
-            out[j, i] = value + share[i] * (row[right[i]] - value)
+            out[j, i] = value + fraction[i] * (row[right[i]] - value)
     return out

@@ -1,7 +1,7 @@
-"""Scenes read part by part onto a cell's grid: one small interface, three libraries behind it.
+"""Scene readers: the contract for reading a scene by parts onto a cell's grid, and the registry of readers.
 
-All three give the same pixels within the tolerance that tests/test_scene_readers.py states; docs/imagery.md holds the
-measurement the default was chosen by.
+The three built-in readers return the same pixels within the tolerance in tests/raster/test_scenes.py; docs/imagery.md
+has the measurements behind the default. Other packages add readers through the registry's entry points.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ class SceneFiles:
     datetime: str
     """RFC 3339."""
     crs: str | None
-    """CRS to take where a file has none, "EPSG:32633"."""
+    """CRS to use if a file has none, for instance "EPSG:32633"."""
     assets: Mapping[str, Asset]
     """By Sentinel-2 name; SCL may be missing."""
 
 
 class SceneReader(Protocol):
-    """Reads one scene; keeps open what it needs between reads."""
+    """Reads one scene; may keep files open between reads."""
 
     def overlap(self, grid: RasterGrid) -> RasterGrid | None:
         """Return the part of a grid that the scene's files may cover, None if they do not."""
         ...
 
     def read(self, names: Sequence[str], grid: RasterGrid) -> NDArray[np.uint16]:
-        """Read bands onto a grid: bilinear, SCL by nearest neighbour.
+        """Read bands onto a grid: bilinear, SCL by nearest neighbor.
 
         Returns
         -------
         (band, y, x) uint16
-            As in the files; 0 where the scene has no data.
+            Digital numbers as in the files; 0 where the scene has no data.
 
         Raises
         ------
         WorkError
-            A file cannot be read after several tries.
+            A file cannot be read after several attempts.
         InputError
-            A file is not what it should be.
+            A file is not a Sentinel-2 band.
         """
         ...
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all open files."""
         ...
 
 
 class OpenScene(Protocol):
-    """Opens a scene: a class of readers, or a function."""
+    """Opens a scene: a `SceneReader` class, or a function."""
 
     def __call__(self, files: SceneFiles, signer: Signer, *, threads: int) -> SceneReader:
         """Return a reader of one scene."""
@@ -88,11 +88,11 @@ def open_scene(reader: str, files: SceneFiles, signer: Signer, *, threads: int =
     Parameters
     ----------
     reader : str
-        rasterio: windows of the files, decoded once and warped (the default); odc: odc-stac; stackstac.
+        Name in `READERS`: rasterio (the default), odc (odc-stac), stackstac.
     files : SceneFiles
-        What to read.
+        Files of the scene.
     signer : Signer
-        Gives the addresses to open, just before they are opened.
+        Returns the addresses to open, just before they are opened.
     threads : int
         Bands read at the same time.
 
@@ -105,23 +105,23 @@ def open_scene(reader: str, files: SceneFiles, signer: Signer, *, threads: int =
 
 
 def resampling_of(name: str) -> str:
-    """Return how a band is resampled: classes are never mixed."""
+    """Return the resampling of a band: classes are never interpolated."""
     return "nearest" if name == SCL else "bilinear"
 
 
 def check_band_type(name: str, dtype: Any, scene: str) -> None:
-    """Refuse what only looks like a band.
+    """Check the data type of a band.
 
     Raises
     ------
     InputError
-        Reflectance is not 16 bits (8-bit previews carry the same names), or SCL is not 8 or 16 bits.
+        Reflectance is not 16 bits (8-bit previews have the same names), or SCL is not 8 or 16 bits.
     """
     kind = np.dtype(dtype).name
     allowed = ("uint8", "uint16", "int16") if name == SCL else ("uint16", "int16")
     if kind not in allowed:
         raise InputError(
             f"Band {name} of {scene} holds {kind}, not "
-            + ("classes of 8 bits." if name == SCL else "digital numbers of 16 bits."),
+            + ("8-bit classes." if name == SCL else "16-bit digital numbers."),
             "Use Sentinel-2 L2A assets: reflectance as uint16, SCL as uint8.",
         )

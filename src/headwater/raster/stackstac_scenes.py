@@ -40,10 +40,10 @@ class StackstacScene(LoadedScene):
             dtype=np.dtype(self._dtype(name)),
             fill_value=np.dtype(self._dtype(name)).type(0),
             rescale=False,
-            # A file that is not there is a fault, not a hole.
+            # A missing file is an error, not a gap in the data.
             errors_as_nodata=(),
         )
-        # Its own rounding of bounds may give a pixel more.
+        # stackstac's rounding of the bounds may add a pixel.
         return np.asarray(stack.compute(scheduler="threads", num_workers=self._threads).values)[
             0, 0, : grid.height, : grid.width
         ]

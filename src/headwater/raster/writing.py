@@ -1,4 +1,4 @@
-"""Writing Cloud-Optimized GeoTIFFs, whole or not at all."""
+"""Writing Cloud-Optimized GeoTIFFs atomically."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from headwater.raster.opening import READ_ERRORS
 
 _COG_BLOCK_PX = 512
 WRITING_CACHE = 64 * 2**20
-"""Bytes of blocks that GDAL keeps while a raster is written by bands."""
+"""Size of GDAL's block cache in bytes while a raster is written by strips of rows."""
 
 
 def write_cog(
@@ -38,7 +38,7 @@ def write_cog(
     band_names: Sequence[str] | None = None,
     overview_resampling: str = "average",
 ) -> None:
-    """Write a Cloud-Optimized GeoTIFF, whole or not at all, with the same bytes for the same input.
+    """Write a Cloud-Optimized GeoTIFF atomically, with the same bytes for the same input.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def write_cog(
     band_names : sequence of str, optional
         Description of each band.
     overview_resampling : str
-        nearest for classes, average for quantities.
+        nearest for classes, average for continuous values.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def write_cog(
     profile = _profile(count, height, width, data.dtype.name, crs=crs, transform=transform, nodata=nodata)
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        _told(path),
+        _clear_errors(path),
         atomic_path(path) as temporary,
         MemoryFile() as memory,
     ):
@@ -94,10 +94,10 @@ def cog_writer(
     band_names: Sequence[str] | None = None,
     overview_resampling: str = "average",
 ) -> Iterator[Callable[[int, NDArray[Any], NDArray[np.bool_]], None]]:
-    """Write a Cloud-Optimized GeoTIFF with a mask by bands of rows, whole or not at all.
+    """Write a Cloud-Optimized GeoTIFF with a mask by strips of rows, atomically.
 
-    The bands go to a tiled GeoTIFF beside it, which becomes the Cloud-Optimized one when the block ends well: the
-    memory needed is a band and `WRITING_CACHE` bytes, whatever the size. The bytes are those of `write_cog`.
+    The strips go to a temporary tiled GeoTIFF, which is converted when the block ends without an error: the memory
+    needed is one strip and `WRITING_CACHE` bytes, independent of the raster's size. The bytes are those of `write_cog`.
 
     Parameters
     ----------
@@ -106,25 +106,25 @@ def cog_writer(
     grid : RasterGrid
         Its grid.
     dtype : str
-        Of its pixels.
+        Data type of its pixels.
     tags, band_names, overview_resampling
         See `write_cog`.
 
     Yields
     ------
     callable
-        Takes the first row, pixels (band, y, x) over the whole width, and the mask (y, x) bool, True where valid. To be
-        called by one thread; rows never given are masked.
+        Takes the first row, pixels (band, y, x) over the full width, and the mask (y, x) bool, True where valid. To be
+        called by one thread; rows that are not written are masked.
     """
     count = len(band_names) if band_names else 1
     profile = _profile(count, grid.height, grid.width, dtype, crs=grids.CRS, transform=grid.transform, nodata=None)
     tiled = {"tiled": True, "blockxsize": _COG_BLOCK_PX, "blockysize": _COG_BLOCK_PX}
     environment = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_CACHEMAX": WRITING_CACHE}
     with atomic_path(path) as temporary:
-        # Begins with the temporary name: removed with it, whatever happens.
-        bands = temporary.with_name(f"{temporary.name}.bands.tif")
+        # Its name begins with the temporary name, so it is removed together with it.
+        strips = temporary.with_name(f"{temporary.name}.bands.tif")
         with rasterio.Env(**environment):
-            dataset = rasterio.open(bands, "w", **profile, **tiled)
+            dataset = rasterio.open(strips, "w", **profile, **tiled)
             try:
                 _describe(dataset, tags, band_names)
 
@@ -138,9 +138,9 @@ def cog_writer(
                 yield write
             finally:
                 dataset.close()
-            with _told(path), rasterio.open(bands) as whole:
-                rasterio.shutil.copy(whole, str(temporary), driver="COG", **_cog_options(overview_resampling))
-        bands.unlink()
+            with _clear_errors(path), rasterio.open(strips) as complete:
+                rasterio.shutil.copy(complete, str(temporary), driver="COG", **_cog_options(overview_resampling))
+        strips.unlink()
 
 
 def _profile(
@@ -180,8 +180,8 @@ def _describe(dataset: DatasetWriter, tags: Mapping[str, str] | None, band_names
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Tell of what GDAL cannot write in our own words."""
+def _clear_errors(path: Path) -> Iterator[None]:
+    """Replace GDAL's errors on writing by a `DiskError`."""
     try:
         yield
     except READ_ERRORS as error:

@@ -1,4 +1,4 @@
-"""Maps of a basin: arrays and lines in, PNG files out."""
+"""Maps of a basin as PNG files, from arrays and lines."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ matplotlib.use("Agg")
 
 _DPI = 150
 _WIDTH_INCHES = 10.0
-_ORDER_COLOURS = ("#4a9ad4", "#3d8fd1", "#1f66b0", "#123f86", "#0a2360", "#4b0f6b", "#7a0f5c", "#a3123f", "#c7391d")
-_NEW_COLOUR, _BACKBONE_COLOUR = "#d7301f", "#08306b"
+_ORDER_COLORS = ("#4a9ad4", "#3d8fd1", "#1f66b0", "#123f86", "#0a2360", "#4b0f6b", "#7a0f5c", "#a3123f", "#c7391d")
+_NEW_COLOR, _BACKBONE_COLOR = "#d7301f", "#08306b"
 
 
 def hillshade(elevation: NDArray[np.float32], grid: RasterGrid, *, exaggeration: float = 2.0) -> NDArray[np.float32]:
-    """Shade relief as lit from the north-west at 45 degrees.
+    """Return relief shading with light from the northwest at 45 degrees (Horn 1981, doi:10.1109/PROC.1981.11918).
 
     Parameters
     ----------
     elevation : (y, x) float32
-        Metres.
+        Meters.
     grid : RasterGrid
-        Where it lies, for the pixel's size in metres.
+        Its grid, for the pixel size in meters.
     exaggeration : float
-        Heights are multiplied by it.
+        Factor for heights.
 
     Returns
     -------
     (y, x) float32
-        0 to 1. Source: Horn (1981), doi:10.1109/PROC.1981.11918.
+        0 to 1.
     """
-    metres = 111_195.0
+    degree_m = 111_195.0
     south, north = grid.bounds[1], grid.bounds[3]
-    dx = grid.dx * metres * np.cos(np.radians((south + north) / 2))
-    dy = grid.dy * metres
+    dx = grid.dx * degree_m * np.cos(np.radians((south + north) / 2))
+    dy = grid.dy * degree_m
     down, right = np.gradient(elevation * exaggeration, dy, dx)
     norm = np.sqrt(1 + down**2 + right**2)
     azimuth, altitude = np.radians(315.0), np.radians(45.0)
@@ -63,13 +63,13 @@ def draw_image(path: Path, image: NDArray[Any], grid: RasterGrid, *, title: str,
     path : Path
         PNG to write.
     image : (y, x) or (y, x, 3) array
-        Values, or colours of 8 bits.
+        Values, or 8-bit colors.
     grid : RasterGrid
-        Where it lies.
+        Its grid.
     title : str
         Heading of the map.
     **style
-        `label` adds a colour bar; the rest goes to matplotlib's imshow.
+        `label` adds a color bar; all others are options of matplotlib's imshow.
     """
     label = style.pop("label", None)
     with _map(path, grid, title) as (figure, axes):
@@ -92,40 +92,38 @@ def draw_network(
     shade : (y, x) float32
         Hillshade, 0 to 1.
     grid : RasterGrid
-        Where it lies.
+        Its grid.
     title : str
         Heading of the map.
     by : str
-        "strahler_order" or "source": what the colours tell.
+        "strahler_order" or "source": the column shown by color.
     """
     with _map(path, grid, title) as (_, axes):
         axes.imshow(shade, extent=_extent(grid), cmap="gray", vmin=0, vmax=1.15, alpha=0.75)
         order = network["strahler_order"].to_numpy()
         if by == "source":
             from_backbone = network["from_tdx"].to_numpy(bool)
-            _lines(axes, network[~from_backbone], _NEW_COLOUR, 0.7, "new, from imagery and elevation")
-            _lines(axes, network[from_backbone], _BACKBONE_COLOUR, 1.1, "backbone")
+            _lines(axes, network[~from_backbone], _NEW_COLOR, 0.7, "new, from imagery and elevation")
+            _lines(axes, network[from_backbone], _BACKBONE_COLOR, 1.1, "backbone")
         else:
             for value in sorted(set(order.tolist())):
-                colour = _ORDER_COLOURS[min(value, len(_ORDER_COLOURS)) - 1]
-                _lines(axes, network[order == value], colour, 0.4 + 0.35 * value, f"order {value}")
-        # Beside the map, where it hides nothing.
+                color = _ORDER_COLORS[min(value, len(_ORDER_COLORS)) - 1]
+                _lines(axes, network[order == value], color, 0.4 + 0.35 * value, f"order {value}")
+        # Below the map, where it covers nothing.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=5, fontsize=8, frameon=False)
 
 
-def probability_colours() -> ListedColormap:
-    """Return the colours of a probability of water: white to dark blue, missing grey."""
+def probability_colors() -> ListedColormap:
+    """Return the color map of the probability of water: white to dark blue, missing pixels gray."""
     blues = matplotlib.colormaps["Blues"](np.linspace(0, 1, 256))
-    colours = ListedColormap(blues)
-    colours.set_bad("#bbbbbb")
-    return colours
+    colors = ListedColormap(blues)
+    colors.set_bad("#bbbbbb")
+    return colors
 
 
-def _lines(axes: Any, table: gpd.GeoDataFrame, colour: str, width: float, label: str) -> None:
+def _lines(axes: Any, table: gpd.GeoDataFrame, color: str, width: float, label: str) -> None:
     paths = [np.asarray(line.coords)[:, :2] for line in table.geometry]
-    axes.add_collection(
-        LineCollection(paths, colors=colour, linewidths=width, label=f"{label} ({len(paths)} segments)")
-    )
+    axes.add_collection(LineCollection(paths, colors=color, linewidths=width, label=f"{label} ({len(paths)} segments)"))
 
 
 def _extent(grid: RasterGrid) -> tuple[float, float, float, float]:
@@ -145,5 +143,5 @@ def _map(path: Path, grid: RasterGrid, title: str) -> Iterator[tuple[Figure, Any
     axes.set(xlim=(west, east), ylim=(south, north), xlabel="longitude", ylabel="latitude", title=title, aspect=aspect)
     axes.ticklabel_format(useOffset=False)
     with atomic_path(path) as temporary:
-        # Without the version of matplotlib in the file, the same map is the same bytes.
+        # Without matplotlib's version in the metadata, the same map gives the same bytes.
         figure.savefig(temporary, metadata={"Software": None})

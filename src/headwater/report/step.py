@@ -1,13 +1,15 @@
-"""report: tables, maps and a page of a basin."""
+"""report: the summary table, maps and HTML page of a basin."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 from shapely import box
@@ -19,20 +21,19 @@ from headwater.geo.grid import RasterGrid
 from headwater.geo.longitudes import middle_longitudes, turned, turns_to
 from headwater.geo.plan import Plan, read_plan
 from headwater.models.shipped import default_checkpoints
-from headwater.report.figures import draw_image, draw_network, hillshade, probability_colours
-from headwater.report.page import render_page
+from headwater.report.figures import draw_image, draw_network, hillshade, probability_colors
 from headwater.report.tables import order_by_source, summary_table
 from headwater.runs.benchmarks import cost_table, read_benchmarks
 
 MAP_PX = 1400
-"""Longest side of the rasters in the maps, pixels: bounds the memory for a basin of any size."""
+"""Longest side of the rasters in the maps, pixels: limits the memory for basins of any size."""
 
 MAPS = {
-    "network": "The network over hillshade, by Strahler order on the extended network.",
-    "sources": "The network by source: the backbone given, and the waterways found in imagery and elevation.",
-    "composite": "Cloud-free Sentinel-2 composite, red, green and blue; grey where there was no clear view.",
+    "network": "The network over hillshade, by Strahler order of the extended network.",
+    "sources": "The network by source: the given backbone, and the waterways found in imagery and elevation.",
+    "composite": "Cloud-free Sentinel-2 composite, red, green and blue; gray where there was no clear view.",
     "elevation": "Elevation with hillshade.",
-    "probability": "Probability of water at 20 m; grey where there was no imagery.",
+    "probability": "Probability of water at 20 m; gray where there was no imagery.",
 }
 
 
@@ -63,71 +64,94 @@ def report(
         Folder of the benchmarks of the basin's jobs; the page tells what its rules cost.
     """
     the_plan = read_plan(plan)
-    basin = the_plan.basin_id
-    laws = _laws(read_json(checks))
+    violations = _violations(read_json(checks))
     waterways = gpd.read_parquet(network)
     table = summary_table(waterways)
-    west, _, east, _ = the_plan.basin_bounds
-    # Of a basin on both sides of 180 degrees the map would go round the world.
-    grid = _map_grid(the_plan.basin_bounds if east - west <= 180 else the_plan.bounds_in_one_piece)
-    relief = _read_relief(elevation, grid)
-    shade = hillshade(relief, grid)
-    folder = page.parent
-
-    title = f"Basin {basin}"
-    lines = waterways.geometry.to_numpy()
-    turns = turns_to(middle_longitudes(lines), (grid.bounds[0] + grid.bounds[2]) / 2)
-    drawn = waterways.set_geometry(turned(lines, turns), crs=waterways.crs)
-    draw_network(folder / "network.png", drawn, shade, grid, title=f"{title}: waterways", by="strahler_order")
-    draw_network(folder / "sources.png", drawn, shade, grid, title=f"{title}: sources", by="source")
-    inside = _inside(the_plan, grid)
-    unseen = _draw_composite(folder / "composite.png", composite, grid, inside, title) if composite else 0.0
-    if elevation:
-        draw_image(folder / "elevation.png", relief, grid, title=f"{title}: elevation", cmap="terrain", label="metres")
-    if probability:
-        _draw_probability(folder / "probability.png", probability, grid, title)
-    kinds = {"composite": composite, "elevation": elevation, "probability": probability}
-    missing = {name for name, files in kinds.items() if not files}
+    rasters = {"composite": composite, "elevation": elevation, "probability": probability}
+    missing = sorted(name for name, paths in rasters.items() if not paths)
+    no_view = _draw_maps(page.parent, the_plan, waterways, rasters)
     for name in missing:
-        (folder / f"{name}.png").unlink(missing_ok=True)  # of a time when it was kept
+        (page.parent / f"{name}.png").unlink(missing_ok=True)  # from an earlier run that kept the raster
 
     with atomic_path(summary) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     rows = order_by_source(table)
     total, backbone, new = (float(rows[column].iloc[-1]) for column in ("all", "backbone", "new"))
-    tags = [raster.raster_tags(path) for path in composite]
-    weights = raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown").split(", ") if probability else []
-    demo_weights = {read_json(path.with_suffix(".json"))["sha256"] for path in default_checkpoints()}
+    scenes, weights, demo_weights = _provenance(composite, probability)
     facts = {
-        "basin_id": basin,
+        "basin_id": the_plan.basin_id,
         "segments": len(waterways),
         "total_km": total,
         "backbone_km": backbone,
         "new_km": new,
-        "faults": sum(laws.values()),
+        "violations": sum(violations.values()),
         "table": [{"order": order, **row} for order, row in rows.to_dict("index").items()],
         "maps": [{"file": f"{name}.png", "caption": caption} for name, caption in MAPS.items() if name not in missing],
-        "checks": sorted(laws.items()),
-        "scenes": sorted({scene for tag in tags for scene in tag.get("scenes", "").split()}),
-        "unseen": unseen,
+        "checks": sorted(violations.items()),
+        "scenes": scenes,
+        "no_view": no_view,
         "costs": cost_table(read_benchmarks(benchmarks)) if benchmarks is not None else [],
-        "missing": sorted(missing),
+        "missing": missing,
         "weights": [each[:12] for each in weights],
-        "demo_weights": not demo_weights.isdisjoint(weights),
+        "demo_weights": demo_weights,
     }
     write_if_changed(page, render_page(facts).encode())
 
 
+def render_page(facts: Mapping[str, Any]) -> str:
+    """Return the page as HTML.
+
+    Parameters
+    ----------
+    facts : mapping
+        Values of the variables in `templates/page.html`; a missing one is an error.
+    """
+    template = (files("headwater.report") / "templates" / "page.html").read_text()
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(**facts)
+
+
+def _draw_maps(folder: Path, plan: Plan, waterways: gpd.GeoDataFrame, rasters: Mapping[str, Sequence[Path]]) -> float:
+    """Draw the maps of `MAPS` into a folder; return the fraction of the cells' pixels without a clear view."""
+    west, _, east, _ = plan.basin_bounds
+    # The bounds of a basin on both sides of 180 degrees would span the globe.
+    grid = _map_grid(plan.basin_bounds if east - west <= 180 else plan.bounds_in_one_piece)
+    title = f"Basin {plan.basin_id}"
+    relief = _read_relief(rasters["elevation"], grid)
+    shade = hillshade(relief, grid)
+    lines = waterways.geometry.to_numpy()
+    turns = turns_to(middle_longitudes(lines), (grid.bounds[0] + grid.bounds[2]) / 2)
+    drawn = waterways.set_geometry(turned(lines, turns), crs=waterways.crs)
+    draw_network(folder / "network.png", drawn, shade, grid, title=f"{title}: waterways", by="strahler_order")
+    draw_network(folder / "sources.png", drawn, shade, grid, title=f"{title}: sources", by="source")
+    if rasters["elevation"]:
+        draw_image(folder / "elevation.png", relief, grid, title=f"{title}: elevation", cmap="terrain", label="meters")
+    if rasters["probability"]:
+        _draw_probability(folder / "probability.png", rasters["probability"], grid, title)
+    if not rasters["composite"]:
+        return 0.0
+    return _draw_composite(folder / "composite.png", rasters["composite"], grid, _inside_cells(plan, grid), title)
+
+
+def _provenance(composite: Sequence[Path], probability: Sequence[Path]) -> tuple[list[str], list[str], bool]:
+    """Return the scenes, the SHA-256 hashes of the weights, and whether any weights were trained on demo planets."""
+    tags = [raster.raster_tags(path) for path in composite]
+    scenes = sorted({scene for tag in tags for scene in tag.get("scenes", "").split()})
+    weights = raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown").split(", ") if probability else []
+    demo_weights = {read_json(path.with_suffix(".json"))["sha256"] for path in default_checkpoints()}
+    return scenes, weights, not demo_weights.isdisjoint(weights)
+
+
 def _read_relief(elevation: Sequence[Path], grid: RasterGrid) -> NDArray[np.float32]:
-    """Return metres, NaN where they are not known."""
+    """Return meters, NaN where unknown."""
     if not elevation:
         return np.full(grid.shape, np.nan, np.float32)
     relief, known = raster.read_cells(elevation, grid)
     return np.where(known, relief, np.float32(np.nan))
 
 
-def _inside(plan: Plan, grid: RasterGrid) -> NDArray[np.bool_]:
-    """Return where the map shows cells of the basin: they need not fill their rectangle."""
+def _inside_cells(plan: Plan, grid: RasterGrid) -> NDArray[np.bool_]:
+    """Return where the map shows cells of the basin, which may not fill the map."""
     edges = [cell.bounds for cell in plan.cells]
     squares = [box(w + turn, s, e + turn, n) for w, s, e, n in edges for turn in (-360, 0, 360)]
     inside: NDArray[np.uint8] = rasterize(squares, out_shape=grid.shape, transform=grid.transform, dtype="uint8")
@@ -146,13 +170,13 @@ def _map_grid(bounds: tuple[float, float, float, float]) -> RasterGrid:
 def _draw_composite(
     path: Path, composite: Sequence[Path], grid: RasterGrid, inside: NDArray[np.bool_], title: str
 ) -> float:
-    """Draw the composite in true colours; return the share of the cells' pixels without a clear view."""
+    """Draw the composite in true color; return the fraction of the cells' pixels without a clear view."""
     bands = [raster.read_cells(composite, grid, band=band, resampling="average") for band in (2, 3, 4)]
-    colours: NDArray[Any] = np.stack([values for values, _ in bands], axis=-1)
-    seen = bands[0][1]
-    colours[~seen] = 190
-    draw_image(path, colours, grid, title=f"{title}: cloud-free composite")
-    return float(np.mean(~seen[inside])) if inside.any() else 0.0
+    colors: NDArray[Any] = np.stack([values for values, _ in bands], axis=-1)
+    clear = bands[0][1]
+    colors[~clear] = 190
+    draw_image(path, colors, grid, title=f"{title}: cloud-free composite")
+    return float(np.mean(~clear[inside])) if inside.any() else 0.0
 
 
 def _draw_probability(path: Path, probability: Sequence[Path], grid: RasterGrid, title: str) -> None:
@@ -163,16 +187,16 @@ def _draw_probability(path: Path, probability: Sequence[Path], grid: RasterGrid,
         shown,
         grid,
         title=f"{title}: probability of water",
-        cmap=probability_colours(),
+        cmap=probability_colors(),
         vmin=0,
         vmax=1,
         label="probability",
     )
 
 
-def _laws(checks: Any) -> dict[str, int]:
-    """Return the number of faults of each law of waterways.checks.json."""
+def _violations(checks: Any) -> dict[str, int]:
+    """Return the number of violations of each check in waterways.checks.json."""
     try:
-        return {law: int(result["faults"]) for law, result in checks["laws"].items()}
+        return {check: int(result["faults"]) for check, result in checks["laws"].items()}
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError("The checks are not those of a network.", "Give waterways.checks.json.") from error
+        raise InputError("The file is not the checks of a network.", "Give waterways.checks.json.") from error

@@ -1,4 +1,4 @@
-"""Lengths of a network by order and source: pure tables."""
+"""Length of a network by order and source: pure tables."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def summary_table(network: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     network : DataFrame
-        A basin's waterways, with the columns of design.md.
+        A basin's waterways: columns basin_id, strahler_order, from_tdx, intersects_lake, length_m.
 
     Returns
     -------
     DataFrame
-        Columns basin_id, strahler_order, source (backbone or new), intersects_lake, segments, length_km; one row a
-        combination that occurs, sorted.
+        Columns basin_id, strahler_order, source (backbone or new), intersects_lake, segments, length_km; one row per
+        existing combination, sorted.
     """
     facts = pd.DataFrame(
         {
@@ -36,12 +36,12 @@ def summary_table(network: pd.DataFrame) -> pd.DataFrame:
 
 
 def order_by_source(summary: pd.DataFrame) -> pd.DataFrame:
-    """Turn the summary into one row an order, one column a source, with totals: what the page shows.
+    """Return the summary with one row per order, one column per source, and totals, as shown on the page.
 
     Parameters
     ----------
     summary : DataFrame
-        As `summary_table` returns it.
+        Result of `summary_table`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Watching a run: its progress line, its summary, and what its jobs told and cost."""
+"""Runs of the workflow: the results folder and its locks, progress, summary, job retries and benchmarks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ FLOW = (
     "plan", "search", "refresh_items", "select", "refresh_scenes", "composite", "elevation", "predict", "mosaic",
     "backbone", "vectorize", "network", "report",
 )  # fmt: skip
-"""Rules in the order in which the data meet them."""
+"""Rules in the order of the data flow."""
 
 
 def by_flow(rule: str) -> tuple[int, str]:
-    """Return a key that sorts rules as the data meet them, unknown ones last."""
+    """Return a sort key that orders rules by the data flow, unknown ones last."""
     return (FLOW.index(rule) if rule in FLOW else len(FLOW), rule)

@@ -1,4 +1,4 @@
-"""What rules cost, from the files that Snakemake's `benchmark` writes."""
+"""Time, memory and disk traffic of rules, from the files that Snakemake's `benchmark` writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BENCHMARK_SUFFIX = ".tsv"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What one job took; None where it ended before Snakemake looked."""
+    """Measurements of one job; None if it ended before Snakemake's first measurement."""
 
     seconds: float
     cpu_s: float | None = None
@@ -32,24 +32,24 @@ class Benchmark:
 
 
 def read_benchmarks(folder: Path) -> dict[Place, Benchmark]:
-    """Return the benchmarks below a folder, by job; a file that is none is left out."""
+    """Return the benchmarks below a folder, by job; files of another format are left out."""
     found = {Place.of_file(path): _read(path) for path in sorted(folder.rglob(f"*{BENCHMARK_SUFFIX}"))}
     return {place: benchmark for place, benchmark in found.items() if benchmark is not None}
 
 
 def cost_table(benchmarks: Mapping[Place, Benchmark]) -> list[dict[str, Any]]:
-    """Return a row for each rule, in the order of the data.
+    """Return one row per rule, in the order of the data flow.
 
     Parameters
     ----------
     benchmarks : mapping of Place to Benchmark
-        What `read_benchmarks` gives.
+        Result of `read_benchmarks`.
 
     Returns
     -------
     list of dict
-        rule, jobs; median_s and max_s, wall seconds; cpu_s, read_mb and written_mb, sums; max_rss_mb. None where no job
-        of the rule was measured.
+        rule, jobs; median_s and max_s, wall seconds; cpu_s, read_mb and written_mb, sums; max_rss_mb. None if no job of
+        the rule was measured.
     """
     rules: defaultdict[str, list[Benchmark]] = defaultdict(list)
     for place, benchmark in benchmarks.items():

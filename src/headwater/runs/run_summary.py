@@ -1,31 +1,109 @@
-"""The summary of a run: what it took, downloaded and tried again, and what failed, by step."""
+"""The summary of a run, from the events of its jobs: time, downloads, retries and failures of each step."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
+from headwater.core.events import BEGUN, BYTES, DONE, EVENTS_SUFFIX, FAILED, REQUESTS, RETRIED, RETRIES, Place
 from headwater.runs import by_flow
-from headwater.runs.attempts import Attempt
-from headwater.runs.times import told_time
 
+KILLED = "killed"
+"""Cause of an attempt that began and recorded no end: out of memory, out of time, or stopped."""
 UNKNOWN = "unknown"
-"""Cause of a failed job that told nothing: it did not start, or the scheduler ended it."""
+"""Cause of a failed job without events: it did not start, or the scheduler ended it."""
 _SUMS = ("seconds", "cpu_s", "bytes_down", "requests", "retries")
-_MOST_TOLD = 100
-_HEADS = ("step", "jobs", "wall", "CPU", "memory", "downloaded", "retries", "failures")
+_MAX_LISTED_FAILURES = 100
+_COLUMNS = ("step", "jobs", "wall", "CPU", "memory", "downloaded", "retries", "failures")
 
 
-def summarise(
-    attempts: Sequence[Attempt], *, outcome: str, begun: str, seconds: float, errors: Mapping[str, int]
+@dataclass(frozen=True)
+class JobAttempt:
+    """One attempt of a job, from its beginning to its end."""
+
+    place: Place
+    cause: str | None = None
+    """Why it failed (`headwater.core.errors`, or KILLED); None if it succeeded."""
+    text: str = ""
+    """Its error message."""
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    """CPU seconds, user and system."""
+    max_rss_mb: int = 0
+    """Peak memory."""
+    bytes_down: int = 0
+    """Bytes over the network."""
+    requests: int = 0
+    retries: int = 0
+
+
+def event_file_sizes(*folders: Path) -> dict[Path, int]:
+    """Return the size of each event file below folders; `job_attempts_since` uses it to find new events."""
+    sizes = {}
+    for path in chain.from_iterable(folder.rglob(f"*{EVENTS_SUFFIX}") for folder in folders):
+        # The file may be removed in the meantime.
+        with suppress(OSError):
+            sizes[path] = path.stat().st_size
+    return sizes
+
+
+def job_attempts_since(before: Mapping[Path, int], *folders: Path) -> list[JobAttempt]:
+    """Return the attempts recorded since an earlier moment.
+
+    Parameters
+    ----------
+    before : mapping of Path to int
+        Result of `event_file_sizes` at that moment. Sizes instead of times: the clocks of a cluster differ.
+    *folders : Path
+        Folders of the logs.
+    """
+    found = []
+    for path, size in sorted(event_file_sizes(*folders).items()):
+        known = before.get(path, 0)
+        if size != known:
+            found += job_attempts(_read_events(path, known if size > known else 0), Place.of_file(path))
+    return found
+
+
+def job_attempts(events: Iterable[Mapping[str, Any]], place: Place) -> list[JobAttempt]:
+    """Return the attempts in the events of one job.
+
+    Parameters
+    ----------
+    events : iterable of mapping
+        Its events in order.
+    place : Place
+        The job.
+    """
+    found: list[JobAttempt] = []
+    unfinished: list[Mapping[str, Any]] = []
+    for event in events:
+        if event.get("event") == BEGUN and unfinished:
+            found.append(_killed(unfinished, place))
+            unfinished = []
+        unfinished.append(event)
+        if event.get("event") in (DONE, FAILED):
+            found.append(_ended(event, place))
+            unfinished = []
+    return [*found, _killed(unfinished, place)] if unfinished else found
+
+
+def summarize(
+    attempts: Sequence[JobAttempt], *, outcome: str, begun: str, seconds: float, errors: Mapping[str, int]
 ) -> dict[str, Any]:
     """Return the summary of a run.
 
     Parameters
     ----------
-    attempts : sequence of Attempt
-        What its jobs told.
+    attempts : sequence of JobAttempt
+        Attempts of its jobs.
     outcome : str
         "done", "failed" or "stopped".
     begun : str
@@ -33,15 +111,15 @@ def summarise(
     seconds : float
         Wall time.
     errors : mapping of str to int
-        Failed attempts by rule, as Snakemake counted them: those that told nothing are among them.
+        Failed attempts by rule as counted by Snakemake, which includes those without events.
 
     Returns
     -------
     dict
-        outcome, begun, seconds; cpu_s, bytes_down, requests, retries and failures by cause, in all and in each of
-        steps; failed: the jobs that failed, with their cause.
+        outcome, begun, seconds; cpu_s, bytes_down, requests, retries and failures by cause, in total and for each of
+        steps; failed: the failed attempts with their causes.
     """
-    rules: defaultdict[str, list[Attempt]] = defaultdict(list)
+    rules: defaultdict[str, list[JobAttempt]] = defaultdict(list)
     for attempt in attempts:
         rules[attempt.place.rule].append(attempt)
     steps = [_step(rule, rules[rule], errors.get(rule, 0)) for rule in sorted({*rules, *errors}, key=by_flow)]
@@ -56,29 +134,79 @@ def summarise(
         **sums,
         "failures": dict(failures),
         "steps": steps,
-        "failed": [_failed(attempt) for attempt in attempts if attempt.cause is not None][:_MOST_TOLD],
+        "failed": [_failed(attempt) for attempt in attempts if attempt.cause is not None][:_MAX_LISTED_FAILURES],
     }
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return the summary as a sentence and a table, line by line."""
-    words = (
-        f"{summary['outcome']} in {told_time(summary['seconds'])} ({told_time(summary['cpu_s'])} of CPU); "
-        f"{_told_bytes(summary['bytes_down'])} downloaded in {summary['requests']} requests, "
-        f"{summary['retries']} retries; {_told_failures(summary['failures']) or 'nothing'} failed."
+    sentence = (
+        f"{summary['outcome']} in {format_duration(summary['seconds'])} ({format_duration(summary['cpu_s'])} of CPU); "
+        f"{_format_bytes(summary['bytes_down'])} downloaded in {summary['requests']} requests, "
+        f"{summary['retries']} retries; {_format_failures(summary['failures']) or 'nothing'} failed."
     )
-    rows = [_HEADS, *(_cells(step) for step in summary["steps"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
+    rows = [_COLUMNS, *(_cells(step) for step in summary["steps"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     table = [
         "  ".join(text.ljust(width) if column in (0, 7) else text.rjust(width) for column, (text, width) in enumerate(
             zip(row, widths, strict=True)
         )).rstrip()
         for row in rows
     ]  # fmt: skip
-    return [words, *table]
+    return [sentence, *table]
 
 
-def _step(rule: str, attempts: Sequence[Attempt], errors: int) -> dict[str, Any]:
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units, such as "3 h 20 min"."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min" + (f" {rounded % 60} s" if rounded < 600 else "")
+    minutes = round(seconds / 60)
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _ended(event: Mapping[str, Any], place: Place) -> JobAttempt:
+    return JobAttempt(
+        place,
+        cause=str(event.get("cause", "bug")) if event["event"] == FAILED else None,
+        text=str(event.get("text", "")),
+        seconds=float(event.get("seconds", 0)),
+        cpu_s=float(event.get("cpu_s", 0)),
+        max_rss_mb=int(event.get("max_rss_mb", 0)),
+        bytes_down=int(event.get(BYTES, 0)),
+        requests=int(event.get(REQUESTS, 0)),
+        retries=int(event.get(RETRIES, 0)),
+    )
+
+
+def _killed(events: list[Mapping[str, Any]], place: Place) -> JobAttempt:
+    """Return an attempt without an end; its last event is the latest time at which it was known to run."""
+    first, last = (datetime.fromisoformat(event["time"]) for event in (events[0], events[-1]))
+    retries = sum(event.get("event") == RETRIED for event in events)
+    return JobAttempt(place, cause=KILLED, seconds=(last - first).total_seconds(), retries=retries)
+
+
+def _read_events(path: Path, start: int) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            content = file.read()
+    except OSError:
+        return
+    for text in content.splitlines():
+        # The last line of a killed process may be incomplete.
+        with suppress(ValueError):
+            event = json.loads(text)
+            if isinstance(event, dict) and "event" in event and "time" in event:
+                yield event
+
+
+def _step(rule: str, attempts: Sequence[JobAttempt], errors: int) -> dict[str, Any]:
     failures = Counter(attempt.cause for attempt in attempts if attempt.cause is not None)
     silent = errors - failures.total()
     if silent > 0:
@@ -93,7 +221,7 @@ def _rounded(value: float) -> float:
     return round(value, 2) if isinstance(value, float) else value
 
 
-def _failed(attempt: Attempt) -> dict[str, Any]:
+def _failed(attempt: JobAttempt) -> dict[str, Any]:
     place = attempt.place
     return {
         "basin": place.basin, "rule": place.rule, "cell": place.cell, "cause": attempt.cause, "text": attempt.text,
@@ -104,20 +232,20 @@ def _cells(step: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         step["step"],
         str(step["jobs"]),
-        told_time(step["seconds"]),
-        told_time(step["cpu_s"]),
+        format_duration(step["seconds"]),
+        format_duration(step["cpu_s"]),
         f"{step['max_rss_mb']} MB",
-        _told_bytes(step["bytes_down"]),
+        _format_bytes(step["bytes_down"]),
         str(step["retries"]),
-        _told_failures(step["failures"]),
+        _format_failures(step["failures"]),
     )
 
 
-def _told_failures(failures: Mapping[str, int]) -> str:
+def _format_failures(failures: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {cause}" for cause, count in sorted(failures.items()))
 
 
-def _told_bytes(count: float) -> str:
+def _format_bytes(count: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

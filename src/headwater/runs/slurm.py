@@ -1,4 +1,4 @@
-"""What a profile asks of a cluster, held against what the cluster has."""
+"""Slurm: check that the partitions a profile names exist."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import yaml
 
 from headwater.core.errors import InputError
 
-_PATIENCE_S = 60.0
+_SINFO_TIMEOUT_S = 60.0
 
 
 def check_partitions(file: Path) -> None:
-    """Refuse Slurm partitions that the cluster does not have; says nothing where it cannot be asked.
+    """Refuse Slurm partitions that the cluster does not have; does nothing if `sinfo` is missing or fails.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ def check_partitions(file: Path) -> None:
     if unknown:
         raise InputError(
             f"Slurm has no partition {' or '.join(unknown)}, which {file} names.",
-            f"Write the cluster's own into that file: {', '.join(sorted(known))}.",
+            f"Use the cluster's partitions in that file: {', '.join(sorted(known))}.",
         )
 
 
 def _named_partitions(file: Path) -> set[str]:
-    """Return the partitions of this cluster; those of another one, named beside, are not known here."""
+    """Return the partitions that the file names for this cluster; entries that name another cluster are left out."""
     table = (yaml.safe_load(file.read_text()) or {}).get("partitions") or {}
     elsewhere = ("cluster", "clusters", "slurm_cluster")
     return {name for name, limits in table.items() if not any(word in (limits or {}) for word in elsewhere)}
@@ -49,7 +49,7 @@ def _known_partitions() -> Collection[str]:
         return ()
     command = [sinfo, "--all", "--noheader", "--format=%R"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SINFO_TIMEOUT_S, check=False)
     except (subprocess.TimeoutExpired, OSError):
         return ()
     return set(done.stdout.split()) if done.returncode == 0 else ()

@@ -1,7 +1,7 @@
-"""Watching a run of the workflow from within Snakemake: the Snakefile's onstart, onsuccess and onerror call this.
+"""Progress of a run, watched from within Snakemake: the Snakefile's onstart, onsuccess and onerror call this.
 
-A handler on Snakemake's logger sees each job begin and end, wherever it runs. Trouble in here ends the watching, never
-the run.
+A handler on Snakemake's logger receives an event when a job begins or ends, wherever it runs. An error in here ends the
+watching, never the run.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import atexit
 import logging
 import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -20,20 +20,25 @@ from typing import Any, ParamSpec, TextIO
 from tqdm import tqdm
 
 from headwater.core.files import write_json
-from headwater.runs.attempts import attempts_since, log_sizes
+from headwater.runs import by_flow
 from headwater.runs.benchmarks import cost_table, read_benchmarks
-from headwater.runs.line import Progress
-from headwater.runs.run_summary import summarise, summary_lines
+from headwater.runs.run_summary import (
+    event_file_sizes,
+    format_duration,
+    job_attempts_since,
+    summarize,
+    summary_lines,
+)
 
 SECONDS_BETWEEN_LINES = 30.0
-"""In a log; a long run tells a line each hundredth of the time gone."""
+"""Between progress lines in a log; in a long run a hundredth of the elapsed time."""
 LOGGER = logging.getLogger("snakemake.logging")
 _P = ParamSpec("_P")
 _WATCH: list[Watch] = []
 
 
 def _harmless(function: Callable[_P, None]) -> Callable[_P, None]:
-    """Return the function made unable to end a run: an error in it is told, and the watching ends."""
+    """Return the function with all errors caught: an error is logged and ends the watching, not the run."""
 
     @wraps(function)
     def safe(*args: _P.args, **options: _P.kwargs) -> None:
@@ -42,7 +47,7 @@ def _harmless(function: Callable[_P, None]) -> Callable[_P, None]:
         except Exception as error:
             while _WATCH:
                 _WATCH.pop().leave()
-            LOGGER.warning(f"headwater: the run is not watched any more ({type(error).__name__}: {error}).")
+            LOGGER.warning(f"headwater: the run is no longer watched ({type(error).__name__}: {error}).")
 
     return safe
 
@@ -54,13 +59,13 @@ def begin(workflow: Any, logs: Path, benchmarks: Path) -> None:
     Parameters
     ----------
     workflow : snakemake.workflow.Workflow
-        The workflow, its jobs known.
+        The workflow, with its jobs determined.
     logs, benchmarks : Path
         Folders of the jobs' logs and benchmarks; the summary is written to the former.
     """
     totals, done, folders = Counter[str](), Counter[str](), set[Path]()
     for job in workflow.dag.jobs:
-        # Targets (all, refresh) have none.
+        # Targets (all, refresh) have no log.
         if job.log:
             totals[job.rule.name] += 1
             done[job.rule.name] += not workflow.dag.needrun(job)
@@ -69,14 +74,14 @@ def begin(workflow: Any, logs: Path, benchmarks: Path) -> None:
     shown = not quiet & {"ALL", "PROGRESS"}
     watch = Watch(Progress(totals, done, at=time.monotonic()), logs, benchmarks, folders, shown=shown)
     _WATCH.append(watch)
-    # Where neither onsuccess nor onerror is called.
+    # For runs in which neither onsuccess nor onerror is called.
     atexit.register(end, "stopped")
     watch.enter()
 
 
 @_harmless
 def end(outcome: str) -> None:
-    """End watching: write the summary and tell it.
+    """End watching: write the summary and print it.
 
     Parameters
     ----------
@@ -86,44 +91,126 @@ def end(outcome: str) -> None:
     while _WATCH:
         watch = _WATCH.pop()
         watch.leave()
-        watch.summarise(outcome)
+        watch.summarize(outcome)
+
+
+class Progress:
+    """How far a run is, updated for each job that begins or ends.
+
+    Parameters
+    ----------
+    totals : mapping of str to int
+        Jobs of each rule, including those done in earlier runs.
+    done : mapping of str to int
+        Jobs of each rule done in earlier runs.
+    at : float
+        When the run began, seconds.
+    """
+
+    def __init__(self, totals: Mapping[str, int], done: Mapping[str, int], *, at: float) -> None:
+        self.totals, self.done = dict(totals), Counter(done)
+        self.errors: Counter[str] = Counter()
+        self._done_before = self.done.total()
+        self._begun = at
+        self._running: dict[int, tuple[str, float]] = {}
+        self._durations: defaultdict[str, list[float]] = defaultdict(list)
+
+    def begin(self, job: int, rule: str, *, at: float) -> None:
+        """Record that a job has begun, or was submitted."""
+        if rule in self.totals:
+            self._running[job] = (rule, at)
+
+    def end(self, job: int, *, at: float, failed: bool = False) -> None:
+        """Record that a job has ended."""
+        rule, begun = self._running.pop(job, ("", at))
+        if not rule:
+            return
+        if failed:
+            self.errors[rule] += 1
+            return
+        self.done[rule] += 1
+        self._durations[rule].append(at - begun)
+
+    def rate(self, *, at: float) -> float:
+        """Return jobs done per minute."""
+        return 60 * (self.done.total() - self._done_before) / max(at - self._begun, 1e-9)
+
+    def remaining_s(self, *, at: float) -> float | None:
+        """Return the estimated seconds to the end; None until a job has ended.
+
+        Remaining jobs are expected to take the mean of their rule, or of all jobs if none of their rule has ended, and
+        to run with the average parallelism so far.
+        """
+        durations = [seconds for of_rule in self._durations.values() for seconds in of_rule]
+        if not durations or at <= self._begun:
+            return None
+        mean = sum(durations) / len(durations)
+        work = 0.0
+        for rule, total in self.totals.items():
+            own = self._durations[rule]
+            work += (total - self.done[rule]) * (sum(own) / len(own) if own else mean)
+        running = sum(at - begun for _, begun in self._running.values())
+        parallelism = (sum(durations) + running) / (at - self._begun)
+        return max(0.0, work - running) / parallelism
+
+    def line(self, *, at: float, short: bool = False) -> str:
+        """Return the progress as one line: jobs done of each step, rate, remaining time.
+
+        Parameters
+        ----------
+        at : float
+            Now, seconds.
+        short : bool
+            List only the steps that have begun and are not done.
+        """
+        busy = {rule for rule, _ in self._running.values()}
+        steps = [
+            f"{rule} {self.done[rule]}/{total}"
+            for rule, total in sorted(self.totals.items(), key=lambda item: by_flow(item[0]))
+            if not short or (self.done[rule] < total and (self.done[rule] or rule in busy))
+        ]
+        done, total = self.done.total(), sum(self.totals.values())
+        left = self.remaining_s(at=at)
+        speed = f"{done} of {total} jobs, {self.rate(at=at):.3g}/min"
+        failed = f", {self.errors.total()} failed" if self.errors else ""
+        return " | ".join([*steps, speed + failed + (f", {format_duration(left)} left" if left is not None else "")])
 
 
 class Watch(logging.Handler):
-    """Keeps the progress of a run and shows it: on a terminal one line that changes, in a log a line now and then."""
+    """Shows the progress of a run: on a terminal as one line that is updated, in a log as a line now and then."""
 
     def __init__(
         self, progress: Progress, logs: Path, benchmarks: Path, folders: Iterable[Path], *, shown: bool = True
     ) -> None:
         super().__init__()
-        # Of the run's own basins: another run may be at work on others.
+        # Only the run's own basins: another run may be working on others.
         self._folders = sorted(folders)
         self._progress, self._shown = progress, shown
         self._logs, self._benchmarks = logs, benchmarks
         self._begun, self._begun_at = time.monotonic(), datetime.now(UTC)
-        self._sizes = log_sizes(*self._folders)
-        self._told = self._begun
+        self._sizes = event_file_sizes(*self._folders)
+        self._last_line = self._begun
         self._terminal: Terminal | None = None
 
     def enter(self) -> None:
-        """Listen to Snakemake."""
+        """Start listening to Snakemake's events."""
         for handler in LOGGER.handlers:
             if self._shown and isinstance(handler, logging.StreamHandler) and handler.stream.isatty():
                 self._terminal = Terminal(handler)
         LOGGER.addHandler(self)
 
     def leave(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         LOGGER.removeHandler(self)
         if self._terminal is not None:
             self._terminal.close()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take up a job that began or ended."""
-        self._take_up(record)
+        """Handle the event of a job that began or ended."""
+        self._handle_event(record)
 
     @_harmless
-    def _take_up(self, record: logging.LogRecord) -> None:
+    def _handle_event(self, record: logging.LogRecord) -> None:
         event, now = str(getattr(record, "event", "")), time.monotonic()
         facts: dict[str, Any] = record.__dict__
         if event == "job_info":
@@ -143,37 +230,37 @@ class Watch(logging.Handler):
     def _show(self, now: float) -> None:
         if self._terminal is not None:
             self._terminal.show(self._progress.line(at=now, short=True))
-        elif now - self._told >= max(SECONDS_BETWEEN_LINES, (now - self._begun) / 100):
-            self._told = now
+        elif now - self._last_line >= max(SECONDS_BETWEEN_LINES, (now - self._begun) / 100):
+            self._last_line = now
             LOGGER.info(f"headwater: {self._progress.line(at=now)}")
 
-    def summarise(self, outcome: str) -> None:
-        """Write the summary, and tell it line by line."""
-        attempts = attempts_since(self._sizes, *self._folders)
+    def summarize(self, outcome: str) -> None:
+        """Write the summary, and log it line by line."""
+        attempts = job_attempts_since(self._sizes, *self._folders)
         if not attempts and not self._progress.errors:
             return
-        summary = summarise(
+        summary = summarize(
             attempts,
             outcome=outcome,
             begun=self._begun_at.isoformat(timespec="seconds"),
             seconds=time.monotonic() - self._begun,
             errors=self._progress.errors,
         )
-        ours = {attempt.place for attempt in attempts if attempt.cause is None}
-        measured = {place: cost for place, cost in read_benchmarks(self._benchmarks).items() if place in ours}
+        succeeded = {attempt.place for attempt in attempts if attempt.cause is None}
+        measured = {place: cost for place, cost in read_benchmarks(self._benchmarks).items() if place in succeeded}
         path = self._logs / f"run-{self._begun_at:%Y%m%dT%H%M%S%fZ}.json"
         write_json(path, summary | {"costs": cost_table(measured)})
-        for line in [*summary_lines(summary), f"The whole summary: {path}"]:
+        for line in [*summary_lines(summary), f"The complete summary: {path}"]:
             LOGGER.info(f"headwater: {line}")
 
 
 class Terminal:
-    """One line at the foot of a terminal, above which Snakemake goes on writing.
+    """One line at the bottom of a terminal, above which Snakemake continues to write.
 
     Parameters
     ----------
     handler : logging.StreamHandler
-        The one that writes to the terminal; it writes through this one until `close`.
+        The handler that writes to the terminal; until `close` its output goes above the line.
     """
 
     def __init__(self, handler: logging.StreamHandler[Any]) -> None:
@@ -182,17 +269,17 @@ class Terminal:
         handler.setStream(_Above(self._stream))
 
     def show(self, text: str) -> None:
-        """Write the line anew, cut to the width of the terminal."""
+        """Update the line, cut to the width of the terminal."""
         self._bar.set_description_str(text[: shutil.get_terminal_size().columns - 1])
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self._handler.setStream(self._stream)
         self._bar.close()
 
 
 class _Above:
-    """A text stream whose whole lines go above the line at the foot."""
+    """A text stream whose complete lines go above the line at the bottom."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._held = stream, ""

@@ -1,4 +1,4 @@
-"""elevation: the tiles of the elevation models of a cell become one raster at GLO-30 posting."""
+"""elevation: merge the elevation tiles of a cell into one raster at GLO-30 posting."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.terrain.settings import ElevationSettings
 from headwater import raster
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
@@ -17,16 +18,28 @@ from headwater.core.versions import STEP_VERSIONS
 from headwater.geo.basins import basin_polygon
 from headwater.geo.grid import RasterGrid, elevation_grid
 from headwater.geo.plan import Plan, read_plan
-from headwater.raster.elevation_tiles import POSTS_AROUND, read_posts
+from headwater.raster.elevation_tiles import MARGIN_POSTS, read_elevation_tile
 from headwater.stac.assets import Asset, Signer
 from headwater.stac.settings import SigningSettings
 from headwater.stac.signing import make_signer
-from headwater.terrain import surface as terrain
-from headwater.terrain.settings import ElevationSettings
-from headwater.terrain.surface import Surface
+from headwater.terrain.surface import (
+    MAX_SEAM_PX,
+    SOURCE_FILLED,
+    SOURCE_SEA,
+    Surface,
+    area_km2,
+    bridge_seams,
+    extend_edges,
+    fill_voids,
+    land_mask,
+    merge,
+    paste,
+    pixel_sides_m,
+    sample,
+)
 
-LAND_WITHOUT_KM2 = 1.0
-"""So much land of a cell may lack elevation: slivers along a coast."""
+MAX_LAND_WITHOUT_ELEVATION_KM2 = 1.0
+"""Land of a cell that may lack elevation: slivers along a coast."""
 
 
 def elevation(
@@ -81,16 +94,16 @@ def elevation(
     grid = elevation_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
     tiles, best = _tiles(dem, cell)
     surface, source, used = _merged(tiles, best, grid, make_signer(signing.signing, signing.token_url))
-    values, filled = terrain.fill_voids(
-        surface.values, surface.valid, surface.covered & ~surface.valid, pixel_m=terrain.pixel_sides_m(grid)
+    values, filled = fill_voids(
+        surface.values, surface.valid, surface.covered & ~surface.valid, pixel_m=pixel_sides_m(grid)
     )
-    source[filled] = terrain.SOURCE_FILLED
-    without = source == terrain.SOURCE_SEA
+    source[filled] = SOURCE_FILLED
+    without = source == SOURCE_SEA
     if missing == "sea":
         _check_land(without, surface, the_plan, cell, polygons, basin_id)
     elif missing != "zero":
         _check_cover(without, cell, missing)
-        values = terrain.extend_edges(values, source)
+        values = extend_edges(values, source)
     raster.write_cog(
         out,
         values[np.newaxis],
@@ -111,24 +124,24 @@ def _tiles(dem: Path, cell: str) -> tuple[list[_Tile], str | None]:
     manifest = read_json(dem)
     try:
         tiles = [_Tile(item["collection"], item["id"], item["href"], item["epsg"]) for item in manifest["items"]]
-        # A cell may lie where only the fallback has tiles: the first collection need not be among them.
+        # A cell may have tiles of the fallback only: the first collection may not be among them.
         best = next(iter(manifest.get("collections", [])), tiles[0].collection if tiles else None)
         right_cell = manifest["cell"] == cell
     except (KeyError, TypeError) as error:
         raise InputError(f"{dem} is not a list of elevation tiles.", "Run `headwater select` again.") from error
     if not right_cell:
-        raise InputError(f"{dem} is of cell {manifest['cell']}, not {cell}.", "Give the manifest of the cell.")
+        raise InputError(f"{dem} belongs to cell {manifest['cell']}, not {cell}.", "Give the manifest of the cell.")
     return tiles, best
 
 
 def _merged(
     tiles: Sequence[_Tile], best: str | None, grid: RasterGrid, signer: Signer
 ) -> tuple[Surface, NDArray[np.uint8], dict[str, list[str]]]:
-    """Return the merged surface of a grid, the number of the model of each pixel (from 1), and each model's tiles."""
-    # A seam along the edge of the grid is seen from both sides, as the neighbouring cell sees it.
-    pad = terrain.SEAM_PX + 1
+    """Return the merged surface of a grid, the number of each pixel's model (from 1), and the tiles of each model."""
+    # The padding contains both sides of a seam along the grid's edge, so the adjacent cell bridges it in the same way.
+    pad = MAX_SEAM_PX + 1
     wide = grid.crop(row=-pad, column=-pad, height=grid.height + 2 * pad, width=grid.width + 2 * pad)
-    merged, source = Surface.empty(wide), np.full(wide.shape, terrain.SOURCE_SEA, np.uint8)
+    merged, source = Surface.empty(wide), np.full(wide.shape, SOURCE_SEA, np.uint8)
     used: dict[str, list[str]] = {}
     for collection, members in groupby(tiles, key=lambda tile: tile.collection):
         rest = _window(~merged.valid, wide)
@@ -137,55 +150,55 @@ def _merged(
         # The fallbacks are coarser (GLO-90): bicubic, as the paper fills Armenia and Azerbaijan.
         method = "bilinear" if collection == best else "cubic"
         layer, used[collection] = _layer(list(members), rest, grid, signer, method)
-        terrain.merge(merged, source, layer, len(used))
-    here = (slice(pad, -pad), slice(pad, -pad))
-    cut = Surface(grid, *(getattr(merged, name)[here] for name in ("values", "valid", "covered", "bridged")))
-    return cut, source[here], used
+        merge(merged, source, layer, len(used))
+    inner = (slice(pad, -pad), slice(pad, -pad))
+    cropped = Surface(grid, *(getattr(merged, name)[inner] for name in ("values", "valid", "covered", "bridged")))
+    return cropped, source[inner], used
 
 
 def _layer(
     tiles: Sequence[_Tile], grid: RasterGrid, cell: RasterGrid, signer: Signer, method: str
 ) -> tuple[Surface, list[str]]:
-    """Return one model on a grid in a cell's: its tiles joined by lattice, seams bridged, then interpolated.
+    """Return one model on a part of a cell's grid, and the ids of its tiles that have values there.
 
-    Also the ids of the tiles that have values there.
+    Tiles are joined by lattice, seams are bridged, and only then the values are interpolated.
     """
     lattices: list[Surface] = []
     used = []
     for tile in tiles:
         asset = Asset(href=tile.href, collection=tile.collection)
         crs = f"EPSG:{tile.epsg}" if tile.epsg else None
-        posts = read_posts(asset, grid, cell=cell.bounds, signer=signer, crs=crs, resampling=method)
-        if posts is None:
+        part = read_elevation_tile(asset, grid, cell=cell.bounds, signer=signer, crs=crs, resampling=method)
+        if part is None:
             continue
-        if posts.valid.any():
+        if part.valid.any():
             used.append(tile.id)
-        lattice = next((one for one in lattices if one.grid.place_of(posts.grid) is not None), None)
+        lattice = next((one for one in lattices if one.grid.place_of(part.grid) is not None), None)
         if lattice is None:
-            lattice = Surface.empty(_around(posts.grid, grid))
+            lattice = Surface.empty(_around(part.grid, grid))
             lattices.append(lattice)
-        bridged = np.zeros(posts.valid.shape, bool)
-        terrain.paste(lattice, Surface(posts.grid, posts.values, posts.valid, posts.covered, bridged))
-    # Posts of the grid's own lattice come first: they are the cell's latitude band.
+        bridged = np.zeros(part.valid.shape, bool)
+        paste(lattice, Surface(part.grid, part.values, part.valid, part.covered, bridged))
+    # The lattice of the grid itself comes first: it belongs to the cell's latitude band.
     lattices.sort(key=lambda one: one.grid.place_of(grid) is None)
     layer = Surface.empty(grid)
     while lattices:
-        terrain.paste(layer, terrain.sample(terrain.bridge_seams(lattices.pop(0)), grid, method=method))
-    return terrain.bridge_seams(layer), used
+        paste(layer, sample(bridge_seams(lattices.pop(0)), grid, method=method))
+    return bridge_seams(layer), used
 
 
 def _around(tile: RasterGrid, grid: RasterGrid) -> RasterGrid:
     """Return the part of a tile's lattice that covers a grid and the posts around it."""
     west, south, east, north = grid.bounds
-    left = int(np.floor((west - tile.west) / tile.dx)) - POSTS_AROUND
-    right = int(np.ceil((east - tile.west) / tile.dx)) + POSTS_AROUND
-    top = int(np.floor((tile.north - north) / tile.dy)) - POSTS_AROUND
-    bottom = int(np.ceil((tile.north - south) / tile.dy)) + POSTS_AROUND
+    left = int(np.floor((west - tile.west) / tile.dx)) - MARGIN_POSTS
+    right = int(np.ceil((east - tile.west) / tile.dx)) + MARGIN_POSTS
+    top = int(np.floor((tile.north - north) / tile.dy)) - MARGIN_POSTS
+    bottom = int(np.ceil((tile.north - south) / tile.dy)) + MARGIN_POSTS
     return tile.crop(row=top, column=left, height=bottom - top, width=right - left)
 
 
 def _window(where: NDArray[np.bool_], grid: RasterGrid) -> RasterGrid | None:
-    """Return the smallest window of a grid that holds all pixels that are True, or None if there is none."""
+    """Return the smallest window of a grid that contains all True pixels, or None if there are none."""
     rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return None
@@ -205,19 +218,19 @@ def _check_land(
     polygons: Sequence[Path],
     basin_id: str | None,
 ) -> None:
-    """Fail if land lacks elevation. The polygon is read only if anything does: most cells are covered."""
+    """Fail if too much land lacks elevation. The polygon is read only if any pixel does: most cells are covered."""
     if not without.any():
         return
     if polygons:
         polygon = basin_polygon(polygons, basin_id or plan.basin_id)
-        land = terrain.land_mask(polygon, surface.grid)
+        land = land_mask(polygon, surface.grid)
     else:
         land = surface.covered
     lacking = without & land
-    area = terrain.area_km2(lacking, surface.grid)
-    if area <= LAND_WITHOUT_KM2:
+    area = area_km2(lacking, surface.grid)
+    if area <= MAX_LAND_WITHOUT_ELEVATION_KM2:
         return
-    voids = terrain.area_km2(lacking & surface.covered, surface.grid)
+    voids = area_km2(lacking & surface.covered, surface.grid)
     inside = f" ({voids:.1f} km2 of it are voids inside tiles)" if voids > 0 else ""
     raise WorkError(
         f"No elevation model has a value for {area:.1f} km2 of land in cell {cell}{inside}.",
@@ -226,23 +239,23 @@ def _check_land(
 
 
 def _check_cover(without: NDArray[np.bool_], cell: str, missing: str) -> None:
-    share = float(without.mean())
-    if share == 1 or (share > 0 and missing == "refuse"):
+    fraction = float(without.mean())
+    if fraction == 1 or (fraction > 0 and missing == "refuse"):
         raise WorkError(
-            f"The elevation model does not cover {share:.1%} of cell {cell} with its margin.",
-            "Give an elevation model that reaches beyond the cells, or a smaller basin polygon.",
+            f"The elevation model does not cover {fraction:.1%} of cell {cell} with its margin.",
+            "Give an elevation model that extends beyond the cells, or a smaller basin polygon.",
         )
 
 
 def _tags(surface: Surface, source: NDArray[np.uint8], used: Mapping[str, Sequence[str]], rest: str) -> dict[str, str]:
-    shares = {name: float(np.mean(source == number)) for number, name in enumerate([rest, *used])}
-    interpolated = int((source == terrain.SOURCE_FILLED).sum())
+    fractions = {name: float(np.mean(source == number)) for number, name in enumerate([rest, *used])}
+    interpolated = int((source == SOURCE_FILLED).sum())
     if interpolated:
-        shares["interpolated"] = interpolated / source.size
+        fractions["interpolated"] = interpolated / source.size
     tags = {
         "recipe": f"elevation {STEP_VERSIONS['elevation']}",
-        "source": "; ".join(f"{name} {share:.4f}" for name, share in shares.items()),
-        "tiles": " ".join(tile for name, tiles in used.items() if shares[name] > 0 for tile in tiles),
+        "source": "; ".join(f"{name} {fraction:.4f}" for name, fraction in fractions.items()),
+        "tiles": " ".join(tile for name, tiles in used.items() if fractions[name] > 0 for tile in tiles),
         "seam_px": str(int(surface.bridged.sum())),
         "void_px": str(interpolated),
     }

@@ -1,7 +1,7 @@
-"""Elevation of a cell from the tiles of elevation models: pure arrays (method.md section 1, Imagery).
+"""Elevation of a cell from tiles of elevation models: pure arrays (method.md section 1, Imagery).
 
-Tiles of one lattice are joined first and interpolated then, so that no edge lies between them. A *void* is a place
-inside a tile without a value, a *gap* one that no tile covers: GLO-30 has no tiles of the open sea.
+Tiles of one lattice are joined before they are interpolated, so that there is no edge between them. A *void* is an area
+inside a tile without a value, a *gap* is an area that no tile covers: GLO-30 has no tiles of the open sea.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ SOURCE_SEA = 0
 """Source of pixels without any tile: the sea, at elevation 0."""
 SOURCE_FILLED = 255
 """Source of pixels interpolated across a void that no model fills."""
-SEAM_PX = 2
-"""Widest seam between tiles that is bridged (the Planetary Computer's GLO-30 has seams of one: pitfalls)."""
-VOID_REACH_M = 500.0
-"""A void is interpolated if no point of it is farther than this from a value: up to a kilometre across."""
-VOID_PX = 500_000
-"""And if it has no more pixels than these, however thin it is: bounds the memory that a void takes."""
+MAX_SEAM_PX = 2
+"""Widest seam between tiles that is bridged (the Planetary Computer's GLO-30 has seams of one pixel: pitfalls)."""
+MAX_VOID_DISTANCE_M = 500.0
+"""A void is interpolated if no point of it is farther than this from a value: up to a kilometer across."""
+MAX_VOID_PX = 500_000
+"""A void with more pixels is not interpolated, however thin it is: limits the memory."""
 POLYGON_PRECISION_DEGREES = 1 / 240
-"""HydroBASINS are drawn on a grid of 15 arc seconds: their coast may lie so far out at sea."""
+"""HydroBASINS are drawn on a grid of 15 arc seconds: their coast may be this far out at sea."""
 _DEGREE_M = 111_195.0
-"""Of latitude, on the sphere: good to half a percent, enough to size a void."""
+"""Length of a degree of latitude on the sphere: accurate to half a percent, enough to size a void."""
 _BLOCK_ROWS = 256
 _Array = NDArray[np.float32]
 _Mask = NDArray[np.bool_]
@@ -45,33 +45,33 @@ class Surface:
 
     grid: RasterGrid
     values: _Array
-    """Metres; 0 where not known."""
+    """Meters; 0 where unknown."""
     valid: _Mask
-    """Where it is known."""
+    """True where the elevation is known."""
     covered: _Mask
-    """Where a tile lies, known or not."""
+    """True inside a tile, whether the elevation is known or not."""
     bridged: _Mask
-    """Where it is known from both sides of a seam only."""
+    """True where the elevation comes from both sides of a seam."""
 
     @staticmethod
     def empty(grid: RasterGrid) -> Surface:
-        """Return a surface of which nothing is known."""
+        """Return a surface without any known elevation."""
         return Surface(grid, np.zeros(grid.shape, np.float32), *(np.zeros(grid.shape, bool) for _ in range(3)))
 
 
 def paste(surface: Surface, other: Surface) -> None:
-    """Lay another surface of the same lattice into one, in place, where it has no value yet.
+    """Copy another surface of the same lattice into one, in place, where it has no value yet.
 
     Parameters
     ----------
     surface : Surface
-        Changed; what of the other lies beyond it is dropped.
+        Changed; parts of the other surface outside it are ignored.
     other : Surface
         `surface.grid.place_of(other.grid)` is not None.
     """
     place = surface.grid.place_of(other.grid)
     if place is None:
-        raise ValueError("the other surface lies on another lattice")
+        raise ValueError("the other surface is on another lattice")
     (top, left), (height, width) = place, surface.grid.shape
     rows = slice(max(0, top), max(0, min(height, top + other.grid.height)))
     columns = slice(max(0, left), max(0, min(width, left + other.grid.width)))
@@ -94,27 +94,27 @@ def bridge_seams(surface: Surface) -> Surface:
     return Surface(surface.grid, values, valid, surface.covered, surface.bridged | (valid & ~surface.valid))
 
 
-def fill_seams(elevation: _Array, valid: _Mask, *, width_px: int = SEAM_PX) -> tuple[_Array, _Mask]:
-    """Bridge seams of a pixel or two, linearly between the values on both sides.
+def fill_seams(elevation: _Array, valid: _Mask, *, width_px: int = MAX_SEAM_PX) -> tuple[_Array, _Mask]:
+    """Bridge narrow seams linearly between the values on both sides.
 
-    A pixel is bridged where, up or down its column or along its row, a value lies on either side and the stretch
-    between them is at most `width_px` long. A coast has a value on one side only, a lake-sized void is wider.
+    A pixel is bridged if, along its column or row, there is a value on either side and the gap between them is at most
+    `width_px` wide. A coast has a value on one side only, and a lake-sized void is wider.
 
     Parameters
     ----------
     elevation : (y, x) float32
-        Metres.
+        Meters.
     valid : (y, x) bool
         Where it is known.
     width_px : int
-        Widest stretch that is bridged.
+        Widest gap that is bridged.
 
     Returns
     -------
     elevation : (y, x) float32
     valid : (y, x) bool
     """
-    # Where two seams cross, the second pass finds the values that the first one made.
+    # Where two seams cross, the second pass uses the values of the first one.
     for _ in range(2):
         if valid.all():
             break
@@ -128,7 +128,7 @@ def fill_seams(elevation: _Array, valid: _Mask, *, width_px: int = SEAM_PX) -> t
 
 
 def _bridge_columns(elevation: _Array, valid: _Mask, width_px: int, total: _Array, count: NDArray[np.uint8]) -> None:
-    """Add to `total` and `count`, in place, what bridges stretches along axis 0."""
+    """Add the values that bridge gaps along axis 0 to `total`, and their number to `count`, in place."""
     height = len(elevation)
     done = valid.copy()
     for width in range(1, width_px + 1):
@@ -151,9 +151,9 @@ def _bridge_columns(elevation: _Array, valid: _Mask, width_px: int, total: _Arra
 
 
 def sample(surface: Surface, grid: RasterGrid, *, method: str = "bilinear") -> Surface:
-    """Interpolate a surface at the pixel centres of a grid.
+    """Interpolate a surface at the pixel centers of a grid.
 
-    On the surface's own lattice its values come back unchanged. Posts without a value are left out and the weights
+    On the surface's own lattice its values are returned unchanged. Posts without a value are ignored and the weights
     of the others scaled up; where one of its sixteen posts is missing, "cubic" is bilinear.
 
     Parameters
@@ -176,7 +176,7 @@ def sample(surface: Surface, grid: RasterGrid, *, method: str = "bilinear") -> S
         return result
     own = surface.grid
     down, right = np.arange(0.5, grid.height), np.arange(0.5, grid.width)
-    # Places of the grid's pixel centres, in posts from the centre of the surface's first one.
+    # Positions of the grid's pixel centers, in posts from the center of the surface's first post.
     rows: NDArray[np.float64] = (own.north - grid.north + down * grid.dy) / own.dy - 0.5
     columns: NDArray[np.float64] = (grid.west - own.west + right * grid.dx) / own.dx - 0.5
     nearest_column, inside_column = _nearest(columns, own.width)
@@ -191,18 +191,18 @@ def sample(surface: Surface, grid: RasterGrid, *, method: str = "bilinear") -> S
         values, weight, _ = _weigh(surface, _taps(rows[block], own.height, "bilinear"), linear_x)
         values = values / np.where(weight > 0, weight, 1)
         if cubic_x is not None:
-            bent, _, complete = _weigh(surface, _taps(rows[block], own.height, "cubic"), cubic_x)
-            values = np.where(complete, bent, values)
+            cubic, _, complete = _weigh(surface, _taps(rows[block], own.height, "cubic"), cubic_x)
+            values = np.where(complete, cubic, values)
         result.values[block] = np.where(result.valid[block], values, 0)
     return result
 
 
 _Taps = tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.bool_]]
-"""(taps, n) posts to weigh, their weights, and whether they exist."""
+"""(taps, n) indices of the posts to weigh, their weights, and whether they exist."""
 
 
 def _taps(places: NDArray[np.float64], size: int, method: str) -> _Taps:
-    # On a post (but for rounding) only that one counts: rows of all GLO-30 tiles coincide.
+    # A position on a post (within rounding) uses that post only: rows of all GLO-30 tiles coincide.
     places = np.where(np.abs(places - np.round(places)) < 1e-4, np.round(places), places)
     first = np.floor(places).astype(np.intp)
     offsets = np.array([[0], [1]]) if method == "bilinear" else np.array([[-1], [0], [1], [2]])
@@ -210,46 +210,46 @@ def _taps(places: NDArray[np.float64], size: int, method: str) -> _Taps:
     near, far = 1.5 * distance**3 - 2.5 * distance**2 + 1, -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
     weights = 1 - distance if method == "bilinear" else np.where(distance <= 1, near, far)
     posts = first + offsets
-    # A post without weight need not exist.
+    # A post with weight 0 may be missing.
     exists = ((posts >= 0) & (posts < size)) | (weights == 0)
     return np.clip(posts, 0, size - 1), np.where((posts >= 0) & (posts < size), weights, 0), exists
 
 
 def _weigh(surface: Surface, rows: _Taps, columns: _Taps) -> tuple[NDArray[np.float64], NDArray[np.float64], _Mask]:
-    """Return the weighted sum of the posts that are known, their weight, and whether none was missing."""
+    """Return the weighted sum of the known posts, their weight, and whether none was missing."""
     shape = (rows[0].shape[1], columns[0].shape[1])
     total, weight, complete = np.zeros(shape), np.zeros(shape), np.ones(shape, bool)
     for row, row_weight, row_exists in zip(*rows, strict=True):
         values, valid = surface.values[row].astype(np.float64), surface.valid[row]
         values[~valid] = 0
-        along, known, whole = np.zeros(shape), np.zeros(shape), np.ones(shape, bool)
+        along, known, row_complete = np.zeros(shape), np.zeros(shape), np.ones(shape, bool)
         for column, column_weight, column_exists in zip(*columns, strict=True):
             seen = valid[:, column]
             along += values[:, column] * column_weight
             known += seen * column_weight
-            whole &= column_exists & (seen | (column_weight == 0))
+            row_complete &= column_exists & (seen | (column_weight == 0))
         factor = row_weight[:, np.newaxis]
         total += along * factor
         weight += known * factor
-        complete &= row_exists[:, np.newaxis] & (whole | (factor == 0))
+        complete &= row_exists[:, np.newaxis] & (row_complete | (factor == 0))
     return total, weight, complete
 
 
 def _nearest(places: NDArray[np.float64], size: int) -> tuple[NDArray[np.intp], _Mask]:
-    """Return the nearest post of each place, and whether the place lies on the surface at all."""
+    """Return the nearest post of each position, and whether the position is on the surface."""
     nearest = np.floor(places + 0.5 + 1e-6).astype(np.intp)
     return np.clip(nearest, 0, size - 1), (nearest >= 0) & (nearest < size)
 
 
 def merge(surface: Surface, source: NDArray[np.uint8], layer: Surface, number: int) -> None:
-    """Lay the next best elevation model into what is known so far, in place.
+    """Fill a surface with the next best elevation model, in place, where it has no value yet.
 
     Parameters
     ----------
     surface : Surface
-        What the better models know; `Surface.empty` before the first.
+        Elevation of the better models; `Surface.empty` before the first.
     source : (y, x) uint8
-        Number of the model a pixel came from, from 1; 0 where none has a value.
+        Number of each pixel's model, from 1; 0 where none has a value.
     layer : Surface
         The model, on the same lattice; may be smaller.
     number : int
@@ -263,25 +263,25 @@ def merge(surface: Surface, source: NDArray[np.uint8], layer: Surface, number: i
 def fill_voids(elevation: _Array, valid: _Mask, voids: _Mask, *, pixel_m: tuple[float, float]) -> tuple[_Array, _Mask]:
     """Interpolate small voids from the values around them.
 
-    A void is small if no point of it lies farther than `VOID_REACH_M` from a value, and it has no more than `VOID_PX`
-    pixels; a larger one is left whole.
+    A void is small if no point of it is farther than `MAX_VOID_DISTANCE_M` from a value and it has at most
+    `MAX_VOID_PX` pixels; a larger one stays unfilled.
 
     Parameters
     ----------
     elevation : (y, x) float32
-        Metres.
+        Meters.
     valid : (y, x) bool
         Where it is known.
     voids : (y, x) bool
-        Where it is not, inside a tile.
+        Where it is unknown inside a tile.
     pixel_m : (height, width)
-        Sides of a pixel, metres.
+        Sides of a pixel, meters.
 
     Returns
     -------
     elevation : (y, x) float32
-        In a void, the membrane spanned over its rim (Laplace's equation): a slope goes on through it, and it is
-        never higher or lower than the rim.
+        In a void, the membrane over its rim (Laplace's equation): a slope continues through it, and it is never higher
+        or lower than the rim.
     filled : (y, x) bool
         Where a void was filled.
     """
@@ -290,18 +290,18 @@ def fill_voids(elevation: _Array, valid: _Mask, voids: _Mask, *, pixel_m: tuple[
         return elevation, filled
     labels, _ = ndimage.label(voids)
     sizes = np.bincount(labels.ravel())
-    reach = tuple(int(np.ceil(VOID_REACH_M / side)) + 1 for side in pixel_m)
+    pad_px = tuple(int(np.ceil(MAX_VOID_DISTANCE_M / side)) + 1 for side in pixel_m)
     result = elevation.copy()
     for number, place in enumerate(ndimage.find_objects(labels), start=1):
-        if sizes[number] > VOID_PX:
+        if sizes[number] > MAX_VOID_PX:
             continue
-        near = tuple(slice(max(0, side.start - px), side.stop + px) for side, px in zip(place, reach, strict=True))
+        near = tuple(slice(max(0, side.start - px), side.stop + px) for side, px in zip(place, pad_px, strict=True))
         void = labels[near] == number
         if not valid[near].any():
             continue
         distance_m = ndimage.distance_transform_edt(~valid[near], sampling=pixel_m)
         membrane = None
-        if distance_m[void].max() <= VOID_REACH_M:
+        if distance_m[void].max() <= MAX_VOID_DISTANCE_M:
             membrane = _membrane(elevation[near], valid[near], void, pixel_m)
         if membrane is not None:
             result[near][void] = membrane
@@ -311,7 +311,8 @@ def fill_voids(elevation: _Array, valid: _Mask, voids: _Mask, *, pixel_m: tuple[
 
 def _membrane(elevation: _Array, valid: _Mask, void: _Mask, pixel_m: tuple[float, float]) -> NDArray[np.float64] | None:
     """Solve Laplace's equation in a connected void for the values on its rim; None if there is no rim."""
-    number = np.full(void.shape, -1)
+    outside = -1
+    number = np.full(void.shape, outside)
     number[void] = np.arange(void.sum())
     diagonal, known = np.zeros(void.sum()), np.zeros(void.sum())
     entries: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []
@@ -327,7 +328,7 @@ def _membrane(elevation: _Array, valid: _Mask, void: _Mask, pixel_m: tuple[float
         return None
     each = np.arange(void.sum())
     rows, columns, weights = (np.concatenate(part) for part in zip((each, each, diagonal), *entries, strict=True))
-    # Few cells have voids without GLO-90, and most start without what fills them.
+    # Imported here because few cells have voids that GLO-90 does not fill.
     from scipy.sparse import csc_array
     from scipy.sparse.linalg import spsolve
 
@@ -335,41 +336,41 @@ def _membrane(elevation: _Array, valid: _Mask, void: _Mask, pixel_m: tuple[float
 
 
 def extend_edges(elevation: _Array, source: NDArray[np.uint8]) -> _Array:
-    """Give pixels without any source the elevation of the nearest pixel that has one.
+    """Give pixels without a source the elevation of the nearest pixel that has one.
 
-    For elevation models of one's own, which end somewhere on land: a fall to sea level there would be a false cliff.
+    For a user's own elevation models, which may end on land: a drop to sea level there would be a false cliff.
 
     Parameters
     ----------
     elevation : (y, x) float32
-        Metres.
+        Meters.
     source : (y, x) uint8
-        0 where nothing covers.
+        `SOURCE_SEA` where no model has a value.
 
     Returns
     -------
     (y, x) float32
-        Metres.
+        Meters.
     """
     _, (rows, columns) = ndimage.distance_transform_edt(source == SOURCE_SEA, return_indices=True)
     return np.asarray(elevation[rows, columns])
 
 
 def land_mask(polygon: BaseGeometry, grid: RasterGrid) -> _Mask:
-    """Return where a basin is land for sure: inside its polygon, and not within the polygon's precision of its edge.
+    """Return where a basin is certainly land: inside its polygon, farther from its edge than the polygon's precision.
 
     Parameters
     ----------
     polygon : shapely geometry
         Polygon or multipolygon of the basin, EPSG:4326.
     grid : RasterGrid
-        May reach beyond longitude 180 or -180.
+        May extend beyond longitude 180 or -180.
 
     Returns
     -------
     (y, x) bool
     """
-    # Read wider than the grid, so that its own edge is none of the polygon's.
+    # Wider than the grid, so that the grid's edge does not count as an edge of the polygon.
     high, wide = (int(np.ceil(POLYGON_PRECISION_DEGREES / step)) for step in (grid.dy, grid.dx))
     around = grid.crop(row=-high, column=-wide, height=grid.height + 2 * high, width=grid.width + 2 * wide)
     west, south, east, north = around.bounds
@@ -386,7 +387,7 @@ def land_mask(polygon: BaseGeometry, grid: RasterGrid) -> _Mask:
 
 
 def pixel_sides_m(grid: RasterGrid) -> tuple[float, float]:
-    """Return the height and the width of a pixel in the middle of a grid, metres."""
+    """Return the height and the width of a pixel in the middle of a grid, in meters."""
     _, south, _, north = grid.bounds
     return _DEGREE_M * grid.dy, _DEGREE_M * grid.dx * float(np.cos(np.radians((south + north) / 2)))
 

@@ -1,4 +1,4 @@
-"""Rasters on disk read by rows, in memory that does not grow with them."""
+"""Reading rasters on disk by rows, in memory that does not grow with the raster."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from headwater.raster.opening import READ_ERRORS, open_once, unreadable, with_re
 from headwater.raster.reading import warp_options
 
 ROWS_CACHE = 128 * 2**20
-"""Bytes of blocks that GDAL keeps: a row of blocks of a cell one degree wide."""
+"""Size of GDAL's block cache in bytes: one row of blocks of a cell one degree wide."""
 
 ReadRows = Callable[[int, int], NDArray[Any]]
 
 
 @contextmanager
-def rows_of(path: Path, *, bands: int) -> Iterator[ReadRows]:
-    """Open a raster to read its first bands row by row, by one thread at a time.
+def row_reader(path: Path, *, bands: int) -> Iterator[ReadRows]:
+    """Open a raster to read its first bands by rows, by one thread at a time.
 
     Parameters
     ----------
     path : Path
         File.
     bands : int
-        How many of its bands.
+        Number of bands to read.
 
     Yields
     ------
     callable
-        Takes first and last row (exclusive), returns (band, y, x).
+        Takes first and last row (exclusive), returns a (band, y, x) array.
 
     Raises
     ------
     WorkError
         The file cannot be read.
     InputError
-        The path leads nowhere.
+        The path does not exist.
     """
-    # Tells in words what cannot be opened.
+    # Raises a clear error if it cannot be opened.
     with_retry(path, None, lambda _: None)
     with open_once(path, str(path)) as dataset:
         width, numbers = dataset.width, list(range(1, bands + 1))
@@ -62,8 +62,15 @@ def rows_of(path: Path, *, bands: int) -> Iterator[ReadRows]:
 
 
 @contextmanager
-def warped_rows_of(path: Path, grid: RasterGrid) -> Iterator[ReadRows]:
-    """Open band 1 of a raster of numbers to read it bilinearly onto a grid row by row, by one thread at a time.
+def warped_row_reader(path: Path, grid: RasterGrid) -> Iterator[ReadRows]:
+    """Open band 1 of a continuous raster to read it bilinearly onto a grid by rows, by one thread at a time.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    grid : RasterGrid
+        Target grid.
 
     Yields
     ------
@@ -75,7 +82,7 @@ def warped_rows_of(path: Path, grid: RasterGrid) -> Iterator[ReadRows]:
     WorkError
         The file cannot be read.
     InputError
-        The path leads nowhere, or the file has no CRS.
+        The path does not exist, or the file has no CRS.
     """
     with_retry(path, None, lambda _: None)
     with open_once(path, str(path)) as dataset:
@@ -88,7 +95,7 @@ def warped_rows_of(path: Path, grid: RasterGrid) -> Iterator[ReadRows]:
                 with rasterio.Env(GDAL_CACHEMAX=ROWS_CACHE):
                     try:
                         values = warped.read(1, window=window)
-                        # Without a nodata value the last band is the mask that add_alpha made.
+                        # Without a nodata value the last band is the mask that add_alpha created.
                         last = warped.read(warped.count, window=window) if "add_alpha" in options else None
                     except READ_ERRORS as error:
                         raise unreadable(path, error, 1) from None

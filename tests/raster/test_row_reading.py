@@ -71,7 +71,7 @@ def test_rows_are_those_of_the_whole(tmp_path):
     rng = np.random.default_rng(1)
     data = rng.integers(0, 256, (5, *GRID.shape), dtype=np.uint8)
     raster.write_cog(tmp_path / "five.tif", data, transform=GRID.transform, nodata=0)
-    with raster.rows_of(tmp_path / "five.tif", bands=4) as read:
+    with raster.row_reader(tmp_path / "five.tif", bands=4) as read:
         for first, end in ((0, 100), (100, 1000), (1000, 1300)):
             np.testing.assert_array_equal(read(first, end), data[:4, first:end])
 
@@ -85,7 +85,7 @@ def test_warped_rows_are_those_of_the_window_read_whole(tmp_path, nodata):
     raster.write_cog(tmp_path / "e.tif", heights, transform=coarse.transform, nodata=nodata)
     values, known = raster.read_window(tmp_path / "e.tif", GRID)
     expected = np.where(known, values, np.nan)
-    with raster.warped_rows_of(tmp_path / "e.tif", GRID) as read:
+    with raster.warped_row_reader(tmp_path / "e.tif", GRID) as read:
         rows = np.concatenate([read(first, first + 130) for first in range(0, 1300, 130)])
     np.testing.assert_array_equal(np.isnan(rows), np.isnan(expected))
     assert np.isnan(rows).any()
@@ -94,7 +94,7 @@ def test_warped_rows_are_those_of_the_window_read_whole(tmp_path, nodata):
 
 def test_what_cannot_be_read_is_told(tmp_path):
     (tmp_path / "text.tif").write_text("no raster")
-    for opened in (lambda path: raster.rows_of(path, bands=1), lambda path: raster.warped_rows_of(path, GRID)):
+    for opened in (lambda path: raster.row_reader(path, bands=1), lambda path: raster.warped_row_reader(path, GRID)):
         with pytest.raises(InputError, match="does not exist"), opened(tmp_path / "none.tif"):
             pass
         with pytest.raises(WorkError, match="could not be read"), opened(tmp_path / "text.tif"):
@@ -107,7 +107,7 @@ def test_a_raster_cut_short_is_told_when_its_end_is_read(tmp_path):
     content = (tmp_path / "cut.tif").read_bytes()
     (tmp_path / "cut.tif").write_bytes(content[: len(content) * 2 // 3])
     with (
-        raster.rows_of(tmp_path / "cut.tif", bands=1) as read,
+        raster.row_reader(tmp_path / "cut.tif", bands=1) as read,
         pytest.raises(WorkError, match=r"cut\.tif could not be read"),
     ):
         read(0, 1300)
@@ -126,7 +126,7 @@ with raster.cog_writer(path, grid=grid, dtype="uint8") as write:
     for row in range(0, rows, 512):
         count = min(512, rows - row)
         write(row, rng.integers(0, 256, (1, count, 4096), dtype=np.uint8), np.ones((count, 4096), bool))
-with raster.rows_of(path, bands=1) as read:
+with raster.row_reader(path, bands=1) as read:
     for row in range(0, rows, 512):
         read(row, min(rows, row + 512))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

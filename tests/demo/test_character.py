@@ -13,7 +13,7 @@ from headwater.core.errors import InputError
 from headwater.demo.character import WIDE, Character, character
 from support.places import ROOT
 
-DOCS = ROOT / "docs" / "demo-planet.md"
+DOCS = ROOT / "docs" / "reference" / "planet-parameters.md"
 
 
 @given(st.integers(0, 999_999))

@@ -60,7 +60,7 @@ def test_an_unknown_top_level_key_is_refused():
 
 
 def test_every_key_is_described_in_schema_and_docs():
-    text = (ROOT / "docs/configuration.md").read_text()
+    text = (ROOT / "docs/reference/configuration.md").read_text()
     for name, rule in keys_of(yaml.safe_load(SCHEMA.read_text())):
         assert rule.get("description"), name
         assert f"`{name}`" in text, name

@@ -38,7 +38,7 @@ def check_config(config: Mapping[str, Any], schema_file: Path) -> dict[str, Any]
         place = ".".join(str(part) for part in error.absolute_path) or "the top level"
         raise InputError(
             f"Configuration, at {place}: {error.message}.",
-            "See docs/configuration.md for the keys and what they take.",
+            "See docs/reference/configuration.md for the keys and what they take.",
         )
     parse_date_range(filled["search"]["datetime"])
     _check_fits(filled)

@@ -1,7 +1,8 @@
 """What a cell, a basin and the planet cost: measured rates (data/rates.json), scaled by their pixels.
 
 The model is linear in what each step touches: pixels of the 10 m grid with the margin (composite), posts (elevation),
-tiles (prediction), pixels of the 20 m grid (vectors), and the start of a process for each job (docs/scale.md).
+tiles (prediction), pixels of the 20 m grid (vectors), and the start of a process for each job
+(docs/explanation/scale.md).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scenes read part by part onto a cell's grid: one small interface, three libraries behind it.
 
-All three give the same pixels within the tolerance that tests/test_scene_readers.py states; docs/imagery.md holds the
-measurement the default was chosen by.
+All three give the same pixels within the tolerance that tests/raster/test_scenes.py states; docs/benchmarks.md holds
+the measurement the default was chosen by.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Elevation of a cell from the tiles of elevation models: pure arrays (method.md section 1, Imagery).
+"""Elevation of a cell from the tiles of elevation models: pure arrays (docs/explanation/method.md section 1, Imagery).
 
 Tiles of one lattice are joined first and interpolated then, so that no edge lies between them. A *void* is a place
 inside a tile without a value, a *gap* one that no tile covers: GLO-30 has no tiles of the open sea.

@@ -19,7 +19,8 @@ def least_cost_paths(bits: Any, elevation: Any, passable: Any, mouths: Any, limi
     """Find the cheapest way for water from every cell to the nearest mouth (Dijkstra, 8 neighbours).
 
     One step of flow from s to t rises by de = e_t - e_s and costs bits_s if de <= 0, else max(bits_s * de, de)
-    (Pierson & Mehrabi 2024, method.md step 4), plus a thousandth of its length. Elevation that is NaN counts as level.
+    (Pierson & Mehrabi 2024, docs/explanation/method.md step 4), plus a thousandth of its length.
+    Elevation that is NaN counts as level.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Holes filled and water thinned to lines (method.md, vectorization steps 5 and 6)."""
+"""Holes filled and water thinned to lines (docs/explanation/method.md, vectorization steps 5 and 6)."""
 
 from __future__ import annotations
 

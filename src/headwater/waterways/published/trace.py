@@ -1,4 +1,7 @@
-"""Thinned water to a forest of lines, each flowing to the reach (method.md, vectorization steps 7 and 8)."""
+"""Thinned water to a forest of lines, each flowing to the reach.
+
+Source: docs/explanation/method.md, vectorization steps 7 and 8.
+"""
 
 from __future__ import annotations
 

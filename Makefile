@@ -1,23 +1,24 @@
-# One verb a chore, the same on a laptop and in CI. `make demo` and `make test` set up what they need.
+# One verb per chore, the same on a laptop and in CI. Each target installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test lint format dry-run clean
+.PHONY: help install demo test lint format docs dry-run clean
 
 help:
-	@echo "make demo     map a demo planet with the real workflow, and say where the results are"
+	@echo "make demo     map a demo planet with the real workflow, and print where the results are"
 	@echo "make test     run all tests"
 	@echo "make lint     check style, types and the workflow"
 	@echo "make format   put code and workflow into the common format"
+	@echo "make docs     build the documentation site in build/site"
 	@echo "make install  make the virtual environment in $(VENV)"
 	@echo "make clean    remove the demo planets, their results and the environment"
 
 install: $(STAMP)
 
-# The stamp is written last: an installation that was killed is done again.
+# The stamp is written last: an installation that was killed is repeated.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headwater needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -27,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	headwater demo run
 
-# Two at a time; those of the workflow, which use all cores by themselves, in two rows.
+# Two at a time; tests of the workflow, which use all cores by themselves, in two groups.
 test: $(STAMP)
 	pytest -n 2 --dist loadgroup
 
@@ -36,7 +37,7 @@ lint: $(STAMP)
 	ruff format --check
 	mypy
 	snakefmt --check Snakefile workflow
-	codespell src tests docs workflow config README.md CHANGELOG.md
+	codespell src tests docs workflow config README.md CHANGELOG.md CONTRIBUTING.md
 	snakemake --lint
 
 format: $(STAMP)
@@ -44,8 +45,12 @@ format: $(STAMP)
 	ruff format
 	snakefmt Snakefile workflow
 
+# Fails on broken links and anchors, and on pages that the navigation lacks.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
 dry-run: $(STAMP)
 	snakemake --dry-run --configfile config/demo.yaml
 
 clean:
-	rm -rf $(VENV) demo results/999[0-9]* results/logs/999[0-9]* results/benchmarks/999[0-9]* results/.headwater/999[0-9]*.lock
+	rm -rf $(VENV) build/site demo results/999[0-9]* results/logs/999[0-9]* results/benchmarks/999[0-9]* results/.headwater/999[0-9]*.lock

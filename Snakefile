@@ -50,7 +50,7 @@ rule refresh:
 
 
 # The run locks its basins; one line reports its progress, and a summary at the end what it took
-# (docs/how-to/watch-a-run.md).
+# (docs/how-to/watch.md).
 onstart:
     from headwater.runs import watch
 

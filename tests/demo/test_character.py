@@ -13,7 +13,7 @@ from headwater.core.errors import InputError
 from headwater.demo.character import WIDE, Character, character
 from support.places import ROOT
 
-DOCS = ROOT / "docs" / "demo-planet.md"
+DOCS = ROOT / "docs" / "reference" / "planet-parameters.md"
 
 
 @given(st.integers(0, 999_999))
@@ -69,6 +69,6 @@ def test_the_docs_state_every_range() -> None:
         name: f"{span.low:g} to {span.high:g}" + ("" if span.scale == "linear" else f" ({span.scale})")
         for name, span in WIDE.items()
     }
-    code = DOCS.parents[1] / "src" / "headwater" / "demo"
+    code = DOCS.parents[2] / "src" / "headwater" / "demo"
     for name, _, file in rows:
         assert re.search(rf"\b{name}\b", (code / file).read_text()), f"{name} is not in {file}"

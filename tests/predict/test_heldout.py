@@ -1,7 +1,8 @@
 """Composites of real dates against a clear date left out, and across the seam of two MGRS tiles.
 
 Ten items of August 2023 (shared data, s2-multidate-33T): tiles 33TWM and 33TWL, five dates, pixels of 120 m. Grey
-levels are those of composite.tif (uint8). `pytest tests/steps/test_heldout.py -s` prints the tables of docs/imagery.md.
+levels are those of composite.tif (uint8). `pytest tests/predict/test_heldout.py -s` prints the tables
+of docs/benchmarks.md.
 """
 
 from functools import partial

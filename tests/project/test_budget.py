@@ -136,5 +136,5 @@ def test_the_command_prints_the_table_of_the_documentation(tmp_path, capsys):
     start = time.process_time()
     assert main(["plan", "--all", "--tiles", str(REAL_INDEX), "--out", str(tmp_path / "summary.csv")]) == 0
     assert time.process_time() - start < 20
-    documented = (ROOT / "docs/scale.md").read_text()
+    documented = (ROOT / "docs/explanation/scale.md").read_text()
     assert capsys.readouterr().out.strip() in documented

@@ -46,7 +46,7 @@ def test_the_papers_training_is_valid():
 
 
 def test_every_key_is_documented():
-    text = (ROOT / "docs" / "training.md").read_text()
+    text = (ROOT / "docs" / "reference" / "training.md").read_text()
     keys = {*NEEDED, *OPTIONAL}
     for kind in (LoopSettings, Stage, Losses, PlanetSettings):
         keys |= {field.name for field in fields(kind)}
@@ -57,7 +57,7 @@ def test_every_key_is_documented():
 
 
 def test_defaults_are_documented():
-    text = (ROOT / "docs" / "training.md").read_text()
+    text = (ROOT / "docs" / "reference" / "training.md").read_text()
     rows = dict(
         tuple(part.strip() for part in line.split("|")[1:3]) for line in text.splitlines() if line.startswith("| `")
     )

@@ -68,7 +68,7 @@ def test_every_rule_asks_for_memory_and_time():
 
 
 def test_the_documentation_names_each_profile():
-    text = (ROOT / "docs/cluster.md").read_text()
+    text = (ROOT / "docs/how-to/cluster.md").read_text()
     for name in PROFILES:
         assert f"profiles/{name}" in text, name
 

@@ -25,7 +25,7 @@ def train(parser: argparse.ArgumentParser) -> None:
 
 def chips(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `headwater chips`."""
-    parser.add_argument("config_path", metavar="CONFIG", type=Path, help="YAML, see docs/training.md")
+    parser.add_argument("config_path", metavar="CONFIG", type=Path, help="YAML, see docs/reference/training.md")
 
     def run(config_path: Path) -> None:
         from headwater.train.cut import chips

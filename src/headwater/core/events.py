@@ -1,7 +1,7 @@
 """What a job tells: JSON lines in a file beside its log, for programs, and plain lines on stderr, for people.
 
-A line holds time, level, step, event and, in the workflow, basin, rule and cell; docs/observing.md lists the events. No
-query of an address is written: it may hold a signature. A file that cannot be written stops no work.
+A line holds time, level, step, event and, in the workflow, basin, rule and cell; docs/reference/events.md lists the
+events. No query of an address is written: it may hold a signature. A file that cannot be written stops no work.
 """
 
 from __future__ import annotations

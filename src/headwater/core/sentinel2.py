@@ -9,7 +9,10 @@ SCL = "SCL"
 """Scene classification layer."""
 
 CLEAR_SCL = (2, 4, 5, 6, 7, 11)
-"""Classes taken as a clear view: dark area, vegetation, bare soil, water, unclassified, snow (method.md, Imagery)."""
+"""Classes taken as a clear view: dark area, vegetation, bare soil, water, unclassified, snow.
+
+Source: docs/explanation/method.md, Imagery.
+"""
 
 OFFSET_DN = 1000
 """Added to reflectance from processing baseline 04.00 on."""

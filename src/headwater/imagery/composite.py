@@ -216,7 +216,7 @@ def _read_part(
     if recipe.settings.mask != "scl":
         return _read_part_better_masked(scene, source, grid, recipe)
     if not scene["assets"].get(SCL):
-        # Without SCL every pixel inside the swath counts as clear: the stated rule (docs/configuration.md).
+        # Without SCL every pixel inside the swath counts as clear: the stated rule (docs/reference/configuration.md).
         dn = source.read(REFLECTANCE_BANDS, grid)
         inside = np.all(dn != 0, axis=0)
         return _Part(inside, inside, dn)

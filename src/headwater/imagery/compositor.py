@@ -1,4 +1,4 @@
-"""A cloud-free composite from scenes on one grid: pure arrays (method.md section 1, Imagery).
+"""A cloud-free composite from scenes on one grid: pure arrays (docs/explanation/method.md section 1, Imagery).
 
 Arrays are (band, y, x) with bands N, R, G, B. Scenes are added one after the other, part by part; what is kept does
 not grow with their number, but for the median, whose blocks the caller makes smaller the more scenes there are.
@@ -59,7 +59,7 @@ def scaling_tables(*, mean: Sequence[float], std: Sequence[float], offset: int) 
     Returns
     -------
     (band, 65536) uint8
-        1 to 255; 0 for DN 0. Source: method.md (release's normalisation).
+        1 to 255; 0 for DN 0. Source: docs/explanation/method.md (release's normalisation).
     """
     dn = harmonise(np.arange(_DN_VALUES, dtype=np.uint16), offset=offset).astype(np.float64)
     tables = np.empty((len(mean), _DN_VALUES), np.uint8)

@@ -61,7 +61,7 @@ def better_clear_mask(mask: str, dn: NDArray[np.uint16], *, dilate_px: int) -> N
         from omnicloudmask import predict_from_array
     except ImportError:
         raise InputError(
-            "The mask 'omnicloudmask' needs a package that is not installed.",
+            "The mask 'omnicloudmask' needs the extra `masks`, which is not installed.",
             "Install it with `pip install 'headwater[masks]'`, or set composite.mask to scl.",
         ) from None
     nir, red, green, _ = dn.astype(np.float32)

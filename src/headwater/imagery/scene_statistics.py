@@ -201,7 +201,7 @@ def scene_statistics(
     -------
     mean, std : (band,) float64
         Harmonised DN (clipped at 1 from below); std is at least 1; None if no pixel is clear and valid
-        in all bands. Source: method.md (release's normalisation).
+        in all bands. Source: docs/explanation/method.md (release's normalisation).
     """
     seen = resize_nearest(clear, bands.shape[1:]) & (bands > 0).all(axis=0)
     if not seen.any():

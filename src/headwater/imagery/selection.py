@@ -1,7 +1,8 @@
 """Choosing the scenes of one MGRS tile: best first, until nearly all of it was seen clearly once.
 
-After method.md ("Imagery", the published WaterNet release): the cloud limit rises in steps, a scene is accepted if it
-shows a set share of what no accepted scene has shown, and a year back is tried when this year does not suffice.
+After docs/explanation/method.md ("Imagery", the published WaterNet release): the cloud limit rises in steps, a scene is
+accepted if it shows a set share of what no accepted scene has shown, and a year back is tried when this year does not
+suffice.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from headwater.core.errors import InputError
 from headwater.geo.grid import tiles
 
 OVERLAP_PX = 208
-"""Least overlap of neighbouring tiles on the 10 m grid, chosen with benchmarks/seams.py (docs/prediction.md)."""
+"""Least overlap of neighbouring tiles on the 10 m grid, chosen with benchmarks/seams.py (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.core.extras import require_extra
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.raster.loaded_scenes import LoadedScene
@@ -27,6 +28,7 @@ class OdcScene(LoadedScene):
     """
 
     def __init__(self, files: SceneFiles, signer: Signer, *, threads: int) -> None:
+        require_extra("readers", "odc.stac", purpose="The scene reader 'odc'")
         super().__init__(files, signer)
         self._threads = threads
 

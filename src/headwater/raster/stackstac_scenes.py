@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
+from headwater.core.extras import require_extra
 from headwater.geo.grid import RasterGrid
 from headwater.raster.loaded_scenes import LoadedScene
 from headwater.raster.scenes import SceneFiles, resampling_of
@@ -19,6 +20,7 @@ class StackstacScene(LoadedScene):
     """A scene loaded by stackstac onto each grid, which its author no longer maintains (pitfalls: Loaders)."""
 
     def __init__(self, files: SceneFiles, signer: Signer, *, threads: int) -> None:
+        require_extra("readers", "stackstac", purpose="The scene reader 'stackstac'")
         super().__init__(files, signer)
         self._threads = threads
 

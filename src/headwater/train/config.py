@@ -1,4 +1,4 @@
-"""Training configurations: read and checked whole before anything runs; every key stands in docs/training.md."""
+"""Training configurations: read and checked before anything runs; docs/reference/training.md lists every key."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def check_keys(values: Any, known: set[str], place: str, path: Path, *, needed: 
 def check_list(values: Any, place: str, path: Path, *, of: type | tuple[type, ...]) -> list[Any]:
     """Return a list as it is; refuse anything else, and values in it of another kind."""
     if not isinstance(values, list) or any(not isinstance(value, of) or isinstance(value, bool) for value in values):
-        raise InputError(f"In {path}, {place} is {values!r}.", f"Give a list for {place}, as in docs/training.md.")
+        raise InputError(f"In {path}, {place} is {values!r}.", f"Give a list for {place} (docs/reference/training.md).")
     return values
 
 

@@ -96,7 +96,7 @@ def chips(config_path: Path) -> None:
     Parameters
     ----------
     config_path : Path
-        YAML, see docs/training.md.
+        YAML, see docs/reference/training.md.
     """
     out, settings, regions = read_cut_config(config_path)
     scratch = out / ".cells"
@@ -117,7 +117,7 @@ def chips(config_path: Path) -> None:
 
 def read_cut_config(path: Path) -> tuple[Path, CutSettings, list[Region]]:
     """Read and check a configuration of `headwater chips`."""
-    values = read_yaml(path, like="the one in docs/training.md")
+    values = read_yaml(path, like="the one in docs/reference/training.md")
     known = {item.name for item in fields(CutSettings)}
     check_keys(values, {"out", "regions", *known}, "the top level", path, needed=("out", "regions"))
     for key in ("sides_px", "chips_per_region"):

@@ -1,4 +1,4 @@
-"""Scalars and example images for TensorBoard, where it is installed (the extra `tensorboard`)."""
+"""Scalars and example images for TensorBoard, where it is installed (the extra `train`)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def open_records(folder: Path, example: Callable[[Network], npt.NDArray[np.float
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         print(
-            "TensorBoard is not installed, so no curves are written: pip install 'headwater[tensorboard]'.",
+            "TensorBoard is not installed, so no curves are written: pip install 'headwater[train]'.",
             file=sys.stderr,
         )
         return None

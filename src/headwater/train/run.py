@@ -52,7 +52,7 @@ def train(config_path: Path, *, find_lr: bool = False) -> None:
     Parameters
     ----------
     config_path : Path
-        YAML, see config/train-demo.yaml and docs/training.md.
+        YAML, see config/train-demo.yaml and docs/reference/training.md.
     find_lr : bool
         Only try learning rates, print a table and a suggestion.
 

@@ -1,6 +1,7 @@
 """The laws of a network, each counted with the ids that break it.
 
-Works on our own files and on others' with the published columns (method.md, "Columns of the published data").
+Works on our own files and on others' with the published columns (docs/explanation/method.md,
+"Columns of the published data").
 """
 
 from __future__ import annotations

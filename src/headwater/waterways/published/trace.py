@@ -1,4 +1,7 @@
-"""Holes filled, water thinned to lines, and these cut into a forest that flows to the reach."""
+"""Thinned water to a forest of lines, each flowing to the reach.
+
+Source: docs/explanation/method.md, vectorization steps 7 and 8.
+"""
 
 from __future__ import annotations
 

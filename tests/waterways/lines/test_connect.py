@@ -1,11 +1,12 @@
 import heapq
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from headwater.waterways.lines.components import find_pieces
+from headwater.waterways.lines.components import find_pieces, over_borders
 from headwater.waterways.lines.connect import UNITS, VALLEY_RADIUS_PX, connect, price_of_cells, worth_bits
 from support.small_windows import EIGHT, burn, drawing, hangs_on, picture, reach_of, text, windows
 
@@ -61,6 +62,16 @@ def test_joined_water_hangs_together_with_its_reach(window):
         cells = joined[pieces.piece == piece]
         assert cells.all() or not cells.any()
         assert cells.all() or not anchored
+
+
+@given(windows(most=60))
+def test_water_that_lost_its_catchment_is_not_joined(window):
+    labels = replace(window.labels, catchment=window.labels.catchment.copy())
+    pieces = find_pieces(window.water, window.elevation, labels)
+    over_borders(pieces, window.elevation, labels, max_rise_m=1000.0)
+    worth = worth_bits(pieces, per_px=16.0, most=400.0, least_px=1)
+    joined = connect(np.zeros_like(window.elevation), window.elevation, labels, pieces, worth=worth)
+    assert (labels.catchment[joined] >= 0).all()
 
 
 @given(windows())

@@ -190,6 +190,24 @@ def test_wide_water_is_outlined_where_it_is_asked_for():
     assert len(nothing) == 0
 
 
+def test_reaches_without_catchments_have_no_wide_water():
+    empty = RasterGrid(west=0.0, north=0.0, dx=DX, dy=DX, width=0, height=0)
+    found = vectorize_window(
+        np.zeros((0, 0), np.uint8),
+        np.zeros((0, 0), bool),
+        np.zeros((0, 0), np.float32),
+        empty,
+        reaches=np.array([shapely.LineString([(0, 0), (1, 1)])]),
+        flows_on=np.array([True]),
+        catchments=np.array([], dtype=object),
+        catchment_label=np.zeros(0, np.int64),
+        own=np.array([True]),
+        settings=Settings(water_polygons=True),
+    )
+    assert len(found.lines) == 1
+    assert len(water_of_window(found, np.array([7]))) == 0
+
+
 def test_both_arms_round_an_island_are_kept_and_one_is_told_a_divergence():
     grid, elevation, probability, reach, catchment = valley()
     probability[45, 32:38] = 0.9

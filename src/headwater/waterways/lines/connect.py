@@ -161,6 +161,8 @@ def connect(
         (worth.astype(np.float64) * UNITS).astype(np.int32),
         price.shape[1],
     )
+    # A cell that lost its catchment where two of them cross (`without_checkers`) flows nowhere.
+    joined &= labels.catchment >= 0
     return joined
 
 

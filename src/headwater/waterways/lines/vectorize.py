@@ -121,7 +121,7 @@ def vectorize_window(
         pieces, per_px=settings.max_cost_per_px, most=settings.max_cost, least_px=settings.min_component_px
     )
     joined = connect(price, smooth, labels, pieces, worth=worth)
-    lost = joined.ravel()[pieces.cells[pieces.start[:-1]]] == 0
+    lost = _untouched(joined.ravel(), pieces.cells, pieces.start)
     area = np.diff(pieces.start)
     water_px = np.bincount(pieces.label, weights=area, minlength=size).astype(np.int64)
     dropped_px = np.bincount(pieces.label[lost], weights=area[lost], minlength=size).astype(np.int64)
@@ -205,6 +205,8 @@ def _wide_polygons(
     mine = labels.catchment >= 0
     mine[mine] = own[labels.catchment[mine]]
     wide = wide_water(water, labels) & mine
+    if not wide.any():
+        return np.zeros(0, dtype=object), np.zeros(0, dtype=np.int64), np.zeros(0)
     outlined = list(shapes(labels.catchment, mask=wide, transform=grid.transform))
     polygons = np.array([shapely.geometry.shape(outline) for outline, _ in outlined], dtype=object)
     label = np.array([int(value) for _, value in outlined], dtype=np.int64)
@@ -227,6 +229,18 @@ def _filled(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
 
     nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
     return np.asarray(elevation[tuple(nearest)])
+
+
+@njit(cache=True)
+def _untouched(marked: Any, cells: Any, start: Any) -> Any:
+    """Whether none of the cells of each component is marked."""
+    untouched = np.ones(len(start) - 1, np.bool_)
+    for component in range(len(start) - 1):
+        for k in range(start[component], start[component + 1]):
+            if marked[cells[k]]:
+                untouched[component] = False
+                break
+    return untouched
 
 
 @njit(cache=True)

@@ -14,11 +14,11 @@ if not workflow.overwrite_configfiles:
 include: "workflow/rules/common.smk"
 
 
-conda: "envs/headwater.yaml"
 report: "workflow/report/workflow.rst"
 
 
 # In the order of the data.
+include: "workflow/rules/step.smk"
 include: "workflow/rules/search.smk"
 include: "workflow/rules/imagery.smk"
 include: "workflow/rules/predict.smk"
@@ -44,9 +44,7 @@ rule all:
 
 rule refresh:
     input:
-        lambda wildcards: [
-            mark for basin in BASINS for mark in cell_files(basin, ".refreshed")
-        ],
+        lambda wildcards: [mark for basin in BASINS for mark in cell_files(basin, ".refreshed")],
 
 
 # The run locks its basins; one line reports its progress, and a summary at the end what it took

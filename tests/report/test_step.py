@@ -71,9 +71,9 @@ def test_the_page_shows_its_facts_escaped():
 
 def test_the_page_shows_run_times_if_they_are_known():
     assert "Run time and memory" not in render_page(FACTS)
-    row = {"rule": "plan", "jobs": 2, "median_s": 0.44, "max_s": 9.9, "cpu_s": None, "max_rss_mb": 160.0}
-    page = render_page(FACTS | {"costs": [row | {"read_mb": 0.0, "written_mb": 0.1}]})
-    assert "<td>plan</td><td>2</td><td>0.4</td><td>9.9</td><td>-</td><td>160.0</td><td>0.0</td><td>0.1</td>" in page
+    row = {"rule": "plan", "jobs": 2, "median_s": 0.44, "max_s": 9.9, "cpu_s": 1.25, "max_rss_mb": 160}
+    page = render_page(FACTS | {"costs": [row | {"downloaded_mb": 0.1}]})
+    assert "<td>plan</td><td>2</td><td>0.4</td><td>9.9</td><td>1.2</td><td>160.0</td><td>0.1</td>" in page
 
 
 def test_rasters_that_were_not_kept_are_listed_and_not_described():

@@ -2,9 +2,11 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import geopandas as gpd
 import pytest
@@ -57,15 +59,25 @@ def test_lint_is_clean():
     assert "Congratulations" in text
 
 
-def test_every_rule_calls_the_subcommand_of_its_name_and_every_log_is_kept():
-    rules = re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", RULES, flags=re.M | re.S)
+def test_every_rule_calls_the_subcommand_of_its_name_and_has_a_log_of_its_own():
+    rules = dict(re.findall(r"^use rule \w+ as (\w+) with:(.*?)(?=^use rule |^rule |\Z)", RULES, flags=re.M | re.S))
     assert len(rules) >= 11
-    for name, body in rules:
-        assert "log:" in body, name
-        assert "conda:" in body, name
-        word = {"refresh_items": "search", "refresh_scenes": "select"}.get(name, name)
+    assert "conda:" in RULES
+    for name, body in rules.items():
+        assert f'"{{basin}}/{name}' in body, name
+        word = {"refresh_items": "search"}.get(name, name)
         assert word in COMMANDS
-        assert f"headwater {word} " in body or re.search(rf"\b{word.upper()}\b", body), name
+        assert f'"{word} ' in body or f"**{word.upper()}," in body or f"{word}_command" in body, name
+
+
+def test_rules_are_short_sentences():
+    lengths = {}
+    for text in re.findall(r"^(?:use )?rule [^\n]*:\n(?:(?:    [^\n]*)?\n)*", RULES, flags=re.M):
+        lines = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+        lengths[lines[0]] = len(lines)
+    assert max(lengths.values()) <= 24, lengths
+    assert median(lengths.values()) <= 14, lengths
+    assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) <= 120
 
 
 def test_a_dry_run_plans_each_step_once_a_cell_or_a_basin(two_basins):
@@ -112,3 +124,20 @@ def test_formats_and_lakes_reach_the_network_step(two_basins):
     assert "results/1/waterways.published.parquet" in text
     command = next(line for line in text.splitlines() if "headwater network" in line)
     assert "--lakes 'my lakes.gpkg' --format gpkg --format published" in command
+
+
+def test_values_reach_the_command_as_they_are(two_basins):
+    """Quotes, braces and spaces of a configuration are neither evaluated nor lost."""
+    config = yaml.safe_load((two_basins / "config.yaml").read_text())
+    config["catalog"] = {
+        "url": "http://127.0.0.1:9/a b;touch '{x}' $(y)",
+        "signing": "token",
+        "token_url": "http://t/{u}",
+    }
+    (two_basins / "config.yaml").write_text(yaml.safe_dump(config))
+    code, text = dry_run(two_basins, "--printshellcmds")
+    assert code == 0, text
+    command = next(line for line in text.splitlines() if "headwater search" in line)
+    assert f"--url={config['catalog']['url']}" in shlex.split(command)
+    command = next(line for line in text.splitlines() if "headwater composite" in line)
+    assert "--token-url=http://t/{u}" in shlex.split(command)

@@ -28,16 +28,14 @@ rule all:
 rule plan:
     output: "plan.json"
     log: "logs/1/plan.log"
-    benchmark: "benchmarks/1/plan.tsv"
     shell: "headwater plan --polygons basins.gpkg --basin 1 --out {{output}} --log {{log}} 2> {{log}}"
 rule composite:
     input: "plan.json"
     output: "out/{{cell}}"
     log: "logs/1/composite/{{cell}}.log"
-    benchmark: "benchmarks/1/composite/{{cell}}.tsv"
     shell: {composite!r}
 """
-WATCHED = 'watch.begin(workflow, LOGS, Path("benchmarks"))'
+WATCHED = "watch.begin(workflow, LOGS)"
 GOOD = "touch {output}"
 # Of each cell: bad input, and a death without a word.
 BAD = (
@@ -113,7 +111,7 @@ def test_a_failed_run_counts_failures_by_cause_and_a_quiet_one_tells_no_progress
 
 
 def test_trouble_in_the_watching_ends_no_run(folder):
-    code, text = run(folder, GOOD, begin='watch.begin(None, LOGS, Path("benchmarks"))')
+    code, text = run(folder, GOOD, begin="watch.begin(None, LOGS)")
     assert code == 0, text
     assert "headwater: the run is no longer watched (AttributeError" in text
     assert (folder / "out/N00E001").is_file()
@@ -144,4 +142,4 @@ def test_on_a_terminal_one_line_changes_below_snakemakes_own(folder):
 
 def test_the_repository_watches_its_runs():
     text = (ROOT / "Snakefile").read_text()
-    assert WATCHED.replace('Path("benchmarks")', "BENCHMARKS") in text
+    assert WATCHED in text

@@ -1,22 +1,23 @@
 """What the rules share: the checked configuration and input functions. The logic is in headwater.project.workflow."""
 
-import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import format as fill
 
 from headwater.core.errors import HeadwaterError
-from headwater.project.workflow import Workflow, memory_percent, network_mb
-from headwater.runs import results
-from headwater.runs.watch import check_partitions
+from headwater.project.workflow import Workflow, memory_percent
+from headwater.runs import results, slurm, watch
+from headwater.runs.job_retries import grow_per_attempt as minutes
+from headwater.runs.job_retries import grow_per_attempt, network_memory_mb
 
 try:
     RUN = Workflow(config)
 except HeadwaterError as error:
     raise WorkflowError(str(error)) from None
 
-CONFIG, BASINS, RESULTS, LOGS, KEPT = RUN.config, RUN.basins, RUN.results, RUN.logs, RUN.kept
-CHECKPOINTS = list(CONFIG.checkpoints)
+CONFIG, BASINS, KEPT = RUN.config, RUN.basins, RUN.kept
+RESULTS, LOGS = RUN.results, RUN.logs
 
 if explanation := RUN.lock_explanation():
     logger.warning(explanation)
@@ -30,39 +31,56 @@ wildcard_constraints:
 # Called when a run begins, before the first job. Jobs of a run that is killed keep others out as long as they work.
 def begin_run(workflow):
     try:
-        check_partitions(workflow)
+        if partitions := watch.partition_file(workflow):
+            slurm.check_partitions(partitions)
         shell.prefix(results.begin_run(RESULTS, BASINS))
     except HeadwaterError as error:
         raise WorkflowError(str(error)) from None
 
 
-def step(name, *also, untracked=(), **others):
-    """Return the params of a step.
+def command(text, *sections, optional="", untracked=(), **patterns):
+    """Return the params of a step: its command, whose fields are filled with quoted files, and its settings.
+
+    `patterns` are files of all cells; `optional` is the part of the command that depends on the configuration.
 
     A change of `options` or `identity` reruns it. `untracked` holds settings that only change how a result is made:
     Snakemake does not track params that depend on resources.
     """
+
+    def filled(wildcards, input, output):
+        folder = RESULTS / wildcards.basin
+        # A basin may have more cells than fit on a command line: `headwater` fills {cell} with those of the plan.
+        each = {name: folder / "cells/{cell}" / file for name, file in patterns.items()}
+        files = {
+            "wildcards": wildcards,
+            "input": input,
+            "output": output,
+            "folder": folder,
+            "LOGS": LOGS,
+        }
+        return fill(" ".join(filter(None, [text, optional])), _quote_all=True, **files, **each)
+
     return {
-        "options": RUN.options(*also, name),
-        "identity": RUN.identity(name),
+        "command": filled,
+        "options": RUN.options(*sections),
+        "identity": RUN.identity(text.partition(" ")[0]),
         "untracked": lambda wildcards, resources: RUN.options(*untracked, reruns=False),
-    } | others
+    }
 
 
 def memory(mem_mb, **others):
-    """Memory and other resources of a job: as much again at each attempt, where a profile sets retries."""
-
-    def needed(wildcards, input, attempt):
-        return attempt * (mem_mb(input) if callable(mem_mb) else mem_mb)
-
-    def percent(wildcards, input, attempt):
-        return memory_percent(needed(wildcards, input, attempt))
-
+    """Return memory and other resources of a job; memory grows with each attempt (headwater.runs.job_retries)."""
+    needed = mem_mb if callable(mem_mb) else grow_per_attempt(mem_mb)
+    percent = lambda wildcards, input, attempt: memory_percent(needed(wildcards, input=input, attempt=attempt))
     return {"mem_mb": needed, "memory_percent": percent, **others}
 
 
-def minutes(amount):
-    return lambda wildcards, attempt: amount * attempt
+def backbone_inputs(wildcards):
+    return RUN.backbone_inputs(wildcards.basin)
+
+
+def network_memory(wildcards, input, attempt):
+    return network_memory_mb(input.segments, attempt)
 
 
 def files_of_cells(name):
@@ -73,28 +91,8 @@ def files_of_neighbors(name):
     return lambda wildcards: RUN.neighbor_files(wildcards.basin, wildcards.cell, name)
 
 
-def each_cell(name):
-    return lambda wildcards: RUN.each_cell(wildcards.basin, name)
-
-
-def basin_folder(wildcards):
-    return str(RESULTS / wildcards.basin)
-
-
-def backbone_inputs(wildcards):
-    return RUN.backbone_inputs(wildcards.basin)
-
-
-def backbone_sources(wildcards, input):
-    return RUN.backbone_sources(wildcards.basin, input)
-
-
-def checkpoint_option(wildcards, input):
-    return f"--checkpoint {shlex.join(input.checkpoint)}" if CHECKPOINTS else ""
-
-
-def network_memory(input):
-    return network_mb(input.segments)
+def manifests(wildcards):
+    return [RESULTS / wildcards.basin / "cells" / wildcards.cell / name for name in ("scenes.json", "dem.json")]
 
 
 def unless_kept(name):
@@ -108,27 +106,15 @@ def kept_files(wildcards):
     return [path for name in KEPT for path in RUN.cell_files(wildcards.basin, f"{name}.tif")]
 
 
-def kept_options(wildcards):
-    return [f"--{name} {RUN.each_cell(wildcards.basin, f'{name}.tif')}" for name in KEPT]
-
-
 def water(path):
     """Return a file of wide water, or none where it is not requested."""
     return [path] if CONFIG.vectorize.water_polygons else []
 
 
-def water_option(wildcards, output):
-    return f"--water-out {shlex.quote(output.water[0])}" if output.water else ""
+def table(path):
+    return report(path, caption="../report/summary.rst", category="Tables", subcategory="{basin}")
 
 
-def network_options(wildcards, input, output):
-    words = [f"--format {name}" for name in CONFIG.network.formats]
-    if input.lakes:
-        words.insert(0, f"--lakes {shlex.quote(input.lakes)}")
-    if output.water:
-        words += [f"--water {RUN.each_cell(wildcards.basin, 'water.parquet')}", water_option(wildcards, output)]
-    return " ".join(words)
-
-
-def caption(category):
-    return {"category": category, "subcategory": "{basin}"}
+def maps(path):
+    paths = expand(path, name=("network", "sources", *KEPT), allow_missing=True)
+    return report(paths, caption="../report/maps.rst", category="Maps", subcategory="{basin}")

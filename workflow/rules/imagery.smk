@@ -4,7 +4,7 @@ Contains modified Copernicus Sentinel data; Copernicus DEM (c) DLR e.V. and Airb
 """
 
 
-rule composite:
+use rule step as composite with:
     input:
         scenes=rules.select.output.scenes,
         plan=rules.plan.output,
@@ -15,13 +15,14 @@ rule composite:
     resources:
         **memory(4000, net=1, runtime=minutes(120)),
     params:
-        **step("composite", untracked=["catalog"]),
-    shell:
-        "headwater composite --scenes {input.scenes:q} --plan {input.plan:q} --cell {wildcards.cell:q}"
-        " {params.options} {params.untracked} --out {output:q} --log {log:q} 2> {log:q}"
+        **command(
+            "composite --scenes {input.scenes} --plan {input.plan} --cell {wildcards.cell} --out {output}",
+            "composite",
+            untracked=["catalog"],
+        ),
 
 
-rule elevation:
+use rule step as elevation with:
     input:
         dem=rules.select.output.dem,
         plan=rules.plan.output,
@@ -33,7 +34,9 @@ rule elevation:
     resources:
         **memory(1500, net=1, runtime=minutes(60)),
     params:
-        **step("elevation", untracked=["catalog"]),
-    shell:
-        "headwater elevation --dem {input.dem:q} --plan {input.plan:q} --cell {wildcards.cell:q} --polygons {input.polygons:q}"
-        " --basin {wildcards.basin:q} {params.options} {params.untracked} --out {output:q} --log {log:q} 2> {log:q}"
+        **command(
+            "elevation --dem {input.dem} --plan {input.plan} --cell {wildcards.cell} --polygons {input.polygons}"
+            " --basin {wildcards.basin} --out {output}",
+            "elevation",
+            untracked=["catalog"],
+        ),

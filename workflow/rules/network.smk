@@ -2,7 +2,7 @@
 
 
 # TDX-Hydro: Carlson, Fort, Montgomery et al. (2024), NGA; reaches and catchments under ready-made names.
-rule backbone:
+use rule step as backbone with:
     input:
         unpack(backbone_inputs),
     output:
@@ -15,15 +15,12 @@ rule backbone:
     resources:
         **memory(4000, runtime=minutes(60)),
     params:
-        **step("backbone", sources=backbone_sources),
-    shell:
-        "headwater backbone --plan {input.plan:q} {params.sources} {params.options} --reaches-out {output.reaches:q}"
-        " --catchments-out {output.catchments:q} --log {log:q} 2> {log:q}"
+        **command(RUN.backbone_command, "backbone", elevation="elevation.tif"),
 
 
 # A catchment belongs to one cell but may reach into the next: only those are read, not the mosaic, so that new
 # imagery in one place leaves the vectors of all others alone.
-rule vectorize:
+use rule step as vectorize with:
     input:
         probability=files_of_neighbors("probability.tif"),
         elevation=files_of_neighbors("elevation.tif"),
@@ -37,18 +34,19 @@ rule vectorize:
     resources:
         **memory(3000, runtime=minutes(120)),
     params:
-        **step("vectorize", water=water_option),
-    shell:
-        "headwater vectorize --probability {input.probability:q} --elevation {input.elevation:q} --reaches {input.reaches:q}"
-        " --catchments {input.catchments:q} --cell {wildcards.cell:q} {params.options} {params.water}"
-        " --out {output.waterways:q} --log {log:q} 2> {log:q}"
+        **command(
+            "vectorize --probability {input.probability} --elevation {input.elevation} --reaches {input.reaches}"
+            " --catchments {input.catchments} --cell {wildcards.cell} --out {output.waterways}",
+            "vectorize",
+            optional=CONFIG.vectorize.water_polygons and "--water-out {output.water}",
+        ),
 
 
-rule network:
+use rule step as network with:
     input:
         plan=rules.plan.output,
         segments=files_of_cells("waterways.parquet"),
-        water=files_of_cells("water.parquet") if water("") else [],
+        water=files_of_cells("water.parquet") if CONFIG.vectorize.water_polygons else [],
         reaches=rules.backbone.output.reaches,
         lakes=CONFIG.network.lakes or [],
     output:
@@ -61,7 +59,10 @@ rule network:
     resources:
         **memory(network_memory, runtime=minutes(120)),
     params:
-        **step("network", segments=each_cell("waterways.parquet"), others=network_options),
-    shell:
-        "headwater network --plan {input.plan:q} --segments {params.segments} --reaches {input.reaches:q} {params.others}"
-        " --basin {wildcards.basin:q} --out {output.network:q} --checks {output.checks:q} --log {log:q} 2> {log:q}"
+        **command(
+            "network --plan {input.plan} --segments {segments} --reaches {input.reaches} --basin {wildcards.basin}"
+            " --out {output.network} --checks {output.checks}",
+            optional=RUN.network_options,
+            segments="waterways.parquet",
+            water="water.parquet",
+        ),

@@ -1,13 +1,13 @@
 """predict, mosaic: the probability of water at 20 m, cell by cell and side by side."""
 
 
-rule predict:
+use rule step as predict with:
     input:
         composite=rules.composite.output,
         elevation=rules.elevation.output,
         plan=rules.plan.output,
         # Known by its content (`identity`), not by the time of its file, which a new checkout changes.
-        checkpoint=ancient(CHECKPOINTS),
+        checkpoint=ancient(RUN.checkpoints),
     output:
         unless_kept("probability"),
     log:
@@ -16,13 +16,16 @@ rule predict:
     resources:
         **memory(2000 + 2000 * CONFIG.predict.threads, gpu=RUN.gpus(), runtime=minutes(240)),
     params:
-        **step("predict", untracked=["predict"], weights=checkpoint_option),
-    shell:
-        "headwater predict --composite {input.composite:q} --elevation {input.elevation:q} --plan {input.plan:q}"
-        " --cell {wildcards.cell:q} {params.weights} {params.options} {params.untracked} --out {output:q} --log {log:q} 2> {log:q}"
+        **command(
+            "predict --composite {input.composite} --elevation {input.elevation} --plan {input.plan}"
+            " --cell {wildcards.cell} --out {output}",
+            "predict",
+            optional=RUN.checkpoints and "--checkpoint {input.checkpoint}",
+            untracked=["predict"],
+        ),
 
 
-rule mosaic:
+use rule step as mosaic with:
     input:
         plan=rules.plan.output,
         rasters=files_of_cells("probability.tif"),
@@ -33,6 +36,4 @@ rule mosaic:
     resources:
         **memory(1000, runtime=minutes(10)),
     params:
-        rasters=each_cell("probability.tif"),
-    shell:
-        "headwater mosaic --plan {input.plan:q} --rasters {params.rasters} --out {output:q} --log {log:q} 2> {log:q}"
+        **command("mosaic --plan {input.plan} --rasters {rasters} --out {output}", rasters="probability.tif"),

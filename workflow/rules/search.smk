@@ -2,23 +2,21 @@
 
 import time
 
-SEARCH = (
-    "headwater search --plan {params.folder:q}/plan.json --out {params.folder:q}/items.parquet"
-    " {params.options} {params.untracked} --log {log:q} 2> {log:q}"
-)
-SEARCH_PARAMS = step("search", "catalog", untracked=["search"], folder=basin_folder)
 # The cache holds statistics of scenes, shared by the cells of a basin; it may be deleted at any time.
-SELECT = (
-    "headwater select --items {params.folder:q}/items.parquet --plan {params.folder:q}/plan.json"
-    " --cell {wildcards.cell:q} --cache {params.folder:q}/scene_statistics"
-    " --scenes-out {params.folder:q}/cells/{wildcards.cell:q}/scenes.json"
-    " --dem-out {params.folder:q}/cells/{wildcards.cell:q}/dem.json"
-    " {params.options} {params.untracked} --log {log:q} 2> {log:q}"
+SEARCH = command(
+    "search --plan {folder}/plan.json --out {folder}/items.parquet",
+    *("catalog", "search"),
+    untracked=["search"],
 )
-SELECT_PARAMS = step("select", untracked=["catalog"], folder=basin_folder)
+SELECT = command(
+    "select --items {folder}/items.parquet --plan {folder}/plan.json --cell {wildcards.cell} --cache {folder}/scene_statistics"
+    " --scenes-out {folder}/cells/{wildcards.cell}/scenes.json --dem-out {folder}/cells/{wildcards.cell}/dem.json",
+    "select",
+    untracked=["catalog"],
+)
 
 
-rule plan:
+use rule step as plan with:
     input:
         polygons=RUN.polygons,
     output:
@@ -28,13 +26,10 @@ rule plan:
     resources:
         **memory(1500, runtime=minutes(10)),
     params:
-        **step("grid"),
-    shell:
-        "headwater plan --polygons {input.polygons:q} --basin {wildcards.basin:q} {params.options}"
-        " --out {output:q} --log {log:q} 2> {log:q}"
+        **command("plan --polygons {input.polygons} --basin {wildcards.basin} --out {output}", "grid"),
 
 
-rule search:
+use rule step as search with:
     input:
         rules.plan.output,
     output:
@@ -44,12 +39,10 @@ rule search:
     resources:
         **memory(1500, net=1, runtime=minutes(120)),
     params:
-        **SEARCH_PARAMS,
-    shell:
-        SEARCH
+        **SEARCH,
 
 
-rule select:
+use rule step as select with:
     input:
         pin=rules.search.output,
         plan=rules.plan.output,
@@ -61,9 +54,7 @@ rule select:
     resources:
         **memory(1500, net=1, runtime=minutes(60)),
     params:
-        **SELECT_PARAMS,
-    shell:
-        SELECT
+        **SELECT,
 
 
 # The two below write the outputs of the two above in place. A manifest that stays the same keeps its content, and
@@ -76,7 +67,7 @@ use rule search as refresh_items with:
     log:
         LOGS / "{basin}/refresh_items.log",
     params:
-        **SEARCH_PARAMS,
+        **SEARCH,
         requested=time.time_ns(),
 
 
@@ -87,9 +78,12 @@ rule refresh_scenes:
         temp(touch(RESULTS / "{basin}/cells/{cell}/.refreshed")),
     log:
         LOGS / "{basin}/refresh_scenes/{cell}.log",
+    conda:
+        "../../envs/headwater.yaml"
     resources:
         **memory(1500, net=1, runtime=minutes(60)),
     params:
-        **SELECT_PARAMS,
+        **SELECT,
+        manifests=manifests,
     shell:
-        SELECT + " && touch -c {params.folder:q}/cells/{wildcards.cell:q}/scenes.json {params.folder:q}/cells/{wildcards.cell:q}/dem.json"
+        STEP + " && touch -c {params.manifests:q}"

@@ -198,7 +198,7 @@ def report(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=Path, nargs="+", default=[], help=f"{name}.tif {EACH_CELL}; or none")
     parser.add_argument("--summary", type=Path, required=True, help="summary.csv to write")
     parser.add_argument("--page", type=Path, required=True, help="index.html to write, with its pictures next to it")
-    parser.add_argument("--benchmarks", type=Path, help="folder of the benchmarks of the basin's jobs, for the page")
+    parser.add_argument("--logs", type=Path, help="folder of the logs of the basin's jobs, for the page")
 
     def run(
         plan: Path,
@@ -209,7 +209,7 @@ def report(parser: argparse.ArgumentParser) -> None:
         probability: list[Path],
         summary: Path,
         page: Path,
-        benchmarks: Path | None,
+        logs: Path | None,
     ) -> None:
         from headwater.geo.plan import cell_paths
         from headwater.report.step import report
@@ -223,7 +223,7 @@ def report(parser: argparse.ArgumentParser) -> None:
             cell_paths(probability, plan),
             summary,
             page,
-            benchmarks,
+            logs,
         )
 
     parser.set_defaults(run=run)

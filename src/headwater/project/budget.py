@@ -20,13 +20,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from headwater.geo.settings import GridSettings
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
 from headwater.core.markdown import markdown_table
 from headwater.geo.basins import basin_polygon, read_basins, tdx_header_numbers
 from headwater.geo.grid import (
-    TILE_PX,
     Cell,
     cell_grid,
     cells_intersecting,
@@ -34,6 +32,8 @@ from headwater.geo.grid import (
     prediction_grid,
     tiles,
 )
+from headwater.geo.settings import GridSettings
+from headwater.predict.settings import PredictSettings
 from headwater.project.placeholder_basins import LandTile, placeholder_basins
 
 CELL_STEPS = ("select", "composite", "elevation", "predict", "vectorize")
@@ -258,7 +258,8 @@ def _cell_cost(row: int, degrees: float, margin_px: int) -> Cost:
     pixels = grid.width * grid.height
     posts = math.prod(elevation_grid(cell, margin_px=margin_px).shape)
     pixels_20m = math.prod(prediction_grid(cell).shape)
-    tile_count = len(tiles((grid.height, grid.width), tile_px=TILE_PX, overlap_px=OVERLAP_PX))
+    settings = PredictSettings()
+    tile_count = len(tiles((grid.height, grid.width), tile_px=settings.tile_px, overlap_px=settings.overlap_px))
     cpu_s = (
         sum(rate[f"start_{step}_cpu_s"] for step in CELL_STEPS)
         + rate["select_cpu_s"]

@@ -37,7 +37,7 @@ def config_schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """Return the schema as it is committed."""
-    return json.dumps(config_schema(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(config_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def settings_tables() -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,9 +24,6 @@ from headwater.models.shipped import default_checkpoints
 from headwater.project.config import Config, check_config
 from headwater.runs import results
 from headwater.waterways.network.formats import FORMATS
-
-NETWORK_BYTES_PER_SEGMENT_BYTE = 30
-"""Memory of the step network for each byte of segments: a little more than benchmarks/network.py measures."""
 
 
 class Workflow:
@@ -51,6 +47,7 @@ class Workflow:
         self.results = Path(self.config.results)
         self.logs = self.results / "logs"
         self.kept = sorted(self.config.keep)
+        self.checkpoints = list(self.config.checkpoints)
         self._cells: dict[str, dict[str, Cell]] = {}
         if all(Path(path).is_file() for path in self.polygons):
             for basin in self.basins:
@@ -80,13 +77,6 @@ class Workflow:
         around = _neighborhoods(tuple(self.cells(basin).values()))[cell]
         return [self.results / basin / "cells" / each.name / name for each in around]
 
-    def each_cell(self, basin: str, name: str) -> str:
-        """Return the pattern that a command fills with the cells of the plan, quoted.
-
-        A basin may have more cells than fit on a command line.
-        """
-        return shlex.quote(str(self.results / basin / "cells/{cell}" / name))
-
     def backbone_inputs(self, basin: str) -> dict[str, Any]:
         """Return the inputs of the backbone: TDX-Hydro's files, or polygons and elevation."""
         inputs: dict[str, Any] = {"plan": self.results / basin / "plan.json"}
@@ -96,11 +86,29 @@ class Workflow:
             return inputs | {name: str(file_for_basin(pattern, basin)) for name, pattern in patterns.items()}
         return inputs | {"polygons": self.polygons, "elevation": self.cell_files(basin, "elevation.tif")}
 
-    def backbone_sources(self, basin: str, inputs: Any) -> str:
-        """Return the options that name the inputs of the backbone, quoted."""
-        if self.config.backbone.kind == "tdx":
-            return shlex.join(["--streams", inputs.streams, "--catchments", inputs.catchments])
-        return f"{shlex.join(['--polygons', *self.polygons])} --elevation {self.each_cell(basin, 'elevation.tif')}"
+    @property
+    def backbone_command(self) -> str:
+        """The command of the step backbone, with fields for its files."""
+        tdx = " --streams {input.streams} --catchments {input.catchments}"
+        dem = " --polygons {input.polygons} --elevation {elevation}"
+        sources = tdx if self.config.backbone.kind == "tdx" else dem
+        files = "--reaches-out {output.reaches} --catchments-out {output.catchments}"
+        return f"backbone --plan {{input.plan}}{sources} {files}"
+
+    @property
+    def network_options(self) -> str:
+        """What the step network writes besides the network, as options with fields for its files."""
+        words = [f"--format {name}" for name in self.config.network.formats]
+        if self.config.network.lakes:
+            words.insert(0, "--lakes {input.lakes}")
+        if self.config.vectorize.water_polygons:
+            words.append("--water {water} --water-out {output.water}")
+        return " ".join(words)
+
+    @property
+    def report_options(self) -> str:
+        """The rasters that the step report shows, as options with fields for their files."""
+        return " ".join(f"--{name} {{{name}}}" for name in self.kept)
 
     def options(self, *sections: str, reruns: bool = True) -> str:
         """Return the settings of steps as options of their subcommand, quoted.
@@ -108,11 +116,12 @@ class Workflow:
         Parameters
         ----------
         *sections : str
-            Sections of the configuration.
+            Sections of the configuration; those that do not exist have no options.
         reruns : bool
             Those whose change makes results again, or those that only change how results are made.
         """
-        settings: list[Settings] = [getattr(self.config, section) for section in sections]
+        # A step such as report has no settings.
+        settings: list[Settings] = [getattr(self.config, name) for name in sections if name in Config.model_fields]
         return " ".join(text for text in (each.options(reruns=reruns) for each in settings) if text)
 
     def identity(self, step: str) -> list[Any]:
@@ -149,11 +158,6 @@ def memory_percent(mem_mb: int) -> int:
     """
     machine_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
     return math.ceil(100 * mem_mb / machine_mb)
-
-
-def network_mb(segments: Sequence[str]) -> int:
-    """Return the memory of the step network."""
-    return max(4000, NETWORK_BYTES_PER_SEGMENT_BYTE * sum(Path(path).stat().st_size for path in segments) // 2**20)
 
 
 @cache

@@ -23,7 +23,7 @@ from headwater.geo.plan import Plan, read_plan
 from headwater.models.shipped import default_checkpoints
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colors
 from headwater.report.tables import order_by_source, summary_table
-from headwater.runs.benchmarks import cost_table, read_benchmarks
+from headwater.runs.costs import cost_table, last_attempts
 
 MAP_PX = 1400
 """Longest side of the rasters in the maps, pixels: limits the memory for basins of any size."""
@@ -46,7 +46,7 @@ def report(
     probability: Sequence[Path],
     summary: Path,
     page: Path,
-    benchmarks: Path | None = None,
+    logs: Path | None = None,
 ) -> None:
     """Write summary.csv, the maps and the page that shows them.
 
@@ -60,8 +60,8 @@ def report(
         CSV to write: km by order, source and lake.
     page : Path
         HTML to write; PNG files go beside it.
-    benchmarks : Path, optional
-        Folder of the benchmarks of the basin's jobs; the page tells what its rules cost.
+    logs : Path, optional
+        Folder of the logs of the basin's jobs, for the table of run time and memory.
     """
     the_plan = read_plan(plan)
     violations = _violations(read_json(checks))
@@ -90,7 +90,7 @@ def report(
         "checks": sorted(violations.items()),
         "scenes": scenes,
         "no_view": no_view,
-        "costs": cost_table(read_benchmarks(benchmarks)) if benchmarks is not None else [],
+        "costs": cost_table(last_attempts(logs)) if logs is not None else [],
         "missing": missing,
         "weights": [each[:12] for each in weights],
         "demo_weights": demo_weights,

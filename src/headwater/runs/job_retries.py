@@ -30,7 +30,7 @@ def grow_per_attempt(amount: int) -> Callable[..., int]:
         Megabytes or minutes of the first attempt.
     """
 
-    def resource(wildcards: Any, attempt: int) -> int:
+    def resource(wildcards: Any, attempt: int, **_: Any) -> int:
         return amount * attempt
 
     return resource

@@ -1,13 +1,16 @@
 """The results folder: its layout version, the locks of running jobs, and removing temporary files of killed jobs.
 
-`<results>/.headwater` contains `layout.json`, written once, and a file for each basin, which the run working on it
-holds locked. The system releases a lock when the last process that inherited it has ended, in any way.
+`<results>/.headwater` contains `layout.json`, written once, a file for each basin, which the run working on it holds
+locked, and a file for each run, which its jobs hold locked together. The system releases a lock when the last process
+that holds it has ended, in any way.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
+import shlex
 import socket
 import time
 from collections.abc import Iterable, Sequence
@@ -20,6 +23,9 @@ from headwater.core.versions import RESULTS_LAYOUT
 _STATE_FOLDER = ".headwater"
 _LAYOUT = "layout.json"
 _MAX_ATTEMPTS = 3
+_HOLDER = re.compile(r"process (?P<process>[0-9]+) on (?P<host>[A-Za-z0-9_.-]+)")
+_LOCKS: list[int] = []
+"""Descriptors of the locks of this process, which hold them until it ends."""
 
 
 def check_layout(results: Path) -> None:
@@ -50,7 +56,7 @@ def check_layout(results: Path) -> None:
         )
 
 
-def begin_run(results: Path, basins: Iterable[str]) -> tuple[int, ...]:
+def begin_run(results: Path, basins: Iterable[str]) -> str:
     """Lock basins for this run, record the layout, and remove temporary files that killed jobs left.
 
     Parameters
@@ -62,8 +68,9 @@ def begin_run(results: Path, basins: Iterable[str]) -> tuple[int, ...]:
 
     Returns
     -------
-    tuple of int
-        Descriptors of the locks. Jobs should inherit them: if only the run is killed, its jobs keep holding the locks.
+    str
+        Shell commands that each job of the run should begin with: the job shares a lock until it ends, in any way. If
+        only the run is killed, its jobs keep other runs out.
 
     Raises
     ------
@@ -72,25 +79,23 @@ def begin_run(results: Path, basins: Iterable[str]) -> tuple[int, ...]:
     """
     basins = sorted(basins)
     (Path(results) / _STATE_FOLDER).mkdir(parents=True, exist_ok=True)
-    locks = _lock_all(results, basins)
+    _LOCKS.extend(_lock_all(results, basins))
     write_json(Path(results) / _STATE_FOLDER / _LAYOUT, {"layout": RESULTS_LAYOUT})
     for basin in basins:
         remove_leftovers(Path(results) / basin)
-    return locks
+    return _job_prefix(_jobs_file(results, _holder()))
 
 
 def lock_holder(results: Path, basin: str) -> str | None:
-    """Return which process holds the lock of a basin, None if none does; changes nothing."""
+    """Return which run, or whose jobs, work on a basin, None if none does; changes nothing."""
     path = _lock_file(results, basin)
     try:
         with path.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return file.read().strip() or "a process"
+            holder = file.read().strip()
+            busy = _is_locked(file.fileno()) or _has_jobs(results, holder)
     except OSError:
         return None  # no such file, or a file system without locks
-    return None
+    return (holder or "a process") if busy else None
 
 
 def explain_lock(results: Path, basins: Sequence[str], locks: Path) -> str | None:
@@ -134,19 +139,73 @@ def _lock_all(results: Path, basins: Sequence[str]) -> tuple[int, ...]:
 def _lock(results: Path, basin: str) -> int:
     lock = os.open(_lock_file(results, basin), os.O_RDWR | os.O_CREAT, 0o666)
     for left in reversed(range(_MAX_ATTEMPTS)):
+        holder = os.pread(lock, 1000, 0).decode(errors="replace").strip()
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
         except BlockingIOError:
             if not left:
                 os.close(lock)
-                raise _locked(results, basin, lock_holder(results, basin) or "a process") from None
+                raise _locked(results, basin, holder or "a process") from None
             time.sleep(0.1)  # `lock_holder` in another process holds the lock for a moment only
+            continue
         except OSError:
             return lock  # a file system without locks: only Snakemake's own locks apply
+        if _has_jobs(results, holder):
+            os.close(lock)
+            raise _locked(results, basin, holder)
+        _remove_jobs_file(results, holder)
+        break
     os.ftruncate(lock, 0)
-    os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    os.pwrite(lock, f"{_holder()}\n".encode(), 0)
     return lock
+
+
+def _has_jobs(results: Path, holder: str) -> bool:
+    """Whether jobs of the run that a lock names still work."""
+    path = _jobs_file(results, holder)
+    if path is None:
+        return False
+    try:
+        with path.open() as file:
+            return _is_locked(file.fileno(), fcntl.LOCK_EX)
+    except OSError:
+        return False
+
+
+def _remove_jobs_file(results: Path, holder: str) -> None:
+    """Remove the file of the lock that the jobs of an ended run shared."""
+    path = _jobs_file(results, holder)
+    if path is not None:
+        path.unlink(missing_ok=True)
+
+
+def _is_locked(descriptor: int, wanted: int = fcntl.LOCK_SH) -> bool:
+    """Whether another process holds a lock that conflicts with the wanted one; gives it back at once."""
+    try:
+        fcntl.flock(descriptor, wanted | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+def _job_prefix(path: Path | None) -> str:
+    """Return the shell commands by which a job shares a lock; braces are doubled, since Snakemake formats them."""
+    if path is None:  # a name of this machine that no file can have
+        return "set -euo pipefail; "
+    quoted = shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
+    # Where there is no `flock`, or a file system without locks, only the run itself keeps others out.
+    return f"set -euo pipefail; exec 9>>{quoted}; ! command -v flock > /dev/null || flock -s -w 5 9 || true; "
+
+
+def _holder() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _jobs_file(results: Path, holder: str) -> Path | None:
+    """Return the file of the lock that the jobs of a run share, None if no run is named."""
+    named = _HOLDER.fullmatch(holder)
+    return Path(results) / _STATE_FOLDER / f"jobs-{named['host']}-{named['process']}.lock" if named else None
 
 
 def _locked(results: Path, basin: str, holder: str) -> WorkError:

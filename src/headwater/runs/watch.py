@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from headwater.core.files import write_json
 from headwater.runs import by_flow
-from headwater.runs.benchmarks import cost_table, read_benchmarks
+from headwater.runs.costs import cost_table
 from headwater.runs.run_summary import (
     event_file_sizes,
     format_duration,
@@ -52,16 +52,22 @@ def _harmless(function: Callable[_P, None]) -> Callable[_P, None]:
     return safe
 
 
+def partition_file(workflow: Any) -> Path | None:
+    """Return the file of Slurm partitions that the profile of a run names, None if it names none."""
+    named = getattr(workflow.executor_settings, "partition_config", None)
+    return Path(named) if named else None
+
+
 @_harmless
-def begin(workflow: Any, logs: Path, benchmarks: Path) -> None:
+def begin(workflow: Any, logs: Path) -> None:
     """Begin to watch a run.
 
     Parameters
     ----------
     workflow : snakemake.workflow.Workflow
         The workflow, with its jobs determined.
-    logs, benchmarks : Path
-        Folders of the jobs' logs and benchmarks; the summary is written to the former.
+    logs : Path
+        Folder of the jobs' logs; the summary is written there.
     """
     totals, done, folders = Counter[str](), Counter[str](), set[Path]()
     for job in workflow.dag.jobs:
@@ -72,7 +78,7 @@ def begin(workflow: Any, logs: Path, benchmarks: Path) -> None:
             folders.add(logs / Path(job.log[0]).relative_to(logs).parts[0])
     quiet = {word.name for word in workflow.output_settings.quiet or ()}
     shown = not quiet & {"ALL", "PROGRESS"}
-    watch = Watch(Progress(totals, done, at=time.monotonic()), logs, benchmarks, folders, shown=shown)
+    watch = Watch(Progress(totals, done, at=time.monotonic()), logs, folders, shown=shown)
     _WATCH.append(watch)
     # For runs in which neither onsuccess nor onerror is called.
     atexit.register(end, "stopped")
@@ -179,14 +185,12 @@ class Progress:
 class Watch(logging.Handler):
     """Shows the progress of a run: on a terminal as one line that is updated, in a log as a line now and then."""
 
-    def __init__(
-        self, progress: Progress, logs: Path, benchmarks: Path, folders: Iterable[Path], *, shown: bool = True
-    ) -> None:
+    def __init__(self, progress: Progress, logs: Path, folders: Iterable[Path], *, shown: bool = True) -> None:
         super().__init__()
         # Only the run's own basins: another run may be working on others.
         self._folders = sorted(folders)
         self._progress, self._shown = progress, shown
-        self._logs, self._benchmarks = logs, benchmarks
+        self._logs = logs
         self._begun, self._begun_at = time.monotonic(), datetime.now(UTC)
         self._sizes = event_file_sizes(*self._folders)
         self._last_line = self._begun
@@ -246,10 +250,9 @@ class Watch(logging.Handler):
             seconds=time.monotonic() - self._begun,
             errors=self._progress.errors,
         )
-        succeeded = {attempt.place for attempt in attempts if attempt.cause is None}
-        measured = {place: cost for place, cost in read_benchmarks(self._benchmarks).items() if place in succeeded}
         path = self._logs / f"run-{self._begun_at:%Y%m%dT%H%M%S%fZ}.json"
-        write_json(path, summary | {"costs": cost_table(measured)})
+        costs = cost_table(attempt for attempt in attempts if attempt.cause is None)
+        write_json(path, summary | {"costs": costs})
         for line in [*summary_lines(summary), f"The complete summary: {path}"]:
             LOGGER.info(f"headwater: {line}")
 

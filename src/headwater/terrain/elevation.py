@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.terrain.settings import ElevationSettings
 from headwater import raster
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
@@ -22,6 +21,7 @@ from headwater.raster.elevation_tiles import MARGIN_POSTS, read_elevation_tile
 from headwater.stac.assets import Asset, Signer
 from headwater.stac.settings import SigningSettings
 from headwater.stac.signing import make_signer
+from headwater.terrain.settings import ElevationSettings
 from headwater.terrain.surface import (
     MAX_SEAM_PX,
     SOURCE_FILLED,

@@ -202,7 +202,7 @@ def test_reaches_without_catchments_have_no_wide_water():
         catchments=np.array([], dtype=object),
         catchment_label=np.zeros(0, np.int64),
         own=np.array([True]),
-        settings=Settings(water_polygons=True),
+        settings=VectorizeSettings(water_polygons=True),
     )
     assert len(found.lines) == 1
     assert len(water_of_window(found, np.array([7]))) == 0

@@ -9,6 +9,7 @@ import shapely
 
 from headwater.core.errors import WorkError
 from headwater.geo.geodesy import geodesic_length_m
+from headwater.project.reference import config_schema
 from headwater.waterways.backbone.tdx import read_table, tdx_backbone
 from headwater.waterways.network import formats
 from headwater.waterways.network.build import NETWORK_COLUMNS, build_network
@@ -22,7 +23,6 @@ from headwater.waterways.network.formats import (
     write_network,
 )
 from headwater.waterways.segments import Segments, segment_table, whole_reach
-from support.places import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -194,11 +194,9 @@ def test_what_fails_leaves_nothing(network, tmp_path, name, monkeypatch):
 
 def test_command_line_and_configuration_know_the_same_formats():
 
-    import yaml
-
     from headwater.cli.arguments import FORMATS
 
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    schema = config_schema()
     told = schema["properties"]["network"]["properties"]["formats"]["items"]["enum"]
     assert tuple(FORMATS) == FORMATS == tuple(told)
 

@@ -44,7 +44,7 @@ rule all:
 
 rule refresh:
     input:
-        lambda wildcards: [mark for basin in BASINS for mark in cell_files(basin, ".refreshed")],
+        lambda wildcards: [mark for basin in BASINS for mark in RUN.cell_files(basin, ".refreshed")],
 
 
 # The run locks its basins; one line reports its progress, and a summary at the end what it took

@@ -10,7 +10,8 @@ def write(folder, name, *attempts):
     lines = []
     for event, numbers in attempts:
         lines += [{"event": "begun"}, {"event": event, **numbers}]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    time = {"time": "2026-01-01T00:00:00+00:00"}
+    path.write_text("".join(json.dumps(time | line) + "\n" for line in lines))
 
 
 def test_each_rule_has_a_row_in_flow_order_with_the_last_successful_attempt_of_each_job(tmp_path):

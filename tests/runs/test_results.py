@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -16,7 +17,7 @@ def begun(tmp_path):
     """A results folder whose basin 1 is locked by this process."""
     locks = begin_run(tmp_path, ["1"])
     yield tmp_path
-    for lock in locks:
+    for lock in locks.descriptors:
         os.close(lock)
 
 
@@ -44,8 +45,9 @@ def test_results_without_layout_json_have_layout_1(tmp_path):
 def test_a_basin_is_locked_until_the_last_process_with_its_lock_has_ended(tmp_path):
     hold = (
         "import subprocess, sys; from pathlib import Path; from headwater.runs.results import begin_run\n"
-        "locks = begin_run(Path(sys.argv[1]), ['1', '2'])\n"
-        "print(subprocess.Popen(['sleep', '60'], pass_fds=locks, stdout=-3, stderr=-3).pid)"
+        "prefix = begin_run(Path(sys.argv[1]), ['1', '2']).job_prefix.format()\n"
+        "job = subprocess.Popen(['bash', '-c', prefix + 'echo begun; exec sleep 60'], stdout=-1, stderr=-3)\n"
+        "job.stdout.readline(); print(job.pid)"
     )
     done = subprocess.run([sys.executable, "-c", hold, str(tmp_path)], capture_output=True, text=True, check=True)
     try:
@@ -54,8 +56,17 @@ def test_a_basin_is_locked_until_the_last_process_with_its_lock_has_ended(tmp_pa
             begin_run(tmp_path, ["3", "2"])
         # Locks acquired before the refusal are released.
         assert lock_holder(tmp_path, "3") is None
+        # Looking changes nothing.
+        assert "process" in lock_holder(tmp_path, "1")
     finally:
         os.kill(int(done.stdout), 9)
+    deadline = time.monotonic() + 10
+    while lock_holder(tmp_path, "1") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert lock_holder(tmp_path, "1") is None
+    for lock in begin_run(tmp_path, ["1", "2"]).descriptors:
+        os.close(lock)
+    assert not list((tmp_path / ".headwater").glob("jobs-*"))
 
 
 def test_temporary_files_of_killed_jobs_are_removed_when_a_run_begins(tmp_path):
@@ -68,7 +79,7 @@ def test_temporary_files_of_killed_jobs_are_removed_when_a_run_begins(tmp_path):
     kept[2].parent.mkdir()
     for path in (*left, *kept):
         path.touch()
-    for lock in begin_run(tmp_path, ["1"]):
+    for lock in begin_run(tmp_path, ["1"]).descriptors:
         os.close(lock)
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in kept)

@@ -52,19 +52,20 @@ def test_every_key_is_an_option(name):
 @pytest.mark.parametrize("name", PROFILES)
 def test_what_is_set_is_a_rule_and_what_is_bounded_is_asked_for(name):
     profile = read(name)
-    assert set(profile.get("set-resources", {})) <= set(re.findall(r"^rule (\w+):", RULES, flags=re.M))
+    assert set(profile.get("set-resources", {})) <= set(
+        re.findall(r"^(?:use )?rule (?:\w+ as )?(\w+)", RULES, flags=re.M)
+    )
     for resource in profile["resources"]:
         assert re.search(rf'\b{resource}=|"{resource}":', RULES), resource
 
 
 def test_every_rule_asks_for_memory_and_time():
-    """Each says so itself or shares SEARCH_RESOURCES, which does."""
-    for name, body in re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", RULES, flags=re.M | re.S):
-        if "**SEARCH_RESOURCES" not in body:
-            assert re.search(r"\n        mem_mb=", body), name
-            assert re.search(r"\n        runtime=", body), name
-    assert '"mem_mb": raised(' in RULES
-    assert '"runtime": raised(' in RULES
+    """Each says so itself or has the resources of the rule that it is made of."""
+    for base, name, body in re.findall(
+        r"^use rule (\w+) as (\w+) with:(.*?)(?=^(?:use )?rule |\Z)", RULES, flags=re.M | re.S
+    ):
+        if base == "step":
+            assert re.search(r"\*\*memory\([^\n]*runtime=minutes\(\d+\)\)", body), name
 
 
 def test_the_documentation_names_each_profile():

@@ -33,7 +33,7 @@ def begin_run(workflow):
     try:
         if partitions := watch.partition_file(workflow):
             slurm.check_partitions(partitions)
-        shell.prefix(results.begin_run(RESULTS, BASINS))
+        shell.prefix(results.begin_run(RESULTS, BASINS).job_prefix)
     except HeadwaterError as error:
         raise WorkflowError(str(error)) from None
 
@@ -62,7 +62,7 @@ def command(text, *sections, optional="", untracked=(), **patterns):
 
     return {
         "command": filled,
-        "options": RUN.options(*sections),
+        "options": lambda wildcards: RUN.options(*sections),
         "identity": RUN.identity(text.partition(" ")[0]),
         "untracked": lambda wildcards, resources: RUN.options(*untracked, reruns=False),
     }

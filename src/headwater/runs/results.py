@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json, remove_leftovers, write_json
@@ -24,8 +25,6 @@ _STATE_FOLDER = ".headwater"
 _LAYOUT = "layout.json"
 _MAX_ATTEMPTS = 3
 _HOLDER = re.compile(r"process (?P<process>[0-9]+) on (?P<host>[A-Za-z0-9_.-]+)")
-_LOCKS: list[int] = []
-"""Descriptors of the locks of this process, which hold them until it ends."""
 
 
 def check_layout(results: Path) -> None:
@@ -56,7 +55,17 @@ def check_layout(results: Path) -> None:
         )
 
 
-def begin_run(results: Path, basins: Iterable[str]) -> str:
+class RunLocks(NamedTuple):
+    """The locks of a run."""
+
+    descriptors: tuple[int, ...]
+    """Open files that hold the basins; the run keeps them open until it ends."""
+    job_prefix: str
+    """Shell commands that each job should begin with: it shares a lock until it ends, in any way. If only the run is
+    killed, its jobs keep other runs out."""
+
+
+def begin_run(results: Path, basins: Iterable[str]) -> RunLocks:
     """Lock basins for this run, record the layout, and remove temporary files that killed jobs left.
 
     Parameters
@@ -68,9 +77,8 @@ def begin_run(results: Path, basins: Iterable[str]) -> str:
 
     Returns
     -------
-    str
-        Shell commands that each job of the run should begin with: the job shares a lock until it ends, in any way. If
-        only the run is killed, its jobs keep other runs out.
+    RunLocks
+        The locks that this process holds, and what its jobs should do.
 
     Raises
     ------
@@ -79,11 +87,11 @@ def begin_run(results: Path, basins: Iterable[str]) -> str:
     """
     basins = sorted(basins)
     (Path(results) / _STATE_FOLDER).mkdir(parents=True, exist_ok=True)
-    _LOCKS.extend(_lock_all(results, basins))
+    locks = _lock_all(results, basins)
     write_json(Path(results) / _STATE_FOLDER / _LAYOUT, {"layout": RESULTS_LAYOUT})
     for basin in basins:
         remove_leftovers(Path(results) / basin)
-    return _job_prefix(_jobs_file(results, _holder()))
+    return RunLocks(locks, _job_prefix(_jobs_file(results, _holder())))
 
 
 def lock_holder(results: Path, basin: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Score checkpoints on demo planets that none was trained on: pixels, and lines off the backbone beside DEM only.
+"""Score checkpoints on demo planets that none was trained on: pixels, and lines off the backbone next to DEM only.
 
 Planets are built, composited and given a backbone once; each checkpoint then predicts, vectorizes and is scored.
 
@@ -50,7 +50,7 @@ from headwater.waterways.vectorize_step import vectorize
 
 CELL_DEGREES = 0.1
 MARGIN_PX = 64
-METRES_A_DEGREE = 111_320
+METERS_PER_DEGREE = 111_320
 BUFFER_M = 40.0
 """Two pixels of 20 m."""
 TRUTH, FLOW = "truth", "flow"
@@ -81,7 +81,7 @@ class Planet:
         return self.folder / "plan.json"
 
     def of_cells(self, name: str) -> list[Path]:
-        """One file a cell."""
+        """One file per cell."""
         return [self.folder / cell / name for cell in self.cells]
 
     def table(self, kind: str) -> Path:
@@ -111,8 +111,8 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text(markdown_table(table, digits=3))
     if options.json:
-        told = [{k: None if v != v else v for k, v in row.items()} for row in rows]
-        write_json(options.json, {"rows": told})
+        figures = [{k: None if v != v else v for k, v in row.items()} for row in rows]
+        write_json(options.json, {"rows": figures})
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -193,7 +193,7 @@ def pixel_scores(planet: Planet, maps: Sequence[Path], out: Path) -> dict[str, A
 
 
 def write_truth(planet: Planet, cell: str, out: Path) -> None:
-    """Write the probability that a network without fault would give: 1 on every type that is water, 0 elsewhere."""
+    """Write the probability that an error-free network would give: 1 on every type that is water, 0 elsewhere."""
     grid = prediction_grid(read_plan(planet.plan).cell(cell))
     fine = RasterGrid(grid.west, grid.north, grid.dx / 2, grid.dy / 2, grid.width * 2, grid.height * 2)
     types = coarsen_types(burn_types(read_nhd(planet.planet / "nhd.gpkg", bounds=grid.bounds), fine), 2)
@@ -206,7 +206,7 @@ def flow_accumulation(planet: Planet, out: Path) -> dict[str, Any]:
     text = raster.mosaic_vrt(planet.of_cells("elevation.tif"))
     grid = raster.raster_grid(text)
     heights, valid = raster.read_window(text, grid)
-    pixel_m = grid.dy * METRES_A_DEGREE * math.sqrt(math.cos(math.radians(grid.north)) * grid.dx / grid.dy)
+    pixel_m = grid.dy * METERS_PER_DEGREE * math.sqrt(math.cos(math.radians(grid.north)) * grid.dx / grid.dy)
     km2 = 10 ** upslope_area(np.where(valid, heights, np.float32(np.nan)), pixel_m=pixel_m, most_km2=1000)
     found = []
     for limit in FLOW_KM2:
@@ -229,7 +229,7 @@ LINE_SCORES: Mapping[str, str] = {"P": "correctness", "R": "completeness", "F1":
 
 
 def order_one(network: Path, planet: Planet) -> dict[str, float]:
-    """Return the share of the true length of order 1, by regime, with a line of the network within the buffer."""
+    """Return the fraction of the true length of order 1, by regime, with a line of the network within the buffer."""
     truth = gpd.read_file(planet.planet / "truth.gpkg")
     truth = truth[(truth["strahler_order"] == 1) & ~truth["on_backbone"]]
     crs = local_metric_crs(truth.geometry)

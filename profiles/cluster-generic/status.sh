@@ -1,9 +1,9 @@
 #!/bin/sh
-# What became of a job, in the words that Snakemake asks for: success, running or failed.
-told=$(scontrol show job --oneliner "$1" 2>&1)
-state=$(echo "$told" | grep -o 'JobState=[A-Z_]*' | cut -d= -f2)
-case $told in
-    # Forgotten, as Slurm does some minutes after a job's end (MinJobAge): the accounts know, where there are any.
+# Prints the state of a job in Snakemake's words: success, running or failed.
+reply=$(scontrol show job --oneliner "$1" 2>&1)
+state=$(echo "$reply" | grep -o 'JobState=[A-Z_]*' | cut -d= -f2)
+case $reply in
+    # Slurm forgets a job some minutes after its end (MinJobAge); the accounting database knows it, where there is one.
     *'Invalid job id'*)
         state=$(sacct -X -n -P -o State -j "$1" 2> /dev/null | head -n 1)
         state=${state:-FORGOTTEN}

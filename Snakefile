@@ -48,7 +48,7 @@ rule refresh:
         ],
 
 
-# A run locks its basins; a line shows its progress, a summary at its end what it used (docs/how-to/watch.md).
+# The run takes its basins; one line tells how far it is, a summary at its end what it took (docs/how-to/watch.md).
 onstart:
     from headwater.runs import watch
 

@@ -3,10 +3,9 @@
     python benchmarks/dag.py --tiles glo30_tile_index.parquet --json dag.json
     python benchmarks/dag.py --tiles glo30_tile_index.parquet --basins 3
 
-Basins are the placeholders of `headwater plan --all`, as polygons whose edges have a point every 15 arc seconds, as
-many as HydroBASINS have, in one file. The workflow is the real one with `backbone.kind: tdx` and empty files for
-TDX-Hydro.
-    largest_basin_s, _mb   dry run of the basin with most cells, nothing there yet; jobs: their number
+Basins are the stand-ins of `headwater plan --all`, as polygons whose edges have a point every 15 arc seconds, as many
+as HydroBASINS have, in one file. The workflow is the real one with `backbone.kind: tdx` and empty files for TDX-Hydro.
+    largest_basin_s, _mb   dry run of the basin with most cells, nothing there yet; jobs: how many it has
     parse_s                of those, `snakemake --list-rules`: reading the workflow alone
     all_basins_s           dry runs of all basins, one after the other, with nothing there
     nothing_to_do_s        dry run of the largest basin with every output there. Its files are made empty; Snakemake's
@@ -126,7 +125,7 @@ def finish(folder: Path, basin: str, cells: list[Cell]) -> None:
 
 
 class Run(NamedTuple):
-    """Time, memory and output of a run of Snakemake."""
+    """What a run of Snakemake took and said."""
 
     wall_s: float
     cpu_s: float

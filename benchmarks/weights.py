@@ -50,7 +50,7 @@ from headwater.waterways.vectorize_step import vectorize
 
 CELL_DEGREES = 0.1
 MARGIN_PX = 64
-METERS_PER_DEGREE = 111_320
+METRES_A_DEGREE = 111_320
 BUFFER_M = 40.0
 """Two pixels of 20 m."""
 TRUTH, FLOW = "truth", "flow"
@@ -206,7 +206,7 @@ def flow_accumulation(planet: Planet, out: Path) -> dict[str, Any]:
     text = raster.mosaic_vrt(planet.of_cells("elevation.tif"))
     grid = raster.raster_grid(text)
     heights, valid = raster.read_window(text, grid)
-    pixel_m = grid.dy * METERS_PER_DEGREE * math.sqrt(math.cos(math.radians(grid.north)) * grid.dx / grid.dy)
+    pixel_m = grid.dy * METRES_A_DEGREE * math.sqrt(math.cos(math.radians(grid.north)) * grid.dx / grid.dy)
     km2 = 10 ** upslope_area(np.where(valid, heights, np.float32(np.nan)), pixel_m=pixel_m, most_km2=1000)
     found = []
     for limit in FLOW_KM2:

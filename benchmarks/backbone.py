@@ -3,9 +3,9 @@
     python benchmarks/backbone.py
     python benchmarks/backbone.py --links 200000 800000 --json backbone.json
 
-The region is as dense as TDX-Hydro: 1,600 links per cell of a degree, in rows that flow east, staircases of 24 vertices
-drawn upstream. One link in fifty is followed by one of zero length without geometry, and one catchment in ten comes as
-three polygons. Each size runs in a process of its own.
+The region is as dense as TDX-Hydro: 1,600 links a degree cell, in rows that flow east, staircases of 24 vertices drawn
+upstream. One link in fifty is followed by one of zero length without geometry, and one catchment in ten comes as three
+polygons. Each size runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def write_region(folder: Path, count: int) -> None:
     side = int(np.ceil(np.sqrt(count)))
     number = np.arange(count)
     corner = np.column_stack([number % side, number // side]) * BOX_DEGREES
-    # Both ends are on the borders of the box, as products of one number: neighbors share them to the last bit.
+    # Both ends lie on the borders of the box, as products of one number: neighbours share them to the last bit.
     along = np.linspace(0, 1, VERTICES)
     x = np.repeat(corner[:, :1] + BOX_DEGREES * along, 2, axis=1)[:, 1:]
     x[:, -1] = (number % side + 1) * BOX_DEGREES
@@ -151,7 +151,7 @@ def _boxes(corner: NDArray[np.float64], sides: tuple[float, float, float, float]
 
 
 def _bytes_read() -> int:
-    """Return the bytes that this process has requested from the system."""
+    """Return the bytes that this process has asked the system for."""
     return int(Path("/proc/self/io").read_text().split()[1])
 
 

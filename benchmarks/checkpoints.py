@@ -14,7 +14,7 @@ from headwater.predict.arrays import predict_probability
 
 HELP = 'NAME=FILE, NAME=FILE,FILE for the mean of several, or "shipped" for the weights of the package'
 FLOW_KM2 = (0.02, 0.05, 0.1, 0.2, 0.5)
-"""Upstream areas from which flow accumulation counts a pixel as water; the best one is reported."""
+"""Upstream areas from which on a pixel is water to flow accumulation; the best of them is told."""
 
 
 def named_checkpoints(text: str) -> tuple[str, Sequence[Path]]:

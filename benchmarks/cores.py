@@ -1,4 +1,4 @@
-"""The complete workflow on a demo planet of 4 x 4 cells, those of land, with one core and with more: the speed-up.
+"""The whole workflow on a demo planet of 4 x 4 cells, those of land, with one core and with more: the speed-up.
 
     python benchmarks/cores.py --work .cores --cores 1 2
 

@@ -1,4 +1,4 @@
-"""How much a composite costs: ours, the published program's method, and decoding and warping alone, on the same files.
+"""How much a composite costs: ours, the published program's way, and decoding and warping alone, on the same files.
 
 A cell over the corner of four MGRS tiles, three dates each: 12 scenes of four bands and SCL, synthetic COGs read over
 local HTTP. Each way runs in a process of its own, which reports its CPU time and its peak memory.
@@ -7,7 +7,7 @@ local HTTP. Each way runs in a process of its own, which reports its CPU time an
     python benchmarks/imagery.py --json imagery.json
 
 Ways:
-    ours         the complete `headwater composite`: read, mask, scale, mean, write the COG (--workers bands at a time)
+    ours         `headwater composite` whole: read, mask, scale, mean, write the COG (--workers bands at a time)
     decode_warp  the same files read with the default reader onto the cell once, and thrown away
     release      stackstac with its default settings, persist, then numpy: z-score, sigmoid, mean of the clear values
     <reader>     the scenes of one date read with each reader, for the choice of the default
@@ -95,7 +95,7 @@ def make_files(folder: Path, scale: float) -> None:
 
 
 def tile_corners(scale: float) -> dict[str, tuple[float, float]]:
-    """Return the upper left corner of each tile, meters of UTM zone 33, snapped as Sentinel-2's are."""
+    """Return the upper left corner of each tile, metres of UTM zone 33, snapped as Sentinel-2's are."""
     from rasterio.warp import transform
 
     (x,), (y,) = transform("EPSG:4326", f"EPSG:{EPSG}", [CELL_WEST + CORNER[0] * scale], [CORNER[1] * scale])
@@ -162,7 +162,7 @@ def _read_all(scene: dict[str, object], reader: str, options: argparse.Namespace
 
 
 def _release(scenes: list[dict[str, object]], options: argparse.Namespace) -> None:
-    """Composite as the published program is known to (docs/explanation/method.md): stackstac, persist, numpy."""
+    """Composite as the published program is known to (method.md, Imagery): stackstac's defaults, persist, numpy."""
     import warnings
 
     import stackstac
@@ -294,7 +294,7 @@ def _cpu_s() -> float:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[str]:
-    """Serve the files over HTTP from a process of its own, whose time is not counted."""
+    """Serve the files over HTTP from a process of its own, whose time is nobody's."""
     code = (
         "import sys, uvicorn\n"
         "from starlette.applications import Starlette\n"

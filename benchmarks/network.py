@@ -3,8 +3,8 @@
     python benchmarks/network.py --segments 1000000
     python benchmarks/network.py --segments 1000000 5000000 --format gpkg fgb published --json network.json
 
-The basin is a random binary forest drawn in the plane: rows of boxes of half a kilometer, through each of them a reach
-that flows to the next box, a tributary reach that joins it there, and trees of new streams that join in the middle.
+The basin is a random binary forest drawn in the plane: rows of boxes of half a kilometre, through each of them a reach
+that flows on to the next box, a tributary reach that joins it there, and trees of new streams that join in the middle.
 It is written as the workflow would, a file of segments a cell, and read by `headwater network` in a process of its own.
 """
 
@@ -199,7 +199,7 @@ def _grow(
 
 
 def _wiggly(random: np.random.Generator, start: tuple[float, float], end: tuple[float, float]) -> NDArray[np.float64]:
-    """Return a line of three to seven vertices that leaves the straight line by a thousandth of its length."""
+    """Return a line of three to seven vertices that leaves the straight way by a thousandth of its length."""
     share = np.linspace(0, 1, random.integers(3, 8))[:, None]
     points = np.array(start) * (1 - share) + np.array(end) * share
     points[1:-1] += random.uniform(-1e-3, 1e-3, points[1:-1].shape) * np.hypot(*np.subtract(end, start))
@@ -209,7 +209,7 @@ def _wiggly(random: np.random.Generator, start: tuple[float, float], end: tuple[
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--segments", type=int, nargs="+", default=[1_000_000])
-    parser.add_argument("--format", dest="formats", nargs="+", default=[], help="formats in addition to GeoParquet")
+    parser.add_argument("--format", dest="formats", nargs="+", default=[], help="formats written beside GeoParquet")
     parser.add_argument("--folder", type=Path, help="where the basin is written for a while")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     return parser.parse_args()

@@ -99,10 +99,10 @@ def read_image(data: Path, place: Place) -> tuple[npt.NDArray[np.uint8], npt.NDA
 
 
 def side_by_side(image: npt.NDArray[np.uint8], probability: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Return the image in infrared, red and green next to the probability, dark where it is high, at 20 m."""
-    colors = np.moveaxis(image[:3, ::2, ::2], 0, -1)
-    gray = np.repeat((255 - 255 * probability).astype(np.uint8)[..., None], 3, axis=2)
-    return np.concatenate([colors, gray], axis=1)
+    """Return the image in infrared, red and green beside the probability, dark where it is high, at 20 m."""
+    colours = np.moveaxis(image[:3, ::2, ::2], 0, -1)
+    grey = np.repeat((255 - 255 * probability).astype(np.uint8)[..., None], 3, axis=2)
+    return np.concatenate([colours, grey], axis=1)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python benchmarks/seams.py --composites results/1/cells/*/composite.tif --elevations results/1/cells/*/elevation.tif
 
-Both tilings have the same tiles; the second one is shifted by half a step. Away from the border of the place their maps
-are compared, quantized, by the distance of a pixel to the nearest tile's edge within the place, of either tiling.
-`step` is what a seam shows to the eye: how much more a map changes across an edge than next to it, in 1/255.
+Both tilings have the same tiles; the second one is moved by half a step. Away from the border of the place their maps
+are compared, quantised, by the distance of a pixel to the nearest tile's edge within the place, of either tiling.
+`step` is what a seam shows to the eye: how much more a map changes across an edge than beside it, in 1/255.
 
 The recipe `own` is the checkpoint's. `datum` takes the elevation above the lowest point of the place, not of the tile:
 what it saves is what the tile's own lowest point costs. `relative` takes the elevation above a smooth surface; weights
@@ -114,7 +114,7 @@ def compare(remembered, recipe, composite, elevation, overlap, window, options) 
         edges.append(_inner_edges(over, size) + first)
     half = move // 2
     common = np.abs(maps[0][half:, half:] - maps[1][: size // 2 - half, : size // 2 - half])
-    # Coordinates of the middle of the common pixels in the entire place, and away from both places' borders.
+    # Coordinates of the middle of the common pixels in the whole place, and away from both places' borders.
     centre = move + 1 + 2 * np.arange(len(common))
     nearest = np.abs(centre[:, None] - np.concatenate(edges)[None, :]).min(axis=1)
     distance = np.minimum(nearest[:, None], nearest[None, :])
@@ -137,7 +137,7 @@ def _inner_edges(tiling: Tiling, size: int) -> np.ndarray:
 
 
 def _step(values: np.ndarray, edges: np.ndarray) -> float:
-    """Mean |difference| of neighbors across the edges, less that of their neighbors three pixels to both sides."""
+    """Mean |difference| of neighbours across the edges, less that of their neighbours three pixels to both sides."""
     excess = []
     for axis in (0, 1):
         change = np.abs(np.diff(values, axis=axis)).mean(axis=1 - axis)

@@ -1,4 +1,4 @@
-"""Time of a training step, with input made as in training and with one batch kept: the difference is the input's.
+"""What a training step takes, with input made as in training and with one batch kept: the difference is the input's.
 
 Chips are cut from made-up cells into shards in a temporary folder and drawn from there.
 
@@ -86,8 +86,8 @@ def main() -> None:
             rows.append(row)
             print(row, flush=True)
     if options.json:
-        values = {key: value for key, value in vars(options).items() if key != "json"}
-        options.json.write_text(json.dumps({"options": values, "rows": rows}, indent=1) + "\n")
+        told = {key: value for key, value in vars(options).items() if key != "json"}
+        options.json.write_text(json.dumps({"options": told, "rows": rows}, indent=1) + "\n")
 
 
 def step_seconds(

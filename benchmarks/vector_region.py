@@ -102,7 +102,7 @@ def ensure_region(folder: Path, seed: int, *, land_km2: float = FULL_KM2) -> Pat
 
 
 def facts_of(region: Path) -> dict[str, Any]:
-    """Return the contents of region.json, nothing if it is missing: it is written last."""
+    """Return what region.json says, nothing if it is missing: it is written last."""
     path = region / FACTS
     return dict(json.loads(path.read_text())) if path.is_file() else {}
 
@@ -110,7 +110,7 @@ def facts_of(region: Path) -> dict[str, Any]:
 def ensure_part(region: Path, sixteenths: int) -> Path:
     """Cut the part around the middle that holds some sixteenths of the region's catchment area.
 
-    Catchments are not cut; streams that flow in or out of the part are cut there, as between two regions of
+    The catchments are whole; streams that flow in or out of the part are cut there, as between two regions of
     TDX-Hydro.
     """
     if sixteenths >= SIXTEENTHS:
@@ -158,7 +158,7 @@ def _build(out: Path, seed: int, land_km2: float) -> None:
     numbers = vectors.catchment_numbers(land, links)
     _write_layer(out / STREAMS, vectors.streamnet_table(place, land, drainage, links))
     _write_layer(out / CATCHMENTS, vectors.catchment_table(place, numbers))
-    # Channels that run straight into the sea are in no catchment of TDX-Hydro: they do not count.
+    # Channels that run straight into the sea lie in no catchment of TDX-Hydro: nobody is asked to find them.
     known = numbers.ravel() > 0
     truth = vectors.truth_table(place, land, drainage)
     truth[known[[reach.cells[0] for reach in drainage.reaches]]].to_parquet(out / TRUTH, index=False)
@@ -179,7 +179,7 @@ def _build(out: Path, seed: int, land_km2: float) -> None:
 
 
 def _table_facts(folder: Path) -> dict[str, Any]:
-    """Count what the files of a region, or of a part, contain."""
+    """Count what the files of a region, or of a part, hold."""
     truth, gaps, streams = (
         gpd.read_parquet(folder / TRUTH),
         gpd.read_parquet(folder / GAPS),
@@ -229,7 +229,7 @@ def probability_grid(place: Layout, land: Landscape) -> RasterGrid:
 def make_probability(
     place: Layout, land: Landscape, drainage: Drainage, grid: RasterGrid, seed: int
 ) -> tuple[NDArray[np.uint8], list[Gap]]:
-    """Return the (y, x) probability in 1/255 on the grid, as the module's docstring describes, and what was dropped."""
+    """Return the (y, x) probability in 1/255 on the grid, as the module's text tells it, and what was dropped."""
     rng = np.random.default_rng([seed, 71])
     gaps = dropped_runs(place, land, drainage, rng)
     cells = np.flatnonzero(drainage.regime)
@@ -339,7 +339,7 @@ def _off_backbone(land: Landscape, drainage: Drainage) -> NDArray[np.bool_]:
 
 
 def _steps_m(place: Layout, receiver: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Flat: meters from each cell to the one it drains to."""
+    """Flat: metres from each cell to the one it drains to."""
     dx, dy = place.pixel_m
     apart = np.abs(receiver - np.arange(receiver.size, dtype=np.int64))
     steps = np.where(apart == 1, dx, np.where(apart == place.columns, dy, math.hypot(dx, dy)))
@@ -347,13 +347,13 @@ def _steps_m(place: Layout, receiver: NDArray[np.int32]) -> NDArray[np.float32]:
 
 
 def _on_grid(place: Layout, grid: RasterGrid, cells: NDArray[Any]) -> NDArray[np.float64]:
-    """Return fractional (row, column) of the grid's pixel centers at the centres of flat cells of the truth."""
+    """Return fractional (row, column) of the grid's pixel centres at the centres of flat cells of the truth."""
     at = vectors.lonlat(place, np.column_stack(np.divmod(cells, place.columns)).astype(float))
     return np.column_stack([(grid.north - at[:, 1]) / grid.dy, (at[:, 0] - grid.west) / grid.dx]) - 0.5
 
 
 def _nearest_truth(place: Layout, grid: RasterGrid, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Sample a mask of the truth at the grid's pixel centers; False outside the window."""
+    """Sample a mask of the truth at the grid's pixel centres; False outside the window."""
     latitude = grid.north - (np.arange(grid.height) + 0.5) * grid.dy
     longitude = grid.west + (np.arange(grid.width) + 0.5) * grid.dx
     rows = np.floor((place.north - latitude) * TRUTH_PER_DEGREE).astype(int)

@@ -1,4 +1,4 @@
-"""Time, memory and truth of `headwater vectorize`, its own method next to the published one, where channels are known.
+"""Time, memory and truth of `headwater vectorize`, its own method beside the published one, where channels are known.
 
     python benchmarks/vectorize.py --quick
     python benchmarks/vectorize.py --folder regions --json vectorize.json
@@ -10,16 +10,16 @@ that of its largest process; `mpx_per_s` counts the pixels of the catchments, no
 second.  See `vector_region` for how the region is made and what its probability lacks.
 
 Scores, all off the backbone (farther than 40 m from TDX-Hydro's streams):
-    precision, recall, f1   fraction of the found length within 40 m of a true channel, and the other way round
-    gaps_bridged            fraction of the dropped runs along which a found line is within 40 m for 80 % of the path,
-                            and whose upper end flows to its lower end: going down from a segment within 40 m of the
-                            upper end, one within 40 m of the lower end is met in at most 40 segments
-    faults                  violations of the network's checks (headwater network check), with the backbone
-    rising_share            fraction of the new segments whose last point is more than 2 m above the first in the
+    precision, recall, f1   share of the found length within 40 m of a true channel, and the other way round
+    gaps_bridged            share of the dropped runs along which a found line lies within 40 m for 80 % of the way, and
+                            whose upper end flows to its lower end: going down from a segment within 40 m of the upper
+                            end, one within 40 m of the lower end is met in at most 40 segments
+    faults                  of the network's laws (headwater network check), with the backbone
+    rising_share            share of the new segments whose last point lies more than 2 m above the first in the
                             elevation model; true_rising_share is that of the true channels, moved_rising_share that
                             between the points of true channels nearest to the ends of the new segments: the true
                             network has more short segments, which rise less often
-    outlet_share            fraction of all length from which segments that meet exactly lead to the backbone's outlet
+    outlet_share            share of all length from which segments that meet exactly lead to a mouth of the backbone
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def _arguments() -> argparse.Namespace:
 
 def _methods(wanted: list[str]) -> list[str]:
     """Return the methods to run; only ours where the command knows no --method."""
-    usage = subprocess.run([*_command(), "--help"], check=True, capture_output=True, text=True).stdout
-    return wanted if "--method" in usage else ["headwater"]
+    told = subprocess.run([*_command(), "--help"], check=True, capture_output=True, text=True).stdout
+    return wanted if "--method" in told else ["headwater"]
 
 
 def _command() -> list[str]:
@@ -126,13 +126,13 @@ def _command() -> list[str]:
 
 def measure(region: Path, method: str, jobs: int) -> dict[str, Any]:
     """Run a method on a region, cold and warm, and score what it wrote."""
-    usage = subprocess.run([*_command(), "--help"], check=True, capture_output=True, text=True).stdout
+    told = subprocess.run([*_command(), "--help"], check=True, capture_output=True, text=True).stdout
     with tempfile.TemporaryDirectory() as name:
         out = Path(name) / "waterways.parquet"
         command = [
             *_command(), "--probability", str(region / PROBABILITY), "--elevation", str(region / ELEVATION),
             "--streams", str(region / STREAMS), "--catchments", str(region / CATCHMENTS), "--out", str(out),
-            "--jobs", str(jobs), *(["--method", method] if "--method" in usage else []),
+            "--jobs", str(jobs), *(["--method", method] if "--method" in told else []),
         ]  # fmt: skip
         environment = os.environ | {"NUMBA_CACHE_DIR": str(Path(name) / "numba")}
         cold, warm = (timed(command, environment) for _ in range(2))
@@ -187,7 +187,7 @@ def scores(found: gpd.GeoDataFrame, region: Path) -> dict[str, Any]:
 
 
 def gaps_bridged(found: gpd.GeoDataFrame, gaps: gpd.GeoDataFrame) -> NDArray[np.bool_]:
-    """Return for each dropped run whether the network leads across it, as the module's docstring defines."""
+    """Say for each dropped run whether the network leads across it, as the module's text tells it."""
     crs = local_metric_crs(found.geometry)
     lines, runs = found.to_crs(crs).geometry.to_numpy(), gaps.to_crs(crs).geometry.to_numpy()
     target = rows_of(found["stream_id"].to_numpy(np.int64), found["target_stream_id"].to_numpy(np.int64))
@@ -197,7 +197,7 @@ def gaps_bridged(found: gpd.GeoDataFrame, gaps: gpd.GeoDataFrame) -> NDArray[np.
     near_top, near_bottom = _near(tree, tops), _near(tree, bottoms)
     bridged = np.zeros(len(runs), np.bool_)
     for k, run in enumerate(runs):
-        # What lies within the distance of the run or not is the same for entire lines and their parts near it.
+        # What lies within the distance of the run or not is the same for whole lines and their parts near it.
         around = shapely.union_all(shapely.buffer(lines[near_run[k]], TWO_PIXELS_M))
         if shapely.length(shapely.intersection(run, around)) < COVERED * shapely.length(run):
             continue
@@ -215,7 +215,7 @@ def _near(tree: shapely.STRtree, shapes: NDArray[Any]) -> list[NDArray[np.int64]
 def _leads_down(
     row: int, goals: set[int], target: NDArray[np.int64], lines: NDArray[Any], top: Any, bottom: Any
 ) -> bool:
-    """Return whether the path down from a segment near the run's top meets one near its bottom."""
+    """Say whether the way down from a segment near the run's top meets one near its bottom."""
     # One segment may pass both ends: then it must pass the upper end first.
     if row in goals and shapely.line_locate_point(lines[row], top) < shapely.line_locate_point(lines[row], bottom):
         return True
@@ -240,7 +240,7 @@ def _moved_onto(segments: gpd.GeoDataFrame, truth: gpd.GeoSeries) -> gpd.GeoData
 
 
 def rising_share(segments: gpd.GeoDataFrame, elevation: Path) -> float:
-    """Return the fraction of lines that end more than 2 m above where they begin."""
+    """Return the share of lines that end more than 2 m above where they begin."""
     if segments.empty:
         return 0.0
     grid = raster.raster_grid(elevation)
@@ -256,7 +256,7 @@ def rising_share(segments: gpd.GeoDataFrame, elevation: Path) -> float:
 
 
 def outlet_share(found: gpd.GeoDataFrame, backbone: Backbone) -> float:
-    """Return the fraction of length that flows, over joins that meet exactly, to an end of the backbone."""
+    """Return the share of length that flows, over joins that meet exactly, to an end of the backbone."""
     ids, aim = found["stream_id"].to_numpy(np.int64), found["target_stream_id"].to_numpy(np.int64)
     target = rows_of(ids, aim)
     lines = found.geometry.to_numpy()
@@ -265,7 +265,7 @@ def outlet_share(found: gpd.GeoDataFrame, backbone: Backbone) -> float:
     links = backbone.reaches
     mouths = links["link_id"][~links["downstream_link_id"].isin(links["link_id"])]
     is_mouth = found["from_tdx"].to_numpy(bool) & found["tdx_stream_id"].isin(mouths).to_numpy() & (aim == NO_STREAM)
-    # Pointer doubling: two absorbing rows, outlet reached and path lost.
+    # Pointer doubling: two absorbing rows, outlet reached and way lost.
     count = len(found)
     far = np.append(np.where(is_mouth, count, np.where(meets, target, count + 1)), [count, count + 1])
     for _ in range(max(count, 1).bit_length()):

@@ -1,7 +1,7 @@
 """Score checkpoints on Wake County, North Carolina: a real elevation model and real labels, no image.
 
 The elevation (NED, 30 m) is interpolated to 10 m. Channels of the image get the middle of their range everywhere, which
-is also the value of a pixel that training dropped: the network sees no image, and nothing that it takes for a gap.
+is what a pixel that training dropped holds as well: the network sees no image, and nothing that it takes for a gap.
 
     python benchmarks/wake_county.py --data ../shared/data/dem-streams-wake-nc shipped relief=relief.safetensors
 """
@@ -93,12 +93,12 @@ def draw(
     probability: npt.NDArray[np.float32],
     truth: npt.NDArray[np.bool_],
 ) -> None:
-    """Draw the probability in gray with the true lines over it in blue, and alone next to it."""
-    gray = np.repeat((255 - 255 * probability).astype(np.uint8)[..., None], 3, axis=2)
-    over = gray.copy()
+    """Draw the probability in grey with the true lines over it in blue, and alone beside it."""
+    grey = np.repeat((255 - 255 * probability).astype(np.uint8)[..., None], 3, axis=2)
+    over = grey.copy()
     over[truth] = (0, 90, 255)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate([gray, over], axis=1)).save(path)
+    Image.fromarray(np.concatenate([grey, over], axis=1)).save(path)
 
 
 if __name__ == "__main__":

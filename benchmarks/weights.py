@@ -1,4 +1,4 @@
-"""Score checkpoints on demo planets that none was trained on: pixels, and lines off the backbone next to DEM only.
+"""Score checkpoints on demo planets that none was trained on: pixels, and lines off the backbone beside DEM only.
 
 Planets are built, composited and given a backbone once; each checkpoint then predicts, vectorizes and is scored.
 
@@ -81,7 +81,7 @@ class Planet:
         return self.folder / "plan.json"
 
     def of_cells(self, name: str) -> list[Path]:
-        """One file per cell."""
+        """One file a cell."""
         return [self.folder / cell / name for cell in self.cells]
 
     def table(self, kind: str) -> Path:
@@ -111,8 +111,8 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text(markdown_table(table, digits=3))
     if options.json:
-        figures = [{k: None if v != v else v for k, v in row.items()} for row in rows]
-        write_json(options.json, {"rows": figures})
+        told = [{k: None if v != v else v for k, v in row.items()} for row in rows]
+        write_json(options.json, {"rows": told})
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -193,7 +193,7 @@ def pixel_scores(planet: Planet, maps: Sequence[Path], out: Path) -> dict[str, A
 
 
 def write_truth(planet: Planet, cell: str, out: Path) -> None:
-    """Write the probability that an error-free network would give: 1 on every type that is water, 0 elsewhere."""
+    """Write the probability that a network without fault would give: 1 on every type that is water, 0 elsewhere."""
     grid = prediction_grid(read_plan(planet.plan).cell(cell))
     fine = RasterGrid(grid.west, grid.north, grid.dx / 2, grid.dy / 2, grid.width * 2, grid.height * 2)
     types = coarsen_types(burn_types(read_nhd(planet.planet / "nhd.gpkg", bounds=grid.bounds), fine), 2)
@@ -229,7 +229,7 @@ LINE_SCORES: Mapping[str, str] = {"P": "correctness", "R": "completeness", "F1":
 
 
 def order_one(network: Path, planet: Planet) -> dict[str, float]:
-    """Return the fraction of the true length of order 1, by regime, with a line of the network within the buffer."""
+    """Return the share of the true length of order 1, by regime, with a line of the network within the buffer."""
     truth = gpd.read_file(planet.planet / "truth.gpkg")
     truth = truth[(truth["strahler_order"] == 1) & ~truth["on_backbone"]]
     crs = local_metric_crs(truth.geometry)

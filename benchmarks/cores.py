@@ -25,7 +25,7 @@ import yaml
 
 from headwater.core.files import read_json, write_json
 from headwater.demo.build import build_planet
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from headwater.evaluate.score_tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ def main() -> None:
     planet = options.work.resolve() / f"planet-{options.seed}"
     build_planet(options.seed, planet, size_degrees=(SIDE_DEGREES, SIDE_DEGREES), cell_degrees=CELL_DEGREES)
     rows = []
-    with running_catalogue([planet]) as url:
+    with running_catalog([planet]) as url:
         for cores in options.cores:
             rows.append(measure(planet, url, options.work.resolve() / f"cores-{cores}", cores))
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)

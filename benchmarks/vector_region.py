@@ -34,13 +34,14 @@ from scipy import ndimage
 
 from headwater import raster
 from headwater.core.files import write_json
-from headwater.demo import dem, vectors
-from headwater.demo.character import Character, character
+from headwater.demo import glo30, vector_tables
 from headwater.demo.drainage import EPHEMERAL, Drainage, make_drainage
+from headwater.demo.land_cover import LandCover
 from headwater.demo.landscape import Landscape, make_landscape
-from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
-from headwater.demo.noise import fractal
-from headwater.demo.surface import Surface, river_width_m
+from headwater.demo.linear_features import river_width_m
+from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
+from headwater.demo.planet_parameters import PlanetParameters, planet_parameters
+from headwater.demo.relief import fractal_noise
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import Cell, RasterGrid, prediction_grid
 from headwater.waterways.backbone.tdx import read_table
@@ -147,24 +148,24 @@ def ensure_part(region: Path, sixteenths: int) -> Path:
 def _build(out: Path, seed: int, land_km2: float) -> None:
     start = time.perf_counter()
     place = region_layout(seed, land_km2)
-    nature = character(seed)
+    nature = planet_parameters(seed)
     land = make_landscape(place, nature)
     drainage = make_drainage(place, nature, land)
     grid = probability_grid(place, land)
     probability, gaps = make_probability(place, land, drainage, grid, seed)
     raster.write_cog(out / PROBABILITY, probability[None], transform=grid.transform)
     _write_elevation(out / ELEVATION, place, nature, land)
-    links = vectors.backbone_links(drainage)
-    numbers = vectors.catchment_numbers(land, links)
-    _write_layer(out / STREAMS, vectors.streamnet_table(place, land, drainage, links))
-    _write_layer(out / CATCHMENTS, vectors.catchment_table(place, numbers))
+    links = vector_tables.backbone_links(drainage)
+    numbers = vector_tables.catchment_numbers(land, links)
+    _write_layer(out / STREAMS, vector_tables.streamnet_table(place, land, drainage, links))
+    _write_layer(out / CATCHMENTS, vector_tables.catchment_table(place, numbers))
     # Channels that run straight into the sea lie in no catchment of TDX-Hydro: nobody is asked to find them.
     known = numbers.ravel() > 0
-    truth = vectors.truth_table(place, land, drainage)
+    truth = vector_tables.truth_table(place, land, drainage)
     truth[known[[reach.cells[0] for reach in drainage.reaches]]].to_parquet(out / TRUTH, index=False)
     asked = [gap for gap in gaps if known[gap.cells[0]]]
-    lines = [vectors.cell_line(place, gap.cells.astype(np.int32)) for gap in asked]
-    table = gpd.GeoDataFrame({"length_m": [gap.length_m for gap in asked]}, geometry=lines, crs=vectors.CRS)
+    lines = [vector_tables.cell_line(place, gap.cells.astype(np.int32)) for gap in asked]
+    table = gpd.GeoDataFrame({"length_m": [gap.length_m for gap in asked]}, geometry=lines, crs=vector_tables.CRS)
     table.to_parquet(out / GAPS)
     dx, dy = place.pixel_m
     off_m = float(_steps_m(place, land.receiver)[_off_backbone(land, drainage)].sum())
@@ -201,14 +202,14 @@ def _table_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def region_layout(seed: int, land_km2: float) -> Layout:
+def region_layout(seed: int, land_km2: float) -> PlanetGrid:
     """Place a window inside one degree cell, so that one lattice of columns covers it."""
     latitude, longitude = (seed * 17 + 20) % 80 - 40, (seed * 37 + 100) % 300 - 150
 
-    def of(columns: int, rows: int) -> Layout:
+    def of(columns: int, rows: int) -> PlanetGrid:
         west = round(longitude + 0.5 - columns // 2 / TRUTH_PER_DEGREE, 9)
         north = round(latitude + 0.5 + rows // 2 / TRUTH_PER_DEGREE, 9)
-        return Layout(seed, west, north, columns, rows, 1.0, longitude, latitude, None)
+        return PlanetGrid(seed, west, north, columns, rows, 1.0, longitude, latitude, None)
 
     dx, dy = of(2, 2).pixel_m
     height_m = math.sqrt(land_km2 * 1e6 / _LAND_OF_WINDOW / 1.25)
@@ -217,17 +218,17 @@ def region_layout(seed: int, land_km2: float) -> Layout:
     return of(columns, rows)
 
 
-def probability_grid(place: Layout, land: Landscape) -> RasterGrid:
+def probability_grid(place: PlanetGrid, land: Landscape) -> RasterGrid:
     """Return the part of the degree cell's 20 m grid that holds the land, and a margin of ten pixels."""
     rows, columns = np.flatnonzero(land.land.any(axis=1)), np.flatnonzero(land.land.any(axis=0))
     corners = np.array([[rows[0] - 0.5, columns[0] - 0.5], [rows[-1] + 0.5, columns[-1] + 0.5]])
-    (west, north), (east, south) = vectors.lonlat(place, corners).tolist()
+    (west, north), (east, south) = vector_tables.lonlat(place, corners).tolist()
     cell = prediction_grid(Cell(place.degree_line, place.zone_border, 1.0))
     return cell.window((west - 10 * cell.dx, south - 10 * cell.dy, east + 10 * cell.dx, north + 10 * cell.dy))
 
 
 def make_probability(
-    place: Layout, land: Landscape, drainage: Drainage, grid: RasterGrid, seed: int
+    place: PlanetGrid, land: Landscape, drainage: Drainage, grid: RasterGrid, seed: int
 ) -> tuple[NDArray[np.uint8], list[Gap]]:
     """Return the (y, x) probability in 1/255 on the grid, as the module's text tells it, and what was dropped."""
     rng = np.random.default_rng([seed, 71])
@@ -241,7 +242,7 @@ def make_probability(
         count = int(stretch.max()) + 1
         weak = rng.random(count) < _WEAK_SHARE
         residual[own] = np.where(weak, rng.uniform(0.1, 0.4, count), rng.uniform(0.01, 0.08, count))[stretch]
-    strength = 1 - 0.1 * np.abs(fractal(grid.shape, rng, wavelength_px=12, octaves=2))
+    strength = 1 - 0.1 * np.abs(fractal_noise(grid.shape, rng, wavelength_px=12, octaves=2))
     at = _on_grid(place, grid, cells)
     nearest = tuple(np.clip(np.round(at).astype(int), 0, np.array(grid.shape) - 1).T)
     seen = np.maximum(strength[nearest], 0.7) * np.where(drainage.regime[cells] == EPHEMERAL, 0.95, 1)
@@ -262,7 +263,7 @@ def make_probability(
     ground = _nearest_truth(place, grid, land.land)
     _add_blobs(field, ground, rng)
     p = np.minimum(ndimage.gaussian_filter(field, 1.0) * np.float32(_GAIN), np.float32(_HIGHEST))
-    background = 0.02 * np.abs(fractal(grid.shape, rng, wavelength_px=40, octaves=4))
+    background = 0.02 * np.abs(fractal_noise(grid.shape, rng, wavelength_px=40, octaves=4))
     white = 0.015 * rng.standard_normal(grid.shape, dtype=np.float32)
     p += np.where(ground, background * (1 - p), 0) + white * (0.3 + p)
     speckle = ground & (rng.random(grid.shape, dtype=np.float32) < 5e-4)
@@ -270,7 +271,7 @@ def make_probability(
     return np.round(np.clip(p, 0, 1) * 255).astype(np.uint8), gaps
 
 
-def dropped_runs(place: Layout, land: Landscape, drainage: Drainage, rng: np.random.Generator) -> list[Gap]:
+def dropped_runs(place: PlanetGrid, land: Landscape, drainage: Drainage, rng: np.random.Generator) -> list[Gap]:
     """Choose runs of the channels off the backbone until 15 % of their length is dropped."""
     receiver, steps = land.receiver, _steps_m(place, land.receiver)
     off = _off_backbone(land, drainage)
@@ -338,7 +339,7 @@ def _off_backbone(land: Landscape, drainage: Drainage) -> NDArray[np.bool_]:
     return off
 
 
-def _steps_m(place: Layout, receiver: NDArray[np.int32]) -> NDArray[np.float32]:
+def _steps_m(place: PlanetGrid, receiver: NDArray[np.int32]) -> NDArray[np.float32]:
     """Flat: metres from each cell to the one it drains to."""
     dx, dy = place.pixel_m
     apart = np.abs(receiver - np.arange(receiver.size, dtype=np.int64))
@@ -346,13 +347,13 @@ def _steps_m(place: Layout, receiver: NDArray[np.int32]) -> NDArray[np.float32]:
     return np.where(receiver < 0, 0, steps).astype(np.float32)
 
 
-def _on_grid(place: Layout, grid: RasterGrid, cells: NDArray[Any]) -> NDArray[np.float64]:
+def _on_grid(place: PlanetGrid, grid: RasterGrid, cells: NDArray[Any]) -> NDArray[np.float64]:
     """Return fractional (row, column) of the grid's pixel centres at the centres of flat cells of the truth."""
-    at = vectors.lonlat(place, np.column_stack(np.divmod(cells, place.columns)).astype(float))
+    at = vector_tables.lonlat(place, np.column_stack(np.divmod(cells, place.columns)).astype(float))
     return np.column_stack([(grid.north - at[:, 1]) / grid.dy, (at[:, 0] - grid.west) / grid.dx]) - 0.5
 
 
-def _nearest_truth(place: Layout, grid: RasterGrid, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _nearest_truth(place: PlanetGrid, grid: RasterGrid, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Sample a mask of the truth at the grid's pixel centres; False outside the window."""
     latitude = grid.north - (np.arange(grid.height) + 0.5) * grid.dy
     longitude = grid.west + (np.arange(grid.width) + 0.5) * grid.dx
@@ -426,17 +427,17 @@ def _add_blobs(field: NDArray[np.float32], ground: NDArray[np.bool_], rng: np.ra
         window[inside] = np.maximum(window[inside], np.float32(amplitude))
 
 
-def _write_elevation(path: Path, place: Layout, nature: Character, land: Landscape) -> None:
+def _write_elevation(path: Path, place: PlanetGrid, nature: PlanetParameters, land: Landscape) -> None:
     """Write the surface model at one arc second; the canopy is a plain fractal's upper part."""
     rng = np.random.default_rng([place.seed, 72])
-    suit = fractal(land.land.shape, rng, wavelength_px=120, octaves=6, persistence=0.6)
+    suit = fractal_noise(land.land.shape, rng, wavelength_px=120, octaves=6, persistence=0.6)
     level = float(np.quantile(suit[land.land][::17], 1 - nature.canopy))
     canopy = (np.clip((suit - level) / 0.25 + 0.5, 0, 1) * land.land).astype(np.float32)
     nothing = np.broadcast_to(np.float32(0), canopy.shape)  # the surface model asks for the canopy alone
-    names = Surface.__dataclass_fields__
-    surface = Surface(**{name: canopy if name == "canopy" else nothing for name in names})
-    model, first_row, first_column = dem.surface_model(place, nature, land, surface)
-    post = 1 / dem.POSTS_PER_DEGREE
+    names = LandCover.__dataclass_fields__
+    surface = LandCover(**{name: canopy if name == "canopy" else nothing for name in names})
+    model, first_row, first_column = glo30.surface_model(place, nature, land, surface)
+    post = 1 / glo30.POSTS_PER_DEGREE
     origin = Affine(post, 0, (first_column - 0.5) * post, 0, -post, 90 - (first_row - 0.5) * post)
     raster.write_cog(path, model[None], transform=origin)
 

@@ -127,7 +127,7 @@ def prepare(name: str, folder: Path) -> Planet:
     """Build a planet and make the composites and elevations of its cells, where they are not there yet."""
     variety, seed = read_planet(name, "plain")
     planet = folder / "planet"
-    build_planet(seed, planet, variety=variety)
+    build_planet(seed, planet, preset=variety)
     plan, items = folder / "plan.json", folder / "items.parquet"
     basin = str(read_json(planet / "planet.json")["basin_id"])
     write_plan([planet / "hydrobasins.gpkg"], basin, plan, cell_degrees=CELL_DEGREES, margin_px=MARGIN_PX)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from shapely import LineString
 
-from headwater.demo.character import character
 from headwater.demo.drainage import make_drainage
 from headwater.demo.landscape import make_landscape
+from headwater.demo.planet_parameters import planet_parameters
 from support.places import ROOT
 
 
@@ -27,8 +27,8 @@ def benchmarks():
 def place(benchmarks):
     region = benchmarks[0]
     layout = region.region_layout(3, 60.0)
-    land = make_landscape(layout, character(3))
-    drainage = make_drainage(layout, character(3), land)
+    land = make_landscape(layout, planet_parameters(3))
+    drainage = make_drainage(layout, planet_parameters(3), land)
     return layout, land, drainage, region.probability_grid(layout, land)
 
 

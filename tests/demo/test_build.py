@@ -21,11 +21,12 @@ from scipy import ndimage
 from shapely.geometry import box, shape
 
 from headwater.core.errors import InputError
-from headwater.demo import build, layout
+from headwater.demo import build
 from headwater.demo.build import build_planet
-from headwater.demo.character import character
 from headwater.demo.landscape import make_landscape
-from headwater.demo.vectors import transform
+from headwater.demo.planet_grid import TRUTH_PER_DEGREE, planet_grid
+from headwater.demo.planet_parameters import planet_parameters
+from headwater.demo.vector_tables import transform
 
 SEED = 6
 SIZE, CELL, DATES = (0.1, 0.1), 0.05, 3
@@ -38,7 +39,7 @@ def planet(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp("planet") / "p"
     build_planet(SEED, folder, size_degrees=SIZE, cell_degrees=CELL, dates=DATES)
     facts = json.loads((folder / "planet.json").read_text())
-    place = layout.layout(SEED, size_degrees=SIZE, cell_degrees=CELL)
+    grid = planet_grid(SEED, size_degrees=SIZE, cell_degrees=CELL)
     items = [json.loads(p.read_text()) for p in sorted((folder / "stac" / "sentinel-2-l2a").glob("*.json"))]
     dem = [json.loads(p.read_text()) for p in sorted((folder / "stac" / "cop-dem-glo-30").glob("*.json"))]
     read = {name: gpd.read_file(folder / file) for name, file in facts["files"].items() if name != "labels"}
@@ -46,10 +47,10 @@ def planet(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(
         folder=folder,
         facts=facts,
-        place=place,
+        grid=grid,
         items=items,
         dem=dem,
-        land=make_landscape(place, character(SEED)),
+        land=make_landscape(grid, planet_parameters(SEED)),
         **read,
         nhd=nhd,
     )
@@ -68,7 +69,7 @@ def digest(folder: Path) -> dict[str, str]:
 def cells_of(planet: SimpleNamespace, line: shapely.LineString) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the truth grid under the vertices of a line."""
     x, y = np.asarray(line.coords).T
-    grid = transform(planet.place)
+    grid = transform(planet.grid)
     return np.floor((y - grid.f) / grid.e).astype(int), np.floor((x - grid.c) / grid.a).astype(int)
 
 
@@ -128,7 +129,7 @@ def test_what_a_killed_build_left_is_swept(tmp_path: Path, monkeypatch: pytest.M
 def test_planet_json_says_what_is_there(planet: SimpleNamespace) -> None:
     assert planet.facts["seed"] == SEED
     assert len(planet.facts["basin_id"]) == 10
-    assert planet.facts["bounds"] == list(planet.place.bounds)
+    assert planet.facts["bounds"] == list(planet.grid.bounds)
     assert all((planet.folder / name).is_file() for name in planet.facts["files"].values())
 
 
@@ -154,27 +155,27 @@ def test_every_land_cell_drains_downhill_to_the_sea(planet: SimpleNamespace) -> 
     assert np.array_equal(np.sort(land.order), cells)
     assert (z[land.receiver[cells]] < z[cells]).all()
     mouths = cells[~land.land.ravel()[land.receiver[cells]]]
-    dx, dy = planet.place.pixel_m
+    dx, dy = planet.grid.pixel_m
     assert land.area_km2[mouths].sum() == pytest.approx(cells.size * dx * dy / 1e6, rel=1e-4)
 
 
 def test_basin_polygon_covers_the_land_and_little_more(planet: SimpleNamespace) -> None:
     assert list(planet.basins["HYBAS_ID"].astype(str)) == [planet.facts["basin_id"]]
     assert planet.basins.is_valid.all()
-    inside = rasterize(planet.basins.geometry, out_shape=planet.land.land.shape, transform=transform(planet.place))
+    inside = rasterize(planet.basins.geometry, out_shape=planet.land.land.shape, transform=transform(planet.grid))
     assert (inside[planet.land.land] == 1).all()
     near = ndimage.binary_dilation(planet.land.land, iterations=14)
     assert not inside[~near].any()
     land = planet.basins.geometry.iloc[0]
-    assert box(*planet.place.bounds).contains_properly(land)
-    assert not land.intersects(box(*planet.place.ocean_quadrant))  # or a cell without land would be planned
+    assert box(*planet.grid.bounds).contains_properly(land)
+    assert not land.intersects(box(*planet.grid.ocean_quadrant))  # or a cell without land would be planned
 
 
 def test_lake_ponds_and_swamp_are_on_the_map(planet: SimpleNamespace) -> None:
     codes = planet.nhd["NHDWaterbody"]["FCODE"].value_counts()
     assert {39004, 39001, 46600} <= set(codes.index)
     lake = planet.land.lake
-    dx, dy = planet.place.pixel_m
+    dx, dy = planet.grid.pixel_m
     assert 0.03 < lake.sum() * dx * dy / 1e6 < 3
     assert np.ptp(planet.land.elevation[lake]) < 3  # the truth falls by millimetres a pixel, to the outlet
     assert len(np.unique(planet.land.ponds)) >= 3
@@ -221,7 +222,7 @@ def test_truth_holds_three_regimes_and_a_plausible_density(planet: SimpleNamespa
     areas = truth.groupby("regime")["upstream_area_km2"].median()
     assert areas["ephemeral"] < areas["intermittent"] < areas["perennial"]
     kilometres = sum(GEOD.geometry_length(line) for line in truth.geometry) / 1000
-    dx, dy = planet.place.pixel_m
+    dx, dy = planet.grid.pixel_m
     assert 1.5 < kilometres / (planet.land.land.sum() * dx * dy / 1e6) < 4
     assert {46006, 46003, 46007} <= set(planet.nhd["NHDFlowline"]["FCODE"])
 
@@ -325,12 +326,12 @@ def test_catchments_hold_detached_pixels_reach_the_coast_and_leave_some_of_it_ou
     with_length = planet.streams.query("Length > 0")["LINKNO"]
     assert set(table["streamID"]) == set(with_length)
     assert len(table) > table["streamID"].nunique()  # several polygons for one id
-    pixel = 1 / layout.TRUTH_PER_DEGREE**2
+    pixel = 1 / TRUTH_PER_DEGREE**2
     assert np.isclose(shapely.area(table.geometry), pixel, rtol=1e-3).any()
     numbers = rasterize(
         zip(table.geometry, table["streamID"], strict=True),
         out_shape=planet.land.land.shape,
-        transform=transform(planet.place),
+        transform=transform(planet.grid),
     )
     sea = ~planet.land.land
     assert not (numbers[sea] > 0).any()
@@ -507,7 +508,7 @@ def test_elevation_tiles_are_registered_half_a_pixel_off_the_degree_lines(planet
 def test_elevation_matches_the_truth_up_to_canopy_and_noise(planet: SimpleNamespace) -> None:
     """A shift by half a pixel either way fits worse: the registration is right, not only the header."""
     errors = []
-    w, _, _, n = planet.place.bounds
+    w, _, _, n = planet.grid.bounds
     for shift in (-0.5, 0, 0.5):
         total = []
         for item in planet.dem:
@@ -516,7 +517,7 @@ def test_elevation_matches_the_truth_up_to_canopy_and_noise(planet: SimpleNamesp
                 rows, columns = np.nonzero(model > 0)
                 grid = dataset.transform
                 x, y = grid.c + grid.a * (columns + 0.5 + shift), grid.f + grid.e * (rows + 0.5 + shift)
-            at = [(n - y) * layout.TRUTH_PER_DEGREE - 0.5, (x - w) * layout.TRUTH_PER_DEGREE - 0.5]
+            at = [(n - y) * TRUTH_PER_DEGREE - 0.5, (x - w) * TRUTH_PER_DEGREE - 0.5]
             truth = ndimage.map_coordinates(planet.land.elevation, at, order=1, mode="nearest")
             total.append(model[rows, columns] - truth)
         errors.append(np.concatenate(total))
@@ -524,7 +525,7 @@ def test_elevation_matches_the_truth_up_to_canopy_and_noise(planet: SimpleNamesp
     assert spread[1] < spread[0]
     assert spread[1] < spread[2]
     # No post is lost at the seams of the tiles: the land has as many as its area asks for.
-    posts = planet.land.land.sum() * (3600 / layout.TRUTH_PER_DEGREE) ** 2
+    posts = planet.land.land.sum() * (3600 / TRUTH_PER_DEGREE) ** 2
     assert errors[1].size == pytest.approx(posts, rel=0.002)
     assert errors[1].mean() > 0.3  # canopy stands on the ground
     assert np.quantile(errors[1], 0.1) > -8

@@ -21,8 +21,8 @@ from rasterio.windows import Window
 from shapely.geometry import box, mapping
 
 from headwater.core.errors import InputError, WorkError
-from headwater.demo.server.serve import create_app, running_catalogue, serve
-from support.tiny_catalogue import DEFAULT_SCENES, TinyScene, write_tiny_catalogue
+from headwater.demo.server.serve import create_app, running_catalog, serve
+from support.tiny_catalog import DEFAULT_SCENES, TinyScene, write_tiny_catalog
 
 S2 = "sentinel-2-l2a"
 NAMES = sorted(scene.id for scene in DEFAULT_SCENES)
@@ -31,13 +31,13 @@ NAMES = sorted(scene.id for scene in DEFAULT_SCENES)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("planets") / "first planet"
-    write_tiny_catalogue(path)
+    write_tiny_catalog(path)
     return path
 
 
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
-    with running_catalogue([folder]) as address:
+    with running_catalog([folder]) as address:
         yield address
 
 
@@ -306,14 +306,14 @@ def test_an_address_can_be_signed_whole(url: str, asset: str) -> None:
 
 
 def test_tokens_of_another_process_are_worth_nothing(url: str, folder: Path, asset: str) -> None:
-    with running_catalogue([folder]) as other:
+    with running_catalog([folder]) as other:
         path = urllib.parse.urlsplit(asset).path
         assert get(f"{other}{path}?{token(other)}").status_code == 200
         assert get(f"{other}{path}?{token(url)}").status_code == 403
 
 
 def test_without_tokens_assets_are_free(folder: Path, asset: str) -> None:
-    with running_catalogue([folder], require_token=False) as other:
+    with running_catalog([folder], require_token=False) as other:
         assert get(f"{other}{urllib.parse.urlsplit(asset).path}").status_code == 200
 
 
@@ -322,11 +322,11 @@ def test_without_tokens_assets_are_free(folder: Path, asset: str) -> None:
 
 def test_two_planets_side_by_side(folder: Path, tmp_path: Path) -> None:
     scene = TinyScene("33TWM", "20210701")
-    write_tiny_catalogue(tmp_path, [scene])
+    write_tiny_catalog(tmp_path, [scene])
     for path in (tmp_path / "stac").glob("cop-dem*/*.json"):
         path.unlink()
     (tmp_path / "planet.json").write_text(json.dumps({"basin_id": 1020000010}))
-    with running_catalogue([folder, tmp_path]) as both:
+    with running_catalog([folder, tmp_path]) as both:
         assert found(both, collections=[S2]) == sorted([*NAMES, scene.id])
         item = get(f"{both}/stac/collections/{S2}/items/{scene.id}").json()
         assert urllib.parse.urlsplit(item["assets"]["B02"]["href"]).path.startswith("/assets/1020000010/")
@@ -340,7 +340,7 @@ def test_the_same_item_in_two_folders_is_refused(folder: Path) -> None:
 
 
 def test_an_asset_outside_its_folder_is_refused(tmp_path: Path) -> None:
-    write_tiny_catalogue(tmp_path / "planet", [TinyScene("33TWM", "20210701")])
+    write_tiny_catalog(tmp_path / "planet", [TinyScene("33TWM", "20210701")])
     path = next((tmp_path / "planet" / "stac" / S2).glob("*.json"))
     item = json.loads(path.read_bytes())
     item["assets"]["B02"]["href"] = "../secret.tif"
@@ -355,8 +355,8 @@ def test_a_folder_without_items_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_has_gone_is_404(tmp_path: Path) -> None:
-    write_tiny_catalogue(tmp_path, [TinyScene("33TWM", "20210701")])
-    with running_catalogue([tmp_path]) as address:
+    write_tiny_catalog(tmp_path, [TinyScene("33TWM", "20210701")])
+    with running_catalog([tmp_path]) as address:
         path = next((tmp_path / "assets" / S2).glob("*/B02.tif"))
         path.unlink()
         name = path.relative_to(tmp_path / "assets")
@@ -386,12 +386,12 @@ def test_in_the_foreground_it_says_where_it_is_and_ends_quietly(folder: Path) ->
 
 
 def test_the_server_stops_with_its_block_and_the_port_is_free_again(folder: Path) -> None:
-    with running_catalogue([folder]) as first:
+    with running_catalog([folder]) as first:
         assert get(f"{first}/stac").status_code == 200
     port = int(first.rsplit(":", 1)[1])
     with pytest.raises(requests.ConnectionError):
         get(f"{first}/stac")
     start = time.monotonic()
-    with running_catalogue([folder], port=port) as second:
+    with running_catalog([folder], port=port) as second:
         assert second == first
     assert time.monotonic() - start < 5

@@ -99,9 +99,9 @@ def paged(items: Sequence[Item], *, size: int | None = None, matched: bool = Tru
     """Return an answer of pages of these items, as a well-behaved API gives them (place is not looked at)."""
 
     def answer(body: Body) -> Mapping[str, Any]:
-        from headwater.demo.server.queries import item_test
+        from headwater.demo.server.catalog_contents import item_filter
 
-        test = item_test({word: body[word] for word in ("ids", "collections", "datetime") if word in body})
+        test = item_filter({word: body[word] for word in ("ids", "collections", "datetime") if word in body})
         found = [item for item in items if test(item)]
         start, count = int(body.get("token", 0)), size or int(body.get("limit", 10))
         page: dict[str, Any] = {"features": found[start : start + count], "links": []}

@@ -8,7 +8,7 @@ from shapely import box
 from shapely.geometry import mapping, shape
 
 from headwater.demo.build import build_planet
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from support.faults import Faults
 from support.small_run import configure_two, run
 
@@ -46,7 +46,7 @@ def served(planet, trouble):
         return trouble[0]
 
     # Tokens end long before the run does.
-    with running_catalogue([planet], token_lifetime_s=20, wrap=wrap) as url:
+    with running_catalog([planet], token_lifetime_s=20, wrap=wrap) as url:
         yield url
 
 

@@ -22,7 +22,7 @@ import pytest
 import requests
 import yaml
 
-from headwater.demo.server.serve import create_app, running_catalogue
+from headwater.demo.server.serve import create_app, running_catalog
 from headwater.stac.pins import read_items, read_query
 from support.faults import Faults
 from support.front_half import FrontHalf, write_planet_plan
@@ -72,7 +72,7 @@ def place(planet, tmp_path_factory):
         kept.append(Faults(app))
         return kept[0]
 
-    with running_catalogue([planet], wrap=wrap) as url:
+    with running_catalog([planet], wrap=wrap) as url:
         yield Place(planet, folder, tmp_path_factory.mktemp("runtime"), url, kept[0])
 
 

@@ -13,13 +13,13 @@ from shapely import affinity
 from shapely.geometry import box, mapping, shape
 
 from headwater.core.files import write_json
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from headwater.stac.intervals import parse_interval
 from headwater.stac.pins import pinned_item, read_items, read_query
 from headwater.stac.providers import Query, find_items, make_provider
 from support import pgstac
 from support.front_half import FrontHalf, write_planet_plan
-from support.tiny_catalogue import CELLS, write_tiny_catalogue, write_tiny_plan
+from support.tiny_catalog import CELLS, write_tiny_catalog, write_tiny_plan
 
 pytestmark = pytest.mark.postgres
 S2, DEM, DEM_90 = "sentinel-2-l2a", "cop-dem-glo-30", "cop-dem-glo-90"
@@ -47,7 +47,7 @@ def api(database, log):
 
 @pytest.fixture(scope="module")
 def served(planet):
-    with running_catalogue([planet]) as url:
+    with running_catalog([planet]) as url:
         yield url
 
 
@@ -133,7 +133,7 @@ def test_the_front_half_of_real_scenes_equals_that_from_the_demo_s_server(
     tmp_path, database, api, collections, shared_data
 ):
     place = tmp_path / "33T"
-    write_tiny_catalogue(place, scenes=[])  # its elevation lies there
+    write_tiny_catalog(place, scenes=[])  # its elevation lies there
     for path in sorted((shared_data / "s2-multidate-33T").glob("*/*.json")):
         item = json.loads(path.read_bytes())
         assets = {key: asset for key, asset in item["assets"].items() if (path.parent / asset["href"]).is_file()}
@@ -145,7 +145,7 @@ def test_the_front_half_of_real_scenes_equals_that_from_the_demo_s_server(
             asset["href"] = str(target.relative_to(place))
         write_json(place / "stac" / S2 / path.name, item | {"assets": assets})
     write_tiny_plan(tmp_path / "plan.json")
-    with running_catalogue([place], require_token=False) as url:
+    with running_catalog([place], require_token=False) as url:
         database.load("items", requests.post(f"{url}/stac/search", json={"limit": 1000}).json()["features"])
         options = ("--datetime", "2023-08-01/2023-08-31", "--years-back", "0")
         cells = (CELLS[0], CELLS[2])  # one on each side of the seam of the two MGRS tiles

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-_HIGHEST_M = 3.0
+_MAX_HEIGHT_M = 3.0
 """How far above the river beside it a thread may lie."""
-_STEEPEST = 0.02
+_MAX_SLOPE = 0.02
 """Slope, rise per run, up to which rivers braid here: steeper ones keep to one bed."""
 
 
@@ -65,7 +65,7 @@ def side_threads(
             break
         part = slice(start, start + length)
         top, bottom = (elevation[tuple(np.round(line[k]).astype(int))] for k in (start, start + length - 1))
-        gentle = top - bottom < _STEEPEST * length * dy
+        gentle = top - bottom < _MAX_SLOPE * length * dy
         for _ in range(int(rng.integers(1, 3)) if gentle and rng.random() < share else 0):
             t = np.linspace(0, 1, length)
             bow = np.sin(np.pi * t) ** rng.uniform(0.5, 1) * (
@@ -104,4 +104,4 @@ def _fits(
     if rows.min() < 0 or columns.min() < 0 or rows.max() >= closed.shape[0] or columns.max() >= closed.shape[1]:
         return False
     r, c = np.round(main).astype(int).T
-    return not closed[rows, columns].any() and bool((elevation[rows, columns] - elevation[r, c] < _HIGHEST_M).all())
+    return not closed[rows, columns].any() and bool((elevation[rows, columns] - elevation[r, c] < _MAX_HEIGHT_M).all())

@@ -1,7 +1,7 @@
 """The true channel network and the coarser backbone that TanDEM-X would give.  Arrays and small records, no files.
 
 A channel begins where the upstream area exceeds a threshold that the rock decides; the rock shows in soil and
-vegetation (`headwater.demo.surface`), so imagery can tell what one threshold of flow accumulation cannot.
+vegetation (`headwater.demo.land_cover`), so imagery can tell what one threshold of flow accumulation cannot.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.demo.character import Character
 from headwater.demo.erosion import accumulate
 from headwater.demo.landscape import Landscape
-from headwater.demo.layout import Layout
-from headwater.demo.noise import fractal
+from headwater.demo.planet_grid import PlanetGrid
+from headwater.demo.planet_parameters import PlanetParameters
+from headwater.demo.relief import fractal_noise
 
 EPHEMERAL, INTERMITTENT, PERENNIAL = 1, 2, 3
 REGIMES = {EPHEMERAL: "ephemeral", INTERMITTENT: "intermittent", PERENNIAL: "perennial"}
@@ -54,31 +54,35 @@ class Drainage:
     """Reaches of the backbone, upstream ones first."""
 
 
-def make_drainage(place: Layout, nature: Character, land: Landscape) -> Drainage:
+def make_drainage(grid: PlanetGrid, parameters: PlanetParameters, land: Landscape) -> Drainage:
     """Decide where channels run, how lasting their water is and which of them the backbone knows."""
-    rng = np.random.default_rng([place.seed, 3])
+    rng = np.random.default_rng([grid.seed, 3])
     shape = land.land.shape
     short = min(shape)
-    patches = fractal(shape, rng, wavelength_px=short / 4, octaves=5, persistence=0.5)
+    patches = fractal_noise(shape, rng, wavelength_px=short / 4, octaves=5, persistence=0.5)
     rock = (1 / (1 + np.exp(-2.2 * patches))).astype(np.float32)
-    local = fractal(shape, rng, wavelength_px=40, octaves=3)
-    climate = fractal(shape, rng, wavelength_px=short / 1.5, octaves=2)
+    local = fractal_noise(shape, rng, wavelength_px=40, octaves=3)
+    climate = fractal_noise(shape, rng, wavelength_px=short / 1.5, octaves=2)
     lift = land.elevation / max(float(land.elevation.max()), 1.0)
-    wetness = (nature.wetness * np.exp(0.3 * climate + 0.5 * (lift - 0.3) - 0.5 * (rock - 0.5))).astype(np.float32)
-    head_area = nature.head_area_km2 * np.exp(
-        nature.head_spread * (2.4 * (rock - 0.5)) + 0.25 * local - 0.35 * np.log(wetness)
+    wetness = (parameters.wetness * np.exp(0.3 * climate + 0.5 * (lift - 0.3) - 0.5 * (rock - 0.5))).astype(np.float32)
+    head_area = parameters.head_area_km2 * np.exp(
+        parameters.head_spread * (2.4 * (rock - 0.5)) + 0.25 * local - 0.35 * np.log(wetness)
     )
     # The bounds are 0.02 and 0.9 unless the climate asks for more.
-    head_area = np.clip(head_area, min(0.02, 0.7 * nature.head_area_km2), max(0.9, 5 * nature.head_area_km2)).ravel()
-    backbone = _backbone_cells(place, land)
+    head_area = np.clip(
+        head_area, min(0.02, 0.7 * parameters.head_area_km2), max(0.9, 5 * parameters.head_area_km2)
+    ).ravel()
+    backbone = _backbone_cells(grid, land)
     begins = (land.area_km2 > head_area) | backbone
-    channel = downstream_of(land.order, land.receiver, begins & land.land.ravel())
-    cell_km2 = np.float32(place.pixel_m[0] * place.pixel_m[1] / 1e6)
+    channel = downstream_mask(land.order, land.receiver, begins & land.land.ravel())
+    cell_km2 = np.float32(grid.pixel_m[0] * grid.pixel_m[1] / 1e6)
     discharge = accumulate(
         land.order, land.receiver, np.where(land.land, wetness * cell_km2, 0).astype(np.float32).ravel()
     )
-    permanence = discharge * np.exp(0.35 * fractal(shape, rng, wavelength_px=short / 8, octaves=2)).ravel()
-    regime = _regimes(land.order, land.receiver, channel, permanence, nature.intermittent_km2, nature.perennial_km2)
+    permanence = discharge * np.exp(0.35 * fractal_noise(shape, rng, wavelength_px=short / 8, octaves=2)).ravel()
+    regime = _regimes(
+        land.order, land.receiver, channel, permanence, parameters.intermittent_km2, parameters.perennial_km2
+    )
     strahler = strahler_order(land.order, land.receiver, channel)
     kind = regime.astype(np.int32) * 2 + backbone
     return Drainage(
@@ -93,14 +97,14 @@ def make_drainage(place: Layout, nature: Character, land: Landscape) -> Drainage
     )
 
 
-def _backbone_cells(place: Layout, land: Landscape) -> NDArray[np.bool_]:
+def _backbone_cells(grid: PlanetGrid, land: Landscape) -> NDArray[np.bool_]:
     """Flat mask of the cells that a threshold of 3 to 4.5 km2 makes a channel (less on a small planet).
 
     Besides, the small branches of one confluence of three are taken in, because TauDEM answers three-way confluences
     with a link of length zero and no catchment, which real TDX-Hydro has and one threshold may not produce here.
     """
-    rng = np.random.default_rng([place.seed, 4])
-    size = float(land.land.sum()) * place.pixel_m[0] * place.pixel_m[1] / 1e6
+    rng = np.random.default_rng([grid.seed, 4])
+    size = float(land.land.sum()) * grid.pixel_m[0] * grid.pixel_m[1] / 1e6
     threshold = min(float(rng.uniform(3, 4.5)), size / 160)
     inland = land.land.ravel()
     backbone = (land.area_km2 >= threshold) & inland
@@ -135,7 +139,7 @@ def _main_stem_up(cell: int, land: Landscape, width: int) -> list[int]:
 
 
 @njit(cache=True, nogil=True)
-def downstream_of(
+def downstream_mask(
     order: NDArray[np.int32], receiver: NDArray[np.int32], begins: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Flat mask of the land cells in or downstream of `begins`."""

@@ -51,7 +51,7 @@ def _pop(keys, cells, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def flood(z: NDArray[np.float64], land: NDArray[np.bool_], gradient: float) -> NDArray[np.int32]:
+def fill_depressions(z: NDArray[np.float64], land: NDArray[np.bool_], gradient: float) -> NDArray[np.int32]:
     """Fill depressions of `z` (y, x; metres) in place and return the land cells from the coast upward.
 
     Sea cells (not `land`) hold 0 and are where water leaves; the grid's border must be sea. After the call every
@@ -145,7 +145,7 @@ def stream_power(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def collapse(z: NDArray[np.float64], steepest: NDArray[np.float64], dx: float, dy: float) -> None:
+def limit_slopes(z: NDArray[np.float64], steepest: NDArray[np.float64], dx: float, dy: float) -> None:
     """Lower `z` (y, x; metres) in place until no cell stands above a neighbour by more than `steepest` (y, x) allows.
 
     Erosion limits slopes along the flow only: across a divide, a catchment whose way to the sea is long would stand

@@ -6,12 +6,17 @@ items are read once, at the start; only files that an item names are served.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +31,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from headwater.core.errors import WorkError
-from headwater.demo.server.holdings import STAC_VERSION, Holdings, read_folders
-from headwater.demo.server.queries import body_of_query, item_test, page_of, sort_items
-from headwater.demo.server.tokens import DEFAULT_LIFETIME_S, Tokens
+from headwater.demo.server.catalog_contents import (
+    STAC_VERSION,
+    CatalogContents,
+    item_filter,
+    page_range,
+    read_folders,
+    search_body,
+    sort_items,
+)
+from headwater.stac.intervals import parse_instant
 
 Item = dict[str, Any]
 
@@ -44,6 +56,8 @@ _CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
 ]
 _GEOJSON = "application/geo+json"
+DEFAULT_LIFETIME_S = 2700.0
+"""As long as the Planetary Computer's tokens live."""
 
 
 def serve(
@@ -70,7 +84,7 @@ def serve(
 
 
 @contextmanager
-def running_catalogue(
+def running_catalog(
     folders: Sequence[Path],
     port: int = 0,
     token_lifetime_s: float = DEFAULT_LIFETIME_S,
@@ -159,7 +173,7 @@ def create_app(
 class _Api:
     """The STAC API's pages."""
 
-    def __init__(self, catalogue: Holdings) -> None:
+    def __init__(self, catalogue: CatalogContents) -> None:
         self._items = catalogue.items
         self._collections = catalogue.collections
 
@@ -204,11 +218,11 @@ class _Api:
     def collection_items(self, request: Request) -> Response:
         name = request.path_params["collection"]
         self._collection(_root(request), name)
-        body = body_of_query(request.query_params) | {"collections": [name]}
+        body = search_body(request.query_params) | {"collections": [name]}
         return self._search(request, body, "GET")
 
     def search_get(self, request: Request) -> Response:
-        return self._search(request, body_of_query(request.query_params), "GET")
+        return self._search(request, search_body(request.query_params), "GET")
 
     async def search_post(self, request: Request) -> Response:
         body = json.loads(await request.body() or b"{}")
@@ -217,9 +231,9 @@ class _Api:
         return self._search(request, body, "POST")
 
     def _search(self, request: Request, body: Mapping[str, Any], method: str) -> Response:
-        test = item_test(body)
+        test = item_filter(body)
         found = sort_items([item for item in self._items.values() if test(item)], body.get("sortby"))
-        limit, start = page_of(body)
+        limit, start = page_range(body)
         page = found[start : start + limit]
         links = [_link("root", _root(request)), _link("self", str(request.url))]
         if start + limit < len(found):
@@ -278,7 +292,7 @@ def _link(rel: str, href: str, media_type: str = "application/json", **more: Any
 class _Signing:
     """The token endpoint."""
 
-    def __init__(self, catalogue: Holdings, tokens: Tokens) -> None:
+    def __init__(self, catalogue: CatalogContents, tokens: Tokens) -> None:
         self._catalogue = catalogue
         self._tokens = tokens
 
@@ -300,7 +314,38 @@ class _Signing:
         return JSONResponse({"msft:expiry": expiry, "href": f"{href.split('?')[0]}?{token}"})
 
 
-def _asset(catalogue: Holdings, tokens: Tokens | None, request: Request) -> Response:
+class Tokens:
+    """Shared-access tokens, signed with a secret that lives as long as the process."""
+
+    def __init__(self, *, lifetime_s: float) -> None:
+        self._lifetime = timedelta(seconds=lifetime_s)
+        self._secret = secrets.token_bytes(32)
+
+    def issue(self, collection: str) -> tuple[str, str]:
+        """Return the expiry and the token of a collection."""
+        now = datetime.now(UTC)
+        expiry = _instant(now + self._lifetime)
+        # The Planetary Computer's tokens start a day back; only the expiry decides.
+        words = {"st": _instant(now - timedelta(days=1)), "se": expiry, "sp": "rl"}
+        return expiry, urlencode({**words, "sig": self._signature(collection, expiry)})
+
+    def valid(self, collection: str, params: Mapping[str, str]) -> bool:
+        """Whether the query of an address holds a token of this collection that has not expired."""
+        expiry = params.get("se", "")
+        if not hmac.compare_digest(self._signature(collection, expiry).encode(), params.get("sig", "").encode()):
+            return False
+        return datetime.now(UTC) < parse_instant(expiry)
+
+    def _signature(self, collection: str, expiry: str) -> str:
+        text = f"{collection}\n{expiry}".encode()
+        return base64.b64encode(hmac.new(self._secret, text, hashlib.sha256).digest()).decode()
+
+
+def _instant(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _asset(catalogue: CatalogContents, tokens: Tokens | None, request: Request) -> Response:
     """Answer with a file, or a part of it; only files that an item names are there, so no path can lead elsewhere."""
     path, collection = catalogue.files.get(f"/assets/{quote(request.path_params['name'])}", (None, ""))
     if path is None or not path.is_file():

@@ -14,12 +14,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from headwater.demo.character import Character
+from headwater.demo.lakes import LAKE
+from headwater.demo.land_cover import LandCover
 from headwater.demo.landscape import Landscape
-from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
-from headwater.demo.noise import fractal
-from headwater.demo.still_water import LAKE
-from headwater.demo.surface import Surface
+from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
+from headwater.demo.planet_parameters import PlanetParameters
+from headwater.demo.relief import fractal_noise
 
 POSTS_PER_DEGREE = 3_600
 """Rows and, below 50 degrees of latitude, columns of a tile."""
@@ -49,11 +49,13 @@ class DegreeTile:
         return Affine(post, 0, self.longitude - post / 2, 0, -post, self.latitude + 1 + post / 2)
 
 
-def degree_tiles(place: Layout, nature: Character, land: Landscape, surface: Surface) -> list[DegreeTile]:
+def degree_tiles(
+    grid: PlanetGrid, parameters: PlanetParameters, land: Landscape, land_cover: LandCover
+) -> list[DegreeTile]:
     """Return the tiles of the planet that hold land, north to south and west to east."""
-    model, first_row, first_column = surface_model(place, nature, land, surface)
-    south, north = math.floor(place.bounds[1]) - 1, math.floor(place.bounds[3])
-    west, east = math.floor(place.bounds[0]) - 1, math.floor(place.bounds[2])
+    model, first_row, first_column = surface_model(grid, parameters, land, land_cover)
+    south, north = math.floor(grid.bounds[1]) - 1, math.floor(grid.bounds[3])
+    west, east = math.floor(grid.bounds[0]) - 1, math.floor(grid.bounds[2])
     tiles = []
     for latitude in range(north, south - 1, -1):
         for longitude in range(west, east + 1):
@@ -73,19 +75,19 @@ def degree_tiles(place: Layout, nature: Character, land: Landscape, surface: Sur
 
 
 def surface_model(
-    place: Layout, nature: Character, land: Landscape, surface: Surface
+    grid: PlanetGrid, parameters: PlanetParameters, land: Landscape, land_cover: LandCover
 ) -> tuple[NDArray[np.float32], int, int]:
     """Return the (y, x) surface model over the window at one arc second and the post number of its first row, column.
 
     Rows are counted southward from the north pole, columns eastward from longitude 0.
     """
-    rng = np.random.default_rng([place.seed, 10])
+    rng = np.random.default_rng([grid.seed, 10])
     truth = land.elevation.astype(np.float32)
     # Radar sees most of the canopy's height, with gaps.
-    depth = 0.75 + 0.12 * fractal(truth.shape, rng, wavelength_px=10, octaves=2)
-    truth += surface.canopy * np.float32(nature.canopy_height_m) * depth
+    depth = 0.75 + 0.12 * fractal_noise(truth.shape, rng, wavelength_px=10, octaves=2)
+    truth += land_cover.canopy * np.float32(parameters.canopy_height_m) * depth
     smooth = ndimage.gaussian_filter(truth, 1.1)
-    w, s, e, n = place.bounds
+    w, s, e, n = grid.bounds
     first_row, first_column = math.ceil((90 - n) * POSTS_PER_DEGREE - 1e-6), math.ceil(w * POSTS_PER_DEGREE - 1e-6)
     last_row, last_column = math.floor((90 - s) * POSTS_PER_DEGREE), math.floor(e * POSTS_PER_DEGREE)
     latitude = 90 - np.arange(first_row, last_row + 1) / POSTS_PER_DEGREE
@@ -94,8 +96,8 @@ def surface_model(
     columns = (longitude - w) * TRUTH_PER_DEGREE - 0.5
     at = np.meshgrid(rows, columns, indexing="ij")
     model = ndimage.map_coordinates(smooth, at, order=1, mode="nearest")
-    model += nature.dem_noise_m * (
-        0.8 * fractal(model.shape, rng, wavelength_px=6, octaves=3)
+    model += parameters.dem_noise_m * (
+        0.8 * fractal_noise(model.shape, rng, wavelength_px=6, octaves=3)
         + 0.6 * rng.standard_normal(model.shape, dtype=np.float32)
     )
     flat = _nearest(land.lake | (land.ponds > 0), rows, columns)

@@ -9,8 +9,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from headwater.demo.character import Character
 from headwater.demo.erosion import travel_cost
+from headwater.demo.planet_parameters import PlanetParameters
 
 POND, SEASONAL_POND, LAKE, SEASONAL_LAKE, RESERVOIR = 1, 2, 3, 4, 5
 
@@ -24,14 +24,14 @@ class Dam(NamedTuple):
     """Direction of the river there."""
 
 
-def more_lakes(
+def add_lakes(
     z: NDArray[np.float64],
     order: NDArray[np.int32],
     receiver: NDArray[np.int32],
     area_km2: NDArray[np.float32],
     taken: NDArray[np.bool_],
     bodies: NDArray[np.int32],
-    nature: Character,
+    parameters: PlanetParameters,
     *,
     pixel_km2: float,
     gradient_m: float,
@@ -49,7 +49,7 @@ def more_lakes(
         (y, x) True where no lake may be.
     bodies
         (y, x) numbers of the ponds; lakes go on counting.
-    nature
+    parameters
         How many lakes and reservoirs.
     pixel_km2
         Area of a pixel.
@@ -67,7 +67,7 @@ def more_lakes(
     """
     flat, shape = z.ravel(), z.shape
     land_km2 = float(order.size) * pixel_km2
-    wanted = [RESERVOIR] * nature.reservoirs + [LAKE] * nature.lakes
+    wanted = [RESERVOIR] * parameters.reservoirs + [LAKE] * parameters.lakes
     kinds: list[int] = []
     dams: list[Dam] = []
     number = int(bodies.max())
@@ -79,7 +79,7 @@ def more_lakes(
             if near.size == 0:
                 continue
             outlet = int(rng.choice(near))
-            upstream = upstream_of(order, receiver, outlet)
+            upstream = upstream_mask(order, receiver, outlet)
             size = min(land_km2 * float(np.exp(rng.uniform(np.log(6e-5), np.log(4e-3)))), 0.25 * catchment)
             rise = np.sort(flat[upstream] - flat[outlet])
             height = min(float(rise[min(int(size / pixel_km2), rise.size - 1)]), 70.0 if kind == RESERVOIR else 25.0)
@@ -89,7 +89,7 @@ def more_lakes(
             window = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
             if not 12 <= rows.size <= 4 * size / pixel_km2 + 40 or height <= 0 or blocked[window][lake[window]].any():
                 continue
-            fall = lake_fall(lake, outlet, gradient_m)[lake]
+            fall = fall_to_outlet(lake, outlet, gradient_m)[lake]
             z[lake] = flat[outlet] + height - fall.max() + fall
             # Creeks of a pixel's width are flooded but not mapped as lake.
             padded = np.pad(lake[window], 2)
@@ -112,12 +112,12 @@ def more_lakes(
                 dams.append(Dam(row, column, (float(below[0]), float(below[1]))))
                 kinds.append(RESERVOIR)
             else:  # playas: shallow lakes of dry land
-                kinds.append(SEASONAL_LAKE if height < 6 and rng.random() < 0.5 / nature.wetness else LAKE)
+                kinds.append(SEASONAL_LAKE if height < 6 and rng.random() < 0.5 / parameters.wetness else LAKE)
             break
     return kinds, dams
 
 
-def lake_fall(lake: NDArray[np.bool_], outlet: int, gradient_m: float) -> NDArray[np.float64]:
+def fall_to_outlet(lake: NDArray[np.bool_], outlet: int, gradient_m: float) -> NDArray[np.float64]:
     """Height (y, x; millimetres a pixel, in metres) that leads the lake's water along its middle to the outlet.
 
     On a level lake the flow would run in a ladder of parallel lines.
@@ -134,7 +134,7 @@ def lake_fall(lake: NDArray[np.bool_], outlet: int, gradient_m: float) -> NDArra
 
 
 @njit(cache=True, nogil=True)
-def upstream_of(order, receiver, cell):  # type: ignore[no-untyped-def]
+def upstream_mask(order, receiver, cell):  # type: ignore[no-untyped-def]
     """Flat mask of the cells that drain through `cell`."""
     inside = np.zeros(receiver.size, np.bool_)
     inside[cell] = True

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core.errors import InputError
-from headwater.demo.character import WIDE, Character, character
+from headwater.demo.planet_parameters import WIDE_RANGES, PlanetParameters, planet_parameters
 from support.places import ROOT
 
 DOCS = ROOT / "docs" / "demo-planet.md"
@@ -18,24 +18,24 @@ DOCS = ROOT / "docs" / "demo-planet.md"
 
 @given(st.integers(0, 999_999))
 def test_every_value_of_a_wide_planet_lies_in_its_range(seed: int) -> None:
-    nature = asdict(character(seed, "wide"))
-    for name, span in WIDE.items():
-        assert span.low <= nature[name] <= span.high or nature[name] == pytest.approx(span.low)
-        assert isinstance(nature[name], int) == (span.scale == "whole")
-    assert all(0.03 < band < 0.6 for band in (*nature["soil"], *nature["rock"]))
+    parameters = asdict(planet_parameters(seed, "wide"))
+    for name, span in WIDE_RANGES.items():
+        assert span.low <= parameters[name] <= span.high or parameters[name] == pytest.approx(span.low)
+        assert isinstance(parameters[name], int) == (span.scale == "whole")
+    assert all(0.03 < band < 0.6 for band in (*parameters["soil"], *parameters["rock"]))
 
 
 def test_the_same_seed_has_the_same_character_and_others_differ_in_each_parameter() -> None:
-    assert character(7, "wide") == character(7, "wide")
-    drawn = [asdict(character(seed, "wide")) for seed in range(40)]
-    for name, span in WIDE.items():
-        values = {nature[name] for nature in drawn}
+    assert planet_parameters(7, "wide") == planet_parameters(7, "wide")
+    drawn = [asdict(planet_parameters(seed, "wide")) for seed in range(40)]
+    for name, span in WIDE_RANGES.items():
+        values = {parameters[name] for parameters in drawn}
         assert len(values) >= (3 if span.scale == "whole" else 40), name
 
 
 def test_parameters_do_not_rise_and_fall_together() -> None:
-    drawn = [asdict(character(seed, "wide")) for seed in range(200)]
-    ranks = {name: [nature[name] for nature in drawn] for name in ("relief_m", "wetness", "canopy", "haze")}
+    drawn = [asdict(planet_parameters(seed, "wide")) for seed in range(200)]
+    ranks = {name: [parameters[name] for parameters in drawn] for name in ("relief_m", "wetness", "canopy", "haze")}
     for name, values in ranks.items():
         middle = sorted(values)[100]
         for other, theirs in ranks.items():
@@ -46,20 +46,20 @@ def test_parameters_do_not_rise_and_fall_together() -> None:
 
 
 def test_plain_planets_have_none_of_the_wide_effects() -> None:
-    nature = asdict(character(1))
-    for field in fields(Character)[17:]:
-        assert nature[field.name] == field.default
-    assert nature["relief_m"] == pytest.approx(187.2483038271871)
-    assert nature["turbidity"] == pytest.approx(0.7242931377588839)
+    parameters = asdict(planet_parameters(1))
+    for field in fields(PlanetParameters)[17:]:
+        assert parameters[field.name] == field.default
+    assert parameters["relief_m"] == pytest.approx(187.2483038271871)
+    assert parameters["turbidity"] == pytest.approx(0.7242931377588839)
 
 
 def test_all_but_the_soils_are_drawn() -> None:
-    assert set(WIDE) == {field.name for field in fields(Character)} - {"soil", "rock"}
+    assert set(WIDE_RANGES) == {field.name for field in fields(PlanetParameters)} - {"soil", "rock"}
 
 
 def test_another_variety_is_refused() -> None:
     with pytest.raises(InputError, match="wild"):
-        character(1, "wild")
+        planet_parameters(1, "wild")
 
 
 def test_the_docs_state_every_range() -> None:
@@ -67,7 +67,7 @@ def test_the_docs_state_every_range() -> None:
     stated = {name: span for name, span, _ in rows}
     assert stated == {
         name: f"{span.low:g} to {span.high:g}" + ("" if span.scale == "linear" else f" ({span.scale})")
-        for name, span in WIDE.items()
+        for name, span in WIDE_RANGES.items()
     }
     code = DOCS.parents[1] / "src" / "headwater" / "demo"
     for name, _, file in rows:

@@ -44,7 +44,7 @@ class MgrsTile:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PlanetGrid:
     """Position and grid of a planet."""
 
     seed: int
@@ -106,7 +106,7 @@ class Layout:
         return west, east
 
 
-def layout(seed: int, *, size_degrees: tuple[float, float], cell_degrees: float) -> Layout:
+def planet_grid(seed: int, *, size_degrees: tuple[float, float], cell_degrees: float) -> PlanetGrid:
     """Place the planet of a seed.
 
     Parameters
@@ -137,9 +137,9 @@ def layout(seed: int, *, size_degrees: tuple[float, float], cell_degrees: float)
             "Use for instance a size of 0.3 x 0.2 with cells of 0.1.",
         )
     places = len(_ZONE_BORDERS) * len(_LATITUDES)
-    place = (seed * 1_597 + 2_333) % places  # 1597 and the number of places share no divisor: no place repeats
-    border = _ZONE_BORDERS[place % len(_ZONE_BORDERS)]
-    line = _LATITUDES[place // len(_ZONE_BORDERS)]
+    position = (seed * 1_597 + 2_333) % places  # 1597 and the number of places share no divisor: no place repeats
+    border = _ZONE_BORDERS[position % len(_ZONE_BORDERS)]
+    line = _LATITUDES[position // len(_ZONE_BORDERS)]
     cells_west = (across + seed % 2) // 2 if across > 1 else 0
     cells_south = (down + seed // 2 % 2) // 2 if down > 1 else 0
     west = round(border - cells_west * cell_degrees, 9)
@@ -154,7 +154,7 @@ def layout(seed: int, *, size_degrees: tuple[float, float], cell_degrees: float)
         quadrants = quadrants[seed % 4 :] + quadrants[: seed % 4]
         ocean = min(quadrants, key=lambda q: round((q[2] - q[0]) * (q[3] - q[1]), 9))
     per_cell = TRUTH_PER_DEGREE // cells_per_degree
-    return Layout(seed, west, north, across * per_cell, down * per_cell, cell_degrees, border, line, ocean)
+    return PlanetGrid(seed, west, north, across * per_cell, down * per_cell, cell_degrees, border, line, ocean)
 
 
 def sun_position(latitude: float, day_of_year: int, *, hour: float = 10.5) -> tuple[float, float]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from headwater.demo.acquisitions import Acquisition
-from headwater.demo.dem import POSTS_PER_DEGREE, DegreeTile
-from headwater.demo.layout import MgrsTile
+from headwater.demo.glo30 import POSTS_PER_DEGREE, DegreeTile
+from headwater.demo.planet_grid import MgrsTile
 
 S2, GLO30 = "sentinel-2-l2a", "cop-dem-glo-30"
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"

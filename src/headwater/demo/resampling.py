@@ -9,14 +9,14 @@ from numba import njit
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from headwater.demo.layout import TRUTH_PER_DEGREE, Layout, MgrsTile
+from headwater.demo.planet_grid import TRUTH_PER_DEGREE, MgrsTile, PlanetGrid
 
 _STEP = 32
 """Coordinates are computed exactly at every 32nd pixel and interpolated between (error below a centimetre)."""
 
 
 @dataclass(frozen=True)
-class Positions:
+class GridPositions:
     """Where the pixels of a grid lie on the truth grid: fractional (row, column) of pixel centres at a coarse mesh."""
 
     rows: NDArray[np.float64]
@@ -27,17 +27,17 @@ class Positions:
     """(rows, columns) of the grid itself."""
 
 
-def tile_positions(place: Layout, tile: MgrsTile, *, pixel_m: int = 10) -> Positions:
+def tile_positions(grid: PlanetGrid, tile: MgrsTile, *, pixel_m: int = 10) -> GridPositions:
     """Positions of an MGRS tile's pixels on the truth grid."""
     shape = (tile.height * 10 // pixel_m, tile.width * 10 // pixel_m)
     x = tile.west + (np.arange(0, shape[1] + _STEP, _STEP) + 0.5) * pixel_m
     y = tile.north - (np.arange(0, shape[0] + _STEP, _STEP) + 0.5) * pixel_m
     to_degrees = Transformer.from_crs(tile.epsg, 4326, always_xy=True)
     lon, lat = to_degrees.transform(*np.meshgrid(x, y))
-    return Positions((place.north - lat) * TRUTH_PER_DEGREE - 0.5, (lon - place.west) * TRUTH_PER_DEGREE - 0.5, shape)
+    return GridPositions((grid.north - lat) * TRUTH_PER_DEGREE - 0.5, (lon - grid.west) * TRUTH_PER_DEGREE - 0.5, shape)
 
 
-def sample(field: NDArray[np.float32], at: Positions, *, fill: float, scale: float = 1.0) -> NDArray[np.float32]:
+def resample(field: NDArray[np.float32], at: GridPositions, *, fill: float, scale: float = 1.0) -> NDArray[np.float32]:
     """Sample a (y, x) float32 field bilinearly; `fill` beyond its edge.
 
     `scale` is the number of truth pixels in one pixel of a field that is coarser than the truth grid.

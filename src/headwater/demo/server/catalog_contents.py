@@ -1,27 +1,72 @@
-"""What a STAC search asks for: its body as tests, sorting and pages over items held in memory.
-
-Every function raises ValueError with a sentence when the body is not valid; the server answers 400 with it.
-"""
+"""What the demo catalogue holds: the items, collections and files of planet folders side by side."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import shapely
 
+from headwater.core.errors import InputError
 from headwater.stac import filters
 from headwater.stac.intervals import Interval, parse_interval
+from headwater.stac.providers import read_item
 
 Item = dict[str, Any]
 
-LARGEST_PAGE = 1000
-DEFAULT_PAGE = 10
+STAC_VERSION = "1.0.0"
+MAX_PAGE_SIZE = 1000
+DEFAULT_PAGE_SIZE = 10
+_WORLD = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}
 
 
-def body_of_query(params: Mapping[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CatalogContents:
+    """Items, collections and files of all folders."""
+
+    items: dict[tuple[str, str], Item] = field(default_factory=dict)
+    """By collection and id; assets that are files hold their name under /assets/."""
+    collections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, tuple[Path, str]] = field(default_factory=dict)
+    """Path and collection by the name under /assets/."""
+
+
+def read_folders(folders: Sequence[Path]) -> CatalogContents:
+    """Read the items and collections of planet folders.
+
+    Raises
+    ------
+    InputError
+        A folder holds no items, an item's file lies outside its folder, or two folders hold the same item.
+    """
+    catalogue = CatalogContents()
+    names: set[str] = set()
+    for folder in folders:
+        name = _folder_name(folder)
+        while name in names:
+            name += "-again"
+        names.add(name)
+        paths = sorted((folder / "stac").glob("*/*.json"))
+        if not paths:
+            raise InputError(
+                f"{folder} holds no items (stac/<collection>/*.json).", "Give the folder of a demo planet."
+            )
+        for path in paths:
+            item = read_item(path)
+            key = (item["collection"], item["id"])
+            if key in catalogue.items:
+                raise InputError(f"Two folders hold the item {key[1]} of {key[0]}.", "Serve them on two ports.")
+            catalogue.items[key] = _with_asset_names(item, folder, name, catalogue.files)
+            catalogue.collections.setdefault(key[0], _collection(folder, key[0]))
+    return catalogue
+
+
+def search_body(params: Mapping[str, str]) -> dict[str, Any]:
     """Return the search body that the query string of a GET means."""
     body: dict[str, Any] = {name: params[name] for name in ("datetime", "token") if name in params}
     for name in ("ids", "collections"):
@@ -42,7 +87,7 @@ def body_of_query(params: Mapping[str, str]) -> dict[str, Any]:
     return body
 
 
-def item_test(body: Mapping[str, Any]) -> Callable[[Item], bool]:
+def item_filter(body: Mapping[str, Any]) -> Callable[[Item], bool]:
     """Return the test of a search's body; ValueError says what is wrong with it."""
     if body.get("bbox") is not None and body.get("intersects") is not None:
         raise ValueError("bbox and intersects cannot be given together")
@@ -79,25 +124,62 @@ def sort_items(items: list[Item], sortby: object) -> list[Item]:
         if rule.get("direction", "asc") not in ("asc", "desc"):
             raise ValueError("the direction of sortby is asc or desc")
         name = rule["field"]
-        told = [item for item in items if filters.field(item, name) is not None]
-        untold = [item for item in items if filters.field(item, name) is None]
+        with_value = [item for item in items if filters.field(item, name) is not None]
+        without_value = [item for item in items if filters.field(item, name) is None]
         try:
-            told.sort(key=partial(filters.field, name=name), reverse=rule.get("direction") == "desc")
+            with_value.sort(key=partial(filters.field, name=name), reverse=rule.get("direction") == "desc")
         except TypeError:
             raise ValueError(f"{name} cannot be sorted by") from None
-        items = told + untold
+        items = with_value + without_value
     return items
 
 
-def page_of(body: Mapping[str, Any]) -> tuple[int, int]:
+def page_range(body: Mapping[str, Any]) -> tuple[int, int]:
     """Return the page size and the position it starts at."""
-    limit, token = body.get("limit", DEFAULT_PAGE), body.get("token", "next:0")
-    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= LARGEST_PAGE:
-        raise ValueError(f"limit must be a whole number from 1 to {LARGEST_PAGE}")
+    limit, token = body.get("limit", DEFAULT_PAGE_SIZE), body.get("token", "next:0")
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_PAGE_SIZE:
+        raise ValueError(f"limit must be a whole number from 1 to {MAX_PAGE_SIZE}")
     word, _, position = str(token).partition(":")
     if word != "next" or not position.isdecimal():
         raise ValueError("token is not one of ours")
     return limit, int(position)
+
+
+def _folder_name(folder: Path) -> str:
+    """Return the part of asset addresses that keeps folders apart: the planet's basin, else the folder's name."""
+    try:
+        basin = json.loads((folder / "planet.json").read_bytes())["basin_id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        basin = folder.resolve().name
+    return quote(str(basin), safe="")
+
+
+def _with_asset_names(item: Item, folder: Path, name: str, files: dict[str, tuple[Path, str]]) -> Item:
+    root = folder.resolve()
+    assets = {}
+    for key, asset in item["assets"].items():
+        href = str(asset["href"])
+        if "://" not in href:
+            path = (root / href).resolve()
+            if not path.is_relative_to(root):
+                raise InputError(f"The asset {href} of {item['id']} lies outside {folder}.", "Move it into the folder.")
+            href = f"/assets/{name}/{quote(path.relative_to(root).as_posix().removeprefix('assets/'))}"
+            files[href] = (path, item["collection"])
+        assets[key] = {**asset, "href": href}
+    return {**item, "assets": assets}
+
+
+def _collection(folder: Path, collection: str) -> dict[str, Any]:
+    try:
+        document = json.loads((folder / "stac" / f"{collection}.collection.json").read_bytes())
+    except FileNotFoundError:
+        document = {"description": f"Items of {collection}."}
+    except ValueError as error:
+        raise InputError(
+            f"The document of collection {collection} in {folder} is not JSON.", "Write it again."
+        ) from error
+    needed = {"type": "Collection", "id": collection, "stac_version": STAC_VERSION}
+    return {"license": "other", "extent": _WORLD, **document, **needed}
 
 
 def _names(body: Mapping[str, Any], word: str) -> list[str] | None:

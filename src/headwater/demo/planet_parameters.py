@@ -17,7 +17,7 @@ from headwater.core.errors import InputError
 
 
 @dataclass(frozen=True)
-class Character:
+class PlanetParameters:
     """Properties of one planet."""
 
     relief_m: float
@@ -156,7 +156,7 @@ class Character:
 
 
 @dataclass(frozen=True)
-class Range:
+class ParameterRange:
     """Where a parameter of wide planets is drawn from."""
 
     low: float
@@ -175,76 +175,76 @@ class Range:
         return float(rng.uniform(self.low, self.high))
 
 
-WIDE: Mapping[str, Range] = MappingProxyType(
+WIDE_RANGES: Mapping[str, ParameterRange] = MappingProxyType(
     {
-        "relief_m": Range(25.0, 1300.0, "log"),
-        "concavity": Range(0.4, 0.55),
-        "steepest": Range(0.45, 1.0),
-        "head_area_km2": Range(0.015, 0.3, "log"),
-        "head_spread": Range(0.3, 1.0),
-        "wetness": Range(0.25, 3.0, "log"),
-        "canopy": Range(0.0, 0.85),
-        "canopy_height_m": Range(3.0, 30.0),
-        "dem_noise_m": Range(0.3, 2.0, "log"),
-        "texture": Range(0.3, 2.2, "log"),
-        "farmed": Range(0.0, 0.95),
-        "cloudiness": Range(0.4, 1.8, "log"),
-        "season_shift": Range(-36, 96, "whole"),
-        "turbidity": Range(0.0, 1.0),
-        "tilt": Range(0.0, 1.4),
-        "vale": Range(0.0, 3.0),
-        "vale_uplift": Range(0.08, 1.2, "log"),
-        "uplift_patches": Range(0.2, 1.1),
-        "soft_rock": Range(0.15, 0.8),
-        "bedding": Range(0.0, 1.3),
-        "bedding_px": Range(20.0, 150.0, "log"),
-        "joints": Range(0.0, 1.8),
-        "structure_degrees": Range(0.0, 180.0),
-        "roughness": Range(0.7, 3.0, "log"),
-        "steepest_spread": Range(0.2, 0.55),
-        "creep_px": Range(0.8, 4.0, "log"),
-        "floodplain": Range(0.0, 1.6),
-        "perennial_km2": Range(0.3, 12.0, "log"),
-        "intermittent_km2": Range(0.04, 3.0, "log"),
-        "lakes": Range(0, 9, "whole"),
-        "reservoirs": Range(0, 6, "whole"),
-        "km2_per_pond": Range(4.0, 90.0, "log"),
-        "seasonal_ponds": Range(0.4, 1.0),
-        "swamps": Range(0, 7, "whole"),
-        "canals": Range(0, 9, "whole"),
-        "canal_bends": Range(0, 5, "whole"),
-        "braids": Range(0.0, 0.8),
-        "widest_m": Range(25.0, 190.0, "log"),
-        "wash_shows": Range(0.15, 1.3),
-        "riparian": Range(0.0, 1.4),
-        "hollow_moisture": Range(0.0, 0.35),
-        "aspect_moisture": Range(0.0, 0.4),
-        "forest_px": Range(30.0, 320.0, "log"),
-        "grain_px": Range(8.0, 70.0, "log"),
-        "soil_brightness": Range(0.6, 1.4, "log"),
-        "leaf_nir": Range(0.75, 1.2),
-        "leaf_visible": Range(0.75, 1.5, "log"),
-        "field_px": Range(120.0, 5000.0, "log"),
-        "field_grid": Range(0.0, 1.0),
-        "field_contrast": Range(0.05, 0.6),
-        "ploughed": Range(0.0, 0.6),
-        "hedges": Range(0.0, 0.8),
-        "roads": Range(3.0, 40.0, "log"),
-        "road_m": Range(4.0, 24.0, "log"),
-        "towns": Range(0, 10, "whole"),
-        "turbidity_spread": Range(0.0, 0.5),
-        "snow_line_m": Range(350.0, 4000.0, "log"),
-        "season_contrast": Range(0.2, 1.15),
-        "season_offset": Range(-0.25, 0.3),
-        "low_sun_degrees": Range(0.0, 28.0),
-        "haze": Range(0.002, 0.05, "log"),
-        "haze_patches": Range(0.0, 0.9),
-        "thin_cloud": Range(0.1, 1.1),
-        "sensor_noise": Range(0.5, 2.2, "log"),
+        "relief_m": ParameterRange(25.0, 1300.0, "log"),
+        "concavity": ParameterRange(0.4, 0.55),
+        "steepest": ParameterRange(0.45, 1.0),
+        "head_area_km2": ParameterRange(0.015, 0.3, "log"),
+        "head_spread": ParameterRange(0.3, 1.0),
+        "wetness": ParameterRange(0.25, 3.0, "log"),
+        "canopy": ParameterRange(0.0, 0.85),
+        "canopy_height_m": ParameterRange(3.0, 30.0),
+        "dem_noise_m": ParameterRange(0.3, 2.0, "log"),
+        "texture": ParameterRange(0.3, 2.2, "log"),
+        "farmed": ParameterRange(0.0, 0.95),
+        "cloudiness": ParameterRange(0.4, 1.8, "log"),
+        "season_shift": ParameterRange(-36, 96, "whole"),
+        "turbidity": ParameterRange(0.0, 1.0),
+        "tilt": ParameterRange(0.0, 1.4),
+        "vale": ParameterRange(0.0, 3.0),
+        "vale_uplift": ParameterRange(0.08, 1.2, "log"),
+        "uplift_patches": ParameterRange(0.2, 1.1),
+        "soft_rock": ParameterRange(0.15, 0.8),
+        "bedding": ParameterRange(0.0, 1.3),
+        "bedding_px": ParameterRange(20.0, 150.0, "log"),
+        "joints": ParameterRange(0.0, 1.8),
+        "structure_degrees": ParameterRange(0.0, 180.0),
+        "roughness": ParameterRange(0.7, 3.0, "log"),
+        "steepest_spread": ParameterRange(0.2, 0.55),
+        "creep_px": ParameterRange(0.8, 4.0, "log"),
+        "floodplain": ParameterRange(0.0, 1.6),
+        "perennial_km2": ParameterRange(0.3, 12.0, "log"),
+        "intermittent_km2": ParameterRange(0.04, 3.0, "log"),
+        "lakes": ParameterRange(0, 9, "whole"),
+        "reservoirs": ParameterRange(0, 6, "whole"),
+        "km2_per_pond": ParameterRange(4.0, 90.0, "log"),
+        "seasonal_ponds": ParameterRange(0.4, 1.0),
+        "swamps": ParameterRange(0, 7, "whole"),
+        "canals": ParameterRange(0, 9, "whole"),
+        "canal_bends": ParameterRange(0, 5, "whole"),
+        "braids": ParameterRange(0.0, 0.8),
+        "widest_m": ParameterRange(25.0, 190.0, "log"),
+        "wash_shows": ParameterRange(0.15, 1.3),
+        "riparian": ParameterRange(0.0, 1.4),
+        "hollow_moisture": ParameterRange(0.0, 0.35),
+        "aspect_moisture": ParameterRange(0.0, 0.4),
+        "forest_px": ParameterRange(30.0, 320.0, "log"),
+        "grain_px": ParameterRange(8.0, 70.0, "log"),
+        "soil_brightness": ParameterRange(0.6, 1.4, "log"),
+        "leaf_nir": ParameterRange(0.75, 1.2),
+        "leaf_visible": ParameterRange(0.75, 1.5, "log"),
+        "field_px": ParameterRange(120.0, 5000.0, "log"),
+        "field_grid": ParameterRange(0.0, 1.0),
+        "field_contrast": ParameterRange(0.05, 0.6),
+        "ploughed": ParameterRange(0.0, 0.6),
+        "hedges": ParameterRange(0.0, 0.8),
+        "roads": ParameterRange(3.0, 40.0, "log"),
+        "road_m": ParameterRange(4.0, 24.0, "log"),
+        "towns": ParameterRange(0, 10, "whole"),
+        "turbidity_spread": ParameterRange(0.0, 0.5),
+        "snow_line_m": ParameterRange(350.0, 4000.0, "log"),
+        "season_contrast": ParameterRange(0.2, 1.15),
+        "season_offset": ParameterRange(-0.25, 0.3),
+        "low_sun_degrees": ParameterRange(0.0, 28.0),
+        "haze": ParameterRange(0.002, 0.05, "log"),
+        "haze_patches": ParameterRange(0.0, 0.9),
+        "thin_cloud": ParameterRange(0.1, 1.1),
+        "sensor_noise": ParameterRange(0.5, 2.2, "log"),
     }
 )
 """Range of every parameter of a wide planet."""
-VARIETIES = ("plain", "wide")
+PRESETS = ("plain", "wide")
 
 _SOILS = (
     (0.290, 0.205, 0.150, 0.100),  # brown
@@ -255,14 +255,14 @@ _SOILS = (
 )
 
 
-def character(seed: int, variety: str = "plain") -> Character:
+def planet_parameters(seed: int, preset: str = "plain") -> PlanetParameters:
     """Draw the character of a seed's planet.
 
     Parameters
     ----------
     seed
         Which planet.
-    variety
+    preset
         One of `VARIETIES`; the character of a plain planet is the same as ever.
 
     Raises
@@ -270,18 +270,19 @@ def character(seed: int, variety: str = "plain") -> Character:
     InputError
         There is no such variety.
     """
-    if variety not in VARIETIES:
-        raise InputError(f"There is no variety {variety!r} of planets.", f"Give one of {', '.join(VARIETIES)}.")
-    nature = _plain(seed)
-    if variety == "plain":
-        return nature
+    if preset not in PRESETS:
+        raise InputError(f"There is no variety {preset!r} of planets.", f"Give one of {', '.join(PRESETS)}.")
+    parameters = _plain(seed)
+    if preset == "plain":
+        return parameters
     # Each parameter has a stream of its own: one that is added later leaves the others as they are.
     drawn = {
-        name: span.draw(np.random.default_rng([seed, 11, zlib.crc32(name.encode())])) for name, span in WIDE.items()
+        name: span.draw(np.random.default_rng([seed, 11, zlib.crc32(name.encode())]))
+        for name, span in WIDE_RANGES.items()
     }
     rng = np.random.default_rng([seed, 12])
     soil, rock = (_mixed_soil(rng, float(drawn["soil_brightness"])) for _ in range(2))
-    return replace(nature, soil=soil, rock=rock, **drawn)  # type: ignore[arg-type]
+    return replace(parameters, soil=soil, rock=rock, **drawn)  # type: ignore[arg-type]
 
 
 def _mixed_soil(rng: np.random.Generator, brightness: float) -> tuple[float, float, float, float]:
@@ -290,10 +291,10 @@ def _mixed_soil(rng: np.random.Generator, brightness: float) -> tuple[float, flo
     return float(n), float(r), float(g), float(b)
 
 
-def _plain(seed: int) -> Character:
+def _plain(seed: int) -> PlanetParameters:
     rng = np.random.default_rng([seed, 1])
     soils = rng.permutation(len(_SOILS))
-    return Character(
+    return PlanetParameters(
         relief_m=float(np.exp(rng.uniform(np.log(150), np.log(620)))),
         concavity=float(rng.uniform(0.42, 0.5)),
         steepest=float(rng.uniform(0.5, 0.75)),

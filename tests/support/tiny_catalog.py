@@ -64,7 +64,7 @@ DEFAULT_SCENES = (
 )
 
 
-def write_tiny_catalogue(folder: Path, scenes: Sequence[TinyScene] = DEFAULT_SCENES) -> None:
+def write_tiny_catalog(folder: Path, scenes: Sequence[TinyScene] = DEFAULT_SCENES) -> None:
     """Write items, collections and files as a demo planet's folder holds them (stac/, assets/).
 
     Parameters

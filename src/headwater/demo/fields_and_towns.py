@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.demo.noise import fractal
+from headwater.demo.relief import fractal_noise
 
 
 class Towns(NamedTuple):
@@ -27,7 +27,7 @@ def rectangles(shape: tuple[int, int], rng: np.random.Generator, *, area_px: flo
     """Return a (y, x) field of rectangles in strips, each of one value from -1 to 1, in two directions."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     field = np.zeros(shape, np.float32)
-    here = fractal(shape, rng, wavelength_px=260, octaves=2) > rng.uniform(-1, 1)
+    here = fractal_noise(shape, rng, wavelength_px=260, octaves=2) > rng.uniform(-1, 1)
     for part in (here, ~here):
         angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(np.log(1), np.log(4)))
         high, wide = np.sqrt(area_px / stretch), np.sqrt(area_px * stretch)
@@ -72,7 +72,7 @@ def towns(free: NDArray[np.bool_], slope: NDArray[np.float32], rng: np.random.Ge
         columns = slice(max(0, column - reach), min(shape[1], column + reach + 1))
         y, x = np.mgrid[rows, columns].astype(np.float32)
         y, x = y - row, x - column
-        edge = np.hypot(y, x) / radius + 0.3 * fractal(y.shape, rng, wavelength_px=max(radius / 2, 4), octaves=3)
+        edge = np.hypot(y, x) / radius + 0.3 * fractal_noise(y.shape, rng, wavelength_px=max(radius / 2, 4), octaves=3)
         angle, block, depth = rng.uniform(0, np.pi), rng.uniform(3, 9), rng.uniform(2.5, 6)
         v = (y * np.cos(angle) - x * np.sin(angle)) / depth + 500
         u = (y * np.sin(angle) + x * np.cos(angle)) / block + 500

@@ -22,10 +22,10 @@ from scipy import ndimage
 from shapely.geometry import LineString, MultiPolygon, Polygon, box, shape
 
 from headwater.demo.drainage import EPHEMERAL, INTERMITTENT, PERENNIAL, REGIMES, Drainage, Reach
+from headwater.demo.lakes import LAKE, POND, RESERVOIR, SEASONAL_LAKE, SEASONAL_POND
 from headwater.demo.landscape import Landscape
-from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
-from headwater.demo.still_water import LAKE, POND, RESERVOIR, SEASONAL_LAKE, SEASONAL_POND
-from headwater.demo.surface import WIDE_RIVER_M, Lines, river_width_m
+from headwater.demo.linear_features import WIDE_RIVER_M, LinearFeatures, river_width_m
+from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
 
 CRS = "EPSG:4326"
 _GEOD = Geod(ellps="WGS84")
@@ -53,41 +53,41 @@ class Link:
     """Number of sources upstream."""
 
 
-def transform(place: Layout) -> Affine:
+def transform(grid: PlanetGrid) -> Affine:
     """Return the affine map from (column, row) corners of the truth grid to degrees."""
     step = 1 / TRUTH_PER_DEGREE
-    return Affine(step, 0, place.west, 0, -step, place.north)
+    return Affine(step, 0, grid.west, 0, -step, grid.north)
 
 
-def lonlat(place: Layout, rows_columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def lonlat(grid: PlanetGrid, rows_columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (n, 2) longitude and latitude of pixel centres given as (row, column)."""
     step = 1 / TRUTH_PER_DEGREE
     return np.column_stack(
-        [place.west + (rows_columns[:, 1] + 0.5) * step, place.north - (rows_columns[:, 0] + 0.5) * step]
+        [grid.west + (rows_columns[:, 1] + 0.5) * step, grid.north - (rows_columns[:, 0] + 0.5) * step]
     )
 
 
-def cell_line(place: Layout, cells: NDArray[np.int32]) -> LineString:
+def cell_line(grid: PlanetGrid, cells: NDArray[np.int32]) -> LineString:
     """Return the staircase through the centres of flat cells."""
-    return LineString(lonlat(place, np.column_stack(np.divmod(cells, place.columns)).astype(float)))
+    return LineString(lonlat(grid, np.column_stack(np.divmod(cells, grid.columns)).astype(float)))
 
 
-def basin_table(place: Layout, land: Landscape) -> gpd.GeoDataFrame:
+def basin_table(grid: PlanetGrid, land: Landscape) -> gpd.GeoDataFrame:
     """One row like HydroBASINS level 2: the land, generalised, up to about 100 m beyond the coast."""
     near = ndimage.binary_dilation(land.land, iterations=5)
-    polygon = shapely.simplify(shapely.union_all(_polygons(place, near)), 2.5 / TRUTH_PER_DEGREE)
+    polygon = shapely.simplify(shapely.union_all(_polygons(grid, near)), 2.5 / TRUTH_PER_DEGREE)
     # Generalisation must not reach into cells that have no land: they would be planned for nothing.
     pixel = 1 / TRUTH_PER_DEGREE
-    polygon = polygon.intersection(box(*place.bounds).buffer(-pixel, join_style="mitre"))
-    if place.ocean_quadrant is not None:
-        polygon = polygon.difference(box(*place.ocean_quadrant).buffer(pixel, join_style="mitre"))
+    polygon = polygon.intersection(box(*grid.bounds).buffer(-pixel, join_style="mitre"))
+    if grid.ocean_quadrant is not None:
+        polygon = polygon.difference(box(*grid.ocean_quadrant).buffer(pixel, join_style="mitre"))
     parts = [Polygon(p.exterior) for p in shapely.get_parts(shapely.make_valid(polygon)) if p.geom_type == "Polygon"]
     area = abs(_GEOD.geometry_area_perimeter(MultiPolygon(parts))[0]) / 1e6
-    columns = {"HYBAS_ID": [int(place.basin_id)], "NEXT_DOWN": [0], "SUB_AREA": [round(area, 1)], "COAST": [1]}
+    columns = {"HYBAS_ID": [int(grid.basin_id)], "NEXT_DOWN": [0], "SUB_AREA": [round(area, 1)], "COAST": [1]}
     return gpd.GeoDataFrame(columns, geometry=[MultiPolygon(parts)], crs=CRS)
 
 
-def truth_table(place: Layout, land: Landscape, drainage: Drainage) -> gpd.GeoDataFrame:
+def truth_table(grid: PlanetGrid, land: Landscape, drainage: Drainage) -> gpd.GeoDataFrame:
     """Return the true channels (not the canal), drawn downstream through the centres of the truth's cells."""
     last = np.array([reach.cells[-2] for reach in drainage.reaches])  # the last cell that is the reach's own
     first = np.array([reach.cells[0] for reach in drainage.reaches])
@@ -98,7 +98,7 @@ def truth_table(place: Layout, land: Landscape, drainage: Drainage) -> gpd.GeoDa
             "upstream_area_km2": land.area_km2[last].astype(np.float64).round(6),
             "on_backbone": drainage.backbone[first],
         },
-        geometry=[cell_line(place, reach.cells) for reach in drainage.reaches],
+        geometry=[cell_line(grid, reach.cells) for reach in drainage.reaches],
         crs=CRS,
     )
 
@@ -150,7 +150,7 @@ def link_numbers(links: list[Link]) -> NDArray[np.int64]:
     return (np.arange(count, dtype=np.int64) * stride) % count + 1
 
 
-def streamnet_table(place: Layout, land: Landscape, drainage: Drainage, links: list[Link]) -> gpd.GeoDataFrame:
+def streamnet_table(grid: PlanetGrid, land: Landscape, drainage: Drainage, links: list[Link]) -> gpd.GeoDataFrame:
     """Return the backbone with TauDEM's columns.
 
     Every third link number is drawn upstream and the others downstream: TauDEM's direction is not to be relied on.
@@ -160,7 +160,7 @@ def streamnet_table(place: Layout, land: Landscape, drainage: Drainage, links: l
     lines, z = [], land.elevation.ravel()
     for k, link in enumerate(links):
         cells = np.full(2, link.node, np.int32) if link.reach is None else link.reach.cells
-        lines.append(cell_line(place, cells[::-1] if number[k] % 3 == 0 else cells))
+        lines.append(cell_line(grid, cells[::-1] if number[k] % 3 == 0 else cells))
     length = np.array([_GEOD.geometry_length(line) for line in lines]).round(1)
     outlet, outflow = _distance_to_outlet(links, length), _outflow_km2(links, land)
     rows = []
@@ -265,18 +265,20 @@ def _drain_to(order, receiver, own):  # type: ignore[no-untyped-def]
     return own
 
 
-def catchment_table(place: Layout, numbers: NDArray[np.int32]) -> gpd.GeoDataFrame:
+def catchment_table(grid: PlanetGrid, numbers: NDArray[np.int32]) -> gpd.GeoDataFrame:
     """Return one row per polygon; catchments that hang together by pixel corners come as several rows of one id."""
     found = [
         (int(value), shape(geometry))
-        for geometry, value in shapes(numbers, mask=numbers > 0, connectivity=4, transform=transform(place))
+        for geometry, value in shapes(numbers, mask=numbers > 0, connectivity=4, transform=transform(grid))
     ]
     found.sort(key=lambda pair: (pair[0], -pair[1].area, pair[1].bounds))
     ids = np.array([number for number, _ in found], np.int32)
     return gpd.GeoDataFrame({"streamID": ids}, geometry=[polygon for _, polygon in found], crs=CRS)
 
 
-def nhd_tables(place: Layout, land: Landscape, drainage: Drainage, lines: Lines) -> dict[str, gpd.GeoDataFrame]:
+def nhd_tables(
+    grid: PlanetGrid, land: Landscape, drainage: Drainage, lines: LinearFeatures
+) -> dict[str, gpd.GeoDataFrame]:
     """Return NHDFlowline, NHDWaterbody and NHDArea with FCODE, as the labels of training."""
     standing = land.lake | (land.ponds > 0)
     codes, courses = [], []
@@ -286,22 +288,22 @@ def nhd_tables(place: Layout, land: Landscape, drainage: Drainage, lines: Lines)
         own = FLOWLINE_FCODE[int(drainage.regime[reach.cells[0]])]
         for start, stop in _runs(inside[:-1]):
             codes.append(ARTIFICIAL_PATH if inside[start] else own)
-            courses.append(LineString(lonlat(place, line[start : stop + 1])))
+            courses.append(LineString(lonlat(grid, line[start : stop + 1])))
     for thread in lines.threads:
         codes.append(ARTIFICIAL_PATH if thread.width_m >= WIDE_RIVER_M else FLOWLINE_FCODE[PERENNIAL])
-        courses.append(LineString(lonlat(place, thread.line)))
+        courses.append(LineString(lonlat(grid, thread.line)))
     for canal in lines.canals:
         codes.append(CANAL)
-        courses.append(LineString(lonlat(place, canal)))
-    bodies = [(LAKE_PERENNIAL, p) for p in _polygons(place, land.lake)]
+        courses.append(LineString(lonlat(grid, canal)))
+    bodies = [(LAKE_PERENNIAL, p) for p in _polygons(grid, land.lake)]
     for number in range(1, int(land.ponds.max()) + 1):
         code = POND_FCODE[int(land.pond_kinds[number])]
-        bodies += [(code, p) for p in _polygons(place, land.ponds == number)]
-    bodies += [(SWAMP, p) for p in _polygons(place, land.swamp)]
+        bodies += [(code, p) for p in _polygons(grid, land.ponds == number)]
+    bodies += [(SWAMP, p) for p in _polygons(grid, land.swamp)]
     return {
         "NHDFlowline": _fcoded(codes, courses),
         "NHDWaterbody": _fcoded([c for c, _ in bodies], _rounded(p for _, p in bodies)),
-        "NHDArea": _fcoded([RIVER_AREA] * len(rivers := _river_polygons(place, drainage, lines)), rivers),
+        "NHDArea": _fcoded([RIVER_AREA] * len(rivers := _river_polygons(grid, drainage, lines)), rivers),
     }
 
 
@@ -331,9 +333,9 @@ def _reach_width_m(drainage: Drainage, reach: Reach, widest_m: float) -> NDArray
     return width
 
 
-def _river_polygons(place: Layout, drainage: Drainage, lines: Lines) -> list[Polygon]:
+def _river_polygons(grid: PlanetGrid, drainage: Drainage, lines: LinearFeatures) -> list[Polygon]:
     """Return the water's area where rivers are WIDE_RIVER_M wide or more."""
-    dx, dy = place.pixel_m
+    dx, dy = grid.pixel_m
     pieces = []
     for reach, line in zip(drainage.reaches, lines.channels, strict=True):
         width = _reach_width_m(drainage, reach, lines.widest_m)
@@ -346,7 +348,7 @@ def _river_polygons(place: Layout, drainage: Drainage, lines: Lines) -> list[Pol
         if thread.width_m >= WIDE_RIVER_M:
             pieces.append(LineString(thread.line * [dy, dx]).buffer(thread.width_m / 2, quad_segs=3))
     to_degrees = [-1 / dy / TRUTH_PER_DEGREE, 1 / dx / TRUTH_PER_DEGREE]
-    corner = lonlat(place, np.zeros((1, 2)))[0]
+    corner = lonlat(grid, np.zeros((1, 2)))[0]
     whole = shapely.simplify(shapely.union_all(pieces), 1.5) if pieces else Polygon()
 
     def placed(rows_columns: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -357,6 +359,6 @@ def _river_polygons(place: Layout, drainage: Drainage, lines: Lines) -> list[Pol
     return [part for part in parts if isinstance(part, Polygon) and not part.is_empty]
 
 
-def _polygons(place: Layout, mask: NDArray[np.bool_]) -> list[Polygon]:
-    found = shapes(mask.astype(np.uint8), mask=mask, connectivity=4, transform=transform(place))
+def _polygons(grid: PlanetGrid, mask: NDArray[np.bool_]) -> list[Polygon]:
+    found = shapes(mask.astype(np.uint8), mask=mask, connectivity=4, transform=transform(grid))
     return [Polygon(rings[0], rings[1:]) for rings in (geometry["coordinates"] for geometry, _ in found)]

@@ -1,4 +1,4 @@
-"""Planets lie where the real services have their seams, and no two on the same spot."""
+"""Planets are at the seams of the real services, and no two at the same place."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_planet_straddles_a_zone_border_and_a_degree_of_latitude(seed: int
 
 
 @given(st.integers(0, 4000))
-def test_tiles_reach_beyond_the_window(seed: int) -> None:
+def test_tiles_extend_beyond_the_window(seed: int) -> None:
     grid = default(seed)
     w, s, e, n = grid.bounds
     for tile, corners in zip(grid.mgrs_tiles(), ([(w, s), (w, n)], [(e, s), (e, n)]), strict=True):
@@ -64,7 +64,7 @@ def test_tiles_reach_beyond_the_window(seed: int) -> None:
     # Squares of real tiles: T06VVN and T35MNM of the recorded items, 33TWM of the Slovenian scenes.
     [(-147.8, 60.85, "06VVN"), (27.5, -7.74, "35MNM"), (15.7, 46.4, "33TWM")],
 )
-def test_mgrs_names_are_the_real_ones(longitude: float, latitude: float, name: str) -> None:
+def test_mgrs_names_agree_with_real_tiles(longitude: float, latitude: float, name: str) -> None:
     zone = int((longitude + 180) // 6) + 1
     to_utm = Transformer.from_crs(4326, (32600 if latitude > 0 else 32700) + zone, always_xy=True)
     x, y = to_utm.transform(longitude, latitude)
@@ -78,7 +78,7 @@ def test_sun_agrees_with_a_recorded_scene() -> None:
     assert azimuth == pytest.approx(37.2, abs=5)
 
 
-def test_basin_ids_are_none_of_the_real_ones() -> None:
+def test_basin_ids_do_not_occur_in_reality() -> None:
     real = SHARED / "tdx-ids" / "tdx_header_numbers.json"
     ids = set(json.loads(real.read_text())) if real.is_file() else {"7020038340", "9020000010"}
     for seed in range(500):
@@ -92,7 +92,7 @@ def test_seeds_out_of_range_are_refused(seed: int) -> None:
         default(seed)
 
 
-def test_pixels_are_twelve_metres_high_and_narrow_with_latitude() -> None:
+def test_pixels_are_twelve_meters_high_and_narrow_with_latitude() -> None:
     for seed in range(20):
         grid = default(seed)
         dx, dy = grid.pixel_m

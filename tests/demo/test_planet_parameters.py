@@ -1,4 +1,4 @@
-"""Characters stay within their stated ranges, differ by seed, and plain ones stay as they are."""
+"""Planet parameters are within their documented ranges, differ by seed, and plain ones never change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOCS = ROOT / "docs" / "demo-planet.md"
 
 
 @given(st.integers(0, 999_999))
-def test_every_value_of_a_wide_planet_lies_in_its_range(seed: int) -> None:
+def test_every_value_of_a_wide_planet_is_in_its_range(seed: int) -> None:
     parameters = asdict(planet_parameters(seed, "wide"))
     for name, span in WIDE_RANGES.items():
         assert span.low <= parameters[name] <= span.high or parameters[name] == pytest.approx(span.low)
@@ -25,7 +25,7 @@ def test_every_value_of_a_wide_planet_lies_in_its_range(seed: int) -> None:
     assert all(0.03 < band < 0.6 for band in (*parameters["soil"], *parameters["rock"]))
 
 
-def test_the_same_seed_has_the_same_character_and_others_differ_in_each_parameter() -> None:
+def test_the_same_seed_has_the_same_parameters_and_other_seeds_differ_in_each() -> None:
     assert planet_parameters(7, "wide") == planet_parameters(7, "wide")
     drawn = [asdict(planet_parameters(seed, "wide")) for seed in range(40)]
     for name, span in WIDE_RANGES.items():
@@ -33,7 +33,7 @@ def test_the_same_seed_has_the_same_character_and_others_differ_in_each_paramete
         assert len(values) >= (3 if span.scale == "whole" else 40), name
 
 
-def test_parameters_do_not_rise_and_fall_together() -> None:
+def test_parameters_are_uncorrelated() -> None:
     drawn = [asdict(planet_parameters(seed, "wide")) for seed in range(200)]
     ranks = {name: [parameters[name] for parameters in drawn] for name in ("relief_m", "wetness", "canopy", "haze")}
     for name, values in ranks.items():
@@ -53,19 +53,19 @@ def test_plain_planets_have_none_of_the_wide_effects() -> None:
     assert parameters["turbidity"] == pytest.approx(0.7242931377588839)
 
 
-def test_all_but_the_soils_are_drawn() -> None:
+def test_all_parameters_but_the_soils_are_drawn() -> None:
     assert set(WIDE_RANGES) == {field.name for field in fields(PlanetParameters)} - {"soil", "rock"}
 
 
-def test_another_variety_is_refused() -> None:
+def test_another_preset_is_refused() -> None:
     with pytest.raises(InputError, match="wild"):
         planet_parameters(1, "wild")
 
 
 def test_the_docs_state_every_range() -> None:
     rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \| `(\w+\.py)` \|$", DOCS.read_text(), re.MULTILINE)
-    stated = {name: span for name, span, _ in rows}
-    assert stated == {
+    documented = {name: span for name, span, _ in rows}
+    assert documented == {
         name: f"{span.low:g} to {span.high:g}" + ("" if span.scale == "linear" else f" ({span.scale})")
         for name, span in WIDE_RANGES.items()
     }

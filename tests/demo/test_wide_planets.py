@@ -1,4 +1,4 @@
-"""Wide planets obey the same laws as plain ones, and plain ones are what they always were."""
+"""Wide planets pass the same checks as plain planets, and plain planets never change."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def burn(planet: SimpleNamespace, table: gpd.GeoDataFrame) -> np.ndarray:
     ("seed", "reaches", "channel_cells", "mean_m", "water_px"),
     [(1, 688, [6700, 2481, 1084], 29.953, 3876.0), (6, 488, [4637, 2604, 986], 23.366, 3766.2)],
 )
-def test_plain_planets_are_what_they_always_were(
+def test_plain_planets_never_change(
     seed: int, reaches: int, channel_cells: list[int], mean_m: float, water_px: float
 ) -> None:
     planet = make(seed, "plain")
-    assert len(planet.drainage.reaches) == pytest.approx(reaches, abs=3)  # another machine rounds otherwise
+    assert len(planet.drainage.reaches) == pytest.approx(reaches, abs=3)  # other machines round differently
     assert np.bincount(planet.drainage.regime, minlength=4)[1:].tolist() == pytest.approx(channel_cells, rel=0.01)
     assert planet.land.elevation[planet.land.land].mean() == pytest.approx(mean_m, rel=1e-3)
     assert planet.land_cover.water.sum() == pytest.approx(water_px, rel=0.01)
@@ -79,13 +79,13 @@ def test_plain_planets_are_what_they_always_were(
 def test_drainage_runs_downhill_to_the_sea_without_a_cycle(planet: SimpleNamespace) -> None:
     land = planet.land
     z = land.elevation.ravel()
-    assert (z[land.order] > z[land.receiver[land.order]]).all()  # so no cycle can be
+    assert (z[land.order] > z[land.receiver[land.order]]).all()  # so there is no cycle
     assert (land.receiver[~land.land.ravel()] == -1).all()
     for k, reach in enumerate(planet.drainage.reaches):
         assert reach.downstream == -1 or reach.downstream > k
 
 
-def test_cover_is_in_range(planet: SimpleNamespace) -> None:
+def test_land_cover_is_in_range(planet: SimpleNamespace) -> None:
     for field in dataclasses.fields(planet.land_cover):
         values = getattr(planet.land_cover, field.name)
         assert values.dtype == np.float32
@@ -97,8 +97,8 @@ def test_cover_is_in_range(planet: SimpleNamespace) -> None:
     assert np.abs(planet.land_cover.murk).max() <= 1
 
 
-def test_labels_lie_on_low_ground(planet: SimpleNamespace) -> None:
-    """Water lies lower than the land within a hundred metres of it, side threads and lakes too."""
+def test_labels_are_on_low_ground(planet: SimpleNamespace) -> None:
+    """Water is lower than the land within a hundred meters of it, including side threads and lakes."""
     z = planet.land.elevation
     around = ndimage.uniform_filter(z, 17)
     lines = planet.nhd["NHDFlowline"]
@@ -111,7 +111,7 @@ def test_labels_lie_on_low_ground(planet: SimpleNamespace) -> None:
         assert np.ptp(z[rows, columns]) < 0.02 * 12.4 * len(rows) + 3
 
 
-def test_lakes_and_reservoirs_are_labelled_where_they_are_drawn(planet: SimpleNamespace) -> None:
+def test_lakes_and_reservoirs_are_labeled_where_they_are_drawn(planet: SimpleNamespace) -> None:
     land, parameters = planet.land, planet.parameters
     assert land.pond_kinds.size == land.ponds.max() + 1
     assert (land.pond_kinds == RESERVOIR).sum() == len(land.dams) >= 1
@@ -133,7 +133,7 @@ def test_lakes_are_level_in_the_surface_model(planet: SimpleNamespace) -> None:
     rows = ((north - 90 + (first_row + np.arange(model.shape[0])) / 3600) * 9000 - 0.5).round().astype(int)
     columns = (((first_column + np.arange(model.shape[1])) / 3600 - planet.grid.west) * 9000 - 0.5).round().astype(int)
     inside = (np.clip(rows, 0, planet.grid.rows - 1), np.clip(columns, 0, planet.grid.columns - 1))
-    inner = planet.land.ponds * ndimage.binary_erosion(planet.land.ponds > 0)  # posts between pixels take either one
+    inner = planet.land.ponds * ndimage.binary_erosion(planet.land.ponds > 0)  # posts between pixels take either pixel
     numbers = inner[np.ix_(*inside)]
     for number in np.flatnonzero(planet.land.pond_kinds >= 3):
         level = model[numbers == number]
@@ -142,7 +142,7 @@ def test_lakes_are_level_in_the_surface_model(planet: SimpleNamespace) -> None:
     assert model.min() >= 0
 
 
-def test_side_threads_leave_the_river_and_come_back(planet: SimpleNamespace) -> None:
+def test_side_threads_leave_the_river_and_return(planet: SimpleNamespace) -> None:
     assert planet.lines.threads
     vertices = {tuple(point) for line in planet.lines.channels for point in line.tolist()}
     for thread in planet.lines.threads:
@@ -156,7 +156,7 @@ def test_side_threads_leave_the_river_and_come_back(planet: SimpleNamespace) -> 
     assert planet.land_cover.water[drawn].mean() > 0.3
 
 
-def test_canals_are_labelled_and_drawn(planet: SimpleNamespace) -> None:
+def test_canals_are_labeled_and_drawn(planet: SimpleNamespace) -> None:
     canals = planet.nhd["NHDFlowline"].query("FCODE == 33600")
     assert len(canals) == len(planet.lines.canals) > 1
     assert planet.land_cover.water[burn(planet, canals)].mean() > 0.3
@@ -174,7 +174,7 @@ def test_the_same_seed_gives_the_same_planet_and_wide_is_not_plain() -> None:
         assert np.array_equal(getattr(first.land_cover, field.name), getattr(second.land_cover, field.name))
     assert np.array_equal(first.land.elevation, second.land.elevation)
     assert not np.array_equal(first.land.elevation, plain.land.elevation)
-    assert np.array_equal(first.land.land, plain.land.land)  # the coast is the seed's
+    assert np.array_equal(first.land.land, plain.land.land)  # the coast depends on the seed only
 
 
 def scene(planet: SimpleNamespace, parameters: PlanetParameters, number: int = 0) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -201,7 +201,7 @@ def test_reflectance_is_plausible_on_every_date(planet: SimpleNamespace) -> None
         assert 0.02 < reflectance[0].mean() < 0.9
 
 
-def test_snow_lies_on_the_heights_and_is_classified(planet: SimpleNamespace) -> None:
+def test_snow_is_on_high_ground_and_is_classified(planet: SimpleNamespace) -> None:
     high = planet.land_cover.height * np.float32(2000 / planet.land_cover.height.max())
     raised = SimpleNamespace(grid=planet.grid, land_cover=dataclasses.replace(planet.land_cover, height=high))
     parameters = dataclasses.replace(planet.parameters, snow_line_m=900.0)
@@ -214,7 +214,7 @@ def test_snow_lies_on_the_heights_and_is_classified(planet: SimpleNamespace) -> 
     assert not (scene(planet, parameters)[1] == 11).any()
 
 
-def test_dates_stay_in_their_years_whatever_the_shift() -> None:
+def test_dates_stay_in_their_years_with_any_shift() -> None:
     grid = planet_grid(3, size_degrees=SIZE, cell_degrees=CELL)
     for shift in (-36, 0, 96):
         parameters = dataclasses.replace(planet_parameters(3, "wide"), season_shift=shift)
@@ -225,8 +225,8 @@ def test_dates_stay_in_their_years_whatever_the_shift() -> None:
             assert date.sun_zenith < 80
 
 
-def test_no_hillside_stands_over_its_neighbour_as_a_wall() -> None:
-    """Neither erosion nor the planing of valley floors leaves the outlines of catchments as cliffs."""
+def test_no_hillside_is_a_cliff_above_its_neighbor() -> None:
+    """Neither erosion nor leveling valley floors leaves cliffs along the outlines of catchments."""
     planet = make(45, "wide", relief_m=900.0, floodplain=1.2, lakes=0, reservoirs=0, km2_per_pond=90.0)
     z, land = planet.land.elevation, planet.land.land
     inland = land[1:] & land[:-1]
@@ -234,7 +234,7 @@ def test_no_hillside_stands_over_its_neighbour_as_a_wall() -> None:
     assert np.mean(steep > 2 * planet.parameters.steepest) < 1e-3
 
 
-def test_collapse_lowers_cliffs_and_nothing_else() -> None:
+def test_limit_slopes_lowers_cliffs_and_nothing_else() -> None:
     z = np.zeros((9, 9))
     z[3:6, 3:6] = 100.0
     before = z.copy()

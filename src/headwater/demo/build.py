@@ -1,4 +1,4 @@
-"""Build a demo planet: make its truth, then everything that would be known of it, as files in one folder."""
+"""Build a demo planet: its truth and all data that real sources would have of it, as files in one folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from headwater.demo.planet_parameters import PRESETS, PlanetParameters, planet_p
 from headwater.raster import write_cog
 
 GENERATOR_VERSION = 1
-"""Counts up when the same seed gives another planet; older planets are then rebuilt."""
+"""Increases when the same seed gives another planet; older planets are then rebuilt."""
 _MARK = "planet.json"
 
 
@@ -44,37 +44,37 @@ def build_planet(
     jobs: int = 2,
     preset: str = "plain",
 ) -> None:
-    """Build the planet of a seed in a folder, whole or not at all; do nothing if it is there already.
+    """Build the planet of a seed in a folder, completely or not at all; do nothing if it exists already.
 
     Parameters
     ----------
     seed
         Which planet.
     out
-        Folder to make.  A planet with other options is replaced.
+        Folder to create.  A planet with other options is replaced.
     size_degrees
-        (longitude, latitude) of the window.
+        (longitude, latitude) extent of the window.
     cell_degrees
-        Side of the cells the planet is laid out for.
+        Side of the cells that divide the planet.
     dates
         Acquisitions of each MGRS tile, 2 or more.
     jobs
         Threads; the files do not depend on it.
     preset
-        How much planets differ, see `headwater.demo.planet_parameters`.
+        "plain" or "wide", see `headwater.demo.planet_parameters`.
 
     Raises
     ------
     InputError
-        If the options do not fit together, or `out` exists and is not a demo planet.
+        If the options are out of range or inconsistent, or `out` exists and is not a demo planet.
     """
     grid = planet_grid(seed, size_degrees=size_degrees, cell_degrees=cell_degrees)
     if dates < 2 or dates > 40:
-        raise InputError(f"A planet with {dates} dates cannot be made.", "Give between 2 and 40 dates.")
+        raise InputError(f"dates must be between 2 and 40 (got {dates}).", "Give another --dates.")
     if jobs < 1:
-        raise InputError(f"{jobs} jobs cannot do any work.", "Give at least one job.")
+        raise InputError(f"jobs must be at least 1 (got {jobs}).", "Give another --jobs.")
     if preset not in PRESETS:
-        raise InputError(f"There is no variety {preset!r} of planets.", f"Give one of {', '.join(PRESETS)}.")
+        raise InputError(f"There is no preset {preset!r} of planets.", f"Use one of {', '.join(PRESETS)}.")
     summary = planet_summary(grid, dates, preset)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _MARK).is_file())):
         raise InputError(f"{out} exists and is not a demo planet.", "Give another folder, or empty this one.")
@@ -82,11 +82,11 @@ def build_planet(
         return
     with _folder(out) as folder:
         _fill(folder, grid, dates, jobs, preset)
-        write_json(folder / _MARK, summary)  # last, so that a folder with the mark is whole
+        write_json(folder / _MARK, summary)  # last, so a folder with the mark is complete
 
 
 def planet_summary(grid: PlanetGrid, dates: int, preset: str) -> dict[str, Any]:
-    """Return what planet.json says."""
+    """Return the content of planet.json; the preset is under \"variety\", as in planets of earlier versions."""
     basin = grid.basin_id
     return {
         "generator_version": GENERATOR_VERSION,
@@ -110,10 +110,10 @@ def planet_summary(grid: PlanetGrid, dates: int, preset: str) -> dict[str, Any]:
 
 @contextmanager
 def _folder(out: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `out` that takes its place when the block ends well."""
+    """Yield a temporary folder next to `out` that replaces it when the block succeeds."""
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(out)
+    _remove_leftovers(out)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         temporary.mkdir()
@@ -129,8 +129,8 @@ def _folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _sweep(out: Path) -> None:
-    """Remove what killed builds of the same folder left behind."""
+def _remove_leftovers(out: Path) -> None:
+    """Remove leftovers of killed builds of the same folder."""
     for left in out.parent.glob(f".{out.name}.*.part"):
         pid = left.name.removeprefix(f".{out.name}.").split(".")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
@@ -148,12 +148,12 @@ def _fill(folder: Path, grid: PlanetGrid, dates: int, jobs: int, preset: str) ->
     passes = acquisitions.acquisitions(grid, parameters, dates)
     peak = np.unravel_index(int(land.elevation.argmax()), land.elevation.shape)
     skies = [clouds.make_sky(grid, date, (int(peak[0]), int(peak[1])), thin=parameters.thin_cloud) for date in passes]
-    work: list[Callable[[], None]] = [
+    tasks: list[Callable[[], None]] = [
         partial(_write_vectors, folder, grid, land, drainage, lines),
         partial(_write_elevation, folder, grid, parameters, land, land_cover),
     ]
     with ThreadPoolExecutor(jobs) as pool:
-        running: list[Future[None]] = [pool.submit(task) for task in work]
+        running: list[Future[None]] = [pool.submit(task) for task in tasks]
         for side, tile in enumerate(grid.mgrs_tiles()):
             at = resampling.tile_positions(grid, tile)
             ground = sentinel2_scenes.over_tile(land_cover, at)
@@ -161,7 +161,7 @@ def _fill(folder: Path, grid: PlanetGrid, dates: int, jobs: int, preset: str) ->
                 pool.submit(_write_scenes, folder, grid, parameters, tile, side, date, ground, sky, at)
                 for date, sky in zip(passes, skies, strict=True)
             ]
-            wait(running)  # one tile's ground in memory at a time
+            wait(running)  # one tile's land cover in memory at a time
             del ground
         for future in running:
             future.result()
@@ -178,7 +178,7 @@ def _write_scenes(
     sky: clouds.Sky,
     at: resampling.GridPositions,
 ) -> None:
-    """Write one acquisition of one tile in each of its baselines."""
+    """Write one acquisition of one tile in each of its processing baselines."""
     rng = np.random.default_rng([grid.seed, 9, date.number, side])
     shape = (tile.height, tile.width)
     seen = sentinel2_scenes.swath_mask(shape, date) if side == 1 else np.ones(shape, np.bool_)
@@ -234,7 +234,7 @@ def _write_vectors(folder: Path, grid: PlanetGrid, land: Landscape, drainage: Dr
 
 
 def _write_layer(path: Path, layer: str, table: gpd.GeoDataFrame) -> None:
-    """Write or add one layer; GeoPackage stamps a date into its table of contents, here a fixed one."""
+    """Write or append one layer, with a fixed date in GeoPackage's table of contents."""
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2023-01-01T00:00:00.000Z"})
     try:
         pyogrio.write_dataframe(table, path, layer=layer, driver="GPKG", append=path.exists())

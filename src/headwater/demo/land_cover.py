@@ -1,6 +1,6 @@
-"""What covers the land: water, beds, banks, forest, fields, roads, rock and moisture, as fields on the truth grid.
+"""Land cover: water, beds, banks, forest, fields, roads, rock and moisture, as fields on the truth grid.
 
-Everything a scene shows except the date's own (season, sun, clouds) is decided here.  Pure arrays.
+It decides everything that a scene shows except what depends on the date (season, sun, clouds).  Pure arrays.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from headwater.demo.relief import fractal_noise, layered_rock
 
 @dataclass(frozen=True)
 class LandCover:
-    """Cover of a planet; arrays are (y, x) float32 on the truth grid, shares between 0 and 1 unless said otherwise."""
+    """Land cover of a planet: (y, x) float32 on the truth grid, fractions (0 to 1) unless stated otherwise."""
 
     slope_east: NDArray[np.float32]
     """Rise per run eastward."""
     slope_north: NDArray[np.float32]
     """Rise per run northward."""
     water: NDArray[np.float32]
-    """Lasting water: lake, ponds, perennial rivers, canal."""
+    """Permanent water: lakes, ponds, perennial rivers, canals."""
     bed: NDArray[np.float32]
     """Beds of intermittent channels: water in the wet season, sand in the dry."""
     wash: NDArray[np.float32]
@@ -43,9 +43,9 @@ class LandCover:
     canopy: NDArray[np.float32]
     """Closed forest."""
     rock: NDArray[np.float32]
-    """Permeable rock (dry, pale soil) as against tight rock."""
+    """Permeable rock (dry, pale soil), as opposed to tight rock."""
     moisture: NDArray[np.float32]
-    """How much of the ground grass covers in the wet season."""
+    """Fraction of the ground under grass in the wet season."""
     parcel: NDArray[np.float32]
     """Offset of a field's growth from the season, -1 to 1; 0 off the fields."""
     bare: NDArray[np.float32]
@@ -57,19 +57,19 @@ class LandCover:
     shallow: NDArray[np.float32]
     """1 at the coast, falling seaward."""
     texture: NDArray[np.float32]
-    """Brightness of the ground in standard deviations; not a share."""
+    """Brightness of the ground in standard deviations; not a fraction."""
     built: NDArray[np.float32]
     """Roofs; `parcel` holds their tone."""
     height: NDArray[np.float32]
-    """Metres above the sea."""
+    """Meters above the sea."""
     murk: NDArray[np.float32]
-    """Suspended matter of the water beyond the planet's, -1 to 1."""
+    """Suspended matter relative to the planet's average, -1 to 1."""
 
 
 def make_land_cover(
     grid: PlanetGrid, parameters: PlanetParameters, land: Landscape, drainage: Drainage, lines: LinearFeatures
 ) -> LandCover:
-    """Cover the land."""
+    """Compute the land cover of a planet."""
     rng = np.random.default_rng([grid.seed, 6])
     shape = land.land.shape
     dx, dy = grid.pixel_m
@@ -96,10 +96,10 @@ def make_land_cover(
     for dam in land.dams:
         _draw_line(bare, _dam_line(dam), np.full(1, 22.0 / dy))
     water, bare = np.maximum(water, np.minimum(narrow, 1)), np.clip(bare - narrow, 0, 1) * 0.6
-    # Hollows are a little greener whether a channel runs there or not: a convergent slope is not yet a stream.
+    # Hollows are a little greener with or without a channel: a convergent slope is not yet a stream.
     hollow = np.log(np.maximum(land.area_km2, 1e-4)).reshape(shape)
     hollow = np.clip((hollow - np.log(0.002)) / np.log(500), 0, 1)
-    sunny = np.sign(grid.middle[1]) * -np.clip(-south, -0.5, 0.5)  # slopes towards the pole keep their water
+    sunny = np.sign(grid.middle[1]) * -np.clip(-south, -0.5, 0.5)  # slopes toward the pole keep their water
     patches = fractal_noise(shape, rng, wavelength_px=90, octaves=6, persistence=0.65)
     moisture = (
         0.42
@@ -155,17 +155,17 @@ def _channel_cover(
     shape = land.land.shape
     water, bed, wash, green = (np.zeros(shape, np.float32) for _ in range(4))
     greatest = float(drainage.discharge_km2.max())
-    vigour = fractal_noise(shape, rng, wavelength_px=30, octaves=3)
+    vigor = fractal_noise(shape, rng, wavelength_px=30, octaves=3)
     drawn = {PERENNIAL: (water, 1.0, 1.0, 3.2), INTERMITTENT: (bed, 1.3, 0.7, 2.2), EPHEMERAL: (wash, 1.6, 0.4, 1.6)}
     for reach, line in zip(drainage.reaches, lines.channels, strict=True):
-        field, widen, lush, reach_px = drawn[int(drainage.regime[reach.cells[0]])]
+        field, widen, lush, bank_px = drawn[int(drainage.regime[reach.cells[0]])]
         points = densify(line, 0.5)
         widths = river_width_m(drainage.discharge_km2[reach.cells[:-1]], greatest, lines.widest_m) * widen / dy
         own = np.interp(np.linspace(0, 1, len(points)), np.linspace(0, 1, len(widths)), widths)
         _draw_line(field, points, own)
         rows, columns = np.round(points[::2]).astype(int).T
-        strength = np.clip(lush * (1 + 0.5 * vigour[rows, columns]), 0.05, 1)
-        _raise_around(green, points[::2], reach_px + own[::2] / 2, strength)
+        strength = np.clip(lush * (1 + 0.5 * vigor[rows, columns]), 0.05, 1)
+        _raise_around(green, points[::2], bank_px + own[::2] / 2, strength)
     return np.minimum(water, 1), np.minimum(bed, 1), np.minimum(wash, 1), green
 
 
@@ -178,7 +178,7 @@ def _draw_threads(
     for thread in threads:
         points = densify(thread.line, 0.5)
         _draw_line(drawn, points, np.full(len(points), thread.width_m / dy))
-        # Gravel lies along both threads; the middle of an island is old enough to be green.
+        # Gravel follows both threads; the middle of an island is old enough to be green.
         edge = np.interp(np.linspace(0, 1, len(points)), np.linspace(0, 1, len(thread.belt)), thread.belt)
         _draw_line(belt, points, np.maximum(thread.width_m / dy + 2.0, np.minimum(edge, 6.0)))
     np.maximum(water, np.minimum(drawn, 1), out=water)
@@ -187,8 +187,8 @@ def _draw_threads(
 
 
 def _dam_line(dam: Dam) -> NDArray[np.float64]:
-    """Return points every half pixel across the valley below a reservoir."""
-    down = np.array(dam.towards) / max(float(np.hypot(*dam.towards)), 1e-6)
+    """Return points every half pixel across the valley downstream of a reservoir."""
+    down = np.array(dam.direction) / max(float(np.hypot(*dam.direction)), 1e-6)
     across = np.array([-down[1], down[0]])
     middle = np.array([dam.row, dam.column]) + 2 * down
     return densify(np.array([middle - 9 * across, middle + 9 * across]), 0.5)
@@ -226,7 +226,7 @@ def _parcels(
     count = max(30, int(shape[0] * shape[1] // parameters.field_px))
     points = rng.random((count, 2)) * shape
     growth = rng.uniform(-1, 1, count).astype(np.float32)
-    # The nearest point is sought at half resolution: field edges need no more, and it is four times quicker.
+    # The nearest point is searched at half resolution: enough for field edges, and four times faster.
     y, x = np.mgrid[0 : shape[0] : 2, 0 : shape[1] : 2]
     nearest = cKDTree(points * [1.0, 0.6]).query(np.column_stack([y.ravel(), x.ravel() * 0.6]))[1].reshape(y.shape)
     field = np.repeat(np.repeat(growth[nearest], 2, axis=0), 2, axis=1)[: shape[0], : shape[1]]
@@ -238,7 +238,7 @@ def _parcels(
         field = np.where(straight, rectangles(shape, own, area_px=parameters.field_px), field)
     level = float(np.quantile(region[::9, ::9], 1 - parameters.farmed))
     farmed = land.land & (slope < 0.16) & (region > level) & (canopy < 0.3)
-    # Hedges are green lines that are no streams.
+    # Hedges are green lines that are not streams.
     border = np.zeros(shape, np.bool_)
     border[:, 1:] = field[:, 1:] != field[:, :-1]
     return np.where(farmed, field, np.float32(0)), border & farmed & (field > 0.2)
@@ -246,10 +246,10 @@ def _parcels(
 
 @njit(cache=True, nogil=True)
 def _draw_line(field, points, widths):  # type: ignore[no-untyped-def]
-    """Add the area share of a line (points every half pixel) of `widths` pixels (one, or one per point) to `field`.
+    """Add the area fraction of a line (points every half pixel) of `widths` pixels (one, or one per point) to `field`.
 
-    Lines narrower than a pixel are spread over the four nearest pixels by their area; wider ones are drawn as discs
-    with a soft edge.
+    The area of lines narrower than a pixel is spread over the four nearest pixels; wider lines are drawn as discs with
+    a soft edge.
     """
     height, width = field.shape
     for i in range(points.shape[0]):
@@ -259,16 +259,16 @@ def _draw_line(field, points, widths):  # type: ignore[no-untyped-def]
             r, c = int(np.floor(y)), int(np.floor(x))
             for a in range(2):
                 for b in range(2):
-                    share = (1 - abs(y - r - a)) * (1 - abs(x - c - b))
+                    fraction = (1 - abs(y - r - a)) * (1 - abs(x - c - b))
                     if 0 <= r + a < height and 0 <= c + b < width:
-                        field[r + a, c + b] += share * w * 0.5
+                        field[r + a, c + b] += fraction * w * 0.5
         else:
-            reach = int(w / 2 + 1.5)
-            for r in range(max(0, int(y) - reach), min(height, int(y) + reach + 2)):
-                for c in range(max(0, int(x) - reach), min(width, int(x) + reach + 2)):
-                    share = min(max(w / 2 + 0.5 - np.hypot(r - y, c - x), 0.0), 1.0)
-                    if share > field[r, c]:
-                        field[r, c] = share
+            radius_px = int(w / 2 + 1.5)
+            for r in range(max(0, int(y) - radius_px), min(height, int(y) + radius_px + 2)):
+                for c in range(max(0, int(x) - radius_px), min(width, int(x) + radius_px + 2)):
+                    fraction = min(max(w / 2 + 0.5 - np.hypot(r - y, c - x), 0.0), 1.0)
+                    if fraction > field[r, c]:
+                        field[r, c] = fraction
 
 
 @njit(cache=True, nogil=True)
@@ -277,9 +277,9 @@ def _raise_around(field, points, radii, strength):  # type: ignore[no-untyped-de
     height, width = field.shape
     for i in range(points.shape[0]):
         y, x, radius = points[i, 0], points[i, 1], radii[i]
-        reach = int(2 * radius + 1)
-        for r in range(max(0, int(y) - reach), min(height, int(y) + reach + 2)):
-            for c in range(max(0, int(x) - reach), min(width, int(x) + reach + 2)):
+        radius_px = int(2 * radius + 1)
+        for r in range(max(0, int(y) - radius_px), min(height, int(y) + radius_px + 2)):
+            for c in range(max(0, int(x) - radius_px), min(width, int(x) + radius_px + 2)):
                 value = strength[i] * np.exp(-((r - y) ** 2 + (c - x) ** 2) / radius**2)
                 if value > field[r, c]:
                     field[r, c] = value

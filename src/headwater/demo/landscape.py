@@ -1,7 +1,7 @@
-"""The true landscape: coast, uplift, stream-power erosion, then lake, ponds and swamp.  Pure arrays.
+"""The true landscape: coast, uplift, stream-power erosion, then lakes, ponds and swamps.  Pure arrays.
 
-Erosion starts on a coarse grid, where a river system finds its shape quickly, and is carried to finer and finer
-grids, each of which adds its own small valleys.
+Erosion starts on a coarse grid, where a river system takes shape quickly, and continues on finer and finer grids,
+each of which adds its own small valleys.
 """
 
 from __future__ import annotations
@@ -13,16 +13,25 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from headwater.demo.erosion import accumulate, fill_depressions, limit_slopes, receivers, stream_power
+from headwater.demo.erosion import (
+    Flow,
+    StreamPower,
+    accumulate,
+    fill_depressions,
+    limit_slopes,
+    receivers,
+    stream_power,
+)
 from headwater.demo.lakes import POND, SEASONAL_POND, Dam, add_lakes, fall_to_outlet, upstream_mask
 from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
 from headwater.demo.planet_parameters import PlanetParameters
 from headwater.demo.relief import cut_floodplains, fractal_noise, rock_structure
 
+_NO_RIVER = -1
 _LEVELS = (8, 4, 2, 1)
 _STEPS = {8: 45, 4: 12, 2: 5, 1: 2}
 _GRADIENT_M = 5e-4
-"""Fall per pixel over flooded depressions and lakes: enough to order the cells, too little to see."""
+"""Fall per pixel over filled depressions and lakes: enough to order the cells, too little to notice."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +39,23 @@ class Landscape:
     """The truth of a planet on its 0.4 arc-second grid; arrays are (y, x) unless called flat."""
 
     elevation: NDArray[np.float64]
-    """Metres; 0 in the sea; every land cell has a lower neighbour."""
+    """Meters; 0 in the sea; every land cell has a lower neighbor."""
     land: NDArray[np.bool_]
     """True on land."""
     order: NDArray[np.int32]
-    """Flat numbers of the land cells, from the coast upward: receivers stand before their donors."""
+    """Flat numbers of the land cells, from the coast upward: receivers come before their donors."""
     receiver: NDArray[np.int32]
-    """Flat: the cell each cell drains to; -1 in the sea."""
+    """Flat: the cell that each cell drains to; SEA in the sea."""
     area_km2: NDArray[np.float32]
-    """Flat: upstream area, the cell included."""
+    """Flat: upstream area, including the cell."""
     lake: NDArray[np.bool_]
     """True on the lake."""
     ponds: NDArray[np.int32]
-    """Number of the pond, or of a lake or reservoir beside the one of `lake`; 0 elsewhere."""
+    """Number of the pond, or of a lake or reservoir other than `lake`; 0 elsewhere."""
     swamp: NDArray[np.bool_]
     """True in swamps."""
     pond_kinds: NDArray[np.uint8]
-    """Kind of each numbered pond (`headwater.demo.lakes`); the first, of number 0, means nothing."""
+    """Kind of each numbered pond (`headwater.demo.lakes`); entry 0 is unused."""
     dams: tuple[Dam, ...] = ()
     """Dams of the reservoirs."""
 
@@ -65,9 +74,7 @@ def make_landscape(grid: PlanetGrid, parameters: PlanetParameters) -> Landscape:
     land = coast(grid, rng)
     axes = _tilt_axes(grid, rng)
     uplift, erodibility = _uplift_and_erodibility(grid, parameters, land, axes, rng)
-    first = 1.5 * np.exp(1.2 * axes[0]) + parameters.vale * np.abs(
-        axes[1]
-    )  # water gathers in the vale from the beginning
+    first = 1.5 * np.exp(1.2 * axes[0]) + parameters.vale * np.abs(axes[1])  # water gathers in the vale from the start
     z = _erode(grid, parameters, land, first, uplift, erodibility, rng)
     dx, dy = grid.pixel_m
     order, receiver, area = _route(z, land, dx, dy)
@@ -110,12 +117,12 @@ def coast(grid: PlanetGrid, rng: np.random.Generator) -> NDArray[np.bool_]:
     rough = fractal_noise(shape, rng, wavelength_px=short / 2.2, octaves=7, persistence=0.55)
     height = 1 - (np.abs(x / 0.95) ** 4 + np.abs(y / 0.93) ** 4) ** 0.25 + 0.075 * rough
     ragged = fractal_noise(shape, rng, wavelength_px=short / 5, octaves=8, persistence=0.58)
-    # Where noise would carry the land over the border, a rough strip of sea stays.
+    # Where noise would carry the land over the border, an irregular strip of sea remains.
     border = np.minimum((1 - np.abs(x)) * grid.columns, (1 - np.abs(y)) * grid.rows) / 2
     height = np.minimum(height, (border - short * (0.05 + 0.02 * ragged)) / short)
     ocean = _pixels_of(grid, grid.ocean_quadrant)
     corner = _small_island_center(grid, rng)
-    # Distances in pixels to the ocean quadrant and to the small island's waters bend the coast around both.
+    # The coast keeps a distance, in pixels, from the ocean quadrant and from the small island.
     if ocean is not None:
         away = ndimage.distance_transform_edt(~ocean).astype(np.float32)
         height = np.minimum(height, (away - short * 0.04 * (1.4 + 0.5 * np.maximum(ragged, -2))) / short)
@@ -164,10 +171,10 @@ def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _tilt_axes(grid: PlanetGrid, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Position (y, x) along the planet's tilt, -1 low to 1 high, and across it, 0 in the vale of the main river."""
+    """Position (y, x) along the planet's tilt, from -1 (low) to 1 (high), and across it, 0 in the main river's vale."""
     y = np.linspace(-1, 1, grid.rows, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, grid.columns, dtype=np.float32)[None, :]
-    # The tilt follows the longer side within 30 degrees, so that one river can grow long.
+    # The tilt follows the longer side within 30 degrees, so one river can grow long.
     angle = rng.choice([0, np.pi]) + rng.uniform(-np.pi / 6, np.pi / 6)
     along = np.cos(angle) * x + np.sin(angle) * y
     across = np.cos(angle) * y - np.sin(angle) * x
@@ -182,7 +189,7 @@ def _uplift_and_erodibility(
     axes: tuple[NDArray[np.float32], NDArray[np.float32]],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Uplift and erodibility (y, x), both about 1: tilted, patchy, low along the coast and the vale."""
+    """Uplift and erodibility (y, x), both near 1; uplift is tilted, patchy, and low along the coast and the vale."""
     shape = land.shape
     inland = ndimage.distance_transform_edt(land[::4, ::4]).astype(np.float32) * 4
     inland = np.clip(ndimage.zoom(inland, 4, order=1, grid_mode=True, mode="nearest"), 0, None)
@@ -211,11 +218,11 @@ def _erode(
 ) -> NDArray[np.float64]:
     dx, dy = grid.pixel_m
     relief_m = parameters.relief_m * min(1.0, (min(land.shape) * dy / 20_000) ** 0.5)  # small islands are lower
-    fails = np.full(land.shape, parameters.steepest)
+    max_slope = np.full(land.shape, parameters.steepest)
     if parameters.steepest_spread:
         own = np.random.default_rng([grid.seed, 29])
         uneven = fractal_noise(land.shape, own, wavelength_px=96, octaves=6, persistence=0.7)
-        fails *= np.exp(parameters.steepest_spread * uneven)
+        max_slope *= np.exp(parameters.steepest_spread * uneven)
     z: NDArray[np.float64] | None = None
     scale = 1.0
     for level in _LEVELS:
@@ -230,22 +237,20 @@ def _erode(
             z = _match_shape(z, shape)
             z += rough * (0.006 * parameters.roughness) * relief_m * level / 8
             z = np.where(mask, np.maximum(z, 0.1), 0.0)
-        up, soft, steepest = uplift[view].ravel() * scale, erodibility[view].ravel(), fails[view].ravel()
+        up, soft, fail_slope = uplift[view].ravel() * scale, erodibility[view].ravel(), max_slope[view].ravel()
         for _ in range(_STEPS[level]):
             order, receiver, area = _route(z, mask, dx * level, dy * level)
-            ways = receivers(z, order, dx * level, dy * level)[1]
-            flat = z.reshape(-1)
-            stream_power(
-                flat, order, receiver, ways, area * np.float32(1e6), up, soft, parameters.concavity, 3.0, steepest
-            )
+            distance_m = receivers(z, order, dx * level, dy * level)[1]
+            flow = Flow(order, receiver, distance_m, area * np.float32(1e6))
+            stream_power(z.reshape(-1), flow, StreamPower(up, soft, parameters.concavity, fail_slope), 3.0)
             if parameters.steepest_spread:
-                limit_slopes(z, 1.2 * fails[view], dx * level, dy * level)
-            if level == _LEVELS[0]:  # heights are only relative until the coarse grid has its shape
+                limit_slopes(z, 1.2 * max_slope[view], dx * level, dy * level)
+            if level == _LEVELS[0]:  # heights are only relative until the coarse grid has taken shape
                 factor = relief_m / max(float(np.percentile(z[mask], 99.5)), 1e-6)
                 z *= factor
                 up, scale = up * factor, scale * factor
     assert z is not None
-    # Soil creep rounds the ridges and fills the heads of valleys, so a channel head is not plain from relief alone.
+    # Soil creep rounds ridges and fills valley heads, so relief alone does not show where a channel begins.
     smooth = ndimage.gaussian_filter(z, parameters.creep_px)
     order, receiver, area = _route(z, land, dx, dy)
     rounded = (1 / (1 + (area / 0.02) ** 2)).reshape(land.shape)
@@ -259,7 +264,7 @@ def _clear_edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _match_shape(z: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Cut or extend an upsampled grid by the odd row or column that halving lost."""
+    """Cut or extend an upsampled grid by the row or column that halving an odd size lost."""
     grown = np.pad(z, ((0, max(0, shape[0] - z.shape[0])), (0, max(0, shape[1] - z.shape[1]))), mode="edge")
     return grown[: shape[0], : shape[1]]
 
@@ -267,7 +272,7 @@ def _match_shape(z: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.f
 def _route(
     z: NDArray[np.float64], land: NDArray[np.bool_], dx: float, dy: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """Flood `z` in place and return order, receivers and upstream area (km2), the latter two flat."""
+    """Fill depressions of `z` in place; return order, receivers and upstream area (km2), all flat."""
     order = fill_depressions(z, land, _GRADIENT_M)
     receiver, _ = receivers(z, order, dx, dy)
     cells = np.where(land, np.float32(dx * dy / 1e6), np.float32(0)).ravel()
@@ -282,20 +287,20 @@ def _dam_lake(
     area: NDArray[np.float32],
     grid: PlanetGrid,
 ) -> NDArray[np.bool_]:
-    """Dam a river of middling size: raise its valley to a level and return the mask of the lake."""
+    """Dam a medium-sized river: raise its valley to a level and return the mask of the lake."""
     size_km2 = float(land.sum()) * grid.pixel_m[0] * grid.pixel_m[1] / 1e6
     wanted = np.clip(0.0022 * size_km2, 0.05, 1.2)
-    share = area / area.max()
-    candidates = np.flatnonzero((share > 0.18) & (share < 0.45) & (z.ravel() > 8))
+    area_fraction = area / area.max()
+    candidates = np.flatnonzero((area_fraction > 0.18) & (area_fraction < 0.45) & (z.ravel() > 8))
     if candidates.size == 0:
-        candidates = np.flatnonzero((share > 0.1) & (z.ravel() > 2))
-    if candidates.size == 0:  # a plain near the sea's level
-        candidates = np.flatnonzero(share > 0.1)
+        candidates = np.flatnonzero((area_fraction > 0.1) & (z.ravel() > 2))
+    if candidates.size == 0:  # a plain near sea level
+        candidates = np.flatnonzero(area_fraction > 0.1)
     flat, best, best_miss = z.ravel(), np.zeros(land.shape, np.bool_), np.inf
     for cell in candidates[np.linspace(0, candidates.size - 1, 6).astype(int)]:
         upstream = upstream_mask(order, receiver, int(cell))
         rise = np.sort(flat[upstream] - flat[cell])
-        # The level that floods the wanted area of the catchment, if a dam of at most 60 m can hold it.
+        # The level that floods the wanted area of the catchment, with a dam of at most 60 m.
         cells = int(wanted * 1e6 / (grid.pixel_m[0] * grid.pixel_m[1]))
         height = min(float(rise[min(cells, rise.size - 1)]), 60.0)
         lake = (upstream & (flat < flat[cell] + height)).reshape(land.shape)
@@ -305,7 +310,7 @@ def _dam_lake(
             best, best_miss, outlet, level = lake, miss, int(cell), float(flat[cell] + height)
     fall = fall_to_outlet(best, outlet, _GRADIENT_M)[best]
     z[best] = level - fall.max() + fall  # below the shores everywhere
-    # Creeks of a pixel's width are flooded but not mapped as lake.
+    # Creeks one pixel wide are flooded but not mapped as lake.
     open_water: NDArray[np.bool_] = ndimage.median_filter(best, 5) & best
     return _largest_component(open_water)
 
@@ -325,27 +330,27 @@ def _dig_ponds(
     grid: PlanetGrid,
     rng: np.random.Generator,
 ) -> NDArray[np.int32]:
-    """Level small round patches of gentle ground off the rivers and return their numbers."""
+    """Level small round patches of gentle ground away from rivers; return the (y, x) pond numbers."""
     dx, dy = grid.pixel_m
     slope = np.hypot(*np.gradient(ndimage.uniform_filter(z, 5), dy, dx))
     near = ndimage.binary_dilation(lake | ~land, iterations=12)
     upstream = ndimage.maximum_filter(area.reshape(land.shape), 9)
-    fitting = land & ~near & (upstream < 0.35) & (upstream > 0.004)
+    suitable = land & ~near & (upstream < 0.35) & (upstream > 0.004)
     ponds = np.zeros(land.shape, np.int32)
-    if not fitting.any():
+    if not suitable.any():
         return ponds
-    gentle = np.flatnonzero(fitting & (slope < np.quantile(slope[fitting], 0.15)))
+    gentle = np.flatnonzero(suitable & (slope < np.quantile(slope[suitable], 0.15)))
     count = min(max(3, round(land.sum() * dx * dy / 1e6 / km2_per_pond)), gentle.size)
     for number, cell in enumerate(rng.choice(gentle, count, replace=False), start=1):
         r, c = divmod(int(cell), land.shape[1])
-        reach = 9
-        window = (slice(r - reach, r + reach + 1), slice(c - reach, c + reach + 1))
-        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-        turn, stretch = rng.uniform(0, np.pi), rng.uniform(1, 1.8)
-        along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+        half_px = 9
+        window = (slice(r - half_px, r + half_px + 1), slice(c - half_px, c + half_px + 1))
+        y, x = np.mgrid[-half_px : half_px + 1, -half_px : half_px + 1]
+        angle, stretch = rng.uniform(0, np.pi), rng.uniform(1, 1.8)
+        along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
         disk = (along / stretch) ** 2 + (across * stretch) ** 2 < rng.uniform(2.2, 5.5) ** 2
         disk &= (ponds[window] == 0) & land[window] & ~lake[window]
-        if disk.any():  # none where it fell on another pond
+        if disk.any():  # empty where it fell on another pond
             z[window][disk] = z[window][disk].min()
             ponds[window][disk] = number
     return ponds
@@ -362,7 +367,7 @@ def _find_swamps(
     grid: PlanetGrid,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Return the largest wet flats: ground a few metres above the river it drains to, in the lowlands."""
+    """Return the largest wet flats: ground a few meters above the river it drains to, in the lowlands."""
     height = _height_above_river(z.ravel(), order, receiver, area, 2.0)
     slope = np.hypot(*np.gradient(ndimage.gaussian_filter(z, 4), grid.pixel_m[1], grid.pixel_m[0]))
     wet = land & ~water & (height.reshape(land.shape) < 6) & (slope < 0.05)
@@ -376,24 +381,24 @@ def _find_swamps(
         if swamp.sum() * grid.pixel_m[0] * grid.pixel_m[1] > 1.5e6:  # a long flat: keep the part around its middle
             rows, columns = np.nonzero(swamp)
             middle = rows.size // 2
-            reach = 800 / grid.pixel_m[1] * (1 + 0.25 * fractal_noise(land.shape, rng, wavelength_px=40, octaves=4))
-            far = np.hypot(rows - rows[middle], columns - columns[middle]) > reach[rows, columns]
+            radius_px = 800 / grid.pixel_m[1] * (1 + 0.25 * fractal_noise(land.shape, rng, wavelength_px=40, octaves=4))
+            far = np.hypot(rows - rows[middle], columns - columns[middle]) > radius_px[rows, columns]
             swamp[rows[far], columns[far]] = False
         swamps |= swamp
         wet &= ~swamp
-        if count > 1:  # not side by side on one flat
+        if count > 1:  # not next to each other on one flat
             wet &= ~ndimage.binary_dilation(swamp, iterations=30)
     return swamps
 
 
 @njit(cache=True, nogil=True)
 def _height_above_river(z, order, receiver, area, river_km2):  # type: ignore[no-untyped-def]
-    """Flat: height above the river cell (upstream area of `river_km2` or more) that a cell drains to, else infinite."""
-    river = np.full(z.size, -1, np.int64)
+    """Flat: height above the river cell (upstream area of `river_km2` or more) that a cell drains to, or infinity."""
+    river = np.full(z.size, _NO_RIVER, np.int64)
     height = np.full(z.size, np.inf)
     for i in range(order.size):
         cell = order[i]
         river[cell] = cell if area[cell] >= river_km2 else river[receiver[cell]]
-        if river[cell] >= 0:
+        if river[cell] != _NO_RIVER:
             height[cell] = z[cell] - z[river[cell]]
     return height

@@ -15,28 +15,28 @@ from headwater.demo.planet_grid import PlanetGrid
 from headwater.demo.planet_parameters import PlanetParameters
 
 WIDE_RIVER_M = 24.0
-"""A river at least this wide is an area on maps (NHDArea), its centre line an artificial path."""
+"""A river at least this wide is an area on maps (NHDArea), with an artificial path as center line."""
 _SMOOTHING = np.array([1, 4, 6, 4, 1], np.float64) / 16
 
 
 @dataclass(frozen=True)
 class LinearFeatures:
-    """Lines drawn over the land, as (n, 2) arrays of fractional (row, column) of pixel centres."""
+    """Lines over the land: (n, 2) arrays of fractional (row, column), whole numbers at pixel centers."""
 
     channels: list[NDArray[np.float64]]
-    """Smoothed course of each true reach, downstream, in the order of `Drainage.reaches`."""
+    """Smoothed course of each true reach, drawn downstream, in the order of `Drainage.reaches`."""
     canals: list[NDArray[np.float64]]
     """Canals."""
     roads: list[NDArray[np.float64]]
     """Roads."""
     widest_m: float = 60.0
-    """Width of the greatest river."""
+    """Width of the largest river."""
     threads: list[Thread] = field(default_factory=list)
     """Side threads of braided rivers."""
 
 
 def river_width_m(discharge_km2: NDArray[np.float32], greatest: float, widest_m: float = 60.0) -> NDArray[np.float32]:
-    """Width of a channel in metres; grows with the square root of discharge (Leopold & Maddock 1953)."""
+    """Return channel widths in meters, which grow with the square root of discharge (Leopold & Maddock 1953)."""
     width: NDArray[np.float32] = widest_m * np.sqrt(discharge_km2 / max(greatest, 20.0))
     return width
 
@@ -44,7 +44,7 @@ def river_width_m(discharge_km2: NDArray[np.float32], greatest: float, widest_m:
 def make_linear_features(
     grid: PlanetGrid, parameters: PlanetParameters, land: Landscape, drainage: Drainage
 ) -> LinearFeatures:
-    """Smooth the channels and lay out canals, roads and the side threads of rivers."""
+    """Smooth the channels and place canals, roads and the side threads of rivers."""
     rng = np.random.default_rng([grid.seed, 5])
     width = land.land.shape[1]
     channels = [
@@ -53,7 +53,7 @@ def make_linear_features(
     short = min(land.land.shape)
     canals = [_straight_line(land, rng, length=0.22 * short, relief=(6.0, 45.0))][: parameters.canals]
     usual, wanted = (max(2, round(n * land.land.size / 4.86e6)) for n in (6, parameters.roads))
-    # Roads beyond the usual number go where they are wanted, which is not only the lowest ground.
+    # Additional roads search less, so they are not only on the lowest ground.
     roads = [
         _bend_sideways(
             _straight_line(land, rng, length=0.3 * short, relief=(0.0, 90.0), tries=400 if k < usual else 10), rng
@@ -91,13 +91,13 @@ def _braids(
         widths = river_width_m(drainage.discharge_km2[reach.cells], greatest, parameters.widest_m)
         if drainage.regime[reach.cells[0]] == PERENNIAL and widths[0] > 0.3 * parameters.widest_m:
             threads += side_threads(
-                line, widths / np.float32(dy), land.elevation, closed, share=parameters.braids, dy=dy, rng=rng
+                line, widths / np.float32(dy), land.elevation, closed, fraction=parameters.braids, dy=dy, rng=rng
             )
     return threads
 
 
 def _smooth_line(line: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take the staircase out of a line; its ends stay."""
+    """Smooth the staircase of a line; its ends stay."""
     if len(line) < 4:
         return line
     padded = np.pad(line, ((2, 2), (0, 0)), mode="reflect", reflect_type="odd")
@@ -117,9 +117,9 @@ def _straight_line(
     sharpest: float = 0.6,
     tries: int = 400,
 ) -> NDArray[np.float64]:
-    """Find a line with bends that stays on land, low if it can, over ground that rises and falls by `relief`.
+    """Find a line with bends on land, preferably low, over ground whose range of height is within `relief` (meters).
 
-    The more `tries`, the surer it lies in the lowest place there is.
+    More `tries` find lower ground.
     """
     cells = np.flatnonzero(land.land.ravel())
     best, best_score = np.empty((0, 2)), np.inf
@@ -127,10 +127,10 @@ def _straight_line(
     for _ in range(tries):
         start = np.array(divmod(int(rng.choice(cells)), land.land.shape[1]), float)
         angle = rng.uniform(0, 2 * np.pi)
-        turns = [rng.uniform(-sharpest, sharpest) for _ in range(bends)]
+        angles = [rng.uniform(-sharpest, sharpest) for _ in range(bends)]
         corners = [start]
-        for turn in (0.0, *turns):
-            angle += turn
+        for change in (0.0, *angles):
+            angle += change
             corners.append(corners[-1] + length / (bends + 1) * np.array([np.sin(angle), np.cos(angle)]))
         line = densify(np.array(corners), 1.0)
         r, c = np.round(line).astype(int).T
@@ -147,7 +147,7 @@ def _straight_line(
 
 
 def _bend_sideways(line: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Bend a line sideways by a few pixels, as roads do."""
+    """Bend a line sideways by a few pixels, like a road."""
     if len(line) < 8:
         return line
     drift = np.cumsum(rng.standard_normal((len(line), 2)) * 0.25, axis=0)
@@ -156,7 +156,7 @@ def _bend_sideways(line: NDArray[np.float64], rng: np.random.Generator) -> NDArr
 
 
 def densify(line: NDArray[np.float64], spacing: float) -> NDArray[np.float64]:
-    """Return points every `spacing` pixels or less along a line of (row, column)."""
+    """Return points along a line of (row, column), at most `spacing` pixels apart."""
     steps = np.hypot(*np.diff(line, axis=0).T)
     along = np.concatenate([[0.0], np.cumsum(steps)])
     if along[-1] == 0:

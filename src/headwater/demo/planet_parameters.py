@@ -1,7 +1,9 @@
-"""What makes one planet unlike another: relief, climate, rocks, forest, noise and weather, drawn from the seed.
+"""Parameters of a planet: relief, climate, geology, land cover, noise and weather, drawn from the seed.
 
-Planets come in two varieties. "plain" ones are alike enough to show what the workflow does; "wide" ones differ in all
-that water does not, so that a network trained on them learns valleys and water and not one generator's habits.
+There are two presets. "plain" planets are similar enough to show what the workflow does; "wide" planets differ in
+everything but water, so a network trained on them learns valleys and water and not one generator's habits.
+
+The random stream of a parameter depends on its name: renaming a parameter changes every wide planet.
 """
 
 from __future__ import annotations
@@ -21,38 +23,38 @@ class PlanetParameters:
     """Properties of one planet."""
 
     relief_m: float
-    """Height of the mountains above the sea (99.5th percentile), metres."""
+    """Height of the mountains above the sea (99.5th percentile), meters."""
     concavity: float
     """Area exponent of the stream-power law."""
     steepest: float
     """Slope at which hillslopes fail, rise per run."""
     head_area_km2: float
-    """Upstream area at which channels begin on rock of middling permeability."""
+    """Upstream area at which channels begin on rock of average permeability."""
     head_spread: float
     """How much the rock changes that area, natural-log standard deviation."""
     wetness: float
-    """Runoff relative to a temperate climate; 1 is middling."""
+    """Runoff relative to a temperate climate; 1 is average."""
     canopy: float
-    """Share of the land under closed forest."""
+    """Fraction of the land under closed forest."""
     canopy_height_m: float
     """Mean height of closed forest."""
     dem_noise_m: float
     """Standard deviation of the elevation model's noise."""
     texture: float
-    """Strength of the soil and vegetation patterns that have nothing to do with water; 1 is middling."""
+    """Strength of the soil and vegetation patterns that are unrelated to water; 1 is average."""
     soil: tuple[float, float, float, float]
     """Reflectance of bare dry soil in N, R, G, B."""
     rock: tuple[float, float, float, float]
     """Reflectance of the permeable rock's soil in N, R, G, B."""
     farmed: float
-    """Share of gentle land in parcels."""
+    """Fraction of gentle land in parcels."""
     cloudiness: float
-    """Factor on the cloud cover of the scenes; 1 is middling."""
+    """Factor on the cloud cover of the scenes; 1 is average."""
     season_shift: int
     """Days by which the acquisitions are moved."""
     turbidity: float
     """Suspended matter of the rivers, 0 (clear) to 1 (brown)."""
-    # From here on what plain planets share.
+    # From here on: constant on plain planets.
     tilt: float = 0.8
     """How much uplift grows along the planet."""
     vale: float = 2.5
@@ -64,7 +66,7 @@ class PlanetParameters:
     soft_rock: float = 0.35
     """Natural-log standard deviation of the rock's erodibility."""
     bedding: float = 0.0
-    """Natural-log amplitude of erodibility between the beds of layered rock; 0 is massive rock."""
+    """Natural-log amplitude of erodibility between beds of layered rock; 0 is massive rock."""
     bedding_px: float = 60.0
     """Width of a bed, truth pixels."""
     joints: float = 0.0
@@ -72,39 +74,39 @@ class PlanetParameters:
     structure_degrees: float = 0.0
     """Direction of beds and joints, clockwise from east."""
     roughness: float = 1.0
-    """Small relief that erosion starts from, on each scale; 1 is middling."""
+    """Small relief that erosion starts from, on each scale; 1 is average."""
     steepest_spread: float = 0.0
     """Natural-log standard deviation of the slope at which hillslopes fail; 0 makes steep slopes plane."""
     creep_px: float = 2.2
     """Reach of soil creep, which rounds ridges and valley heads, truth pixels."""
     floodplain: float = 0.0
-    """Width of flat valley floors along the greatest river, kilometres; lesser ones by their size."""
+    """Width of flat valley floors along the greatest river, kilometers; lesser ones by their size."""
     perennial_km2: float = 2.2
-    """Discharge from which a channel never dries, square kilometres of middling climate."""
+    """Discharge from which a channel never dries, square kilometers of average climate."""
     intermittent_km2: float = 0.45
     """Discharge from which a channel flows for a season; below it after rain only."""
     lakes: int = 0
-    """Lakes beside the one that every planet has."""
+    """Lakes in addition to the one that every planet has."""
     reservoirs: int = 0
     """Reservoirs behind straight dams."""
     km2_per_pond: float = 18.0
-    """Land to a pond, square kilometres."""
+    """Land area per pond, square kilometers."""
     seasonal_ponds: float = 0.0
-    """Share of the cover of seasonal ponds and lakes that dries out with the season."""
+    """Fraction of the cover of seasonal ponds and lakes that dries out with the season."""
     swamps: int = 1
-    """Swamps."""
+    """Number of swamps."""
     canals: int = 1
-    """Canals."""
+    """Number of canals."""
     canal_bends: int = 1
     """Bends of a canal."""
     braids: float = 0.0
-    """Share of the length of large rivers that splits round islands."""
+    """Fraction of the length of large rivers that splits around islands."""
     widest_m: float = 60.0
-    """Width of the greatest river, metres."""
+    """Width of the greatest river, meters."""
     wash_shows: float = 1.0
-    """How plainly the beds of ephemeral channels show; 1 is middling."""
+    """How visible the beds of ephemeral channels are; 1 is average."""
     riparian: float = 1.0
-    """How lush banks are; 1 is middling, 0 as their surroundings."""
+    """How lush banks are; 1 is average, 0 is like their surroundings."""
     hollow_moisture: float = 0.16
     """How much moister the ends of long slopes are, with or without a channel."""
     aspect_moisture: float = 0.25
@@ -114,60 +116,60 @@ class PlanetParameters:
     grain_px: float = 24.0
     """Size of the ground's brighter and darker patches, truth pixels."""
     soil_brightness: float = 1.0
-    """Brightness of bare ground; 1 is middling."""
+    """Brightness of bare ground; 1 is average."""
     leaf_nir: float = 1.0
-    """Brightness of leaves in the near infrared; 1 is middling."""
+    """Brightness of leaves in the near infrared; 1 is average."""
     leaf_visible: float = 1.0
-    """Brightness of leaves in the visible; 1 is middling."""
+    """Brightness of leaves in the visible; 1 is average."""
     field_px: float = 700.0
     """Size of a field, truth pixels."""
     field_grid: float = 0.0
-    """Share of the farmed land in rectangles; the rest lies in irregular polygons."""
+    """Fraction of the farmed land in rectangles; the rest is in irregular polygons."""
     field_contrast: float = 0.3
-    """How much fields differ in growth, share of cover."""
+    """How much fields differ in growth, as a fraction of cover."""
     ploughed: float = 0.0
-    """Share of fields that lie bare on a date."""
+    """Fraction of fields that are bare on a date."""
     hedges: float = 0.55
-    """Cover of hedges between fields, green lines that are no streams."""
+    """Cover of hedges between fields: green lines that are not streams."""
     roads: float = 6.0
     """Roads on 0.3 x 0.2 degrees."""
     road_m: float = 7.0
-    """Width of a road, metres."""
+    """Width of a road, meters."""
     towns: int = 0
-    """Towns, of blocks and straight streets."""
+    """Number of towns, made of blocks and straight streets."""
     turbidity_spread: float = 0.0
     """How much waters of one planet differ in suspended matter."""
     snow_line_m: float = 1000000.0
-    """Height above which snow stays in summer and lakes freeze in winter, metres."""
+    """Height above which snow stays in summer and lakes freeze in winter, meters."""
     season_contrast: float = 1.0
-    """How much the seasons differ in greenness; 1 is middling."""
+    """How much the seasons differ in greenness; 1 is average."""
     season_offset: float = 0.0
-    """Greenness beyond the usual of all dates."""
+    """Greenness added on all dates."""
     low_sun_degrees: float = 0.0
-    """Zenith angle of the sun beyond that of the place and date, as nearer the poles."""
+    """Degrees added to the sun's zenith angle of the place and date, as nearer the poles."""
     haze: float = 0.006
-    """Greatest reflectance that haze adds in the red."""
+    """Largest reflectance that haze adds in the red."""
     haze_patches: float = 0.0
-    """How much haze differs from place to place; 0 is even haze."""
+    """How much haze varies in space; 0 is even haze."""
     thin_cloud: float = 0.35
-    """Thin cloud relative to thick."""
+    """Area of thin cloud relative to thick cloud."""
     sensor_noise: float = 1.0
-    """Noise of the scenes; 1 is middling."""
+    """Noise of the scenes; 1 is average."""
 
 
 @dataclass(frozen=True)
 class ParameterRange:
-    """Where a parameter of wide planets is drawn from."""
+    """Range that a parameter of wide planets is drawn from."""
 
     low: float
-    """Least value."""
+    """Smallest value."""
     high: float
-    """Greatest value."""
+    """Largest value."""
     scale: str = "linear"
-    """linear; log for equal chances of equal ratios; whole for whole numbers, the ends included."""
+    """linear; log, where equal ratios are equally likely; or whole, for whole numbers including both ends."""
 
     def draw(self, rng: np.random.Generator) -> float | int:
-        """Return a value, all of the range being equally likely on its scale."""
+        """Return a value, uniform over the range on its scale."""
         if self.scale == "whole":
             return int(rng.integers(int(self.low), int(self.high) + 1))
         if self.scale == "log":
@@ -251,42 +253,42 @@ _SOILS = (
     (0.330, 0.265, 0.200, 0.135),  # sandy
     (0.270, 0.200, 0.115, 0.070),  # lateritic red
     (0.215, 0.150, 0.120, 0.095),  # dark volcanic
-    (0.310, 0.250, 0.215, 0.170),  # grey calcareous
+    (0.310, 0.250, 0.215, 0.170),  # gray calcareous
 )
 
 
 def planet_parameters(seed: int, preset: str = "plain") -> PlanetParameters:
-    """Draw the character of a seed's planet.
+    """Draw the parameters of a seed's planet.
 
     Parameters
     ----------
     seed
         Which planet.
     preset
-        One of `VARIETIES`; the character of a plain planet is the same as ever.
+        One of `PRESETS`; the parameters of plain planets never change.
 
     Raises
     ------
     InputError
-        There is no such variety.
+        There is no such preset.
     """
     if preset not in PRESETS:
-        raise InputError(f"There is no variety {preset!r} of planets.", f"Give one of {', '.join(PRESETS)}.")
-    parameters = _plain(seed)
+        raise InputError(f"There is no preset {preset!r} of planets.", f"Use one of {', '.join(PRESETS)}.")
+    plain = _plain(seed)
     if preset == "plain":
-        return parameters
-    # Each parameter has a stream of its own: one that is added later leaves the others as they are.
+        return plain
+    # Each parameter has its own stream: adding one leaves the others unchanged.
     drawn = {
         name: span.draw(np.random.default_rng([seed, 11, zlib.crc32(name.encode())]))
         for name, span in WIDE_RANGES.items()
     }
     rng = np.random.default_rng([seed, 12])
     soil, rock = (_mixed_soil(rng, float(drawn["soil_brightness"])) for _ in range(2))
-    return replace(parameters, soil=soil, rock=rock, **drawn)  # type: ignore[arg-type]
+    return replace(plain, soil=soil, rock=rock, **drawn)  # type: ignore[arg-type]
 
 
 def _mixed_soil(rng: np.random.Generator, brightness: float) -> tuple[float, float, float, float]:
-    """Mix the soils, mostly of one or two of them."""
+    """Mix the soils; one or two dominate."""
     n, r, g, b = brightness * rng.dirichlet(np.full(len(_SOILS), 0.5)) @ np.array(_SOILS)
     return float(n), float(r), float(g), float(b)
 

@@ -1,4 +1,4 @@
-"""What shapes the relief of wide planets beside uplift: layered and jointed rock, valley floors.  Pure arrays."""
+"""Fractal noise, and what shapes relief besides uplift: layered and jointed rock, floodplains.  Pure arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headwater.demo.erosion import limit_slopes
 from headwater.demo.planet_parameters import PlanetParameters
 
 _BLUFF = 3.0
-"""Slope at which a valley floor ends, rise per run; the bluff then fails like any other hillside."""
+"""Slope at the edge of a valley floor, rise per run; the bluff then fails like any other hillside."""
 
 
 def fractal_noise(
@@ -22,7 +22,9 @@ def fractal_noise(
     octaves: int = 4,
     persistence: float = 0.5,
 ) -> NDArray[np.float32]:
-    """Return a (y, x) float32 field of mean 0 and standard deviation 1 with structure from `wavelength_px` down.
+    """Return a (y, x) float32 field of mean 0 and standard deviation 1 with structure at `wavelength_px` and below.
+
+    It is a sum of random grids, each finer and weaker than the one before.
 
     Parameters
     ----------
@@ -62,14 +64,14 @@ def layered_rock(
     rng
         Source of the bands.
     degrees
-        Direction the bands run in, clockwise from east.
+        Direction of the bands, clockwise from east.
     width_px
         Width of a band.
     """
     angle = np.radians(degrees)
     y, x = np.ogrid[0 : shape[0], 0 : shape[1]]
     across = (y * np.cos(angle) - x * np.sin(angle)).astype(np.float32)
-    # Folds: beds are not drawn with a ruler, nor equally thick.
+    # Folds: beds are neither straight nor equally thick.
     across += 2.2 * width_px * fractal_noise(shape, rng, wavelength_px=9 * width_px, octaves=3)
     across -= across.min()
     profile = rng.standard_normal(int(across.max() / width_px) + 3, dtype=np.float32)
@@ -81,11 +83,11 @@ def layered_rock(
 
 
 def jointed_rock(shape: tuple[int, int], rng: np.random.Generator, *, degrees: float) -> NDArray[np.float32]:
-    """Return the (y, x) weakness, 0 to 1, of two sets of straight joints, each of which runs for some kilometres."""
+    """Return the (y, x) weakness, 0 to 1, of two sets of straight joints, each several kilometers long."""
     y, x = np.ogrid[0 : shape[0], 0 : shape[1]]
     weak = np.zeros(shape, np.float32)
-    for turn in (0.0, float(rng.uniform(55, 90))):
-        angle = np.radians(degrees + turn)
+    for rotation in (0.0, float(rng.uniform(55, 90))):
+        angle = np.radians(degrees + rotation)
         across = (y * np.cos(angle) - x * np.sin(angle)).astype(np.float32)
         across += 6 * fractal_noise(shape, rng, wavelength_px=150, octaves=2)
         across -= across.min()
@@ -102,7 +104,7 @@ def jointed_rock(shape: tuple[int, int], rng: np.random.Generator, *, degrees: f
 
 
 def rock_structure(shape: tuple[int, int], parameters: PlanetParameters, seed: int) -> NDArray[np.float32]:
-    """Return the factor (y, x) that beds and joints put on erodibility."""
+    """Return the (y, x) factor of beds and joints on erodibility."""
     rng = np.random.default_rng([seed, 21])
     factor = parameters.bedding * layered_rock(
         shape, rng, degrees=parameters.structure_degrees, width_px=parameters.bedding_px
@@ -122,22 +124,22 @@ def cut_floodplains(
     dy: float,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Plane the ground beside rivers to valley floors that rise gently towards their bluffs.
+    """Level the ground along rivers to valley floors that rise gently toward their bluffs.
 
     Parameters
     ----------
     z
-        (y, x) metres.
+        (y, x) meters.
     land
         True on land.
     area_km2
         Flat: upstream area.
     parameters
-        Width of the floors.
+        Width of the valley floors.
     dx, dy
-        Metres in a pixel.
+        Meters in a pixel.
     seed
-        Of the planet.
+        Seed of the planet.
     """
     rng = np.random.default_rng([seed, 22])
     area = np.where(land, area_km2.reshape(land.shape), 0)
@@ -147,26 +149,26 @@ def cut_floodplains(
         return z
     away, (rows, columns) = ndimage.distance_transform_edt(~river, return_indices=True)
     away = away.astype(np.float32) * np.float32(dy)
-    share = area[rows, columns] / greatest
+    area_fraction = area[rows, columns] / greatest
     half = (
         500
         * parameters.floodplain
-        * np.sqrt(share)
+        * np.sqrt(area_fraction)
         * np.clip(1 + 0.5 * fractal_noise(land.shape, rng, wavelength_px=90), 0.1, 2)
     )
     bed = z[rows, columns]
-    # A few decimetres of old bars and channels keep the floor from being a plane.
+    # A few decimeters of old bars and channels make the floor uneven.
     bars = 0.35 * np.abs(fractal_noise(land.shape, rng, wavelength_px=25, octaves=4))
     floor = bed + np.minimum(away, half) * 0.002 + bars * np.clip(away / 40, 0, 1) + np.maximum(away - half, 0) * _BLUFF
-    levelled: NDArray[np.float64] = np.where(land, np.minimum(z, floor), z)
-    cut = levelled.copy()
+    leveled: NDArray[np.float64] = np.where(land, np.minimum(z, floor), z)
+    cut = leveled.copy()
     uneven = np.exp(0.35 * fractal_noise(land.shape, rng, wavelength_px=24, octaves=4, persistence=0.8))
-    limit_slopes(levelled, parameters.steepest * uneven, dx, dy)
-    # Where the ground failed, creep takes away the ribs that follow the grid's axes.
-    failed = ndimage.gaussian_filter(np.clip((cut - levelled) / 4, 0, 1), 2)
-    levelled += (ndimage.gaussian_filter(levelled, 4) - levelled) * failed
-    levelled[~land] = 0
-    return levelled
+    limit_slopes(leveled, parameters.steepest * uneven, dx, dy)
+    # Where the ground failed, creep removes ribs along the grid's axes.
+    failed = ndimage.gaussian_filter(np.clip((cut - leveled) / 4, 0, 1), 2)
+    leveled += (ndimage.gaussian_filter(leveled, 4) - leveled) * failed
+    leveled[~land] = 0
+    return leveled
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""Carry fields of the truth grid to other grids.  Pure arrays."""
+"""Resample fields of the truth grid to other grids.  Pure arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STEP = 32
 
 @dataclass(frozen=True)
 class GridPositions:
-    """Where the pixels of a grid lie on the truth grid: fractional (row, column) of pixel centres at a coarse mesh."""
+    """Positions of a grid's pixels on the truth grid: fractional (row, column) of pixel centers on a coarse mesh."""
 
     rows: NDArray[np.float64]
     """(y, x) of the mesh."""
@@ -28,7 +28,7 @@ class GridPositions:
 
 
 def tile_positions(grid: PlanetGrid, tile: MgrsTile, *, pixel_m: int = 10) -> GridPositions:
-    """Positions of an MGRS tile's pixels on the truth grid."""
+    """Return the positions of an MGRS tile's pixels on the truth grid."""
     shape = (tile.height * 10 // pixel_m, tile.width * 10 // pixel_m)
     x = tile.west + (np.arange(0, shape[1] + _STEP, _STEP) + 0.5) * pixel_m
     y = tile.north - (np.arange(0, shape[0] + _STEP, _STEP) + 0.5) * pixel_m
@@ -38,17 +38,17 @@ def tile_positions(grid: PlanetGrid, tile: MgrsTile, *, pixel_m: int = 10) -> Gr
 
 
 def resample(field: NDArray[np.float32], at: GridPositions, *, fill: float, scale: float = 1.0) -> NDArray[np.float32]:
-    """Sample a (y, x) float32 field bilinearly; `fill` beyond its edge.
+    """Resample a (y, x) float32 field bilinearly; `fill` beyond its edge.
 
-    `scale` is the number of truth pixels in one pixel of a field that is coarser than the truth grid.
+    `scale` is the side of the field's pixels in truth pixels, for fields coarser than the truth grid.
     """
     height, width = at.shape
-    out: NDArray[np.float32] = _sample(field, at.rows, at.columns, height, width, _STEP, np.float32(fill), scale)
+    out: NDArray[np.float32] = _resample(field, at.rows, at.columns, height, width, _STEP, np.float32(fill), scale)
     return out
 
 
 @njit(cache=True, nogil=True)
-def _sample(field, mesh_rows, mesh_columns, height, width, step, fill, scale):  # type: ignore[no-untyped-def]
+def _resample(field, mesh_rows, mesh_columns, height, width, step, fill, scale):  # type: ignore[no-untyped-def]
     out = np.empty((height, width), np.float32)
     rows, columns = field.shape
     for i in range(height):

@@ -1,4 +1,4 @@
-"""Sentinel-2-like scenes: reflectance of the surface under a season, a sun and a sky.  Pure arrays."""
+"""Sentinel-2-like scenes: reflectance of the land cover under season, sun and sky.  Pure arrays."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TileLandCover:
-    """The surface of a planet on a tile's 10 m grid: (field, y, x) float32 in the order of `Surface`."""
+    """Land cover on a tile's 10 m grid: (field, y, x) float32 in the field order of `LandCover`."""
 
     stack: Field
 
@@ -51,7 +51,7 @@ _NAMES = {field.name: k for k, field in enumerate(fields(LandCover))}
 
 
 def over_tile(land_cover: LandCover, at: GridPositions) -> TileLandCover:
-    """Sample the surface on a tile's grid; beyond the window is sea."""
+    """Resample land cover to a tile's grid; beyond the window is sea."""
     stack = np.empty((len(_NAMES), *at.shape), np.float32)
     for name, k in _NAMES.items():
         stack[k] = resample(getattr(land_cover, name), at, fill=1.0 if name == "sea" else 0.0)
@@ -67,15 +67,15 @@ def surface_reflectance(
         0.4 + 0.6 * season
     )
     cover += 0.05 * ground["texture"]
-    if parameters.ploughed:  # which fields lie bare changes from date to date
-        turn = (7.31 * ground["parcel"] + 0.37 * date.number) % 1
-        cover -= cover * np.float32(0.9) * ((turn < parameters.ploughed) & (ground["parcel"] != 0))
+    if parameters.ploughed:  # which fields are bare changes from date to date
+        rotation = (7.31 * ground["parcel"] + 0.37 * date.number) % 1
+        cover -= cover * np.float32(0.9) * ((rotation < parameters.ploughed) & (ground["parcel"] != 0))
     np.clip(cover, 0.02, 0.95, out=cover)
     freshness = np.clip(season * 0.85 + 0.35 * (ground["moisture"] - 0.4), 0.03, 1)
     banks = ground["green"] * (0.45 + 0.35 * ground["moisture"]) * (1 - 0.6 * ground["canopy"])
     banks = np.minimum(banks * np.float32(parameters.riparian), 1)
     ripples = fractal_noise(cover.shape, rng, wavelength_px=60, octaves=3)
-    flow = np.float32(max(0.0, season - 0.3) / 0.7)  # how much of the intermittent beds carries water
+    flow = np.float32(max(0.0, season - 0.3) / 0.7)  # fraction of the intermittent beds that carries water
     bright = 1 + 0.09 * ground["texture"]
     light = _illumination(ground, date)
     turbidity: float | Field = parameters.turbidity
@@ -117,9 +117,9 @@ def surface_reflectance(
 def snow_and_ice(
     ground: TileLandCover, parameters: PlanetParameters, date: Acquisition
 ) -> tuple[Field, Field] | tuple[None, None]:
-    """Return the (y, x) shares of the ground under snow and of the water under ice; None where there is neither.
+    """Return the (y, x) fractions of ground under snow and of water under ice; None if there is neither.
 
-    The dry season is the winter half-year: the snow line comes down, and standing water freezes well above it.
+    The dry season is the winter half-year: the snow line descends, and standing water freezes well above it.
     """
     line = parameters.snow_line_m * (0.55 + 0.45 * date.season)
     above = ground["height"] - np.float32(line)
@@ -133,7 +133,7 @@ def snow_and_ice(
 
 
 def snow_fraction(ground: TileLandCover, parameters: PlanetParameters, date: Acquisition) -> Field | None:
-    """Return the (y, x) share of snow and ice, None where there is neither."""
+    """Return the (y, x) fraction of snow and ice, None if there is neither."""
     snow, ice = snow_and_ice(ground, parameters, date)
     if snow is None or ice is None:
         return None
@@ -144,8 +144,8 @@ def _illumination(ground: TileLandCover, date: Acquisition) -> Field:
     """Brightness of slopes under the sun relative to flat ground, with diffuse light in the shade."""
     zenith, azimuth = np.radians(date.sun_zenith), np.radians(date.sun_azimuth)
     east, north = ground["slope_east"], ground["slope_north"]
-    towards = np.cos(zenith) - np.sin(zenith) * (east * np.sin(azimuth) + north * np.cos(azimuth))
-    incidence = np.maximum(towards, 0) / np.sqrt(1 + east * east + north * north)
+    toward = np.cos(zenith) - np.sin(zenith) * (east * np.sin(azimuth) + north * np.cos(azimuth))
+    incidence = np.maximum(toward, 0) / np.sqrt(1 + east * east + north * north)
     light: Field = (0.28 + 0.72 * incidence / np.cos(zenith)).astype(np.float32)
     return np.minimum(light, 1.8)
 
@@ -170,7 +170,7 @@ def add_sky_and_noise(clear: Field, sky: TileSky, parameters: PlanetParameters, 
 
 
 def digital_numbers(reflectance: Field, valid: NDArray[np.bool_], baseline: str) -> NDArray[np.uint16]:
-    """Return (band, y, x) DN: reflectance times 10,000, from baseline 04.00 on plus 1000; 0 where not `valid`."""
+    """Return (band, y, x) DN: reflectance times 10,000, plus 1000 from baseline 04.00 on; 0 where not `valid`."""
     offset = BOA_OFFSET if baseline >= "04.00" else 0
     dn: NDArray[np.uint16] = np.clip(np.rint(reflectance * 10_000) + offset, 1, 65_535).astype(np.uint16)
     dn[:, ~valid] = 0
@@ -178,7 +178,7 @@ def digital_numbers(reflectance: Field, valid: NDArray[np.bool_], baseline: str)
 
 
 def swath_mask(shape: tuple[int, int], date: Acquisition) -> NDArray[np.bool_]:
-    """Return the (y, x) mask of pixels the satellite saw: all, or all west of a slanted edge."""
+    """Return the (y, x) mask of imaged pixels: all, or all west of a slanted edge."""
     if not date.swath_edge:
         return np.ones(shape, np.bool_)
     y, x = np.ogrid[0 : shape[0], 0 : shape[1]]

@@ -1,4 +1,4 @@
-"""Vector tables of the planet: TDX-Hydro-like streams and basins, NHD-like labels, the truth and the basin polygon.
+"""Vector tables of the planet: TDX-Hydro-like streams and catchments, NHD-like labels, the truth, the basin polygon.
 
 Functions from arrays to GeoDataFrames (EPSG:4326); `headwater.demo.build` writes them.
 """
@@ -21,7 +21,7 @@ from rasterio.features import shapes
 from scipy import ndimage
 from shapely.geometry import LineString, MultiPolygon, Polygon, box, shape
 
-from headwater.demo.drainage import EPHEMERAL, INTERMITTENT, PERENNIAL, REGIMES, Drainage, Reach
+from headwater.demo.drainage import EPHEMERAL, INTERMITTENT, OUTLET, PERENNIAL, REGIMES, Drainage, Reach
 from headwater.demo.lakes import LAKE, POND, RESERVOIR, SEASONAL_LAKE, SEASONAL_POND
 from headwater.demo.landscape import Landscape
 from headwater.demo.linear_features import WIDE_RIVER_M, LinearFeatures, river_width_m
@@ -37,16 +37,16 @@ POND_FCODE = {POND: 39004, SEASONAL_POND: 39001, LAKE: 39004, SEASONAL_LAKE: 390
 
 @dataclass(frozen=True)
 class Link:
-    """A link of the backbone with TauDEM's bookkeeping."""
+    """A link of the backbone with TauDEM's attributes."""
 
     reach: Reach | None
-    """Its course; None for the link of length zero at a confluence of three."""
+    """Its course; None for the link of length zero at a three-way confluence."""
     node: int
     """Flat cell of its downstream end."""
     downstream: int
-    """Index of the next link, -1 at an outlet."""
+    """Index of the next link, OUTLET at an outlet."""
     upstream: list[int] = field(default_factory=list)
-    """Indices of at most two links that flow into it."""
+    """Indices of the links that flow into it, at most two."""
     order: int = 1
     """Strahler order."""
     magnitude: int = 1
@@ -60,7 +60,7 @@ def transform(grid: PlanetGrid) -> Affine:
 
 
 def lonlat(grid: PlanetGrid, rows_columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (n, 2) longitude and latitude of pixel centres given as (row, column)."""
+    """Return (n, 2) longitude and latitude of pixel centers given as (row, column)."""
     step = 1 / TRUTH_PER_DEGREE
     return np.column_stack(
         [grid.west + (rows_columns[:, 1] + 0.5) * step, grid.north - (rows_columns[:, 0] + 0.5) * step]
@@ -68,15 +68,15 @@ def lonlat(grid: PlanetGrid, rows_columns: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def cell_line(grid: PlanetGrid, cells: NDArray[np.int32]) -> LineString:
-    """Return the staircase through the centres of flat cells."""
+    """Return the staircase through the centers of flat cells."""
     return LineString(lonlat(grid, np.column_stack(np.divmod(cells, grid.columns)).astype(float)))
 
 
 def basin_table(grid: PlanetGrid, land: Landscape) -> gpd.GeoDataFrame:
-    """One row like HydroBASINS level 2: the land, generalised, up to about 100 m beyond the coast."""
+    """Return one row like HydroBASINS level 2: the land, generalized, up to about 100 m beyond the coast."""
     near = ndimage.binary_dilation(land.land, iterations=5)
     polygon = shapely.simplify(shapely.union_all(_polygons(grid, near)), 2.5 / TRUTH_PER_DEGREE)
-    # Generalisation must not reach into cells that have no land: they would be planned for nothing.
+    # Generalization must not extend into cells without land: they would be planned needlessly.
     pixel = 1 / TRUTH_PER_DEGREE
     polygon = polygon.intersection(box(*grid.bounds).buffer(-pixel, join_style="mitre"))
     if grid.ocean_quadrant is not None:
@@ -88,8 +88,8 @@ def basin_table(grid: PlanetGrid, land: Landscape) -> gpd.GeoDataFrame:
 
 
 def truth_table(grid: PlanetGrid, land: Landscape, drainage: Drainage) -> gpd.GeoDataFrame:
-    """Return the true channels (not the canal), drawn downstream through the centres of the truth's cells."""
-    last = np.array([reach.cells[-2] for reach in drainage.reaches])  # the last cell that is the reach's own
+    """Return the true channels (without canals), drawn downstream through the centers of truth cells."""
+    last = np.array([reach.cells[-2] for reach in drainage.reaches])  # the last cell that belongs to the reach
     first = np.array([reach.cells[0] for reach in drainage.reaches])
     return gpd.GeoDataFrame(
         {
@@ -106,15 +106,15 @@ def truth_table(grid: PlanetGrid, land: Landscape, drainage: Drainage) -> gpd.Ge
 def backbone_links(drainage: Drainage) -> list[Link]:
     """Turn the backbone's reaches into links with at most two upstream links each, upstream ones first.
 
-    A third branch is met as TauDEM does: two of the three (here those of highest order, so that orders stay
-    Strahler's) end in a link of length zero, which joins the third.
+    A third branch is handled as in TauDEM: two of the three (here those of highest order, to keep Strahler orders) end
+    in a link of length zero, which joins the third.
     """
     reaches = drainage.backbone_reaches
     links = [Link(r, int(r.cells[-1]), r.downstream) for r in reaches]
     into: dict[int, list[int]] = {}
     for k, link in enumerate(links):
         into.setdefault(link.downstream, []).append(k)
-    for k in range(len(reaches)):  # upstream first, so the orders of what flows in are known
+    for k in range(len(reaches)):  # upstream first, so the orders of the inflow are known
         links[k] = replace(links[k], **_joined(links, into.get(k, [])))
         inflow = sorted(links[k].upstream, key=lambda u: (-links[u].order, u))
         while len(inflow) > 2:
@@ -144,7 +144,7 @@ def _joined(links: list[Link], upstream: list[int]) -> _Joined:
 
 
 def link_numbers(links: list[Link]) -> NDArray[np.int64]:
-    """LINKNO of each link: unique in the region, in no order that means anything, as from TauDEM."""
+    """Return the LINKNO of each link: unique in the region, in arbitrary order, as from TauDEM."""
     count = len(links)
     stride = next(s for s in range(max(count // 3, 1), 2 * count + 2) if np.gcd(s, count) == 1)
     return (np.arange(count, dtype=np.int64) * stride) % count + 1
@@ -153,8 +153,8 @@ def link_numbers(links: list[Link]) -> NDArray[np.int64]:
 def streamnet_table(grid: PlanetGrid, land: Landscape, drainage: Drainage, links: list[Link]) -> gpd.GeoDataFrame:
     """Return the backbone with TauDEM's columns.
 
-    Every third link number is drawn upstream and the others downstream: TauDEM's direction is not to be relied on.
-    The link of length zero has two equal points.
+    Every third link number is drawn upstream and the others downstream: the direction of TauDEM's lines is unreliable.
+    A link of length zero has two equal points.
     """
     number = link_numbers(links)
     lines, z = [], land.elevation.ravel()
@@ -172,7 +172,7 @@ def streamnet_table(grid: PlanetGrid, land: Landscape, drainage: Drainage, links
         rows.append(
             {
                 "LINKNO": number[k],
-                "DSLINKNO": number[link.downstream] if link.downstream >= 0 else -1,
+                "DSLINKNO": number[link.downstream] if link.downstream != OUTLET else -1,
                 "USLINKNO1": number[link.upstream[0]] if link.upstream else -1,
                 "USLINKNO2": number[link.upstream[1]] if len(link.upstream) > 1 else -1,
                 "DSNODEID": -1,
@@ -191,66 +191,66 @@ def streamnet_table(grid: PlanetGrid, land: Landscape, drainage: Drainage, links
             }
         )
     table = gpd.GeoDataFrame(rows, geometry=lines, crs=CRS)
-    whole = ["LINKNO", "DSLINKNO", "USLINKNO1", "USLINKNO2", "DSNODEID", "strmOrder", "Magnitude", "WSNO"]
-    return table.astype(dict.fromkeys(whole, "int32")).sort_values("LINKNO", ignore_index=True)
+    integers = ["LINKNO", "DSLINKNO", "USLINKNO1", "USLINKNO2", "DSNODEID", "strmOrder", "Magnitude", "WSNO"]
+    return table.astype(dict.fromkeys(integers, "int32")).sort_values("LINKNO", ignore_index=True)
 
 
 def _outflow_km2(links: list[Link], land: Landscape) -> list[float]:
-    """Area that each link has gathered where it ends, without what joins it there."""
+    """Return each link's area where it ends, without the area of links that join there."""
     ends: dict[int, list[int]] = {}
     for k, link in enumerate(links):
-        if link.downstream < 0:
+        if link.downstream == OUTLET:
             ends.setdefault(link.node, []).append(k)
     area = [float(land.area_km2[link.reach.cells[-2]]) if link.reach is not None else 0.0 for link in links]
     for node, together in ends.items():
-        # An outlet has its last cell to itself unless others end there too: then the largest has it.
+        # Where several links end in one outlet cell, the largest gets that cell.
         largest = max(together, key=lambda k: area[k])
         area[largest] = float(land.area_km2[node]) - sum(area[k] for k in together if k != largest)
-    for k, link in enumerate(links):  # links of no length stand after what flows into them
+    for k, link in enumerate(links):  # links of length zero come after their inflow
         if link.reach is None:
             area[k] = sum(area[u] for u in link.upstream)
     return area
 
 
 def _distance_to_outlet(links: list[Link], length: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Metres from each link's downstream end to the sea."""
+    """Return the meters from each link's downstream end to the sea."""
     distance = np.full(len(links), np.nan)
 
-    def below(k: int) -> float:
+    def to_outlet(k: int) -> float:
         if np.isnan(distance[k]):
             down = links[k].downstream
-            distance[k] = 0.0 if down < 0 else below(down) + length[down]
+            distance[k] = 0.0 if down == OUTLET else to_outlet(down) + length[down]
         return float(distance[k])
 
     for k in range(len(links)):
-        below(k)
+        to_outlet(k)
     return distance
 
 
 def catchment_numbers(land: Landscape, links: list[Link]) -> NDArray[np.int32]:
-    """Return the (y, x) number of the link each cell drains to; 0 in the sea and where water runs straight into it."""
+    """Return the (y, x) number of each cell's link; 0 in the sea and where land drains directly to it."""
     number = link_numbers(links)
     own = np.zeros(land.receiver.size, np.int32)
     outflow = _outflow_km2(links, land)
-    for k in np.argsort(outflow, kind="stable"):  # where two links end in the same last cell, the larger has it
+    for k in np.argsort(outflow, kind="stable"):  # where two links end in the same cell, the larger gets it
         link = links[k]
         if link.reach is not None:
-            own[link.reach.cells if link.downstream < 0 else link.reach.cells[:-1]] = number[k]
+            own[link.reach.cells if link.downstream == OUTLET else link.reach.cells[:-1]] = number[k]
     numbers: NDArray[np.int32] = _drain_to(land.order, land.receiver, own).reshape(land.land.shape)
     ridge = land.land & (land.area_km2 <= land.area_km2[land.land.ravel()].min() * 1.01).reshape(numbers.shape)
     return _detach_pixels(numbers, ridge)
 
 
 def _detach_pixels(numbers: NDArray[np.int32], ridge: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Hand single ridge pixels over to the catchment they touch by a corner, as the real basins show them."""
+    """Give single ridge pixels to the catchment that touches their corner, as in the real catchments."""
     own = numbers[1:-1, 1:-1]
     inner = ridge[1:-1, 1:-1] & (own > 0)
-    for beside in (numbers[:-2, 1:-1], numbers[2:, 1:-1], numbers[1:-1, :-2], numbers[1:-1, 2:]):
-        inner &= beside == own
+    for adjacent in (numbers[:-2, 1:-1], numbers[2:, 1:-1], numbers[1:-1, :-2], numbers[1:-1, 2:]):
+        inner &= adjacent == own
     corner = numbers[:-2, :-2]
     rows, columns = np.nonzero(inner & (corner != own) & (corner > 0))
     numbers = numbers.copy()
-    for k in range(0, rows.size, 60):  # a few; neighbours would grow together
+    for k in range(0, rows.size, 60):  # a few; neighbors would merge
         r, c = rows[k] + 1, columns[k] + 1
         numbers[r, c] = numbers[r - 1, c - 1]
     return numbers
@@ -266,7 +266,7 @@ def _drain_to(order, receiver, own):  # type: ignore[no-untyped-def]
 
 
 def catchment_table(grid: PlanetGrid, numbers: NDArray[np.int32]) -> gpd.GeoDataFrame:
-    """Return one row per polygon; catchments that hang together by pixel corners come as several rows of one id."""
+    """Return one row per polygon; catchments connected only by pixel corners have several rows of one id."""
     found = [
         (int(value), shape(geometry))
         for geometry, value in shapes(numbers, mask=numbers > 0, connectivity=4, transform=transform(grid))
@@ -279,7 +279,7 @@ def catchment_table(grid: PlanetGrid, numbers: NDArray[np.int32]) -> gpd.GeoData
 def nhd_tables(
     grid: PlanetGrid, land: Landscape, drainage: Drainage, lines: LinearFeatures
 ) -> dict[str, gpd.GeoDataFrame]:
-    """Return NHDFlowline, NHDWaterbody and NHDArea with FCODE, as the labels of training."""
+    """Return NHDFlowline, NHDWaterbody and NHDArea with FCODE, the labels for training."""
     standing = land.lake | (land.ponds > 0)
     codes, courses = [], []
     for reach, line in zip(drainage.reaches, lines.channels, strict=True):
@@ -314,7 +314,7 @@ def _fcoded(codes: list[int], geometries: list[LineString] | list[Polygon]) -> g
 
 
 def _rounded(polygons: Iterable[Polygon]) -> list[Polygon]:
-    """Take the staircase out of polygons."""
+    """Smooth the staircase of polygons."""
     return [shapely.simplify(p, 0.75 / TRUTH_PER_DEGREE, preserve_topology=True) for p in polygons]
 
 
@@ -325,7 +325,7 @@ def _runs(flags: NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
 
 
 def _reach_width_m(drainage: Drainage, reach: Reach, widest_m: float) -> NDArray[np.float32]:
-    """Width at each vertex of a perennial reach, 0 for others."""
+    """Return the width at each vertex of a perennial reach, 0 for others."""
     if drainage.regime[reach.cells[0]] != PERENNIAL:
         return np.zeros(reach.cells.size, np.float32)
     width = river_width_m(drainage.discharge_km2[reach.cells], float(drainage.discharge_km2.max()), widest_m)
@@ -334,29 +334,29 @@ def _reach_width_m(drainage: Drainage, reach: Reach, widest_m: float) -> NDArray
 
 
 def _river_polygons(grid: PlanetGrid, drainage: Drainage, lines: LinearFeatures) -> list[Polygon]:
-    """Return the water's area where rivers are WIDE_RIVER_M wide or more."""
+    """Return the water area of rivers that are at least WIDE_RIVER_M wide."""
     dx, dy = grid.pixel_m
-    pieces = []
+    parts = []
     for reach, line in zip(drainage.reaches, lines.channels, strict=True):
         width = _reach_width_m(drainage, reach, lines.widest_m)
         wide = width >= WIDE_RIVER_M
         for start, stop in _runs(wide[:-1]):
             for k in range(start, stop if wide[start] else start, 8):
-                part = line[k : min(k + 8, stop) + 1] * [dy, dx]
-                pieces.append(LineString(part).buffer(float(width[k]) / 2, quad_segs=3))
+                section = line[k : min(k + 8, stop) + 1] * [dy, dx]
+                parts.append(LineString(section).buffer(float(width[k]) / 2, quad_segs=3))
     for thread in lines.threads:
         if thread.width_m >= WIDE_RIVER_M:
-            pieces.append(LineString(thread.line * [dy, dx]).buffer(thread.width_m / 2, quad_segs=3))
+            parts.append(LineString(thread.line * [dy, dx]).buffer(thread.width_m / 2, quad_segs=3))
     to_degrees = [-1 / dy / TRUTH_PER_DEGREE, 1 / dx / TRUTH_PER_DEGREE]
     corner = lonlat(grid, np.zeros((1, 2)))[0]
-    whole = shapely.simplify(shapely.union_all(pieces), 1.5) if pieces else Polygon()
+    water = shapely.simplify(shapely.union_all(parts), 1.5) if parts else Polygon()
 
-    def placed(rows_columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    def to_lonlat(rows_columns: NDArray[np.float64]) -> NDArray[np.float64]:
         lonlats: NDArray[np.float64] = corner + (rows_columns * to_degrees)[:, ::-1]
         return lonlats
 
-    parts = [shapely.transform(part, placed) for part in shapely.get_parts(whole)]
-    return [part for part in parts if isinstance(part, Polygon) and not part.is_empty]
+    polygons = [shapely.transform(part, to_lonlat) for part in shapely.get_parts(water)]
+    return [part for part in polygons if isinstance(part, Polygon) and not part.is_empty]
 
 
 def _polygons(grid: PlanetGrid, mask: NDArray[np.bool_]) -> list[Polygon]:

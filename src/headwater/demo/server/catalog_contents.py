@@ -1,4 +1,7 @@
-"""What the demo catalogue holds: the items, collections and files of planet folders side by side."""
+"""Contents of the demo catalog: items, collections and files of planet folders, and the searches over them.
+
+The functions of a search raise ValueError with a sentence if its body is invalid; the server answers 400 with it.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,11 @@ class CatalogContents:
     """Items, collections and files of all folders."""
 
     items: dict[tuple[str, str], Item] = field(default_factory=dict)
-    """By collection and id; assets that are files hold their name under /assets/."""
+    """By collection and id; the href of assets that are files is their name under /assets/."""
     collections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Collection documents by id."""
     files: dict[str, tuple[Path, str]] = field(default_factory=dict)
-    """Path and collection by the name under /assets/."""
+    """Path and collection by name under /assets/."""
 
 
 def read_folders(folders: Sequence[Path]) -> CatalogContents:
@@ -42,9 +46,9 @@ def read_folders(folders: Sequence[Path]) -> CatalogContents:
     Raises
     ------
     InputError
-        A folder holds no items, an item's file lies outside its folder, or two folders hold the same item.
+        A folder contains no items, an item's file is outside its folder, or two folders contain the same item.
     """
-    catalogue = CatalogContents()
+    contents = CatalogContents()
     names: set[str] = set()
     for folder in folders:
         name = _folder_name(folder)
@@ -59,15 +63,15 @@ def read_folders(folders: Sequence[Path]) -> CatalogContents:
         for path in paths:
             item = read_item(path)
             key = (item["collection"], item["id"])
-            if key in catalogue.items:
+            if key in contents.items:
                 raise InputError(f"Two folders hold the item {key[1]} of {key[0]}.", "Serve them on two ports.")
-            catalogue.items[key] = _with_asset_names(item, folder, name, catalogue.files)
-            catalogue.collections.setdefault(key[0], _collection(folder, key[0]))
-    return catalogue
+            contents.items[key] = _with_asset_names(item, folder, name, contents.files)
+            contents.collections.setdefault(key[0], _collection(folder, key[0]))
+    return contents
 
 
 def search_body(params: Mapping[str, str]) -> dict[str, Any]:
-    """Return the search body that the query string of a GET means."""
+    """Return the search body equivalent to the query string of a GET."""
     body: dict[str, Any] = {name: params[name] for name in ("datetime", "token") if name in params}
     for name in ("ids", "collections"):
         if params.get(name):
@@ -88,7 +92,7 @@ def search_body(params: Mapping[str, str]) -> dict[str, Any]:
 
 
 def item_filter(body: Mapping[str, Any]) -> Callable[[Item], bool]:
-    """Return the test of a search's body; ValueError says what is wrong with it."""
+    """Return the filter of a search body; ValueError if the body is invalid."""
     if body.get("bbox") is not None and body.get("intersects") is not None:
         raise ValueError("bbox and intersects cannot be given together")
     ids, collections = (_names(body, word) for word in ("ids", "collections"))
@@ -113,7 +117,7 @@ def item_filter(body: Mapping[str, Any]) -> Callable[[Item], bool]:
 
 
 def sort_items(items: list[Item], sortby: object) -> list[Item]:
-    """Sort by the fields asked for; by default, and among equals, the newest first."""
+    """Sort by the requested fields; by default, and among equals, the newest first."""
     items = sorted(items, key=lambda item: (item["collection"], item["id"]))
     items.sort(key=lambda item: str(item["properties"].get("datetime")), reverse=True)
     if not isinstance(sortby, list | None):
@@ -135,18 +139,18 @@ def sort_items(items: list[Item], sortby: object) -> list[Item]:
 
 
 def page_range(body: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the page size and the position it starts at."""
+    """Return the size of the page and the position of its first item."""
     limit, token = body.get("limit", DEFAULT_PAGE_SIZE), body.get("token", "next:0")
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MAX_PAGE_SIZE:
         raise ValueError(f"limit must be a whole number from 1 to {MAX_PAGE_SIZE}")
     word, _, position = str(token).partition(":")
     if word != "next" or not position.isdecimal():
-        raise ValueError("token is not one of ours")
+        raise ValueError("token was not issued by this server")
     return limit, int(position)
 
 
 def _folder_name(folder: Path) -> str:
-    """Return the part of asset addresses that keeps folders apart: the planet's basin, else the folder's name."""
+    """Return the part of asset addresses that distinguishes folders: the planet's basin, else the folder's name."""
     try:
         basin = json.loads((folder / "planet.json").read_bytes())["basin_id"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -162,7 +166,7 @@ def _with_asset_names(item: Item, folder: Path, name: str, files: dict[str, tupl
         if "://" not in href:
             path = (root / href).resolve()
             if not path.is_relative_to(root):
-                raise InputError(f"The asset {href} of {item['id']} lies outside {folder}.", "Move it into the folder.")
+                raise InputError(f"The asset {href} of {item['id']} is outside {folder}.", "Move it into the folder.")
             href = f"/assets/{name}/{quote(path.relative_to(root).as_posix().removeprefix('assets/'))}"
             files[href] = (path, item["collection"])
         assets[key] = {**asset, "href": href}

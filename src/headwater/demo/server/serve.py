@@ -1,7 +1,7 @@
-"""The demo planet's catalogue: a STAC API, assets with range requests behind tokens, and the token endpoint.
+"""The demo planet's catalog: a STAC API, assets with range requests behind tokens, and the token endpoint.
 
-It answers as the Planetary Computer does, small: pystac-client and the pipeline need no special case for it. All
-items are read once, at the start; only files that an item names are served.
+It answers like the Planetary Computer, so pystac-client and the pipeline need no special case for it. All items are
+read once, at the start; only files that an item names are served.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _CONFORMANCE = [
 ]
 _GEOJSON = "application/geo+json"
 DEFAULT_LIFETIME_S = 2700.0
-"""As long as the Planetary Computer's tokens live."""
+"""Lifetime of the Planetary Computer's tokens."""
 
 
 def serve(
@@ -66,19 +66,19 @@ def serve(
     port: int = 8321,
     token_lifetime_s: float = DEFAULT_LIFETIME_S,
 ) -> None:
-    """Serve planet folders until interrupted; prints one line with the address.
+    """Serve planet folders until interrupted; print one line with the address.
 
     Raises
     ------
     WorkError
-        The port is taken.
+        The port is in use.
     InputError
-        A folder holds no items.
+        A folder contains no items.
     """
     app = create_app(list(folders), token_lifetime_s=token_lifetime_s)
-    with _bound(host, port) as listener:
-        print(f"The catalogue is at {_address(listener)}/stac (stop it with Ctrl+C).", flush=True)
-        # uvicorn closes in order and then raises Ctrl+C again.
+    with _bound_port(host, port) as listener:
+        print(f"The catalog is at {_address(listener)}/stac (stop it with Ctrl+C).", flush=True)
+        # uvicorn shuts down in order and then raises Ctrl+C again.
         with suppress(KeyboardInterrupt):
             _server(app).run(sockets=[listener])
 
@@ -99,13 +99,13 @@ def running_catalog(
     folders : sequence of Path
         Planet folders.
     port : int
-        0 takes a free one.
+        0 takes a free port.
     token_lifetime_s : float
         Seconds a token is valid.
     require_token : bool
         Whether assets need a token.
     wrap : callable, optional
-        Puts something before the application: middleware that delays, counts or spoils answers.
+        Wraps the application: middleware that delays, counts or corrupts replies.
 
     Yields
     ------
@@ -113,7 +113,7 @@ def running_catalog(
         Base address; the API is under /stac, the token endpoint under /api/sas/v1/token.
     """
     app: ASGIApp = create_app(list(folders), token_lifetime_s=token_lifetime_s, require_token=require_token)
-    with _bound("127.0.0.1", port) as listener:
+    with _bound_port("127.0.0.1", port) as listener:
         server = _server(wrap(app) if wrap else app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -121,7 +121,7 @@ def running_catalog(
             while not server.started and thread.is_alive():
                 time.sleep(0.01)
             if not server.started:
-                raise WorkError("The catalogue did not start.", "Run it in the foreground with 'headwater demo serve'.")
+                raise WorkError("The catalog did not start.", "Run it in the foreground with 'headwater demo serve'.")
             yield _address(listener)
         finally:
             server.should_exit = True
@@ -131,12 +131,12 @@ def running_catalog(
 def create_app(
     folders: list[Path], *, token_lifetime_s: float = DEFAULT_LIFETIME_S, require_token: bool = True
 ) -> Starlette:
-    """Return the catalogue's application.
+    """Return the catalog's application.
 
     Parameters
     ----------
     folders : list of Path
-        Planet folders, served side by side.
+        Planet folders, served together.
     token_lifetime_s : float
         Seconds a token is valid.
     require_token : bool
@@ -145,12 +145,12 @@ def create_app(
     Raises
     ------
     InputError
-        A folder holds no items, an item's file lies outside its folder, or two folders hold the same item.
+        A folder contains no items, an item's file is outside its folder, or two folders contain the same item.
     """
-    catalogue = read_folders(folders)
+    catalog = read_folders(folders)
     tokens = Tokens(lifetime_s=token_lifetime_s) if require_token else None
-    api = _Api(catalogue)
-    signing = _Signing(catalogue, tokens or Tokens(lifetime_s=token_lifetime_s))
+    api = _Api(catalog)
+    signing = _Signing(catalog, tokens or Tokens(lifetime_s=token_lifetime_s))
     return Starlette(
         routes=[
             Route("/stac", api.landing),
@@ -164,7 +164,7 @@ def create_app(
             Route("/stac/search", api.search_post, methods=["POST"]),
             Route("/api/sas/v1/token/{collection}", signing.token),
             Route("/api/sas/v1/sign", signing.sign),
-            Route("/assets/{name:path}", partial(_asset, catalogue, tokens), methods=["GET", "HEAD"]),
+            Route("/assets/{name:path}", partial(_asset, catalog, tokens), methods=["GET", "HEAD"]),
         ],
         exception_handlers={HTTPException: _error_reply, ValueError: _bad_request},
     )
@@ -173,9 +173,9 @@ def create_app(
 class _Api:
     """The STAC API's pages."""
 
-    def __init__(self, catalogue: CatalogContents) -> None:
-        self._items = catalogue.items
-        self._collections = catalogue.collections
+    def __init__(self, catalog: CatalogContents) -> None:
+        self._items = catalog.items
+        self._collections = catalog.collections
 
     def landing(self, request: Request) -> Response:
         root = _root(request)
@@ -193,7 +193,7 @@ class _Api:
                 "type": "Catalog",
                 "id": "headwater-demo",
                 "title": "Headwater demo planet",
-                "description": "Sentinel-2-like scenes and elevation of a made-up landscape.",
+                "description": "Sentinel-2-like scenes and elevation of a synthetic landscape.",
                 "stac_version": STAC_VERSION,
                 "conformsTo": _CONFORMANCE,
                 "links": links,
@@ -265,7 +265,7 @@ class _Api:
 
 
 def _public(item: Item, request: Request) -> Item:
-    """Return an item as this server shows it: absolute addresses, its own links."""
+    """Return an item as this server publishes it: with absolute addresses and links."""
     base, root = str(request.base_url).rstrip("/"), _root(request)
     collection = f"{root}/collections/{item['collection']}"
     assets = {
@@ -292,13 +292,13 @@ def _link(rel: str, href: str, media_type: str = "application/json", **more: Any
 class _Signing:
     """The token endpoint."""
 
-    def __init__(self, catalogue: CatalogContents, tokens: Tokens) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: CatalogContents, tokens: Tokens) -> None:
+        self._catalog = catalog
         self._tokens = tokens
 
     def token(self, request: Request) -> Response:
         collection = request.path_params["collection"]
-        if collection not in self._catalogue.collections:
+        if collection not in self._catalog.collections:
             raise HTTPException(404, f"Collection {collection} does not exist.")
         expiry, token = self._tokens.issue(collection)
         return JSONResponse({"msft:expiry": expiry, "token": token})
@@ -307,7 +307,7 @@ class _Signing:
         href = request.query_params.get("href")
         if not href:
             raise ValueError("href is missing")
-        _, collection = self._catalogue.files.get(urlsplit(href).path, (None, None))
+        _, collection = self._catalog.files.get(urlsplit(href).path, (None, None))
         if collection is None:
             raise HTTPException(404, "There is no such asset.")
         expiry, token = self._tokens.issue(collection)
@@ -315,7 +315,7 @@ class _Signing:
 
 
 class Tokens:
-    """Shared-access tokens, signed with a secret that lives as long as the process."""
+    """Shared-access tokens like the Planetary Computer's, signed with a secret of this process."""
 
     def __init__(self, *, lifetime_s: float) -> None:
         self._lifetime = timedelta(seconds=lifetime_s)
@@ -325,12 +325,12 @@ class Tokens:
         """Return the expiry and the token of a collection."""
         now = datetime.now(UTC)
         expiry = _instant(now + self._lifetime)
-        # The Planetary Computer's tokens start a day back; only the expiry decides.
-        words = {"st": _instant(now - timedelta(days=1)), "se": expiry, "sp": "rl"}
-        return expiry, urlencode({**words, "sig": self._signature(collection, expiry)})
+        # The Planetary Computer's tokens start a day earlier; only the expiry matters.
+        params = {"st": _instant(now - timedelta(days=1)), "se": expiry, "sp": "rl"}
+        return expiry, urlencode({**params, "sig": self._signature(collection, expiry)})
 
     def valid(self, collection: str, params: Mapping[str, str]) -> bool:
-        """Whether the query of an address holds a token of this collection that has not expired."""
+        """Return whether the query of an address contains a token of this collection that has not expired."""
         expiry = params.get("se", "")
         if not hmac.compare_digest(self._signature(collection, expiry).encode(), params.get("sig", "").encode()):
             return False
@@ -345,9 +345,9 @@ def _instant(instant: datetime) -> str:
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _asset(catalogue: CatalogContents, tokens: Tokens | None, request: Request) -> Response:
-    """Answer with a file, or a part of it; only files that an item names are there, so no path can lead elsewhere."""
-    path, collection = catalogue.files.get(f"/assets/{quote(request.path_params['name'])}", (None, ""))
+def _asset(catalog: CatalogContents, tokens: Tokens | None, request: Request) -> Response:
+    """Answer with a file or a part of it; only files that an item names are served, so no path leads elsewhere."""
+    path, collection = catalog.files.get(f"/assets/{quote(request.path_params['name'])}", (None, ""))
     if path is None or not path.is_file():
         return _storage_error(404, "BlobNotFound", "The specified blob does not exist.")
     if tokens is not None and not tokens.valid(collection, request.query_params):
@@ -361,7 +361,7 @@ def _asset(catalogue: CatalogContents, tokens: Tokens | None, request: Request) 
 
 
 def _storage_error(status: int, code: str, message: str) -> Response:
-    """Answer as Azure's blob storage does."""
+    """Answer like Azure's blob storage."""
     body = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     return Response(body, status, media_type="application/xml", headers={"x-ms-error-code": code})
 
@@ -384,11 +384,11 @@ def _server(app: ASGIApp) -> uvicorn.Server:
 
 
 @contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    """Bind the port before the server starts, so that a taken one is told plainly."""
+def _bound_port(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind the port before the server starts, so a port in use gives a clear error."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
-        # A port whose last server was killed a moment ago may be taken again at once.
+        # A port whose last server was just killed is available again immediately.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
@@ -396,7 +396,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
         except OSError as error:
             raise WorkError(
                 f"Port {port} on {host} cannot be used ({error.strerror}).",
-                "Choose another with --port, or stop its user.",
+                "Choose another with --port, or stop the program that uses it.",
             ) from error
         yield listener
 

@@ -14,7 +14,7 @@ from support.places import ROOT
 
 @pytest.fixture(scope="module")
 def benchmarks():
-    """The benchmark's two modules; they lie in no package."""
+    """The benchmark's two modules; they are in no package."""
     folder = str(ROOT / "benchmarks")
     sys.path.insert(0, folder)
     try:
@@ -40,7 +40,7 @@ def test_fifteen_percent_of_the_channels_are_dropped_off_the_backbone_and_apart(
     dx, dy = layout.pixel_m
     apart = np.abs(land.receiver - np.arange(land.receiver.size))
     steps = np.where(apart == 1, dx, np.where(apart == layout.columns, dy, np.hypot(dx, dy)))
-    assert sum(gap.length_m for gap in gaps) / steps[off].sum() == pytest.approx(region.DROPPED_SHARE, abs=0.01)
+    assert sum(gap.length_m for gap in gaps) / steps[off].sum() == pytest.approx(region.DROPPED_FRACTION, abs=0.01)
     cells = np.concatenate([gap.cells[:-1] for gap in gaps])
     assert off[cells].all()
     assert np.unique(cells).size == cells.size

@@ -70,7 +70,7 @@ def test_a_flaky_catalogue_gives_the_pin_of_a_calm_one(flaky: tuple[Faults, str]
     search(plan, tmp_path / "calm.parquet", url=url, datetime=SUMMER)
     calm = (tmp_path / "calm.parquet").read_bytes()
     for number, trouble in enumerate(
-        ({"hang_every": 3, "repeat": 1}, {"share": 0.4, "seed": 1}, {"share": 0.4, "seed": 2, "repeat": 2})
+        ({"hang_every": 3, "repeat": 1}, {"fraction": 0.4, "seed": 1}, {"fraction": 0.4, "seed": 2, "repeat": 2})
     ):
         out = tmp_path / f"{number}.parquet"
         with faults.trouble(**trouble) as met:

@@ -5,8 +5,8 @@
 
 The basin is a random binary forest drawn in the plane: rows of boxes of half a kilometer, each with a reach that flows
 on to the next box, a tributary reach that joins it there, and trees of new streams that join in the middle. It is
-written as in the workflow, one file of segments per cell, and read by `headwater network` in a separate process. There is no
-external baseline: compare sizes, or the figures of two versions.
+written as in the workflow, one file of segments per cell, and read by `headwater network` in a separate process.
+There is no external baseline: compare sizes, or the figures of two versions.
 """
 
 from __future__ import annotations

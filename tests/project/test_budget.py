@@ -41,7 +41,7 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_a_polygon_has_its_cells_and_the_others_share_what_is_left(tiles, polygons, capsys):
+def test_a_polygon_has_its_cells_and_other_basins_share_the_rest(tiles, polygons, capsys):
     cells = cells_of_basins(read_land_tiles(tiles), [polygons], cell_degrees=1)
     assert cells["1020018110"][0] == HYDROBASINS
     assert {cell.name for cell in cells["1020018110"][1]} == {"N00E020", "N00E021", "N01E020", "N01E021"}
@@ -56,7 +56,7 @@ def test_smaller_cells_are_as_many_as_fit_into_the_tiles(tiles):
     assert len(names) == len(set(names)) == 80
 
 
-def test_the_table_has_a_row_a_basin_and_their_sum(tiles, tmp_path, capsys):
+def test_the_table_has_a_row_per_basin_and_their_sum(tiles, tmp_path, capsys):
     out = tmp_path / "plans" / "summary.csv"
     assert main(["plan", "--all", "--tiles", str(tiles), "--out", str(out)]) == 0
     *basins, total = rows_of(out)
@@ -82,12 +82,12 @@ def test_one_bad_id_among_good_ones_is_named(tiles, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments", [["--all"], ["--basin", "1"], ["--polygons", "p"], ["--polygons", "p", "--basin", "1", "2"]]
 )
-def test_what_is_missing_is_told(arguments, tmp_path, capsys):
+def test_missing_options_are_reported(arguments, tmp_path, capsys):
     assert main(["plan", *arguments, "--out", str(tmp_path / "o")]) == 2
     assert capsys.readouterr().err.count("\n") == 2
 
 
-def test_what_is_no_index_is_refused(tmp_path, polygons, tiles):
+def test_a_file_that_is_not_an_index_is_refused(tmp_path, polygons, tiles):
     with pytest.raises(InputError, match="cannot be read"):
         read_land_tiles(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("no")

@@ -16,7 +16,7 @@ def test_costs_add_up_and_a_cell_far_north_costs_less():
     assert (empty.cells, empty.storage_gb) == (0, 0)
 
 
-def test_the_slowest_part_makes_the_days_and_cores_predict_where_no_gpu_is():
+def test_the_slowest_part_sets_the_days_and_cores_predict_without_a_gpu():
     cost = Cost(sentinel2_gb=86.4, cpu_hours=48, gpu_hours=24, predict_cpu_hours=480)
     with_gpu = Machine("a", cores=2, gpus=1, download_mb_s=1).days(cost)
     assert with_gpu == {"download_days": 1, "cpu_days": 1, "gpu_days": 1, "days": 1}

@@ -12,7 +12,7 @@ from headwater.project.placeholder_basins import continent_of, stand_in_basins
         ((65, -110), "8"), ((70, -40), "9"), ((-75, 0), None),
     ],
 )  # fmt: skip
-def test_places_lie_in_their_continent(tile, digit):
+def test_places_are_in_their_continent(tile, digit):
     assert continent_of(tile) == digit
 
 

@@ -33,20 +33,20 @@ localrule composite:
 """
 
 
-def test_jobs_are_read_from_a_dry_run_and_told_in_their_order():
+def test_jobs_are_read_from_a_dry_run_and_reported_in_order():
     jobs = jobs_in(DRY_RUN)
     assert jobs[0] == Job("plan", None, "Missing output files: results/1/plan.json")
     assert told(jobs[::-1], "N00E001") == [
         "plan       basin: Missing output files: results/1/plan.json",
         "composite  N00E001: Updated input files: a, b, c and 1 more; Params have changed since last execution",
-        "composite  1 neighbours as well: N00E002",
+        "composite  1 neighbors as well: N00E002",
     ]
     assert told(jobs_in("Nothing to be done\n"), "N00E001") == ["N00E001: nothing to do."]
 
 
 @pytest.fixture
 def finished(tmp_path):
-    """A folder of results in which every file is there, empty, and dated and noted by Snakemake."""
+    """A results folder in which every file exists, with dates and records of Snakemake."""
     table = gpd.GeoDataFrame({"HYBAS_ID": [1]}, geometry=[box(10, 5, 10.2, 5.1)], crs=4326)
     table.to_file(tmp_path / "basins.gpkg", layer="b")
     config = {
@@ -78,7 +78,7 @@ def ask(folder, cell, basin="1"):
     return main(["why", cell, *options, "--snakefile", str(ROOT / "Snakefile")])
 
 
-def test_a_changed_scene_list_is_named_and_reaches_the_neighbour(finished, capsys):
+def test_a_changed_scene_list_is_named_and_reaches_the_neighbor(finished, capsys):
     assert ask(finished, CELLS[0]) == 0
     assert capsys.readouterr().out == f"{CELLS[0]}: nothing to do.\n"
     scenes = finished / "results" / "1" / "cells" / CELLS[0] / "scenes.json"
@@ -90,10 +90,10 @@ def test_a_changed_scene_list_is_named_and_reaches_the_neighbour(finished, capsy
     assert [line.split()[0] for line in lines] == ["composite", "predict", "vectorize"]
     assert "scenes.json" in lines[0]
     assert ask(finished, CELLS[1]) == 0
-    assert f"predict    1 neighbours as well: {CELLS[0]}" in capsys.readouterr().out
+    assert f"predict    1 neighbors as well: {CELLS[0]}" in capsys.readouterr().out
 
 
-def test_a_cell_or_configuration_that_is_not_there_is_told(finished, capsys):
+def test_a_missing_cell_or_configuration_is_reported(finished, capsys):
     assert ask(finished, "N60E000.0") == 2
     assert "not in the plan" in capsys.readouterr().err
     assert ask(finished, CELLS[0], basin="2") == 2

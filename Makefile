@@ -1,24 +1,25 @@
-# One verb per chore, the same on a laptop and in CI. Each target installs what it needs.
+# One verb per task, the same on a laptop and in CI. Each target installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test lint format docs dry-run clean
+.PHONY: help install demo test test-long lint format docs dry-run clean
 
 help:
-	@echo "make demo     map a demo planet with the real workflow, and print where the results are"
-	@echo "make test     run all tests"
-	@echo "make lint     check style, types and the workflow"
-	@echo "make format   put code and workflow into the common format"
-	@echo "make docs     build the documentation site in build/site"
-	@echo "make install  make the virtual environment in $(VENV)"
-	@echo "make clean    remove the demo planets, their results and the environment"
+	@echo "make demo       map a demo planet with the real workflow and print where the results are"
+	@echo "make test       run all tests"
+	@echo "make test-long  run the property tests with 500 random examples each"
+	@echo "make lint       check style, types and the workflow"
+	@echo "make format     format code and workflow"
+	@echo "make docs       build the documentation site in build/site"
+	@echo "make install    create the virtual environment in $(VENV)"
+	@echo "make clean      remove the demo planets, their results and the environment"
 
 install: $(STAMP)
 
-# The stamp is written last: an installation that was killed is repeated.
+# The stamp is written last: an interrupted installation is repeated.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headwater needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -28,9 +29,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	headwater demo run
 
-# Two at a time; tests of the workflow, which use all cores by themselves, in two groups.
+# Two tests at a time; the workflow tests, which use all cores themselves, in two groups.
 test: $(STAMP)
 	pytest -n 2 --dist loadgroup
+
+# Tests that set their own max_examples keep it.
+test-long: $(STAMP)
+	HYPOTHESIS_PROFILE=long pytest -n 2 -m hypothesis --timeout 3600
 
 lint: $(STAMP)
 	ruff check

@@ -1,11 +1,12 @@
-"""Time, CPU and memory of the backbone on a made-up region, and how much of its files the job of a cell reads.
+"""Time, CPU and memory of the backbone on a synthetic region, and how much of its files the job of one cell reads.
 
     python benchmarks/backbone.py
     python benchmarks/backbone.py --links 200000 800000 --json backbone.json
 
-The region is as dense as TDX-Hydro: 1,600 links a degree cell, in rows that flow east, staircases of 24 vertices drawn
-upstream. One link in fifty is followed by one of zero length without geometry, and one catchment in ten comes as three
-polygons. Each size runs in a process of its own.
+The region is as dense as TDX-Hydro: 1,600 links per degree cell, in rows that flow east, staircases of 24 vertices
+drawn upstream. One link in fifty is followed by a link of zero length without geometry, and one catchment in ten has
+three polygons. Each size runs in its own process. The baseline is the smallest size: ratios show how cost grows
+with links.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def measure(count: int, folder: Path | None) -> dict[str, Any]:
 
 
 def work(folder: Path) -> dict[str, Any]:
-    """Make the backbone of the files in a folder and read what the job of a cell in the middle reads."""
+    """Build the backbone of the files in a folder and read what the job of a cell in the middle reads."""
     streams = read_table(folder / "streams.parquet", columns=STREAM_COLUMNS)
     catchments = read_table(folder / "catchments.parquet", columns=CATCHMENT_ID_COLUMNS)
     west, south, east, north = np.floor(streams.total_bounds)
@@ -106,7 +107,7 @@ def write_region(folder: Path, count: int) -> None:
     side = int(np.ceil(np.sqrt(count)))
     number = np.arange(count)
     corner = np.column_stack([number % side, number // side]) * BOX_DEGREES
-    # Both ends lie on the borders of the box, as products of one number: neighbours share them to the last bit.
+    # Both ends are on the borders of the box, as products of one number: neighbors share them to the last bit.
     along = np.linspace(0, 1, VERTICES)
     x = np.repeat(corner[:, :1] + BOX_DEGREES * along, 2, axis=1)[:, 1:]
     x[:, -1] = (number % side + 1) * BOX_DEGREES
@@ -151,15 +152,15 @@ def _boxes(corner: NDArray[np.float64], sides: tuple[float, float, float, float]
 
 
 def _bytes_read() -> int:
-    """Return the bytes that this process has asked the system for."""
+    """Return the bytes that this process has requested from the system."""
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--links", type=int, nargs="+", default=[50_000, 200_000])
-    parser.add_argument("--folder", type=Path, help="where the regions are written for a while")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--folder", type=Path, help="temporary folder of the regions")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--made", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 

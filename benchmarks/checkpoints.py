@@ -1,4 +1,4 @@
-"""What benchmarks of weights share: how a command line names checkpoints, the mean of several, and their baseline."""
+"""Shared by the benchmarks of weights: checkpoints on the command line, the mean of several, and their baseline."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from headwater.predict.arrays import predict_probability
 
 HELP = 'NAME=FILE, NAME=FILE,FILE for the mean of several, or "shipped" for the weights of the package'
 FLOW_KM2 = (0.02, 0.05, 0.1, 0.2, 0.5)
-"""Upstream areas from which on a pixel is water to flow accumulation; the best of them is told."""
+"""Thresholds of upstream area above which flow accumulation counts a pixel as water; the best one is reported."""
 
 
 def named_checkpoints(text: str) -> tuple[str, Sequence[Path]]:
-    """Return the name and the files that an argument as in HELP names."""
+    """Return the name and the files of an argument as described in HELP."""
     name, _, paths = text.partition("=")
     return name, [Path(path) for path in paths.split(",")] if paths else default_checkpoints()
 
@@ -26,7 +26,7 @@ def named_checkpoints(text: str) -> tuple[str, Sequence[Path]]:
 def mean_probability(
     paths: Sequence[Path], image: npt.NDArray[np.uint8], elevation: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Return the mean probability of the checkpoints, and where all know one; see `predict_probability`."""
+    """Return the mean probability of the checkpoints, and where all of them have one; see `predict_probability`."""
     maps = []
     for path in paths:
         checkpoint = load_checkpoint(path)

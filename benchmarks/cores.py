@@ -1,9 +1,10 @@
-"""The whole workflow on a demo planet of 4 x 4 cells, those of land, with one core and with more: the speed-up.
+"""The complete workflow on a demo planet of 4 x 4 cells (those with land), with one core and with more: the speed-up.
 
     python benchmarks/cores.py --work .cores --cores 1 2
 
-The planet is built once into --work and served from here; each run starts from nothing, in a folder of its own. The
-ratio is wall time against the first number of cores. Memory is the proportional share of all processes, sampled.
+The planet is built once into --work and served from here; each run starts from nothing, in its own folder. The baseline
+is the first number of cores: the ratio is wall time against it. Memory is the sampled proportional share of all
+processes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import yaml
 
 from headwater.core.files import read_json, write_json
 from headwater.demo.build import build_planet
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from headwater.evaluate.score_tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,12 +40,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the planet and the runs; runs are replaced")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, os.cpu_count() or 1], help="(default 1 and all)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     planet = options.work.resolve() / f"planet-{options.seed}"
     build_planet(options.seed, planet, size_degrees=(SIDE_DEGREES, SIDE_DEGREES), cell_degrees=CELL_DEGREES)
     rows = []
-    with running_catalogue([planet]) as url:
+    with running_catalog([planet]) as url:
         for cores in options.cores:
             rows.append(measure(planet, url, options.work.resolve() / f"cores-{cores}", cores))
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
@@ -94,14 +95,14 @@ def measure(planet: Path, url: str, folder: Path, cores: int) -> dict[str, Any]:
 
 
 class Peak(threading.Thread):
-    """The most memory that a process and its children have at once, bytes."""
+    """Peak memory of a process and its children together, bytes."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self.pid, self.most = pid, 0
 
     def run(self) -> None:
-        """Sample until the process is gone."""
+        """Sample until the process has ended."""
         while psutil.pid_exists(self.pid):
             try:
                 root = psutil.Process(self.pid)
@@ -112,7 +113,7 @@ class Peak(threading.Thread):
 
 
 def share(process: psutil.Process) -> int:
-    """Return a process's proportional share of memory, 0 once it is gone."""
+    """Return a process's proportional share of memory, 0 once it has ended."""
     try:
         return int(process.memory_full_info().pss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):

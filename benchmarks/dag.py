@@ -1,17 +1,18 @@
-"""Time and memory of parsing the workflow: dry runs of the largest basin, of each basin, and of one that is done.
+"""Time and memory of parsing the workflow: dry runs of the largest basin, of each basin, and of a finished basin.
 
     python benchmarks/dag.py --tiles glo30_tile_index.parquet --json dag.json
     python benchmarks/dag.py --tiles glo30_tile_index.parquet --basins 3
 
 Basins are the placeholder basins of `headwater plan --all`, as polygons whose edges have a point every 15 arc seconds,
-as many as HydroBASINS have, in one file. The workflow is the real one with `backbone.kind: tdx` and empty files for
+like those of HydroBASINS, in one file. The workflow is the real one with `backbone.kind: tdx` and empty files for
 TDX-Hydro.
-    largest_basin_s, _mb   dry run of the basin with most cells, nothing there yet; jobs: how many it has
+    largest_basin_s, _mb   dry run of the basin with most cells, without results; jobs: their number
     parse_s                of those, `snakemake --list-rules`: reading the workflow alone
-    all_basins_s           dry runs of all basins, one after the other, with nothing there
-    nothing_to_do_s        dry run of the largest basin with every output there. Its files are made empty; Snakemake's
-                           own `--touch` then dates them in their order and writes the metadata that a run would
-Seconds are of the wall clock with one process, `_cpu_s` of the processor; memory is the peak of that process.
+    all_basins_s           dry runs of all basins in sequence, without results
+    nothing_to_do_s        dry run of the largest basin with every output present. Its files are empty; Snakemake's
+                           own `--touch` dates them in order and writes the metadata of a run
+The baseline is `parse_s`: the rest of a dry run is the DAG. Seconds are wall time with one process, `_cpu_s` CPU time;
+memory is the peak of that process.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ BASIN_OUTPUTS = (
     *(f"report/{name}.png" for name in ("network", "sources", "composite", "elevation", "probability")),
 )  # fmt: skip
 BIN = Path(sys.executable).parent
-"""Of the programs of the same environment, whatever PATH says."""
+"""Folder of this environment's programs, independent of PATH."""
 DRY_RUN = ("--dry-run", "--quiet", "rules")
 VERTEX_DEGREES = 1 / 240
 
@@ -53,8 +54,8 @@ VERTEX_DEGREES = 1 / 240
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--tiles", type=Path, required=True, help="index of GLO-30's tiles")
-    parser.add_argument("--basins", type=int, help="measure so many basins, the largest first (default: all)")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--basins", type=int, help="number of basins to measure, the largest first (default: all)")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     planet = cells_of_basins(read_land_tiles(options.tiles), [], cell_degrees=1)
     cells = {basin: part for basin, (_, part) in planet.items()}
@@ -114,7 +115,7 @@ def write_plan(folder: Path, basin: str) -> None:
 
 
 def finish(folder: Path, basin: str, cells: list[Cell]) -> None:
-    """Make every output of a basin, empty, and have Snakemake date them and write its metadata."""
+    """Create every output of a basin, empty, and let Snakemake date them and write its metadata."""
     write_plan(folder, basin)
     results = folder / "results" / basin
     for path in [results / name for name in BASIN_OUTPUTS] + [
@@ -126,7 +127,7 @@ def finish(folder: Path, basin: str, cells: list[Cell]) -> None:
 
 
 class Run(NamedTuple):
-    """What a run of Snakemake took and said."""
+    """Cost and output of a run of Snakemake."""
 
     wall_s: float
     cpu_s: float

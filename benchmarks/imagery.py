@@ -1,16 +1,16 @@
-"""How much a composite costs: ours, the published program's way, and decoding and warping alone, on the same files.
+"""Cost of a composite: ours, the published program's method, and decoding and warping alone, on the same files.
 
 A cell over the corner of four MGRS tiles, three dates each: 12 scenes of four bands and SCL, synthetic COGs read over
-local HTTP. Each way runs in a process of its own, which reports its CPU time and its peak memory.
+local HTTP. Each method runs in its own process, which reports its CPU time and its peak memory.
 
     python benchmarks/imagery.py --scale 0.25
     python benchmarks/imagery.py --json imagery.json
 
-Ways:
-    ours         `headwater composite` whole: read, mask, scale, mean, write the COG (--workers bands at a time)
-    decode_warp  the same files read with the default reader onto the cell once, and thrown away
+Methods; `decode_warp` and `release` are the baselines:
+    ours         all of `headwater composite`: read, mask, scale, mean, write the COG (--workers bands at a time)
+    decode_warp  the same files read once with the default reader onto the cell, and discarded
     release      stackstac with its default settings, persist, then numpy: z-score, sigmoid, mean of the clear values
-    <reader>     the scenes of one date read with each reader, for the choice of the default
+    <reader>     the scenes of one date read with each reader, to choose the default
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ TILE_PX, OVERLAP_PX, PIXEL_M = 10_980, 978, 10.0
 EPSG = 32633
 CELL_WEST = 13.0
 CORNER = (0.3, 0.8)
-"""Where the four tiles meet, as shares of the cell from its west and its south."""
+"""Where the four tiles meet, as fractions of the cell from its west and south edges."""
 WINDOW_PX = 2048
-"""The release's way holds every scene as float64: a full cell would take 57 GB, so it goes window by window."""
+"""The release's method holds every scene as float64: a full cell would take 57 GB, so it runs window by window."""
 SEED = 3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--scale", type=float, default=1.0, choices=(1.0, 0.5, 0.25, 0.1), help="side of the cell")
-    parser.add_argument("--workers", type=int, default=2, help="bands read at the same time (default 2)")
+    parser.add_argument("--workers", type=int, default=2, help="bands read in parallel (default 2)")
     parser.add_argument("--method", default="mean", choices=("mean", "best_first", "median"))
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--folder", type=Path, help="folder for the files, kept; a temporary one if not given")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--folder", type=Path, help="folder for the files, kept (default: a temporary folder)")
     parser.add_argument("--ways", nargs="+", default=["ours", "decode_warp", "release", "rasterio", "odc", "stackstac"])
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def make_files(folder: Path, scale: float) -> None:
-    """Write the tiles' bands once and each date's SCL; dates share the bands' pixels under their own addresses."""
+    """Write the tiles' bands once and each date's SCL; dates share the bands' pixels under separate addresses."""
     from affine import Affine
 
     size = round(TILE_PX * scale)
@@ -95,7 +95,7 @@ def make_files(folder: Path, scale: float) -> None:
 
 
 def tile_corners(scale: float) -> dict[str, tuple[float, float]]:
-    """Return the upper left corner of each tile, metres of UTM zone 33, snapped as Sentinel-2's are."""
+    """Return the upper left corner of each tile, meters of UTM zone 33, snapped like those of Sentinel-2."""
     from rasterio.warp import transform
 
     (x,), (y,) = transform("EPSG:4326", f"EPSG:{EPSG}", [CELL_WEST + CORNER[0] * scale], [CORNER[1] * scale])
@@ -124,7 +124,7 @@ def write_manifests(folder: Path, url: str, scale: float) -> None:
 
 
 def _run_way(options: argparse.Namespace) -> None:
-    """Run one way in this process and print what it cost."""
+    """Run one method in this process and print its cost."""
     folder, scenes = options.folder, json.loads((options.folder / "scenes.json").read_text())["scenes"]
     _warm_up(options.way)
     start, before = time.monotonic(), _cpu_s()
@@ -150,7 +150,7 @@ def _run_way(options: argparse.Namespace) -> None:
 
 
 def _read_all(scene: dict[str, object], reader: str, options: argparse.Namespace) -> None:
-    """Read a scene's bands and SCL onto its part of the cell, as the composite does, and drop them."""
+    """Read a scene's bands and SCL onto its part of the cell, as the composite does, and discard them."""
     from headwater.geo.grid import cell_grid
     from headwater.imagery import composite as step
     from headwater.raster.scenes import open_scene
@@ -165,7 +165,7 @@ def _read_all(scene: dict[str, object], reader: str, options: argparse.Namespace
 
 
 def _release(scenes: list[dict[str, object]], options: argparse.Namespace) -> None:
-    """Composite as the published program is known to (method.md, Imagery): stackstac's defaults, persist, numpy."""
+    """Composite like the published program (docs/explanation/method.md): stackstac, persist, numpy."""
     import warnings
 
     import stackstac
@@ -199,7 +199,7 @@ def _release(scenes: list[dict[str, object]], options: argparse.Namespace) -> No
 
 
 def _item(scene: dict[str, object], scale: float) -> dict[str, object]:
-    """Return the STAC item of a scene, with what stackstac needs to leave it out of windows it does not touch."""
+    """Return the STAC item of a scene, with what stackstac needs to skip it in windows that it does not touch."""
     from rasterio.warp import transform_bounds
 
     west, north = tile_corners(scale)[str(scene["mgrs_tile"])]
@@ -219,7 +219,7 @@ def _item(scene: dict[str, object], scale: float) -> dict[str, object]:
 
 
 def _warm_up(way: str) -> None:
-    """Import and compile before the clock starts: a run of the workflow finds both done."""
+    """Import and compile before the measurement: in a workflow run both are already done."""
     if way == "release":
         import stackstac  # noqa: F401
     elif way == "odc":
@@ -267,7 +267,7 @@ def _cell(scale: float):  # type: ignore[no-untyped-def]
 
 
 def _noise(random: np.random.Generator, size: int, lengths: tuple[int, ...]) -> np.ndarray:
-    """Return smooth noise of variance about one, made of several lengths in pixels."""
+    """Return smooth noise of variance about one, with several wavelengths in pixels."""
     total = np.zeros((size, size), np.float32)
     for length in lengths:
         coarse = random.standard_normal((size // length + 2,) * 2, dtype=np.float32)
@@ -283,7 +283,7 @@ def _write(path: Path, values: np.ndarray, transform: object) -> None:
 
 
 def _peak_gb() -> float:
-    """Return this process's peak of resident memory; getrusage's would be its parent's where that was higher."""
+    """Return this process's peak resident memory; getrusage would return the parent's if that was higher."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) * 1024 / 1e9
@@ -297,7 +297,7 @@ def _cpu_s() -> float:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[str]:
-    """Serve the files over HTTP from a process of its own, whose time is nobody's."""
+    """Serve the files over HTTP from a separate process, whose time is not counted."""
     code = (
         "import sys, uvicorn\n"
         "from starlette.applications import Starlette\n"

@@ -1,11 +1,12 @@
-"""Time, CPU and memory of the network step on a made-up basin of many segments.
+"""Time, CPU and memory of the network step on a synthetic basin of many segments.
 
     python benchmarks/network.py --segments 1000000
     python benchmarks/network.py --segments 1000000 5000000 --format gpkg fgb published --json network.json
 
-The basin is a random binary forest drawn in the plane: rows of boxes of half a kilometre, through each of them a reach
-that flows on to the next box, a tributary reach that joins it there, and trees of new streams that join in the middle.
-It is written as the workflow would, a file of segments a cell, and read by `headwater network` in a process of its own.
+The basin is a random binary forest drawn in the plane: rows of boxes of half a kilometer, each with a reach that flows
+on to the next box, a tributary reach that joins it there, and trees of new streams that join in the middle. It is
+written as in the workflow, one file of segments per cell, and read by `headwater network` in a separate process.
+There is no external baseline: compare sizes, or the figures of two versions.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from headwater.geo.geodesy import geodesic_length_m
 
 SEED, TEMPLATES, BOXES_PER_FILE = 7, 64, 1_000
 BOX_DEGREES = 2.0**-8
-# Vertices lie on multiples of this: shifted by a box they meet exactly, as doubles.
+# Vertices are on multiples of this: shifted by a box they meet exactly, as doubles.
 GRID = 2.0**-30
 
 
@@ -90,7 +91,7 @@ def measure(count: int, formats: list[str], folder: Path | None) -> dict[str, An
 
 
 def write_basin(folder: Path, count: int) -> int:
-    """Write cell_*.parquet and reaches.parquet of a basin of about `count` segments; return how many there are."""
+    """Write cell_*.parquet and reaches.parquet of a basin of about `count` segments; return their number."""
     random = np.random.default_rng(SEED)
     templates = [_template(random) for _ in range(TEMPLATES)]
     boxes = round(count / np.mean([len(template.lines) for template in templates]))
@@ -136,7 +137,7 @@ def _reaches(table: gpd.GeoDataFrame, numbers: NDArray[np.int64], side: int, box
     first = own.drop_duplicates("link_id")
     last = own.drop_duplicates("link_id", keep="last")
     ends = [shapely.get_coordinates(shapely.get_point(t.geometry.to_numpy(), i)) for t, i in ((first, 0), (last, -1))]
-    # The last box of a row, or of all, flows out; the others into the next one. Tributaries join at a box's start.
+    # The last box of a row, or of all, flows out; the others flow into the next box. Tributaries join at a box's start.
     flows_out = (numbers % side == side - 1) | (numbers == boxes - 1)
     downstream = np.column_stack([np.where(flows_out, -1, 2 * numbers + 2), 2 * numbers]).ravel()
     return gpd.GeoDataFrame(
@@ -186,7 +187,7 @@ def _grow(
     height: float,
     depth: int,
 ) -> None:
-    """Draw a segment that ends at `foot`, and above it, by chance, two trees in the halves of its strip."""
+    """Draw a segment that ends at `foot`, and upstream of it, at random, two trees in the halves of its strip."""
     west, east = between
     head = ((west + east) / 2, foot[1] + height / 2)
     lines.append(_wiggly(random, head, foot))
@@ -199,7 +200,7 @@ def _grow(
 
 
 def _wiggly(random: np.random.Generator, start: tuple[float, float], end: tuple[float, float]) -> NDArray[np.float64]:
-    """Return a line of three to seven vertices that leaves the straight way by a thousandth of its length."""
+    """Return a line of three to seven vertices that deviates from straight by a thousandth of its length."""
     share = np.linspace(0, 1, random.integers(3, 8))[:, None]
     points = np.array(start) * (1 - share) + np.array(end) * share
     points[1:-1] += random.uniform(-1e-3, 1e-3, points[1:-1].shape) * np.hypot(*np.subtract(end, start))
@@ -209,9 +210,9 @@ def _wiggly(random: np.random.Generator, start: tuple[float, float], end: tuple[
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--segments", type=int, nargs="+", default=[1_000_000])
-    parser.add_argument("--format", dest="formats", nargs="+", default=[], help="formats written beside GeoParquet")
-    parser.add_argument("--folder", type=Path, help="where the basin is written for a while")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--format", dest="formats", nargs="+", default=[], help="formats in addition to GeoParquet")
+    parser.add_argument("--folder", type=Path, help="temporary folder of the basin")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     return parser.parse_args()
 
 

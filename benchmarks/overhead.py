@@ -1,10 +1,10 @@
-"""CPU seconds that each subcommand takes before its first work, and what they make of a cell.
+"""CPU seconds that each subcommand takes before its first work, and their sum for a cell.
 
     python benchmarks/overhead.py --json overhead.json
 
-Each command starts as the workflow starts it, in a process of its own, and ends at an input that is not there: by then
-it has loaded what the step loads at once. What a step loads later, on every run, is loaded on top, by name (LATER).
-`plan` is run in full. The least of --repeats counts; seconds are user and system.
+Each command starts as in the workflow, in a separate process, and ends at a missing input: at that point it has loaded
+what the step loads at once. What every run of a step loads later is added by name (LATER). `plan` is run completely.
+The minimum of --repeats counts; seconds are user plus system. The baseline is the limit of each command in this file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shapely import box
 from headwater.project.budget import CELL_STEPS
 
 MOST_S = {"predict": 5.0}
-"""What a start may take; others 1 second."""
+"""Limit of a start, seconds; 1 for commands not listed."""
 COMMANDS = {
     "plan": "--polygons basins.gpkg --basin 1 --out plan.json",
     "search": "--plan none.json --url http://127.0.0.1:9 --datetime 2023-01-01/2023-12-31 --out o",
@@ -42,7 +42,7 @@ LATER = {
     "search": ("requests", "pystac_client", "stac_geoparquet"),
     "select": ("stac_geoparquet", "rasterio.warp"),
     "composite": ("rasterio.warp", "rasterio.shutil"),
-    # The polygon, and what reads it, only where elevation is missing.
+    # The polygon, and its reader, only where elevation is missing.
     "elevation": ("scipy.ndimage", "rasterio.features"),
     "predict": ("torch", "safetensors.torch", "scipy.ndimage"),
     "backbone": ("geopandas", "pyogrio", "scipy.sparse.csgraph"),
@@ -54,9 +54,9 @@ LATER = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--repeats", type=int, default=3, help="starts of each, the least counts (default 3)")
+    parser.add_argument("--repeats", type=int, default=3, help="starts of each command; the minimum counts (default 3)")
     parser.add_argument("--steps", nargs="+", choices=COMMANDS, default=list(COMMANDS))
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         gpd.GeoDataFrame({"HYBAS_ID": [1]}, geometry=[box(0, 0, 1, 1)], crs=4326).to_file(f"{name}/basins.gpkg")

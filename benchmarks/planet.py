@@ -1,12 +1,13 @@
-"""A simulated planet: all cells of the world through plan and the choice of scenes, without network or rasters.
+"""A simulated planet: all cells of the world through plan and scene selection, without network or rasters.
 
     python benchmarks/planet.py --tiles glo30_tile_index.parquet --json planet.json
 
-Every GLO-30 tile is a cell, Antarctica's too. A quarter of them, a half and all pass through the costs of `plan --all`,
-the cells around each cell (what the DAG asks the grid for) and the choice that `select` makes among 24 made-up scenes a
-cell, whose clear views are arrays of 32 x 32 pixels. Each count runs in a process of its own. Not in it: reading
-items.parquet and the scenes' statistics, and Snakemake's own DAG, which benchmarks/dag.py measures basin by basin.
-`linear` is CPU seconds a cell of all cells over those of the quarter: 1 is linear.
+Every GLO-30 tile is a cell, including Antarctica's. A quarter, a half and all of them pass through the costs of
+`plan --all`, the neighbors of each cell (which the DAG requests from the grid) and the choice of `select` among 24
+synthetic scenes per cell, whose clear views are arrays of 32 x 32 pixels. Each count runs in a separate process. Not
+included: reading items.parquet and the scenes' statistics, and Snakemake's own DAG, which benchmarks/dag.py measures
+per basin. The baseline is the quarter: `linear` is CPU seconds per cell of all cells over those of the quarter; 1 is
+linear.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SCENES, VIEW_PX, PARTS = 24, 32, (4, 2, 1)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--tiles", type=Path, required=True, help="index of GLO-30's tiles")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
@@ -57,7 +58,7 @@ def main() -> None:
 
 
 def push(cells: Sequence[Cell]) -> dict[str, float]:
-    """Return CPU seconds of each step for these cells, and the peak of memory."""
+    """Return CPU seconds of each step for these cells, and the peak memory."""
     times = [time.process_time()]
     basin_cost(cells, margin_px=64)
     names = [cell.name for cell in cells]
@@ -75,7 +76,7 @@ def push(cells: Sequence[Cell]) -> dict[str, float]:
 
 
 def scenes_of(name: str) -> list[Scene]:
-    """Make the candidates of a cell up, the same each time."""
+    """Make synthetic candidates of a cell, the same each time."""
     seed = sum(map(ord, name))
     return [
         Scene(
@@ -88,7 +89,7 @@ def scenes_of(name: str) -> list[Scene]:
 
 
 def clear_view(scene: Scene) -> NDArray[np.bool_]:
-    """Return a view as cloudy as the scene says."""
+    """Return a view with the scene's cloud cover."""
     cloudy = np.random.default_rng(len(scene.id) + int(scene.cloud_cover)).uniform(0, 100, (VIEW_PX, VIEW_PX))
     clear: NDArray[np.bool_] = cloudy >= scene.cloud_cover
     return clear

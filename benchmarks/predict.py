@@ -4,11 +4,11 @@
     python benchmarks/predict.py --tiles 3 --json predict.json
     python benchmarks/predict.py --device cuda --tiles 256 --compile --json predict.json
 
-Baselines, each with every core at hand and inference mode:
-    release      as the published program runs the network: plain modules, NCHW, bf16 autocast, one tile a batch
-    float32      this package's network, eager, one tile a batch
+Baselines, each with every available core and inference mode:
+    release      as the published program runs the network: plain modules, NCHW, bf16 autocast, one tile per batch
+    float32      this package's network, eager, one tile per batch
     bf16_batch   the same with bf16 autocast and our batch
-Ours is what `headwater predict` does: --threads tiles side by side on the CPU, --dtype, --batch-size, --compile.
+Ours is `headwater predict`: --threads tiles in parallel on the CPU, --dtype, --batch-size, --compile.
 """
 
 from __future__ import annotations
@@ -100,24 +100,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a network of 4 base channels")
     parser.add_argument("--base-channels", type=int, default=16)
     parser.add_argument("--tiles", type=int, help="tiles from memory (default 2 on the CPU, 64 on a GPU)")
-    parser.add_argument("--repeats", type=int, default=1, help="timed runs of each way, the best counts (default 1)")
+    parser.add_argument("--repeats", type=int, default=1, help="timed runs of each method; the best counts (default 1)")
     parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--dtype", default="auto", help="default: bf16 where the device has it, which the step does not"
-    )
+    parser.add_argument("--dtype", default="auto", help="default: bf16 if the device supports it, unlike the step")
     parser.add_argument("--batch-size", type=int, default=0)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--cell-degrees", type=float, help="side of the cell (default 0.1 on the CPU, 1 on a GPU)")
     parser.add_argument("--no-cell", action="store_true", help="from memory only")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 class PlainAttention(nn.Module):
-    """The attention as it is described: the map of 11 times the channels is made."""
+    """The attention as published, with the map of 11 times the channels in memory."""
 
     def __init__(self, attention: ChannelAttention) -> None:
         super().__init__()
@@ -237,7 +235,7 @@ def _best_time(run: Callable[[], None], repeats: int, device: str) -> float:
 
 
 def _flops(config: WaterNetConfig) -> float:
-    """Of a tile, two for each multiply-add; counted on a quarter of one."""
+    """Return the operations of a tile, two per multiply-add; counted on a quarter of a tile."""
     model, image = WaterNet(config).eval(), torch.zeros(1, config.in_channels, TILE_PX // 2, TILE_PX // 2)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(image)
@@ -245,7 +243,7 @@ def _flops(config: WaterNetConfig) -> float:
 
 
 def _matrix_peak(device: str, dtype: torch.dtype) -> float:
-    """Multiply-adds, counted as two, a second of one large product with all cores."""
+    """Return operations per second (two per multiply-add) of one large product with all cores."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     side = MATRIX_PX[torch.device(device).type]
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
@@ -277,7 +275,7 @@ def _name(device: str) -> str:
 
 
 def _cell_figures(options: argparse.Namespace, model: WaterNet, rate: float) -> dict[str, object]:
-    """Predict a whole cell from COG to COG in a process of its own."""
+    """Predict a complete cell from COG to COG in a separate process."""
     if options.no_cell:
         return {}
     on_gpu = resolve_device(options.device).startswith("cuda")
@@ -332,7 +330,7 @@ def _run_cell(options: argparse.Namespace) -> None:
 
 
 class _Busy:
-    """Share of the time that the GPU, or all cores, had something to do."""
+    """Return the fraction of the time in which the GPU, or all cores, were busy."""
 
     def __init__(self, on_gpu: bool) -> None:
         self.on_gpu, self.share, self.wall_s, self._seen = on_gpu, 0.0, 0.0, list[float]()

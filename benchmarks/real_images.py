@@ -1,8 +1,8 @@
-"""Draw what checkpoints make of real Sentinel-2 images without elevation or labels at hand: maps to look at.
+"""Maps of checkpoints on real Sentinel-2 images without elevation or labels: pictures to look at, no figures.
 
-Each image is scaled as a scene is (mean and standard deviation of its clear pixels); clouds are left in, so that one
-sees what they do. The elevation is flat everywhere: a network that was trained with elevation misses half its input,
-one of the recipe `imagery` nothing.
+Each image is scaled like a scene (mean and standard deviation of its clear pixels); clouds remain, to show their
+effect. The elevation is flat everywhere: a network trained with elevation lacks half of its input, a network of the
+recipe `imagery` lacks nothing. Compare with the image next to each map.
 
     python benchmarks/real_images.py --data ../shared/data --maps maps shipped imagery=imagery.safetensors
 """
@@ -34,7 +34,7 @@ DILATE_PX = 2
 
 @dataclass(frozen=True)
 class Place:
-    """An image before processing baseline 04.00, or one whose offset has been taken out."""
+    """An image before processing baseline 04.00, or with its offset removed."""
 
     bounds: tuple[float, float, float, float]
     """West, south, east, north."""
@@ -78,12 +78,12 @@ def main() -> None:
 
 
 def share(water: npt.NDArray[np.bool_]) -> float:
-    """Return the share of true values, NaN of none."""
+    """Return the fraction of true values, NaN if there are none."""
     return float(water.mean()) if water.size else float("nan")
 
 
 def read_image(data: Path, place: Place) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """Return the scaled bands (N, R, G, B) on a grid of about 10 m with even sides, and where the view is clear."""
+    """Return the scaled bands (N, R, G, B) on a grid of about 10 m with even sides, and the mask of clear pixels."""
     west, south, east, north = place.bounds
     dx = PIXEL_DEGREES / math.cos(math.radians((south + north) / 2))
     width, height = 2 * round((east - west) / dx / 2), 2 * round((north - south) / PIXEL_DEGREES / 2)
@@ -99,10 +99,10 @@ def read_image(data: Path, place: Place) -> tuple[npt.NDArray[np.uint8], npt.NDA
 
 
 def side_by_side(image: npt.NDArray[np.uint8], probability: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Return the image in infrared, red and green beside the probability, dark where it is high, at 20 m."""
+    """Return the image in infrared, red and green next to the probability, dark where it is high, at 20 m."""
     colours = np.moveaxis(image[:3, ::2, ::2], 0, -1)
-    grey = np.repeat((255 - 255 * probability).astype(np.uint8)[..., None], 3, axis=2)
-    return np.concatenate([colours, grey], axis=1)
+    gray = np.repeat((255 - 255 * probability).astype(np.uint8)[..., None], 3, axis=2)
+    return np.concatenate([colours, gray], axis=1)
 
 
 if __name__ == "__main__":

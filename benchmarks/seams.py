@@ -1,14 +1,14 @@
-"""What overlap, window and recipe do to seams: two tilings of one place, compared by the distance to a tile's edge.
+"""Effect of overlap, window and recipe on seams: two tilings of one place, compared by the distance to a tile's edge.
 
     python benchmarks/seams.py --composites results/1/cells/*/composite.tif --elevations results/1/cells/*/elevation.tif
 
-Both tilings have the same tiles; the second one is moved by half a step. Away from the border of the place their maps
-are compared, quantised, by the distance of a pixel to the nearest tile's edge within the place, of either tiling.
-`step` is what a seam shows to the eye: how much more a map changes across an edge than beside it, in 1/255.
+Both tilings have the same tiles; the second is moved by half a step. Away from the border of the place their quantized
+maps are compared by the distance of a pixel to the nearest tile edge within the place, of either tiling. `step` is the
+visible part of a seam: how much more a map changes across an edge than near it, in 1/255.
 
-The recipe `own` is the checkpoint's. `datum` takes the elevation above the lowest point of the place, not of the tile:
-what it saves is what the tile's own lowest point costs. `relative` takes the elevation above a smooth surface; weights
-not trained on it see what they do not know, so its figures count only for a checkpoint of that recipe.
+The recipe `own` is the checkpoint's and the baseline. `datum` takes the elevation above the lowest point of the place
+instead of the tile: its gain is the cost of the tile's own lowest point. `relative` takes the elevation above a smooth
+surface; weights not trained on it get unknown input, so its figures count only for a checkpoint of that recipe.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DISTANCES_PX = (0, 16, 64, 128, 10_000)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--composites", type=Path, nargs="+", required=True, help="composite.tif of cells side by side")
+    parser.add_argument("--composites", type=Path, nargs="+", required=True, help="composite.tif of adjacent cells")
     parser.add_argument("--elevations", type=Path, nargs="+", required=True, help="their elevation.tif")
     parser.add_argument("--side-px", type=int, default=1696, help="side of the place cut from their middle")
     parser.add_argument("--checkpoint", type=Path, default=default_checkpoints()[0])
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 class Remembered(Network):
-    """A network that computes each input once: windows differ only in what is made of its output."""
+    """A network that computes each input once: windows differ only in the use of its output."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def compare(remembered, recipe, composite, elevation, overlap, window, options) 
     """Return mean and 99.9th percentile of the difference by distance, and the step at the edges."""
     layout = {"tile_px": options.tile_px, "overlap_px": overlap}
     tiling = Tiling.over(elevation.shape, **layout, multiple=remembered.config.multiple_px)
-    # The same tiling over a place that starts, and ends, half a step later: cut here instead of read anew.
+    # The same tiling over a place that starts and ends half a step later: cut here instead of read again.
     move = (tiling.rows[1] // 2) // 2 * 2
     size = elevation.shape[0] - move
     maps, edges = [], []
@@ -114,11 +114,11 @@ def compare(remembered, recipe, composite, elevation, overlap, window, options) 
         edges.append(_inner_edges(over, size) + first)
     half = move // 2
     common = np.abs(maps[0][half:, half:] - maps[1][: size // 2 - half, : size // 2 - half])
-    # Coordinates of the middle of the common pixels in the whole place, and away from both places' borders.
-    centre = move + 1 + 2 * np.arange(len(common))
-    nearest = np.abs(centre[:, None] - np.concatenate(edges)[None, :]).min(axis=1)
+    # Coordinates of the middle of the common pixels in the complete place, away from both places' borders.
+    center = move + 1 + 2 * np.arange(len(common))
+    nearest = np.abs(center[:, None] - np.concatenate(edges)[None, :]).min(axis=1)
     distance = np.minimum(nearest[:, None], nearest[None, :])
-    inside = (centre - move > 64) & (size - centre > 64)
+    inside = (center - move > 64) & (size - center > 64)
     inside = inside[:, None] & inside[None, :]
     differences = []
     for low, high in _bins():
@@ -137,7 +137,7 @@ def _inner_edges(tiling: Tiling, size: int) -> np.ndarray:
 
 
 def _step(values: np.ndarray, edges: np.ndarray) -> float:
-    """Mean |difference| of neighbours across the edges, less that of their neighbours three pixels to both sides."""
+    """Return mean |difference| of neighbors across the edges, minus that of pixels three away on both sides."""
     excess = []
     for axis in (0, 1):
         change = np.abs(np.diff(values, axis=axis)).mean(axis=1 - axis)
@@ -151,9 +151,9 @@ def _place(composites: list[Path], elevations: list[Path], side: int) -> tuple[n
     west, north = min(grid.bounds[0] for grid in grids), max(grid.bounds[3] for grid in grids)
     east, south = max(grid.bounds[2] for grid in grids), min(grid.bounds[1] for grid in grids)
     width, height = round((east - west) / first.dx), round((north - south) / first.dy)
-    whole = RasterGrid(west=west, north=north, dx=first.dx, dy=first.dy, width=width, height=height)
+    complete = RasterGrid(west=west, north=north, dx=first.dx, dy=first.dy, width=width, height=height)
     side = min(side, width, height) // 2 * 2
-    grid = whole.crop(row=(height - side) // 2, column=(width - side) // 2, height=side, width=side)
+    grid = complete.crop(row=(height - side) // 2, column=(width - side) // 2, height=side, width=side)
     bands = [raster.read_cells(composites, grid, band=band, resampling="nearest")[0] for band in range(1, 5)]
     heights, known = raster.read_cells(elevations, grid)
     return np.stack(bands), np.where(known, heights, np.nan).astype(np.float32)

@@ -1,6 +1,7 @@
-"""What a training step takes, with input made as in training and with one batch kept: the difference is the input's.
+"""Time of a training step with input made as in training, and with one batch kept (the baseline).
 
-Chips are cut from made-up cells into shards in a temporary folder and drawn from there.
+The difference is the cost of the input. Chips are cut from synthetic cells into shards in a temporary folder and drawn
+from there.
 
     python benchmarks/training.py
     python benchmarks/training.py --device cuda --base-channels 16 --encoders 5 --loaders 8 --json training.json
@@ -43,9 +44,9 @@ def main() -> None:
         "--batch-sizes", type=int, nargs=2, default=(4, 1), help="of 224 and 832 px chips (default 4 1)"
     )
     parser.add_argument("--steps", type=int, default=10, help="measured steps of each kind (default 10)")
-    parser.add_argument("--loaders", type=int, default=0, help="threads that make batches ahead (default 0)")
+    parser.add_argument("--loaders", type=int, default=0, help="threads that prepare batches (default 0)")
     parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "float32"))
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     sizes = {"base_channels": options.base_channels, "encoders": options.encoders, "decoders": options.encoders - 1}
     rows = []
@@ -86,19 +87,19 @@ def main() -> None:
             rows.append(row)
             print(row, flush=True)
     if options.json:
-        told = {key: value for key, value in vars(options).items() if key != "json"}
-        options.json.write_text(json.dumps({"options": told, "rows": rows}, indent=1) + "\n")
+        settings = {key: value for key, value in vars(options).items() if key != "json"}
+        options.json.write_text(json.dumps({"options": settings, "rows": rows}, indent=1) + "\n")
 
 
 def step_seconds(
     objective: Objective, settings: LoopSettings, kept: Batch, batches: Batches, steps: int
 ) -> tuple[float, float]:
-    """Return the median time of a step with a kept batch and with real input, measured in turn on a busy machine."""
+    """Return the median time of a step with a kept batch and with real input, measured alternately."""
     optimizer = make_optimizer(objective.network, settings)
     cached, real = [], []
     for step in range(steps + 2):
         start = time.perf_counter()
-        # The loss comes back as a number, so a GPU has finished.
+        # The loss is returned as a number, so a GPU has finished.
         train_step(objective, optimizer, [kept], 1, settings)
         middle = time.perf_counter()
         train_step(objective, optimizer, batches.of_step(step, 1), 1, settings)
@@ -109,7 +110,7 @@ def step_seconds(
 
 
 def cell(folder: Path, seed: int) -> CellChips:
-    """Return a made-up cell: smooth hills, noise for an image, water where a wave of the hills is low."""
+    """Return a synthetic cell: smooth hills, noise for an image, water where a wave of the hills is low."""
     rng = np.random.default_rng(seed)
     hills = gaussian_filter(rng.normal(0, 400, (CELL_PX, CELL_PX)), 12).astype(np.float32)
     return CellChips.save(

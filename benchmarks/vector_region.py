@@ -1,15 +1,16 @@
 """A region for the benchmark of vectorization: the demo's landscape as TDX-Hydro and a network's output would show it.
 
-The probability is made from the true channels, so what a method finds can be scored:
+`benchmarks/vectorize.py` builds regions with it. The probability is made from the true channels, so results can be
+scored:
 
 - Kept channels are burned as wide as the generator's rivers (one to three pixels of 20 m; the lake and the ponds as
-  areas), by a strength that wavers along them, then blurred by one pixel and scaled so that a line of one pixel peaks
-  at 0.88.
-- 15 % of the length of the channels off the backbone is dropped, in runs of 5 to 40 pixels that never begin at a
-  channel's head and keep 5 pixels apart.  A run may cross confluences and ends early where it meets the backbone or
-  standing water.  In a run the probability falls to a residual that is drawn anew every 5 pixels: for eight in ten
-  under 0.1, for two in ten a weak signal of 0.1 to 0.4; kept channels shine a pixel or two into its ends.
-- False blobs: ellipses of 3 to 30 pixels across, one for 6 km2, that touch no channel; speckle on one pixel in two
+  areas), with a strength that varies along them, then blurred by one pixel and scaled so a line of one pixel peaks at
+  0.88.
+- 15 % of the length of the channels off the backbone is dropped, in runs of 5 to 40 pixels that never start at a
+  channel's head and keep 5 pixels apart.  A run may cross confluences and ends early at the backbone or at standing
+  water.  In a run the probability falls to a residual that is drawn again every 5 pixels: eight in ten are under 0.1,
+  two in ten are a weak signal of 0.1 to 0.4; kept channels extend a pixel or two into its ends.
+- False blobs: ellipses of 3 to 30 pixels across, one per 6 km2, that touch no channel; speckle on one pixel in two
   thousand; a smooth low background, and white noise.
 """
 
@@ -34,20 +35,21 @@ from scipy import ndimage
 
 from headwater import raster
 from headwater.core.files import write_json
-from headwater.demo import dem, vectors
-from headwater.demo.character import Character, character
+from headwater.demo import glo30, vector_tables
 from headwater.demo.drainage import EPHEMERAL, Drainage, make_drainage
+from headwater.demo.land_cover import LandCover
 from headwater.demo.landscape import Landscape, make_landscape
-from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
-from headwater.demo.noise import fractal
-from headwater.demo.surface import Surface, river_width_m
+from headwater.demo.linear_features import river_width_m
+from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
+from headwater.demo.planet_parameters import PlanetParameters, planet_parameters
+from headwater.demo.relief import fractal_noise
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import Cell, RasterGrid, prediction_grid
 from headwater.waterways.backbone.tdx import read_table
 
 FULL_KM2 = 4_350.0
-"""Land of the whole region: the size on which the published programs were measured."""
-DROPPED_SHARE = 0.15
+"""Land of the complete region: the size on which the published programs were measured."""
+DROPPED_FRACTION = 0.15
 RUN_PX = (5, 40)
 SIXTEENTHS = 16
 STREAMS, CATCHMENTS = "TDX_streamnet.gpkg", "TDX_streamreach_basins.gpkg"
@@ -59,14 +61,14 @@ PROBABILITY, ELEVATION, TRUTH, GAPS, FACTS = (
     "region.json",
 )
 _VERSION = 1
-"""Counts up when the same seed gives another region; older ones are then rebuilt."""
+"""Increases when the same seed gives another region; older regions are then rebuilt."""
 _PIXEL_M = 20.0
 _APART_PX = 5
 _LAND_OF_WINDOW = 0.744
-"""Share of a planet's window that is land; the coast's noise moves it by some hundredths."""
+"""Fraction of a planet's window that is land; the coast's noise changes it by a few hundredths."""
 _LINE_PEAK = 0.88
 _GAIN = _LINE_PEAK * math.sqrt(2 * math.pi)
-"""Brings a line of one pixel, blurred by a normal curve of one pixel, to its peak."""
+"""Scales a line of one pixel, blurred by a normal curve of one pixel, to its peak."""
 _HIGHEST = 0.97
 _WEAK_SHARE = 0.2
 
@@ -76,22 +78,22 @@ class Gap:
     """A run of a channel that the probability does not show."""
 
     cells: NDArray[np.int64]
-    """Flat cells of the truth downstream; the last one is where the channel is seen again."""
+    """Flat cells of the truth downstream; the last one is where the channel shows again."""
     length_m: float
     """Length along the cells."""
 
 
 def ensure_region(folder: Path, seed: int, *, land_km2: float = FULL_KM2) -> Path:
-    """Build the region of a seed in `folder` unless it is there, and return its own folder.
+    """Build the region of a seed in `folder` unless it exists, and return the region's folder.
 
     Parameters
     ----------
     folder
-        Where regions are kept.
+        Folder of all regions.
     seed
         Which region.
     land_km2
-        About how much land it has.
+        Approximate land area.
     """
     out = folder / f"seed{seed}-{land_km2:.0f}km2"
     if facts_of(out).get("version") != _VERSION:
@@ -102,15 +104,15 @@ def ensure_region(folder: Path, seed: int, *, land_km2: float = FULL_KM2) -> Pat
 
 
 def facts_of(region: Path) -> dict[str, Any]:
-    """Return what region.json says, nothing if it is missing: it is written last."""
+    """Return the content of region.json, empty if it is missing: it is written last."""
     path = region / FACTS
     return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def ensure_part(region: Path, sixteenths: int) -> Path:
-    """Cut the part around the middle that holds some sixteenths of the region's catchment area.
+    """Cut the part around the middle with `sixteenths` of the region's catchment area.
 
-    The catchments are whole; streams that flow in or out of the part are cut there, as between two regions of
+    Catchments are kept complete; streams that flow in or out of the part are cut there, as between two regions of
     TDX-Hydro.
     """
     if sixteenths >= SIXTEENTHS:
@@ -120,16 +122,16 @@ def ensure_part(region: Path, sixteenths: int) -> Path:
         return out
     out.mkdir(exist_ok=True)
     catchments, streams = read_table(region / CATCHMENTS), read_table(region / STREAMS)
-    whole = catchments.dissolve("streamID")
-    middle = shapely.get_coordinates(shapely.centroid(whole.geometry.to_numpy()))
+    dissolved = catchments.dissolve("streamID")
+    middle = shapely.get_coordinates(shapely.centroid(dissolved.geometry.to_numpy()))
     away = np.abs((middle - np.median(middle, axis=0)) * [math.cos(math.radians(float(middle[0, 1]))), 1]).max(axis=1)
     nearest = np.argsort(away, kind="stable")
-    area = np.cumsum(shapely.area(whole.geometry.to_numpy())[nearest])
-    ids = whole.index.to_numpy()[nearest[: np.searchsorted(area, area[-1] * sixteenths / SIXTEENTHS) + 1]]
+    area = np.cumsum(shapely.area(dissolved.geometry.to_numpy())[nearest])
+    ids = dissolved.index.to_numpy()[nearest[: np.searchsorted(area, area[-1] * sixteenths / SIXTEENTHS) + 1]]
     catchments = catchments[catchments["streamID"].isin(ids)]
     _write_layer(out / CATCHMENTS, catchments)
     _write_layer(out / STREAMS, streams[streams["LINKNO"].isin(ids)])
-    cover = shapely.union_all(whole.loc[ids].geometry.to_numpy())
+    cover = shapely.union_all(dissolved.loc[ids].geometry.to_numpy())
     shapely.prepare(cover)
     for name in (TRUTH, GAPS):
         table = gpd.read_parquet(region / name)
@@ -147,24 +149,24 @@ def ensure_part(region: Path, sixteenths: int) -> Path:
 def _build(out: Path, seed: int, land_km2: float) -> None:
     start = time.perf_counter()
     place = region_layout(seed, land_km2)
-    nature = character(seed)
+    nature = planet_parameters(seed)
     land = make_landscape(place, nature)
     drainage = make_drainage(place, nature, land)
     grid = probability_grid(place, land)
     probability, gaps = make_probability(place, land, drainage, grid, seed)
     raster.write_cog(out / PROBABILITY, probability[None], transform=grid.transform)
     _write_elevation(out / ELEVATION, place, nature, land)
-    links = vectors.backbone_links(drainage)
-    numbers = vectors.catchment_numbers(land, links)
-    _write_layer(out / STREAMS, vectors.streamnet_table(place, land, drainage, links))
-    _write_layer(out / CATCHMENTS, vectors.catchment_table(place, numbers))
-    # Channels that run straight into the sea lie in no catchment of TDX-Hydro: nobody is asked to find them.
+    links = vector_tables.backbone_links(drainage)
+    numbers = vector_tables.catchment_numbers(land, links)
+    _write_layer(out / STREAMS, vector_tables.streamnet_table(place, land, drainage, links))
+    _write_layer(out / CATCHMENTS, vector_tables.catchment_table(place, numbers))
+    # Channels that drain directly to the sea are in no TDX-Hydro catchment: no method has to find them.
     known = numbers.ravel() > 0
-    truth = vectors.truth_table(place, land, drainage)
+    truth = vector_tables.truth_table(place, land, drainage)
     truth[known[[reach.cells[0] for reach in drainage.reaches]]].to_parquet(out / TRUTH, index=False)
-    asked = [gap for gap in gaps if known[gap.cells[0]]]
-    lines = [vectors.cell_line(place, gap.cells.astype(np.int32)) for gap in asked]
-    table = gpd.GeoDataFrame({"length_m": [gap.length_m for gap in asked]}, geometry=lines, crs=vectors.CRS)
+    scored = [gap for gap in gaps if known[gap.cells[0]]]
+    lines = [vector_tables.cell_line(place, gap.cells.astype(np.int32)) for gap in scored]
+    table = gpd.GeoDataFrame({"length_m": [gap.length_m for gap in scored]}, geometry=lines, crs=vector_tables.CRS)
     table.to_parquet(out / GAPS)
     dx, dy = place.pixel_m
     off_m = float(_steps_m(place, land.receiver)[_off_backbone(land, drainage)].sum())
@@ -179,7 +181,7 @@ def _build(out: Path, seed: int, land_km2: float) -> None:
 
 
 def _table_facts(folder: Path) -> dict[str, Any]:
-    """Count what the files of a region, or of a part, hold."""
+    """Count the content of the files of a region or a part."""
     truth, gaps, streams = (
         gpd.read_parquet(folder / TRUTH),
         gpd.read_parquet(folder / GAPS),
@@ -201,35 +203,35 @@ def _table_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def region_layout(seed: int, land_km2: float) -> Layout:
-    """Place a window inside one degree cell, so that one lattice of columns covers it."""
+def region_layout(seed: int, land_km2: float) -> PlanetGrid:
+    """Place a window inside one degree cell, so one lattice of columns covers it."""
     latitude, longitude = (seed * 17 + 20) % 80 - 40, (seed * 37 + 100) % 300 - 150
 
-    def of(columns: int, rows: int) -> Layout:
+    def of(columns: int, rows: int) -> PlanetGrid:
         west = round(longitude + 0.5 - columns // 2 / TRUTH_PER_DEGREE, 9)
         north = round(latitude + 0.5 + rows // 2 / TRUTH_PER_DEGREE, 9)
-        return Layout(seed, west, north, columns, rows, 1.0, longitude, latitude, None)
+        return PlanetGrid(seed, west, north, columns, rows, 1.0, longitude, latitude, None)
 
     dx, dy = of(2, 2).pixel_m
     height_m = math.sqrt(land_km2 * 1e6 / _LAND_OF_WINDOW / 1.25)
-    # Whole posts of the elevation model; a degree, if the region is as wide as that.
+    # Whole posts of the elevation model; a degree, if the region is that wide.
     columns, rows = (min(round(side / 10) * 10, TRUTH_PER_DEGREE) for side in (1.25 * height_m / dx, height_m / dy))
     return of(columns, rows)
 
 
-def probability_grid(place: Layout, land: Landscape) -> RasterGrid:
-    """Return the part of the degree cell's 20 m grid that holds the land, and a margin of ten pixels."""
+def probability_grid(place: PlanetGrid, land: Landscape) -> RasterGrid:
+    """Return the part of the degree cell's 20 m grid that covers the land and a margin of ten pixels."""
     rows, columns = np.flatnonzero(land.land.any(axis=1)), np.flatnonzero(land.land.any(axis=0))
     corners = np.array([[rows[0] - 0.5, columns[0] - 0.5], [rows[-1] + 0.5, columns[-1] + 0.5]])
-    (west, north), (east, south) = vectors.lonlat(place, corners).tolist()
+    (west, north), (east, south) = vector_tables.lonlat(place, corners).tolist()
     cell = prediction_grid(Cell(place.degree_line, place.zone_border, 1.0))
     return cell.window((west - 10 * cell.dx, south - 10 * cell.dy, east + 10 * cell.dx, north + 10 * cell.dy))
 
 
 def make_probability(
-    place: Layout, land: Landscape, drainage: Drainage, grid: RasterGrid, seed: int
+    place: PlanetGrid, land: Landscape, drainage: Drainage, grid: RasterGrid, seed: int
 ) -> tuple[NDArray[np.uint8], list[Gap]]:
-    """Return the (y, x) probability in 1/255 on the grid, as the module's text tells it, and what was dropped."""
+    """Return the (y, x) probability in 1/255 on the grid, as described in the module, and the dropped runs."""
     rng = np.random.default_rng([seed, 71])
     gaps = dropped_runs(place, land, drainage, rng)
     cells = np.flatnonzero(drainage.regime)
@@ -241,7 +243,7 @@ def make_probability(
         count = int(stretch.max()) + 1
         weak = rng.random(count) < _WEAK_SHARE
         residual[own] = np.where(weak, rng.uniform(0.1, 0.4, count), rng.uniform(0.01, 0.08, count))[stretch]
-    strength = 1 - 0.1 * np.abs(fractal(grid.shape, rng, wavelength_px=12, octaves=2))
+    strength = 1 - 0.1 * np.abs(fractal_noise(grid.shape, rng, wavelength_px=12, octaves=2))
     at = _on_grid(place, grid, cells)
     nearest = tuple(np.clip(np.round(at).astype(int), 0, np.array(grid.shape) - 1).T)
     seen = np.maximum(strength[nearest], 0.7) * np.where(drainage.regime[cells] == EPHEMERAL, 0.95, 1)
@@ -253,7 +255,7 @@ def make_probability(
     field = np.zeros(grid.shape, np.float32)
     midway = (at + below) / 2  # a cell is longer than half a pixel
     _burn(field, (at, midway), width_px, amplitude, np.ones(cells.size, np.bool_))
-    # What joins a run would light it up again, so it is taken back, but not where the run's end meets a kept channel.
+    # Channels that join a run would raise it again, so they are lowered, except where its end meets a kept channel.
     inner = np.isin(cells, np.concatenate([gap.cells[1:-3] for gap in gaps]))
     _lower_discs(field, at[inner], 1.0, amplitude[inner])
     _burn(field, (at, midway), width_px, amplitude, drainage.backbone[cells])
@@ -262,7 +264,7 @@ def make_probability(
     ground = _nearest_truth(place, grid, land.land)
     _add_blobs(field, ground, rng)
     p = np.minimum(ndimage.gaussian_filter(field, 1.0) * np.float32(_GAIN), np.float32(_HIGHEST))
-    background = 0.02 * np.abs(fractal(grid.shape, rng, wavelength_px=40, octaves=4))
+    background = 0.02 * np.abs(fractal_noise(grid.shape, rng, wavelength_px=40, octaves=4))
     white = 0.015 * rng.standard_normal(grid.shape, dtype=np.float32)
     p += np.where(ground, background * (1 - p), 0) + white * (0.3 + p)
     speckle = ground & (rng.random(grid.shape, dtype=np.float32) < 5e-4)
@@ -270,7 +272,7 @@ def make_probability(
     return np.round(np.clip(p, 0, 1) * 255).astype(np.uint8), gaps
 
 
-def dropped_runs(place: Layout, land: Landscape, drainage: Drainage, rng: np.random.Generator) -> list[Gap]:
+def dropped_runs(place: PlanetGrid, land: Landscape, drainage: Drainage, rng: np.random.Generator) -> list[Gap]:
     """Choose runs of the channels off the backbone until 15 % of their length is dropped."""
     receiver, steps = land.receiver, _steps_m(place, land.receiver)
     off = _off_backbone(land, drainage)
@@ -281,7 +283,7 @@ def dropped_runs(place: Layout, land: Landscape, drainage: Drainage, rng: np.ran
     main_donor[receiver[rising]] = rising  # the largest comes last and stays
     dropped = np.zeros(receiver.size, np.bool_)
     candidates = np.flatnonzero(may_drop)
-    wanted, total = DROPPED_SHARE * float(steps[off].sum()), 0.0
+    wanted, total = DROPPED_FRACTION * float(steps[off].sum()), 0.0
     gaps: list[Gap] = []
     for start in rng.choice(candidates, candidates.size, replace=False):
         if total >= wanted:
@@ -338,22 +340,22 @@ def _off_backbone(land: Landscape, drainage: Drainage) -> NDArray[np.bool_]:
     return off
 
 
-def _steps_m(place: Layout, receiver: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Flat: metres from each cell to the one it drains to."""
+def _steps_m(place: PlanetGrid, receiver: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Flat: meters from each cell to its receiver."""
     dx, dy = place.pixel_m
     apart = np.abs(receiver - np.arange(receiver.size, dtype=np.int64))
     steps = np.where(apart == 1, dx, np.where(apart == place.columns, dy, math.hypot(dx, dy)))
     return np.where(receiver < 0, 0, steps).astype(np.float32)
 
 
-def _on_grid(place: Layout, grid: RasterGrid, cells: NDArray[Any]) -> NDArray[np.float64]:
-    """Return fractional (row, column) of the grid's pixel centres at the centres of flat cells of the truth."""
-    at = vectors.lonlat(place, np.column_stack(np.divmod(cells, place.columns)).astype(float))
+def _on_grid(place: PlanetGrid, grid: RasterGrid, cells: NDArray[Any]) -> NDArray[np.float64]:
+    """Return fractional (row, column) of the grid's pixel centers at the centers of flat cells of the truth."""
+    at = vector_tables.lonlat(place, np.column_stack(np.divmod(cells, place.columns)).astype(float))
     return np.column_stack([(grid.north - at[:, 1]) / grid.dy, (at[:, 0] - grid.west) / grid.dx]) - 0.5
 
 
-def _nearest_truth(place: Layout, grid: RasterGrid, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Sample a mask of the truth at the grid's pixel centres; False outside the window."""
+def _nearest_truth(place: PlanetGrid, grid: RasterGrid, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Sample a mask of the truth at the grid's pixel centers; False outside the window."""
     latitude = grid.north - (np.arange(grid.height) + 0.5) * grid.dy
     longitude = grid.west + (np.arange(grid.width) + 0.5) * grid.dx
     rows = np.floor((place.north - latitude) * TRUTH_PER_DEGREE).astype(int)
@@ -376,7 +378,7 @@ def _burn(
 
 @njit(cache=True, nogil=True)
 def _raise_discs(field, points, widths, amplitudes):  # type: ignore[no-untyped-def]
-    """Raise `field` (y, x) to discs of a width (pixels) with soft edges around points given as (row, column)."""
+    """Raise `field` (y, x) to discs of a width (pixels) with soft edges around points, (row, column)."""
     height, width = field.shape
     for i in range(points.shape[0]):
         y, x, w = points[i, 0], points[i, 1], widths[i]
@@ -390,7 +392,7 @@ def _raise_discs(field, points, widths, amplitudes):  # type: ignore[no-untyped-
 
 @njit(cache=True, nogil=True)
 def _lower_discs(field, points, radius, amplitudes):  # type: ignore[no-untyped-def]
-    """Lower `field` (y, x) to an amplitude within a radius (pixels) of points given as (row, column)."""
+    """Lower `field` (y, x) to an amplitude within a radius (pixels) of points, (row, column)."""
     height, width = field.shape
     reach = int(radius + 1)
     for i in range(points.shape[0]):
@@ -402,7 +404,7 @@ def _lower_discs(field, points, radius, amplitudes):  # type: ignore[no-untyped-
 
 
 def _add_blobs(field: NDArray[np.float32], ground: NDArray[np.bool_], rng: np.random.Generator) -> None:
-    """Burn false ellipses that keep four pixels from everything burned so far."""
+    """Burn false ellipses, at least four pixels from everything burned so far."""
     away = ndimage.distance_transform_edt(field == 0).astype(np.float32)
     away[~ground] = 0
     count = round(float(ground.sum()) * (_PIXEL_M / 1e3) ** 2 / 6)
@@ -412,7 +414,7 @@ def _add_blobs(field: NDArray[np.float32], ground: NDArray[np.bool_], rng: np.ra
     for size in across:
         first = int(np.searchsorted(sorted_away, size / 2 + 4))
         if first == order.size:
-            continue  # no room for one so large
+            continue  # no room for this size
         row, column = divmod(int(order[rng.integers(first, order.size)]), field.shape[1])
         turn, flat, amplitude = rng.uniform(0, math.pi), rng.uniform(0.35, 1), rng.uniform(0.28, 0.42)
         reach = int(size / 2) + 1
@@ -426,17 +428,17 @@ def _add_blobs(field: NDArray[np.float32], ground: NDArray[np.bool_], rng: np.ra
         window[inside] = np.maximum(window[inside], np.float32(amplitude))
 
 
-def _write_elevation(path: Path, place: Layout, nature: Character, land: Landscape) -> None:
-    """Write the surface model at one arc second; the canopy is a plain fractal's upper part."""
+def _write_elevation(path: Path, place: PlanetGrid, nature: PlanetParameters, land: Landscape) -> None:
+    """Write the surface model at one arc second; the canopy is the upper part of fractal noise."""
     rng = np.random.default_rng([place.seed, 72])
-    suit = fractal(land.land.shape, rng, wavelength_px=120, octaves=6, persistence=0.6)
+    suit = fractal_noise(land.land.shape, rng, wavelength_px=120, octaves=6, persistence=0.6)
     level = float(np.quantile(suit[land.land][::17], 1 - nature.canopy))
     canopy = (np.clip((suit - level) / 0.25 + 0.5, 0, 1) * land.land).astype(np.float32)
-    nothing = np.broadcast_to(np.float32(0), canopy.shape)  # the surface model asks for the canopy alone
-    names = Surface.__dataclass_fields__
-    surface = Surface(**{name: canopy if name == "canopy" else nothing for name in names})
-    model, first_row, first_column = dem.surface_model(place, nature, land, surface)
-    post = 1 / dem.POSTS_PER_DEGREE
+    nothing = np.broadcast_to(np.float32(0), canopy.shape)  # the surface model uses only the canopy
+    names = LandCover.__dataclass_fields__
+    surface = LandCover(**{name: canopy if name == "canopy" else nothing for name in names})
+    model, first_row, first_column = glo30.surface_model(place, nature, land, surface)
+    post = 1 / glo30.POSTS_PER_DEGREE
     origin = Affine(post, 0, (first_column - 0.5) * post, 0, -post, 90 - (first_row - 0.5) * post)
     raster.write_cog(path, model[None], transform=origin)
 

@@ -1,25 +1,25 @@
-"""Time, memory and truth of `headwater vectorize`, its own method beside the published one, where channels are known.
+"""Time, memory and accuracy of `headwater vectorize`, against the published method, on regions with known channels.
 
     python benchmarks/vectorize.py --quick
     python benchmarks/vectorize.py --folder regions --json vectorize.json
     python benchmarks/vectorize.py --folder regions --areas 1 4 16 --seeds 1 2
 
-Each method runs as the real command, twice: the first time with an empty numba cache (`cold`), then with a warm one,
-and this is what counts.  CPU seconds are those of the command and its processes, user and system; the peak of memory is
-that of its largest process; `mpx_per_s` counts the pixels of the catchments, not the sea around them, for each CPU
-second.  See `vector_region` for how the region is made and what its probability lacks.
+Each method runs as the real command, twice: first with an empty numba cache (`cold`), then with a warm one, which
+counts.  CPU seconds are those of the command and its processes, user plus system; the peak memory is that of its
+largest process; `mpx_per_s` counts the pixels of the catchments, without the sea around them, per CPU second.  See
+`vector_region` for how the region is made and what its probability lacks.
 
 Scores, all off the backbone (farther than 40 m from TDX-Hydro's streams):
-    precision, recall, f1   share of the found length within 40 m of a true channel, and the other way round
-    gaps_bridged            share of the dropped runs along which a found line lies within 40 m for 80 % of the way, and
-                            whose upper end flows to its lower end: going down from a segment within 40 m of the upper
-                            end, one within 40 m of the lower end is met in at most 40 segments
-    faults                  of the network's laws (headwater network check), with the backbone
-    rising_share            share of the new segments whose last point lies more than 2 m above the first in the
+    precision, recall, f1   fraction of the found length within 40 m of a true channel, and vice versa
+    gaps_bridged            fraction of the dropped runs along which a found line is within 40 m for 80 % of the length,
+                            and whose upper end flows to its lower end: downstream from a segment within 40 m of the
+                            upper end, at most 40 segments lead to one within 40 m of the lower end
+    faults                  violations of the network's checks (headwater network check), with the backbone
+    rising_share            fraction of the new segments whose last point is more than 2 m above the first in the
                             elevation model; true_rising_share is that of the true channels, moved_rising_share that
                             between the points of true channels nearest to the ends of the new segments: the true
                             network has more short segments, which rise less often
-    outlet_share            share of all length from which segments that meet exactly lead to a mouth of the backbone
+    outlet_share            fraction of all length from which exactly joined segments lead to an outlet of the backbone
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ from vector_region import (
 )
 
 RELEASE_CPU_S, RELEASE_CATCHMENTS = 203.0, 616
-"""What the published programs took for a region of this size, in their own release."""
+"""CPU seconds of the published programs for a region of this size, in their own release."""
 QUICK_KM2 = 100.0
 RISE_M = 2.0
 KM2_PER_MPX = 400.0
@@ -109,15 +109,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=["published", "headwater"])
     parser.add_argument("--jobs", type=int, default=1, help="processes of the command (default 1)")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "headwater-vector-regions",
-                        help="where regions are kept between runs")  # fmt: skip
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+                        help="folder that keeps regions between runs")  # fmt: skip
+    parser.add_argument("--json", type=Path, help="file for the figures")
     return parser.parse_args()
 
 
 def _methods(wanted: list[str]) -> list[str]:
-    """Return the methods to run; only ours where the command knows no --method."""
-    told = subprocess.run([*_command(), "--help"], check=True, capture_output=True, text=True).stdout
-    return wanted if "--method" in told else ["headwater"]
+    """Return the methods to run; only ours if the command has no --method."""
+    help_text = subprocess.run([*_command(), "--help"], check=True, capture_output=True, text=True).stdout
+    return wanted if "--method" in help_text else ["headwater"]
 
 
 def _command() -> list[str]:
@@ -125,14 +125,14 @@ def _command() -> list[str]:
 
 
 def measure(region: Path, method: str, jobs: int) -> dict[str, Any]:
-    """Run a method on a region, cold and warm, and score what it wrote."""
-    told = subprocess.run([*_command(), "--help"], check=True, capture_output=True, text=True).stdout
+    """Run a method on a region, cold and warm, and score its output."""
+    help_text = subprocess.run([*_command(), "--help"], check=True, capture_output=True, text=True).stdout
     with tempfile.TemporaryDirectory() as name:
         out = Path(name) / "waterways.parquet"
         command = [
             *_command(), "--probability", str(region / PROBABILITY), "--elevation", str(region / ELEVATION),
             "--streams", str(region / STREAMS), "--catchments", str(region / CATCHMENTS), "--out", str(out),
-            "--jobs", str(jobs), *(["--method", method] if "--method" in told else []),
+            "--jobs", str(jobs), *(["--method", method] if "--method" in help_text else []),
         ]  # fmt: skip
         environment = os.environ | {"NUMBA_CACHE_DIR": str(Path(name) / "numba")}
         cold, warm = (timed(command, environment) for _ in range(2))
@@ -140,7 +140,7 @@ def measure(region: Path, method: str, jobs: int) -> dict[str, Any]:
     return warm | {f"cold_{key}": cold[key] for key in ("cpu_s", "wall_s")} | scores(found, region)
 
 
-# A process counts the memory of the one it was forked from as its own peak: this one is small.
+# A process counts the memory of its parent at the fork as its own peak: this parent is small.
 _LAUNCHER = """
 import json, resource, subprocess, sys
 done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -187,7 +187,7 @@ def scores(found: gpd.GeoDataFrame, region: Path) -> dict[str, Any]:
 
 
 def gaps_bridged(found: gpd.GeoDataFrame, gaps: gpd.GeoDataFrame) -> NDArray[np.bool_]:
-    """Say for each dropped run whether the network leads across it, as the module's text tells it."""
+    """Return for each dropped run whether the network leads across it, as described in the module."""
     crs = local_metric_crs(found.geometry)
     lines, runs = found.to_crs(crs).geometry.to_numpy(), gaps.to_crs(crs).geometry.to_numpy()
     target = rows_of(found["stream_id"].to_numpy(np.int64), found["target_stream_id"].to_numpy(np.int64))
@@ -197,7 +197,7 @@ def gaps_bridged(found: gpd.GeoDataFrame, gaps: gpd.GeoDataFrame) -> NDArray[np.
     near_top, near_bottom = _near(tree, tops), _near(tree, bottoms)
     bridged = np.zeros(len(runs), np.bool_)
     for k, run in enumerate(runs):
-        # What lies within the distance of the run or not is the same for whole lines and their parts near it.
+        # Complete lines and their parts near the run give the same result for what is within the distance.
         around = shapely.union_all(shapely.buffer(lines[near_run[k]], TWO_PIXELS_M))
         if shapely.length(shapely.intersection(run, around)) < COVERED * shapely.length(run):
             continue
@@ -207,15 +207,15 @@ def gaps_bridged(found: gpd.GeoDataFrame, gaps: gpd.GeoDataFrame) -> NDArray[np.
 
 
 def _near(tree: shapely.STRtree, shapes: NDArray[Any]) -> list[NDArray[np.int64]]:
-    asked, row = tree.query(shapes, predicate="dwithin", distance=TWO_PIXELS_M)
-    order = np.argsort(asked, kind="stable")
-    return np.split(row[order], np.searchsorted(asked[order], np.arange(1, len(shapes))))
+    queried, row = tree.query(shapes, predicate="dwithin", distance=TWO_PIXELS_M)
+    order = np.argsort(queried, kind="stable")
+    return np.split(row[order], np.searchsorted(queried[order], np.arange(1, len(shapes))))
 
 
 def _leads_down(
     row: int, goals: set[int], target: NDArray[np.int64], lines: NDArray[Any], top: Any, bottom: Any
 ) -> bool:
-    """Say whether the way down from a segment near the run's top meets one near its bottom."""
+    """Return whether the path downstream from a segment near the run's upper end meets one near its lower end."""
     # One segment may pass both ends: then it must pass the upper end first.
     if row in goals and shapely.line_locate_point(lines[row], top) < shapely.line_locate_point(lines[row], bottom):
         return True
@@ -240,7 +240,7 @@ def _moved_onto(segments: gpd.GeoDataFrame, truth: gpd.GeoSeries) -> gpd.GeoData
 
 
 def rising_share(segments: gpd.GeoDataFrame, elevation: Path) -> float:
-    """Return the share of lines that end more than 2 m above where they begin."""
+    """Return the fraction of lines that end more than 2 m above their start."""
     if segments.empty:
         return 0.0
     grid = raster.raster_grid(elevation)
@@ -256,7 +256,7 @@ def rising_share(segments: gpd.GeoDataFrame, elevation: Path) -> float:
 
 
 def outlet_share(found: gpd.GeoDataFrame, backbone: Backbone) -> float:
-    """Return the share of length that flows, over joins that meet exactly, to an end of the backbone."""
+    """Return the fraction of length that flows, over exact joins, to an outlet of the backbone."""
     ids, aim = found["stream_id"].to_numpy(np.int64), found["target_stream_id"].to_numpy(np.int64)
     target = rows_of(ids, aim)
     lines = found.geometry.to_numpy()
@@ -265,7 +265,7 @@ def outlet_share(found: gpd.GeoDataFrame, backbone: Backbone) -> float:
     links = backbone.reaches
     mouths = links["link_id"][~links["downstream_link_id"].isin(links["link_id"])]
     is_mouth = found["from_tdx"].to_numpy(bool) & found["tdx_stream_id"].isin(mouths).to_numpy() & (aim == NO_STREAM)
-    # Pointer doubling: two absorbing rows, outlet reached and way lost.
+    # Pointer doubling: two absorbing rows, outlet reached and path lost.
     count = len(found)
     far = np.append(np.where(is_mouth, count, np.where(meets, target, count + 1)), [count, count + 1])
     for _ in range(max(count, 1).bit_length()):

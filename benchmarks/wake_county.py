@@ -1,7 +1,8 @@
-"""Score checkpoints on Wake County, North Carolina: a real elevation model and real labels, no image.
+"""Scores of checkpoints on Wake County, North Carolina: a real elevation model and real labels, no image.
 
-The elevation (NED, 30 m) is interpolated to 10 m. Channels of the image get the middle of their range everywhere, which
-is what a pixel that training dropped holds as well: the network sees no image, and nothing that it takes for a gap.
+The elevation (NED, 30 m) is interpolated to 10 m. Channels of the image get the middle of their range everywhere, like
+pixels that training dropped: the network sees no image, and nothing that it would take for a gap. The baseline is D8
+flow accumulation on the same elevation.
 
     python benchmarks/wake_county.py --data ../shared/data/dem-streams-wake-nc shipped relief=relief.safetensors
 """
@@ -30,7 +31,7 @@ BOUNDS = (-78.770, 35.692, -78.612, 35.806)
 """Within both the elevation and the labels: west, south, east, north."""
 PIXEL_DEGREES = 1e-4
 MIDDLE = 128
-"""Of a band's bytes, 1 to 255: 0 is no data."""
+"""Middle of a band's bytes, 1 to 255; 0 is no data."""
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the elevation and the streams")
     parser.add_argument("--threshold", type=float, default=0.5)
     parser.add_argument("--maps", type=Path, help="folder for a picture of each map")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     grid = grid_of(BOUNDS)
     heights, _ = raster.read_window(options.data / "elev_ned_30m.tif", grid, resampling="cubic")
@@ -73,7 +74,7 @@ def flow_accumulation(
     truth: npt.NDArray[np.bool_],
     counted: npt.NDArray[np.bool_],
 ) -> dict[str, float | str]:
-    """Score D8 flow accumulation at the best of some thresholds: the baseline alone may learn from the test."""
+    """Score D8 flow accumulation at the best of some thresholds: only the baseline may tune itself on the test."""
     area = 10 ** upslope_area(elevation, pixel_m=10, max_km2=1000)
     rows, columns = truth.shape
     coarse = area.reshape(rows, 2, columns, 2).max(axis=(1, 3))
@@ -83,7 +84,7 @@ def flow_accumulation(
 
 
 def count_types(types: npt.NDArray[np.uint8]) -> str:
-    """Return the pixels of each water type, for people."""
+    """Return the pixels of each water type as text."""
     found, counts = np.unique(types[types > 0], return_counts=True)
     return ", ".join(f"{WATER_TYPES[int(kind)][0]} {count}" for kind, count in zip(found, counts, strict=True))
 
@@ -93,12 +94,12 @@ def draw(
     probability: npt.NDArray[np.float32],
     truth: npt.NDArray[np.bool_],
 ) -> None:
-    """Draw the probability in grey with the true lines over it in blue, and alone beside it."""
-    grey = np.repeat((255 - 255 * probability).astype(np.uint8)[..., None], 3, axis=2)
-    over = grey.copy()
+    """Draw the probability in gray with the true lines over it in blue, next to the probability alone."""
+    gray = np.repeat((255 - 255 * probability).astype(np.uint8)[..., None], 3, axis=2)
+    over = gray.copy()
     over[truth] = (0, 90, 255)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate([grey, over], axis=1)).save(path)
+    Image.fromarray(np.concatenate([gray, over], axis=1)).save(path)
 
 
 if __name__ == "__main__":

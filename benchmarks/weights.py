@@ -1,11 +1,11 @@
-"""Score checkpoints on demo planets that none was trained on: pixels, and lines off the backbone beside DEM only.
+"""Scores of checkpoints on demo planets outside their training: pixels, and lines off the backbone against DEM only.
 
 Planets are built, composited and given a backbone once; each checkpoint then predicts, vectorizes and is scored.
 
     python benchmarks/weights.py --planets wide-301 plain-301 --work .weights shipped other=other.safetensors truth
 
-`truth` takes the planet's own labels for the prediction: what no network can exceed here. `flow` scores the pixels of
-flow accumulation on the elevation, at the threshold that suits each planet best.
+Bounds: `truth` uses the planet's labels as prediction, which no network can exceed; `flow`, the baseline, scores the
+pixels of flow accumulation on the elevation, at the best threshold of each planet.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ REGIMES = ("perennial", "intermittent", "ephemeral")
 
 @dataclass(frozen=True)
 class Planet:
-    """A planet with what no checkpoint changes."""
+    """A planet with the files that do not depend on the checkpoint."""
 
     folder: Path
-    """Holds the planet, the plan and a folder for each cell."""
+    """Folder of the planet, the plan and one folder per cell."""
     cells: tuple[str, ...]
 
     @property
@@ -75,16 +75,16 @@ class Planet:
 
     @property
     def planet(self) -> Path:
-        """Its files as `headwater demo build` writes them."""
+        """Folder that `headwater demo build` wrote."""
         return self.folder / "planet"
 
     @property
     def plan(self) -> Path:
-        """plan.json of its basin."""
+        """plan.json of the basin."""
         return self.folder / "plan.json"
 
     def of_cells(self, name: str) -> list[Path]:
-        """One file a cell."""
+        """One file per cell."""
         return [self.folder / cell / name for cell in self.cells]
 
     def table(self, kind: str) -> Path:
@@ -96,10 +96,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("checkpoints", nargs="+", help=f'{HELP}; "truth" or "flow"')
     parser.add_argument("--planets", nargs="+", required=True, help="such as wide-301 or plain-301")
-    parser.add_argument("--work", type=Path, required=True, help="folder of planets and maps, kept for the next call")
+    parser.add_argument("--work", type=Path, required=True, help="folder of planets and maps, kept for the next run")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="file to write all figures to")
-    parser.add_argument("--markdown", type=Path, help="file to write the table to")
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--markdown", type=Path, help="file for the table")
     options = parser.parse_args()
     checkpoints = dict(named_checkpoints(text) for text in options.checkpoints)
     rows = []
@@ -114,8 +114,8 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text(markdown_table(table, digits=3))
     if options.json:
-        told = [{k: None if v != v else v for k, v in row.items()} for row in rows]
-        write_json(options.json, {"rows": told})
+        finite = [{k: None if v != v else v for k, v in row.items()} for row in rows]
+        write_json(options.json, {"rows": finite})
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -127,10 +127,10 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def prepare(name: str, folder: Path) -> Planet:
-    """Build a planet and make the composites and elevations of its cells, where they are not there yet."""
+    """Build a planet and the composites and elevations of its cells, unless they exist."""
     variety, seed = read_planet(name, "plain")
     planet = folder / "planet"
-    build_planet(seed, planet, variety=variety)
+    build_planet(seed, planet, preset=variety)
     plan, items = folder / "plan.json", folder / "items.parquet"
     basin = str(read_json(planet / "planet.json")["basin_id"])
     write_plan([planet / "hydrobasins.gpkg"], basin, plan, cell_degrees=CELL_DEGREES, margin_px=MARGIN_PX)
@@ -197,7 +197,7 @@ def pixel_scores(planet: Planet, maps: Sequence[Path], out: Path) -> dict[str, A
 
 
 def write_truth(planet: Planet, cell: str, out: Path) -> None:
-    """Write the probability that a network without fault would give: 1 on every type that is water, 0 elsewhere."""
+    """Write the probability of a perfect network: 1 on every water type, 0 elsewhere."""
     grid = prediction_grid(read_plan(planet.plan).cell(cell))
     fine = RasterGrid(grid.west, grid.north, grid.dx / 2, grid.dy / 2, grid.width * 2, grid.height * 2)
     types = coarsen_types(burn_types(read_nhd(planet.planet / "nhd.gpkg", bounds=grid.bounds), fine), 2)
@@ -206,7 +206,7 @@ def write_truth(planet: Planet, cell: str, out: Path) -> None:
 
 
 def flow_accumulation(planet: Planet, out: Path) -> dict[str, Any]:
-    """Score D8 flow accumulation at the best of some thresholds: the baseline alone may learn from the test."""
+    """Score D8 flow accumulation at the best of some thresholds: only the baseline may tune itself on the test."""
     text = raster.mosaic_vrt(planet.of_cells("elevation.tif"))
     grid = raster.raster_grid(text)
     heights, valid = raster.read_window(text, grid)
@@ -233,7 +233,7 @@ LINE_SCORES: Mapping[str, str] = {"P": "correctness", "R": "completeness", "F1":
 
 
 def order_one(network: Path, planet: Planet) -> dict[str, float]:
-    """Return the share of the true length of order 1, by regime, with a line of the network within the buffer."""
+    """Return the fraction of the true length of order 1, by regime, with a line of the network within the buffer."""
     truth = gpd.read_file(planet.planet / "truth.gpkg")
     truth = truth[(truth["strahler_order"] == 1) & ~truth["on_backbone"]]
     crs = local_metric_crs(truth.geometry)

@@ -53,6 +53,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Lead links to files of the repository's root to their pages."""
+    for name in ROOT_PAGES.values():
+        markdown = markdown.replace(f"(../../{name}", f"(../{name.lower()}")
+    return markdown
+
+
 def commands_page() -> str:
     """Return the reference of all commands, from their parsers."""
     from headwater.cli.entry import build_parser
@@ -74,6 +81,7 @@ def notebook_page(path: Path) -> str:
         elif cell["cell_type"] == "code" and source.strip():
             parts.append(f"```python\n{source}\n```")
             parts += [text for output in cell["outputs"] if (text := _output(output))]
+    parts.append(f"This page is the notebook `docs/tutorials/{path.name}` of the repository.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from shapely import LineString
 
-from headwater.demo.character import character
 from headwater.demo.drainage import make_drainage
 from headwater.demo.landscape import make_landscape
+from headwater.demo.planet_parameters import planet_parameters
 from support.places import ROOT
 
 
 @pytest.fixture(scope="module")
 def benchmarks():
-    """The benchmark's two modules; they lie in no package."""
+    """The benchmark's two modules; they are in no package."""
     folder = str(ROOT / "benchmarks")
     sys.path.insert(0, folder)
     try:
@@ -27,8 +27,8 @@ def benchmarks():
 def place(benchmarks):
     region = benchmarks[0]
     layout = region.region_layout(3, 60.0)
-    land = make_landscape(layout, character(3))
-    drainage = make_drainage(layout, character(3), land)
+    land = make_landscape(layout, planet_parameters(3))
+    drainage = make_drainage(layout, planet_parameters(3), land)
     return layout, land, drainage, region.probability_grid(layout, land)
 
 
@@ -40,7 +40,7 @@ def test_fifteen_percent_of_the_channels_are_dropped_off_the_backbone_and_apart(
     dx, dy = layout.pixel_m
     apart = np.abs(land.receiver - np.arange(land.receiver.size))
     steps = np.where(apart == 1, dx, np.where(apart == layout.columns, dy, np.hypot(dx, dy)))
-    assert sum(gap.length_m for gap in gaps) / steps[off].sum() == pytest.approx(region.DROPPED_SHARE, abs=0.01)
+    assert sum(gap.length_m for gap in gaps) / steps[off].sum() == pytest.approx(region.DROPPED_FRACTION, abs=0.01)
     cells = np.concatenate([gap.cells[:-1] for gap in gaps])
     assert off[cells].all()
     assert np.unique(cells).size == cells.size

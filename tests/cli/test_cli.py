@@ -13,7 +13,7 @@ PROMISED = {
 }  # fmt: skip
 
 
-def test_every_promised_subcommand_is_there():
+def test_every_promised_subcommand_exists():
     assert set(COMMANDS) >= PROMISED
 
 
@@ -59,7 +59,7 @@ def test_bad_input_exits_with_2_and_failed_work_with_1_and_nothing_is_written(tm
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
-def test_vectorize_asks_for_what_it_needs(capsys):
+def test_vectorize_names_the_options_it_needs(capsys):
     base = ["vectorize", "--probability", "p", "--elevation", "e", "--catchments", "c", "--out", "o"]
     assert main([*base, "--cell", "N00E000"]) == 2
     assert main(base) == 2
@@ -76,7 +76,7 @@ def test_evaluate_without_a_file_names_what_is_missing(capsys):
     assert "--truth" in capsys.readouterr().err
 
 
-def test_network_takes_known_formats_alone(capsys):
+def test_network_accepts_only_known_formats(capsys):
     options = build_parser().parse_args(["network", "--format", "gpkg", "--format", "fgb", "--lakes", "l.gpkg"])
     assert options.formats == ["gpkg", "fgb"]
     with pytest.raises(SystemExit) as stopped:
@@ -85,7 +85,7 @@ def test_network_takes_known_formats_alone(capsys):
     assert "published" in capsys.readouterr().err
 
 
-def test_a_reader_that_has_enough_is_no_error():
+def test_a_reader_that_closes_the_pipe_is_no_error():
     code = "import sys; from headwater.cli import main; sys.exit(main(['models', 'list']))"
     reading, writing = os.pipe()
     os.close(reading)

@@ -20,7 +20,7 @@ def log(tmp_path):
     return folder / "N40.05W106.10.log"
 
 
-def test_a_job_tells_that_it_begins_what_it_does_and_what_it_took(log, capsys):
+def test_a_job_records_its_start_its_messages_and_what_it_took(log, capsys):
     with events.recorded("composite", log):
         events.say("scene A is left out.", share=0.5)
         events.count(events.BYTES, 12)
@@ -39,7 +39,7 @@ def test_a_job_tells_that_it_begins_what_it_does_and_what_it_took(log, capsys):
     assert done["max_rss_mb"] > 1
 
 
-def test_each_try_of_a_job_is_added_and_counts_for_itself(log):
+def test_each_attempt_of_a_job_is_appended_and_counted_separately(log):
     with pytest.raises(NetworkError), events.recorded("composite", log):
         events.count(events.RETRIES, 3)
         raise NetworkError("https://x.org/a.tif?se=1&sig=SECRET could not be read.", "Wait.")
@@ -66,7 +66,7 @@ def test_what_was_metered_before_belongs_to_no_job(log, monkeypatch):
     assert lines_of(log)[-1]["bytes_down"] == 19
 
 
-def test_what_an_unforeseen_error_says_is_not_written(log):
+def test_the_message_of_an_unforeseen_error_is_not_written(log):
     with pytest.raises(KeyError), events.recorded("composite", log):
         raise KeyError("sv=2024&sig=SECRET")
     assert "SECRET" not in log.with_suffix(".jsonl").read_text()
@@ -99,17 +99,17 @@ def test_failures_have_causes(error, cause):
         ("r/logs/12/vectorize/S00.50E010.10.jsonl", events.Place("12", "vectorize", "S00.50E010.10")),
     ],
 )
-def test_a_log_tells_its_job(path, place):
+def test_the_path_of_a_log_identifies_its_job(path, place):
     assert events.Place.of_file(Path(path)) == place
 
 
-def test_a_folder_that_is_not_there_stops_no_work(tmp_path):
+def test_a_missing_folder_stops_no_work(tmp_path):
     with events.recorded("plan", tmp_path / "none/1/plan.log"):
         events.say("all is well.")
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_line_records_bad_input_and_keeps_its_words_on_stderr(tmp_path, capsys):
+def test_the_command_line_records_bad_input_and_prints_it_on_stderr(tmp_path, capsys):
     log = tmp_path / "1" / "plan.log"
     log.parent.mkdir()
     code = main(["plan", "--log", str(log), "--polygons", "none.gpkg", "--basin", "1", "--out", str(tmp_path / "p")])

@@ -3,7 +3,7 @@
 from headwater.core import progress as module
 
 
-def test_lines_in_a_log_count_from_where_it_went_on(monkeypatch, capsys):
+def test_lines_in_a_log_count_from_the_resumed_position(monkeypatch, capsys):
     monkeypatch.setattr(module, "_SECONDS_BETWEEN_LINES", 0.0)
     seen = []
     notes = iter(["loss 0.5", "loss 0.4"])

@@ -1,4 +1,4 @@
-"""The demo planet has what the real sources have: one test for each feature that a later step relies on."""
+"""The demo planet has the features of the real sources: one test for each feature that a later step relies on."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from scipy import ndimage
 from shapely.geometry import box, shape
 
 from headwater.core.errors import InputError
-from headwater.demo import build, layout
+from headwater.demo import build
 from headwater.demo.build import build_planet
-from headwater.demo.character import character
 from headwater.demo.landscape import make_landscape
-from headwater.demo.vectors import transform
+from headwater.demo.planet_grid import TRUTH_PER_DEGREE, planet_grid
+from headwater.demo.planet_parameters import planet_parameters
+from headwater.demo.vector_tables import transform
 
 SEED = 6
 SIZE, CELL, DATES = (0.1, 0.1), 0.05, 3
@@ -38,7 +39,7 @@ def planet(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp("planet") / "p"
     build_planet(SEED, folder, size_degrees=SIZE, cell_degrees=CELL, dates=DATES)
     facts = json.loads((folder / "planet.json").read_text())
-    place = layout.layout(SEED, size_degrees=SIZE, cell_degrees=CELL)
+    grid = planet_grid(SEED, size_degrees=SIZE, cell_degrees=CELL)
     items = [json.loads(p.read_text()) for p in sorted((folder / "stac" / "sentinel-2-l2a").glob("*.json"))]
     dem = [json.loads(p.read_text()) for p in sorted((folder / "stac" / "cop-dem-glo-30").glob("*.json"))]
     read = {name: gpd.read_file(folder / file) for name, file in facts["files"].items() if name != "labels"}
@@ -46,10 +47,10 @@ def planet(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(
         folder=folder,
         facts=facts,
-        place=place,
+        grid=grid,
         items=items,
         dem=dem,
-        land=make_landscape(place, character(SEED)),
+        land=make_landscape(grid, planet_parameters(SEED)),
         **read,
         nhd=nhd,
     )
@@ -68,14 +69,14 @@ def digest(folder: Path) -> dict[str, str]:
 def cells_of(planet: SimpleNamespace, line: shapely.LineString) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the truth grid under the vertices of a line."""
     x, y = np.asarray(line.coords).T
-    grid = transform(planet.place)
+    grid = transform(planet.grid)
     return np.floor((y - grid.f) / grid.e).astype(int), np.floor((x - grid.c) / grid.a).astype(int)
 
 
 # --- the folder -------------------------------------------------------------------------------------------------
 
 
-def test_same_seed_same_bytes_whatever_the_jobs_and_a_second_call_does_nothing(tmp_path: Path) -> None:
+def test_same_seed_gives_same_bytes_with_any_jobs_and_a_second_call_does_nothing(tmp_path: Path) -> None:
     options: dict[str, Any] = {"size_degrees": (0.1, 0.05), "cell_degrees": 0.05, "dates": 2}
     build_planet(1, tmp_path / "a", jobs=1, **options)
     build_planet(1, tmp_path / "b", jobs=2, **options)
@@ -84,14 +85,14 @@ def test_same_seed_same_bytes_whatever_the_jobs_and_a_second_call_does_nothing(t
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "a").rglob("*")}
     build_planet(1, tmp_path / "a", **options)
     assert times == {p: p.stat().st_mtime_ns for p in (tmp_path / "a").rglob("*")}
-    # Other options replace the planet, and nothing temporary stays.
+    # Other options replace the planet, and nothing temporary remains.
     build_planet(2, tmp_path / "a", **options)
     assert json.loads((tmp_path / "a" / "planet.json").read_text())["seed"] == 2
     assert first != digest(tmp_path / "a")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_a_folder_that_is_no_planet_is_refused_and_kept(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_planet_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match="not a demo planet"):
@@ -100,7 +101,7 @@ def test_a_folder_that_is_no_planet_is_refused_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"size_degrees": (0.3, 0.17)}, {"dates": 1}, {"jobs": 0}, {"cell_degrees": 0.07}])
-def test_options_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_invalid_options_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         build_planet(1, tmp_path / "p", **change)
     assert not list(tmp_path.iterdir())
@@ -117,18 +118,18 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_build_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = tmp_path / ".p.4999999.part"  # a process number beyond the kernel's greatest
+def test_leftovers_of_a_killed_build_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / ".p.4999999.part"  # a process number above the kernel's maximum
     left.mkdir()
     monkeypatch.setattr(build, "_fill", lambda *_: None)
     build_planet(1, tmp_path / "p")
     assert [p.name for p in tmp_path.iterdir()] == ["p"]
 
 
-def test_planet_json_says_what_is_there(planet: SimpleNamespace) -> None:
+def test_planet_json_describes_the_files(planet: SimpleNamespace) -> None:
     assert planet.facts["seed"] == SEED
     assert len(planet.facts["basin_id"]) == 10
-    assert planet.facts["bounds"] == list(planet.place.bounds)
+    assert planet.facts["bounds"] == list(planet.grid.bounds)
     assert all((planet.folder / name).is_file() for name in planet.facts["files"].values())
 
 
@@ -153,30 +154,30 @@ def test_every_land_cell_drains_downhill_to_the_sea(planet: SimpleNamespace) -> 
     cells = np.flatnonzero(land.land.ravel())
     assert np.array_equal(np.sort(land.order), cells)
     assert (z[land.receiver[cells]] < z[cells]).all()
-    mouths = cells[~land.land.ravel()[land.receiver[cells]]]
-    dx, dy = planet.place.pixel_m
-    assert land.area_km2[mouths].sum() == pytest.approx(cells.size * dx * dy / 1e6, rel=1e-4)
+    outlets = cells[~land.land.ravel()[land.receiver[cells]]]
+    dx, dy = planet.grid.pixel_m
+    assert land.area_km2[outlets].sum() == pytest.approx(cells.size * dx * dy / 1e6, rel=1e-4)
 
 
-def test_basin_polygon_covers_the_land_and_little_more(planet: SimpleNamespace) -> None:
+def test_basin_polygon_covers_the_land_and_little_else(planet: SimpleNamespace) -> None:
     assert list(planet.basins["HYBAS_ID"].astype(str)) == [planet.facts["basin_id"]]
     assert planet.basins.is_valid.all()
-    inside = rasterize(planet.basins.geometry, out_shape=planet.land.land.shape, transform=transform(planet.place))
+    inside = rasterize(planet.basins.geometry, out_shape=planet.land.land.shape, transform=transform(planet.grid))
     assert (inside[planet.land.land] == 1).all()
     near = ndimage.binary_dilation(planet.land.land, iterations=14)
     assert not inside[~near].any()
     land = planet.basins.geometry.iloc[0]
-    assert box(*planet.place.bounds).contains_properly(land)
-    assert not land.intersects(box(*planet.place.ocean_quadrant))  # or a cell without land would be planned
+    assert box(*planet.grid.bounds).contains_properly(land)
+    assert not land.intersects(box(*planet.grid.ocean_quadrant))  # else a cell without land would be planned
 
 
 def test_lake_ponds_and_swamp_are_on_the_map(planet: SimpleNamespace) -> None:
     codes = planet.nhd["NHDWaterbody"]["FCODE"].value_counts()
     assert {39004, 39001, 46600} <= set(codes.index)
     lake = planet.land.lake
-    dx, dy = planet.place.pixel_m
+    dx, dy = planet.grid.pixel_m
     assert 0.03 < lake.sum() * dx * dy / 1e6 < 3
-    assert np.ptp(planet.land.elevation[lake]) < 3  # the truth falls by millimetres a pixel, to the outlet
+    assert np.ptp(planet.land.elevation[lake]) < 3  # the truth falls by millimeters per pixel toward the outlet
     assert len(np.unique(planet.land.ponds)) >= 3
 
 
@@ -220,13 +221,13 @@ def test_truth_holds_three_regimes_and_a_plausible_density(planet: SimpleNamespa
     assert set(truth["regime"]) == {"perennial", "intermittent", "ephemeral"}
     areas = truth.groupby("regime")["upstream_area_km2"].median()
     assert areas["ephemeral"] < areas["intermittent"] < areas["perennial"]
-    kilometres = sum(GEOD.geometry_length(line) for line in truth.geometry) / 1000
-    dx, dy = planet.place.pixel_m
-    assert 1.5 < kilometres / (planet.land.land.sum() * dx * dy / 1e6) < 4
+    kilometers = sum(GEOD.geometry_length(line) for line in truth.geometry) / 1000
+    dx, dy = planet.grid.pixel_m
+    assert 1.5 < kilometers / (planet.land.land.sum() * dx * dy / 1e6) < 4
     assert {46006, 46003, 46007} <= set(planet.nhd["NHDFlowline"]["FCODE"])
 
 
-def test_one_area_threshold_cannot_tell_the_channel_heads(planet: SimpleNamespace) -> None:
+def test_one_area_threshold_cannot_locate_the_channel_heads(planet: SimpleNamespace) -> None:
     ends = {line.coords[-1] for line in planet.truth.geometry}
     heads = [line for line in planet.truth.geometry if line.coords[0] not in ends]
     area = planet.land.area_km2.reshape(planet.land.land.shape)
@@ -238,9 +239,9 @@ def test_one_area_threshold_cannot_tell_the_channel_heads(planet: SimpleNamespac
 def test_truth_reaches_meet_in_shared_points_and_orders_rise_downstream(planet: SimpleNamespace) -> None:
     start = {line.coords[0]: k for k, line in enumerate(planet.truth.geometry)}
     order = planet.truth["strahler_order"].to_numpy()
-    below = [start.get(line.coords[-1], -1) for line in planet.truth.geometry]
-    joined = [(k, d) for k, d in enumerate(below) if d >= 0]
-    assert len(joined) > 0.5 * len(below)
+    downstream = [start.get(line.coords[-1], -1) for line in planet.truth.geometry]
+    joined = [(k, d) for k, d in enumerate(downstream) if d >= 0]
+    assert len(joined) > 0.5 * len(downstream)
     assert all(order[k] <= order[d] for k, d in joined)
     assert order.max() >= 4
 
@@ -248,7 +249,7 @@ def test_truth_reaches_meet_in_shared_points_and_orders_rise_downstream(planet: 
 # --- the backbone -----------------------------------------------------------------------------------------------
 
 
-def test_streamnet_has_the_columns_of_taudem_and_sound_links(planet: SimpleNamespace) -> None:
+def test_streamnet_has_the_columns_of_taudem_and_valid_links(planet: SimpleNamespace) -> None:
     net = planet.streams
     columns = (
         "LINKNO DSLINKNO USLINKNO1 USLINKNO2 DSNODEID strmOrder Length Magnitude DSContArea strmDrop Slope "
@@ -325,12 +326,12 @@ def test_catchments_hold_detached_pixels_reach_the_coast_and_leave_some_of_it_ou
     with_length = planet.streams.query("Length > 0")["LINKNO"]
     assert set(table["streamID"]) == set(with_length)
     assert len(table) > table["streamID"].nunique()  # several polygons for one id
-    pixel = 1 / layout.TRUTH_PER_DEGREE**2
+    pixel = 1 / TRUTH_PER_DEGREE**2
     assert np.isclose(shapely.area(table.geometry), pixel, rtol=1e-3).any()
     numbers = rasterize(
         zip(table.geometry, table["streamID"], strict=True),
         out_shape=planet.land.land.shape,
-        transform=transform(planet.place),
+        transform=transform(planet.grid),
     )
     sea = ~planet.land.land
     assert not (numbers[sea] > 0).any()
@@ -358,14 +359,14 @@ def test_two_mgrs_tiles_in_two_utm_zones_overlap_and_cover_the_window(planet: Si
     assert sorted(tiles) == sorted(planet.facts["mgrs_tiles"])
     zones = {epsg(items[0]) for items in tiles.values()}
     assert len(zones) == 2
-    whole = [next(shape(i["geometry"]) for i in items if not i["properties"]["s2:nodata_pixel_percentage"])
+    complete = [next(shape(i["geometry"]) for i in items if not i["properties"]["s2:nodata_pixel_percentage"])
              for items in tiles.values()]  # fmt: skip
     window = box(*planet.facts["bounds"])
-    assert 0.2 < whole[0].intersection(whole[1]).intersection(window).area / window.area < 0.45
-    assert shapely.union_all(whole).contains(window)
+    assert 0.2 < complete[0].intersection(complete[1]).intersection(window).area / window.area < 0.45
+    assert shapely.union_all(complete).contains(window)
 
 
-def test_two_processing_baselines_differ_by_the_offset_and_one_acquisition_is_there_twice(
+def test_two_processing_baselines_differ_by_the_offset_and_one_acquisition_occurs_twice(
     planet: SimpleNamespace,
 ) -> None:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
@@ -380,7 +381,7 @@ def test_two_processing_baselines_differ_by_the_offset_and_one_acquisition_is_th
     for key in ("B02", "B03", "B04", "B08"):
         assert np.median(read(planet, new, key).astype(int) - read(planet, old, key)) == 1000
     assert np.array_equal(read(planet, new, "SCL"), read(planet, old, "SCL"))
-    # The other tile has the early date before the offset only, so it does not vanish with the duplicates.
+    # The other tile has the early date only without the offset, so de-duplication keeps it.
     alone = [g[0] for g in groups.values() if len(g) == 1]
     assert any(item["properties"]["s2:processing_baseline"] < "04.00" for item in alone)
     assert {item["properties"]["datetime"][:4] for item in planet.items} == {"2022", "2023"}
@@ -411,7 +412,7 @@ def test_clouds_cast_shadows_away_from_the_sun(planet: SimpleNamespace) -> None:
         azimuth = np.radians(item["properties"]["s2:mean_solar_azimuth"])
 
         def hit(sign: int, cloud=cloud, shadow=shadow, azimuth=azimuth) -> float:
-            step = sign * 25  # pixels of 20 m, away from (+) or towards (-) the sun
+            step = sign * 25  # pixels of 20 m, away from (+) or toward (-) the sun
             moved = ndimage.shift(cloud.astype(np.uint8), (step * np.cos(azimuth), -step * np.sin(azimuth)), order=0)
             return float((moved.astype(bool) & shadow).sum() / shadow.sum())
 
@@ -426,7 +427,7 @@ def test_clouds_cast_shadows_away_from_the_sun(planet: SimpleNamespace) -> None:
     assert any((read(planet, item, "SCL") == 10).any() for item in planet.items)
 
 
-def test_nearly_all_is_clear_on_some_date_and_a_spot_never(planet: SimpleNamespace) -> None:
+def test_nearly_everything_is_clear_on_some_date_and_a_spot_never(planet: SimpleNamespace) -> None:
     clear = (2, 4, 5, 6, 7, 11)
     never = 0.0
     for items in by_tile(planet).values():
@@ -444,12 +445,12 @@ def test_one_date_ends_at_a_slanted_swath_edge(planet: SimpleNamespace) -> None:
     ends = (blue > 0).sum(axis=1)
     assert ends[0] - ends[-1] > 20  # slanted
     assert partly[0]["properties"]["s2:nodata_pixel_percentage"] == pytest.approx(100 * (scl == 0).mean(), abs=1e-4)
-    whole = next(i for i in planet.items if i["properties"]["s2:mgrs_tile"] == partly[0]["properties"]["s2:mgrs_tile"]
-                 and i is not partly[0])  # fmt: skip
-    assert shape(partly[0]["geometry"]).area < 0.95 * shape(whole["geometry"]).area
+    tile = partly[0]["properties"]["s2:mgrs_tile"]
+    complete = next(i for i in planet.items if i["properties"]["s2:mgrs_tile"] == tile and i is not partly[0])
+    assert shape(partly[0]["geometry"]).area < 0.95 * shape(complete["geometry"]).area
 
 
-def test_cloud_cover_is_that_of_the_classification(planet: SimpleNamespace) -> None:
+def test_cloud_cover_agrees_with_the_classification(planet: SimpleNamespace) -> None:
     covers = []
     for item in planet.items:
         scl = read(planet, item, "SCL")
@@ -466,9 +467,9 @@ def test_water_banks_and_seasons_show_in_the_imagery(planet: SimpleNamespace) ->
         to_grid = dataset.transform
     crs = epsg(item)
 
-    def burn(table: gpd.GeoDataFrame, reach_m: float = 0) -> np.ndarray:
+    def burn(table: gpd.GeoDataFrame, buffer_m: float = 0) -> np.ndarray:
         metric = table.to_crs(crs).geometry
-        geometry = metric.buffer(reach_m) if reach_m else metric
+        geometry = metric.buffer(buffer_m) if buffer_m else metric
         if geometry.empty:
             return np.zeros(nir.shape, bool)
         return rasterize(geometry, out_shape=nir.shape, transform=to_grid).astype(bool)
@@ -481,8 +482,8 @@ def test_water_banks_and_seasons_show_in_the_imagery(planet: SimpleNamespace) ->
     ndvi = (nir - red) / (nir + red)
     away = land & ~burn(lines, 60)
     for code in (46003, 46007):
-        beside = burn(lines[lines["FCODE"] == code], 15) & land
-        assert np.mean(ndvi[beside]) > np.mean(ndvi[away])
+        banks = burn(lines[lines["FCODE"] == code], 15) & land
+        assert np.mean(ndvi[banks]) > np.mean(ndvi[away])
 
 
 # --- elevation ------------------------------------------------------------------------------------------------------
@@ -505,9 +506,9 @@ def test_elevation_tiles_are_registered_half_a_pixel_off_the_degree_lines(planet
 
 
 def test_elevation_matches_the_truth_up_to_canopy_and_noise(planet: SimpleNamespace) -> None:
-    """A shift by half a pixel either way fits worse: the registration is right, not only the header."""
+    """A shift by half a pixel in either direction fits worse: the registration is right, not only the header."""
     errors = []
-    w, _, _, n = planet.place.bounds
+    w, _, _, n = planet.grid.bounds
     for shift in (-0.5, 0, 0.5):
         total = []
         for item in planet.dem:
@@ -516,17 +517,17 @@ def test_elevation_matches_the_truth_up_to_canopy_and_noise(planet: SimpleNamesp
                 rows, columns = np.nonzero(model > 0)
                 grid = dataset.transform
                 x, y = grid.c + grid.a * (columns + 0.5 + shift), grid.f + grid.e * (rows + 0.5 + shift)
-            at = [(n - y) * layout.TRUTH_PER_DEGREE - 0.5, (x - w) * layout.TRUTH_PER_DEGREE - 0.5]
+            at = [(n - y) * TRUTH_PER_DEGREE - 0.5, (x - w) * TRUTH_PER_DEGREE - 0.5]
             truth = ndimage.map_coordinates(planet.land.elevation, at, order=1, mode="nearest")
             total.append(model[rows, columns] - truth)
         errors.append(np.concatenate(total))
     spread = [e.std() for e in errors]
     assert spread[1] < spread[0]
     assert spread[1] < spread[2]
-    # No post is lost at the seams of the tiles: the land has as many as its area asks for.
-    posts = planet.land.land.sum() * (3600 / layout.TRUTH_PER_DEGREE) ** 2
+    # No post is missing at the seams of the tiles: their number agrees with the land's area.
+    posts = planet.land.land.sum() * (3600 / TRUTH_PER_DEGREE) ** 2
     assert errors[1].size == pytest.approx(posts, rel=0.002)
-    assert errors[1].mean() > 0.3  # canopy stands on the ground
+    assert errors[1].mean() > 0.3  # canopy is above the ground
     assert np.quantile(errors[1], 0.1) > -8
 
 
@@ -555,7 +556,7 @@ def test_a_degree_tile_without_land_is_absent_although_cells_reach_it(planet: Si
     assert len(there) == 3
 
 
-# --- the catalogue ----------------------------------------------------------------------------------------------
+# --- the catalog ----------------------------------------------------------------------------------------------
 
 
 def test_items_have_the_shape_of_the_planetary_computer(planet: SimpleNamespace) -> None:
@@ -594,7 +595,7 @@ def test_items_are_valid_to_pystac(planet: SimpleNamespace) -> None:
         assert pystac.Item.from_dict(item).id == item["id"]
 
 
-def test_vector_files_hold_nothing_of_the_day_they_were_made(planet: SimpleNamespace) -> None:
+def test_vector_files_do_not_contain_the_date_of_the_build(planet: SimpleNamespace) -> None:
     assert {name for name, _ in pyogrio.list_layers(planet.folder / "nhd.gpkg")} == {
         "NHDFlowline", "NHDWaterbody", "NHDArea",
     }  # fmt: skip

@@ -21,8 +21,8 @@ from rasterio.windows import Window
 from shapely.geometry import box, mapping
 
 from headwater.core.errors import InputError, WorkError
-from headwater.demo.server.serve import create_app, running_catalogue, serve
-from support.tiny_catalogue import DEFAULT_SCENES, TinyScene, write_tiny_catalogue
+from headwater.demo.server.serve import create_app, running_catalog, serve
+from support.tiny_catalog import DEFAULT_SCENES, TinyScene, write_tiny_catalog
 
 S2 = "sentinel-2-l2a"
 NAMES = sorted(scene.id for scene in DEFAULT_SCENES)
@@ -31,19 +31,19 @@ NAMES = sorted(scene.id for scene in DEFAULT_SCENES)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("planets") / "first planet"
-    write_tiny_catalogue(path)
+    write_tiny_catalog(path)
     return path
 
 
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
-    with running_catalogue([folder]) as address:
+    with running_catalog([folder]) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def client(url: str) -> Iterator[pystac_client.Client]:
-    # Strict: pystac-client must find nothing to complain of.
+    # Strict: pystac-client must not warn about anything.
     with pystac_client.warnings.strict():
         opened = pystac_client.Client.open(f"{url}/stac")
         yield opened
@@ -56,8 +56,8 @@ def asset(url: str) -> str:
     return str(reply["assets"]["B02"]["href"])
 
 
-def get(address: str, **words: Any) -> requests.Response:
-    return requests.get(address, timeout=10, **words)
+def get(address: str, **options: Any) -> requests.Response:
+    return requests.get(address, timeout=10, **options)
 
 
 def post(url: str, **body: Any) -> requests.Response:
@@ -77,7 +77,7 @@ def token(url: str, collection: str = S2) -> str:
 # The STAC API, with pystac-client
 
 
-def test_client_sees_a_conforming_api_and_its_collections(client: pystac_client.Client) -> None:
+def test_client_accepts_the_api_and_lists_its_collections(client: pystac_client.Client) -> None:
     for name in ("CORE", "ITEM_SEARCH", "COLLECTIONS", "FEATURES", "QUERY", "SORT"):
         assert client.conforms_to(name), name
     assert [collection.id for collection in client.get_collections()] == ["cop-dem-glo-30", "cop-dem-glo-90", S2]
@@ -124,7 +124,7 @@ def test_items_lead_to_their_collection_and_themselves(client: pystac_client.Cli
     assert all(asset.href.startswith("http://127.0.0.1") for asset in item.assets.values())
 
 
-def test_what_is_not_there_is_404_with_the_planetary_computers_body(url: str) -> None:
+def test_missing_things_are_404_with_the_planetary_computers_body(url: str) -> None:
     for path in ("collections/landsat", "collections/landsat/items", f"collections/{S2}/items/nothing"):
         reply = get(f"{url}/stac/{path}")
         assert reply.status_code == 404
@@ -140,7 +140,7 @@ def test_place(url: str) -> None:
     assert found(url, collections=[S2], bbox=[15.0, 45.9, 15.2, 46.2]) == everywhere
     assert found(url, collections=[S2], bbox=[15.0, 45.9, 0, 15.2, 46.2, 900]) == everywhere
     assert found(url, collections=[S2], bbox=[14.0, 45.9, 14.9, 46.2]) == []
-    # West > east goes round the back: it must hold 170 and -170 and not what lies between.
+    # West > east crosses the antimeridian: the box contains 170 and -170 and not what is between.
     assert found(url, collections=[S2], bbox=[170, 45, -170, 47]) == []
     assert found(url, collections=[S2], bbox=[15.01, 45, 14.9, 47]) == everywhere
     south = mapping(box(15.0, 45.9, 15.2, 45.95))
@@ -214,7 +214,7 @@ def test_bad_get_searches_get_400(url: str, query: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff"])
-def test_a_body_that_is_no_object_gets_400(url: str, content: bytes) -> None:
+def test_a_body_that_is_not_an_object_gets_400(url: str, content: bytes) -> None:
     assert requests.post(f"{url}/stac/search", data=content, timeout=10).status_code == 400
 
 
@@ -231,10 +231,10 @@ def test_assets_need_a_token_of_their_collection(url: str, asset: str) -> None:
 
 
 def test_a_later_expiry_breaks_the_signature(url: str, asset: str) -> None:
-    words = urllib.parse.parse_qs(token(url))
-    assert set(words) == {"st", "se", "sp", "sig"}
-    words["se"] = [words["se"][0].replace("20", "21", 1)]
-    assert get(f"{asset}?{urllib.parse.urlencode(words, doseq=True)}").status_code == 403
+    params = urllib.parse.parse_qs(token(url))
+    assert set(params) == {"st", "se", "sp", "sig"}
+    params["se"] = [params["se"][0].replace("20", "21", 1)]
+    assert get(f"{asset}?{urllib.parse.urlencode(params, doseq=True)}").status_code == 403
 
 
 def test_ranges_and_head(url: str, asset: str, folder: Path) -> None:
@@ -276,7 +276,7 @@ def test_gdal_reads_windows_through_ranges(url: str, asset: str, folder: Path) -
 )
 def test_no_path_leads_to_another_file(url: str, path: str) -> None:
     host, port = url.removeprefix("http://").split(":")
-    # Straight over a socket: clients tidy such paths before they send them.
+    # Directly over a socket: clients normalize such paths before they send them.
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         request = f"GET /assets/{path}?{token(url)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode())
@@ -291,13 +291,13 @@ def test_no_path_leads_to_another_file(url: str, path: str) -> None:
 def test_the_token_endpoint_has_the_planetary_computers_shape(url: str) -> None:
     reply = get(f"{url}/api/sas/v1/token/{S2}").json()
     assert set(reply) == {"msft:expiry", "token"}
-    words = urllib.parse.parse_qs(reply["token"])
-    assert words["se"] == [reply["msft:expiry"]]
-    assert words["sp"] == ["rl"]
+    params = urllib.parse.parse_qs(reply["token"])
+    assert params["se"] == [reply["msft:expiry"]]
+    assert params["sp"] == ["rl"]
     assert get(f"{url}/api/sas/v1/token/landsat").status_code == 404
 
 
-def test_an_address_can_be_signed_whole(url: str, asset: str) -> None:
+def test_an_address_can_be_signed(url: str, asset: str) -> None:
     reply = get(f"{url}/api/sas/v1/sign", params={"href": asset}).json()
     assert set(reply) == {"msft:expiry", "href"}
     assert get(reply["href"]).status_code == 200
@@ -305,28 +305,28 @@ def test_an_address_can_be_signed_whole(url: str, asset: str) -> None:
     assert get(f"{url}/api/sas/v1/sign", params={"href": f"{url}/assets/x"}).status_code == 404
 
 
-def test_tokens_of_another_process_are_worth_nothing(url: str, folder: Path, asset: str) -> None:
-    with running_catalogue([folder]) as other:
+def test_tokens_of_another_process_are_invalid(url: str, folder: Path, asset: str) -> None:
+    with running_catalog([folder]) as other:
         path = urllib.parse.urlsplit(asset).path
         assert get(f"{other}{path}?{token(other)}").status_code == 200
         assert get(f"{other}{path}?{token(url)}").status_code == 403
 
 
 def test_without_tokens_assets_are_free(folder: Path, asset: str) -> None:
-    with running_catalogue([folder], require_token=False) as other:
+    with running_catalog([folder], require_token=False) as other:
         assert get(f"{other}{urllib.parse.urlsplit(asset).path}").status_code == 200
 
 
-# Several folders, and what can go wrong
+# Several folders, and failures
 
 
-def test_two_planets_side_by_side(folder: Path, tmp_path: Path) -> None:
+def test_two_planets_are_served_together(folder: Path, tmp_path: Path) -> None:
     scene = TinyScene("33TWM", "20210701")
-    write_tiny_catalogue(tmp_path, [scene])
+    write_tiny_catalog(tmp_path, [scene])
     for path in (tmp_path / "stac").glob("cop-dem*/*.json"):
         path.unlink()
     (tmp_path / "planet.json").write_text(json.dumps({"basin_id": 1020000010}))
-    with running_catalogue([folder, tmp_path]) as both:
+    with running_catalog([folder, tmp_path]) as both:
         assert found(both, collections=[S2]) == sorted([*NAMES, scene.id])
         item = get(f"{both}/stac/collections/{S2}/items/{scene.id}").json()
         assert urllib.parse.urlsplit(item["assets"]["B02"]["href"]).path.startswith("/assets/1020000010/")
@@ -340,7 +340,7 @@ def test_the_same_item_in_two_folders_is_refused(folder: Path) -> None:
 
 
 def test_an_asset_outside_its_folder_is_refused(tmp_path: Path) -> None:
-    write_tiny_catalogue(tmp_path / "planet", [TinyScene("33TWM", "20210701")])
+    write_tiny_catalog(tmp_path / "planet", [TinyScene("33TWM", "20210701")])
     path = next((tmp_path / "planet" / "stac" / S2).glob("*.json"))
     item = json.loads(path.read_bytes())
     item["assets"]["B02"]["href"] = "../secret.tif"
@@ -354,22 +354,22 @@ def test_a_folder_without_items_is_refused(tmp_path: Path) -> None:
         create_app([tmp_path])
 
 
-def test_a_file_that_has_gone_is_404(tmp_path: Path) -> None:
-    write_tiny_catalogue(tmp_path, [TinyScene("33TWM", "20210701")])
-    with running_catalogue([tmp_path]) as address:
+def test_a_deleted_file_is_404(tmp_path: Path) -> None:
+    write_tiny_catalog(tmp_path, [TinyScene("33TWM", "20210701")])
+    with running_catalog([tmp_path]) as address:
         path = next((tmp_path / "assets" / S2).glob("*/B02.tif"))
         path.unlink()
         name = path.relative_to(tmp_path / "assets")
         assert get(f"{address}/assets/{tmp_path.name}/{name}?{token(address)}").status_code == 404
 
 
-def test_a_taken_port_is_told(folder: Path, url: str) -> None:
+def test_a_port_in_use_is_an_error(folder: Path, url: str) -> None:
     port = int(url.rsplit(":", 1)[1])
     with pytest.raises(WorkError, match=f"Port {port}"):
         serve([folder], "127.0.0.1", port)
 
 
-def test_in_the_foreground_it_says_where_it_is_and_ends_quietly(folder: Path) -> None:
+def test_in_the_foreground_it_prints_its_address_and_ends_quietly(folder: Path) -> None:
     program = (
         "from pathlib import Path; from headwater.demo.server.serve import serve; "
         f"serve([Path({str(folder)!r})], port=0)"
@@ -381,17 +381,17 @@ def test_in_the_foreground_it_says_where_it_is_and_ends_quietly(folder: Path) ->
         assert address is not None
         assert get(address[0]).status_code == 200
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=20)
-    assert (process.returncode, complaints) == (0, b"")
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, b"")
 
 
 def test_the_server_stops_with_its_block_and_the_port_is_free_again(folder: Path) -> None:
-    with running_catalogue([folder]) as first:
+    with running_catalog([folder]) as first:
         assert get(f"{first}/stac").status_code == 200
     port = int(first.rsplit(":", 1)[1])
     with pytest.raises(requests.ConnectionError):
         get(f"{first}/stac")
     start = time.monotonic()
-    with running_catalogue([folder], port=port) as second:
+    with running_catalog([folder], port=port) as second:
         assert second == first
     assert time.monotonic() - start < 5

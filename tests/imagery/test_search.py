@@ -9,12 +9,12 @@ import pytest
 
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from headwater.geo.plan import read_plan
 from headwater.imagery.search import cell_boxes
 from headwater.stac.pins import read_items, read_query
 from support.steps import search
-from support.tiny_catalogue import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalogue, write_tiny_plan
+from support.tiny_catalog import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalog, write_tiny_plan
 
 SUMMER = "2023-05-01/2023-09-30"
 S2 = "sentinel-2-l2a"
@@ -23,13 +23,13 @@ S2 = "sentinel-2-l2a"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("planet")
-    write_tiny_catalogue(path)
+    write_tiny_catalog(path)
     return path
 
 
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
-    with running_catalogue([folder]) as address:
+    with running_catalog([folder]) as address:
         yield f"{address}/stac"
 
 
@@ -106,7 +106,7 @@ def test_only_items_that_touch_a_cell_are_pinned(folder: Path, plan: Path, tmp_p
 def test_a_reprocessed_scene_replaces_the_older_one(plan: Path, tmp_path: Path) -> None:
     old = TinyScene("33TWM", "20230610", baseline="02.12")
     new = TinyScene("33TWM", "20230610", baseline="05.10", generated="20240501T000000")
-    write_tiny_catalogue(tmp_path, [old, new])
+    write_tiny_catalog(tmp_path, [old, new])
     search(plan, tmp_path / "items.parquet", url=str(tmp_path), datetime=SUMMER)
     assert names(tmp_path / "items.parquet", S2) == [new.id]
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from headwater.core.errors import WorkError
 from headwater.core.files import write_json
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from headwater.geo.grid import Cell, cells_intersecting
 from headwater.geo.plan import read_plan
 from headwater.imagery.search import cell_boxes
@@ -23,7 +23,7 @@ from headwater.stac.pins import read_items, write_items
 from support.faults import Faults
 from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
 from support.steps import search
-from support.tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue, write_tiny_plan
+from support.tiny_catalog import DEFAULT_SCENES, write_tiny_catalog, write_tiny_plan
 
 SUMMER = "2023-05-01/2023-09-30"
 S2 = "sentinel-2-l2a"
@@ -55,14 +55,14 @@ def scratch(out: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def flaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Faults, str]]:
     folder = tmp_path_factory.mktemp("planet")
-    write_tiny_catalogue(folder)
+    write_tiny_catalog(folder)
     made: list[Faults] = []
 
     def wrap(app: Any) -> Faults:
         made.append(Faults(app))
         return made[0]
 
-    with running_catalogue([folder], wrap=wrap) as url:
+    with running_catalog([folder], wrap=wrap) as url:
         yield made[0], f"{url}/stac"
 
 
@@ -71,7 +71,7 @@ def test_a_flaky_catalogue_gives_the_pin_of_a_calm_one(flaky: tuple[Faults, str]
     search(plan, tmp_path / "calm.parquet", url=url, datetime=SUMMER)
     calm = (tmp_path / "calm.parquet").read_bytes()
     for number, trouble in enumerate(
-        ({"hang_every": 3, "repeat": 1}, {"share": 0.4, "seed": 1}, {"share": 0.4, "seed": 2, "repeat": 2})
+        ({"hang_every": 3, "repeat": 1}, {"fraction": 0.4, "seed": 1}, {"fraction": 0.4, "seed": 2, "repeat": 2})
     ):
         out = tmp_path / f"{number}.parquet"
         with faults.trouble(**trouble) as met:
@@ -427,7 +427,7 @@ def test_a_basin_across_the_antimeridian(tmp_path: Path, place: str, south: floa
             item["bbox"] = list(shapely.geometry.shape(item["geometry"]).bounds)
         write_json(tmp_path / "place" / "stac" / S2 / f"{item['id']}.json", item)
     if kind == "api":
-        with running_catalogue([tmp_path / "place"]) as url:
+        with running_catalog([tmp_path / "place"]) as url:
             search(plan, tmp_path / "items.parquet", url=f"{url}/stac", **ALONE)
     elif kind == "folder":
         search(plan, tmp_path / "items.parquet", url=str(tmp_path / "place"), **ALONE)

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from headwater.geo.antimeridian_boxes import touches
 from headwater.imagery.select import _around
 from headwater.stac.pins import _table, read_items, read_query, write_items
 from support.places import SHARED
 from support.steps import search, select
-from support.tiny_catalogue import CELLS, TinyScene, write_tiny_catalogue, write_tiny_plan
+from support.tiny_catalog import CELLS, TinyScene, write_tiny_catalog, write_tiny_plan
 
 SUMMER = "2023-05-01/2023-09-30"
 NORTH_WEST, NORTH_EAST, SOUTH = CELLS
@@ -34,7 +34,7 @@ Select = Callable[..., tuple[dict[str, Any], dict[str, Any]]]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("planet")
-    write_tiny_catalogue(path)
+    write_tiny_catalog(path)
     return path
 
 
@@ -98,7 +98,7 @@ def test_statistics_are_harmonised_and_of_clear_pixels_only(folder: Path, select
 
 
 def test_over_http_with_tokens_nothing_signed_is_written(folder: Path, selecting: Select, tmp_path: Path) -> None:
-    with running_catalogue([folder], token_lifetime_s=2) as url:
+    with running_catalog([folder], token_lifetime_s=2) as url:
         scenes, _ = selecting(f"{url}/stac", signing="token", token_url=f"{url}/api/sas/v1/token")
         assert len(scenes["scenes"]) == 3
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -112,7 +112,7 @@ def test_over_http_with_tokens_nothing_signed_is_written(folder: Path, selecting
 
 def test_without_a_token_the_refusal_is_told(folder: Path, selecting: Select, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
-    with running_catalogue([folder]) as url, pytest.raises(WorkError, match="could not be read"):
+    with running_catalog([folder]) as url, pytest.raises(WorkError, match="could not be read"):
         selecting(f"{url}/stac", signing="none")
 
 
@@ -136,7 +136,7 @@ def test_the_choice_is_greedy_per_tile(folder: Path, selecting: Select) -> None:
 
 def test_a_year_back_when_this_year_is_cloudy(selecting: Select, tmp_path: Path) -> None:
     cloudy, old = TinyScene("33TWM", "20230610", cloudy=(0.0, 0.5)), TinyScene("33TWM", "20220610")
-    write_tiny_catalogue(tmp_path / "planet", [cloudy, old])
+    write_tiny_catalog(tmp_path / "planet", [cloudy, old])
     assert names(selecting(str(tmp_path / "planet"))[0]) == [cloudy.id, old.id]
     assert names(selecting(str(tmp_path / "planet"), max_scenes=1)[0]) == [cloudy.id]
     assert names(selecting(str(tmp_path / "planet"), stop_uncovered=0.6)[0]) == [cloudy.id]
@@ -192,7 +192,7 @@ def test_cells_at_the_same_time_share_the_cache(folder: Path, selecting: Select,
 
 def test_a_scene_without_scl_is_clear_or_refused(selecting: Select, tmp_path: Path) -> None:
     bare = TinyScene("33TWM", "20230610", cloudy=(0.0, 0.1), empty=0.2, scl=False)
-    write_tiny_catalogue(tmp_path / "planet", [bare])
+    write_tiny_catalog(tmp_path / "planet", [bare])
     scenes, _ = selecting(str(tmp_path / "planet"))
     assert names(scenes) == [bare.id]
     assert scenes["scenes"][0]["assets"]["SCL"] is None
@@ -202,7 +202,7 @@ def test_a_scene_without_scl_is_clear_or_refused(selecting: Select, tmp_path: Pa
 
 def test_a_swath_that_ends_before_the_cell_is_left_out(selecting: Select, tmp_path: Path) -> None:
     east_only, all_of_it = TinyScene("33TWM", "20230610", empty=0.9), TinyScene("33TWM", "20220610")
-    write_tiny_catalogue(tmp_path / "planet", [east_only, all_of_it])
+    write_tiny_catalog(tmp_path / "planet", [east_only, all_of_it])
     assert names(selecting(str(tmp_path / "planet"), NORTH_WEST)[0]) == [all_of_it.id]
 
 
@@ -226,7 +226,7 @@ def test_a_cell_that_nothing_touches_gets_empty_manifests_and_a_warning(
 
 
 def test_a_broken_file_is_told_and_nothing_is_written(selecting: Select, tmp_path: Path) -> None:
-    write_tiny_catalogue(tmp_path / "planet", [TinyScene("33TWM", "20230610")])
+    write_tiny_catalog(tmp_path / "planet", [TinyScene("33TWM", "20230610")])
     path = next((tmp_path / "planet" / "assets" / "sentinel-2-l2a").glob("*/B04.tif"))
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(WorkError, match=r"B04\.tif could not be read"):
@@ -283,8 +283,8 @@ def _moved(item: dict[str, Any], degrees: float) -> dict[str, Any]:
 def test_a_scene_that_is_gone_is_left_out_and_the_next_best_is_taken(
     selecting: Select, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_tiny_catalogue(tmp_path / "planet")
-    with running_catalogue([tmp_path / "planet"], require_token=False) as url:
+    write_tiny_catalog(tmp_path / "planet")
+    with running_catalog([tmp_path / "planet"], require_token=False) as url:
         first, _ = selecting(f"{url}/stac")
         lost = next(name for name in names(first) if "33TWM" in name)
         shutil.rmtree(tmp_path / "planet" / "assets" / "sentinel-2-l2a" / lost)
@@ -327,7 +327,7 @@ def test_a_scene_of_no_use_makes_room_for_the_next(
     selecting: Select, tmp_path: Path, spoil: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     planet = tmp_path / "planet"
-    write_tiny_catalogue(planet, [BEST, SECOND, THIRD])
+    write_tiny_catalog(planet, [BEST, SECOND, THIRD])
     assert names(selecting(str(planet), cache_dir=tmp_path / "before")[0]) == [BEST.id]
     spoil(planet)
     expected, _ = selecting(str(planet))
@@ -340,7 +340,7 @@ def test_a_scene_of_no_use_makes_room_for_the_next(
 
 def test_a_scene_that_is_not_needed_is_not_read(selecting: Select, tmp_path: Path) -> None:
     planet = tmp_path / "planet"
-    write_tiny_catalogue(planet, [BEST, SECOND, THIRD])
+    write_tiny_catalog(planet, [BEST, SECOND, THIRD])
     for scene in (SECOND, THIRD):
         for path in assets_of(planet, scene).iterdir():
             path.write_bytes(b"no raster")
@@ -365,7 +365,7 @@ def test_a_scene_that_is_not_needed_is_not_read(selecting: Select, tmp_path: Pat
 def test_what_only_looks_like_a_band_is_refused(
     selecting: Select, tmp_path: Path, name: str, change: Callable[[Any], Any], facts: dict[str, Any], words: str
 ) -> None:
-    write_tiny_catalogue(tmp_path / "planet", [BEST])
+    write_tiny_catalog(tmp_path / "planet", [BEST])
     rewrite(assets_of(tmp_path / "planet", BEST) / f"{name}.tif", change, **facts)
     with pytest.raises(InputError, match=words):
         selecting(str(tmp_path / "planet"))
@@ -374,7 +374,7 @@ def test_what_only_looks_like_a_band_is_refused(
 
 def test_a_scene_whose_crs_nobody_tells_is_refused(selecting: Select, tmp_path: Path) -> None:
     planet = tmp_path / "planet"
-    write_tiny_catalogue(planet, [BEST])
+    write_tiny_catalog(planet, [BEST])
     path = next((planet / "stac" / "sentinel-2-l2a").glob("*.json"))
     item = read_json(path)
     for key in ("proj:epsg", "s2:mgrs_tile"):
@@ -442,7 +442,7 @@ def test_candidates_around_a_cell_hold_all_scenes_of_its_tiles(
 
 
 def test_a_file_in_another_crs_than_its_item_tells_is_refused(selecting: Select, tmp_path: Path) -> None:
-    write_tiny_catalogue(tmp_path / "planet", [TinyScene("33TWM", "20230610")])
+    write_tiny_catalog(tmp_path / "planet", [TinyScene("33TWM", "20230610")])
     path = next((tmp_path / "planet" / "stac" / "sentinel-2-l2a").glob("*20230610*"))
     item = read_json(path)
     item["properties"]["proj:epsg"] = 32634
@@ -452,7 +452,7 @@ def test_a_file_in_another_crs_than_its_item_tells_is_refused(selecting: Select,
 
 
 def test_a_preview_of_eight_bits_is_refused_before_any_composite(selecting: Select, tmp_path: Path) -> None:
-    write_tiny_catalogue(tmp_path / "planet")
+    write_tiny_catalog(tmp_path / "planet")
     for path in (tmp_path / "planet" / "assets" / "sentinel-2-l2a").glob("*/B03.tif"):
         shutil.copy(path.with_name("SCL.tif"), path)
     with pytest.raises(InputError, match=r"B03 of .* holds uint8"):
@@ -461,7 +461,7 @@ def test_a_preview_of_eight_bits_is_refused_before_any_composite(selecting: Sele
 
 
 def test_a_scene_that_does_not_tell_its_clouds_ranks_last(selecting: Select, tmp_path: Path) -> None:
-    write_tiny_catalogue(
+    write_tiny_catalog(
         tmp_path / "planet", [TinyScene("33TWM", "20230610", cloudy=(0, 0.3)), TinyScene("33TWM", "20230620")]
     )
     path = next((tmp_path / "planet" / "stac" / "sentinel-2-l2a").glob("*20230620*"))
@@ -474,7 +474,7 @@ def test_a_scene_that_does_not_tell_its_clouds_ranks_last(selecting: Select, tmp
 
 
 def test_cloud_steps_decide_what_is_tried_first(selecting: Select, tmp_path: Path) -> None:
-    write_tiny_catalogue(
+    write_tiny_catalog(
         tmp_path / "planet", [TinyScene("33TWM", "20230610", cloudy=(0, 0.3)), TinyScene("33TWM", "20230620")]
     )
     scenes, _ = selecting(str(tmp_path / "planet"), cloud_steps=[1], stop_uncovered=0.0, min_gain=0.0)

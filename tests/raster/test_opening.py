@@ -156,7 +156,7 @@ def test_a_failure_is_not_replayed(server):
 @pytest.mark.parametrize("name", ["cog.tif", "strewn.tif"])
 def test_a_fifth_of_all_replies_failed_or_cut_changes_no_value(server, name):
     calm = read_all(server, name)
-    server.fail("mixed", share=0.2)
+    server.fail("mixed", fraction=0.2)
     for _ in range(10):
         assert read_all(server, name) == calm
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from headwater.core.errors import InputError, WorkError
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from headwater.stac.intervals import parse_interval
 from headwater.stac.pins import write_items
 from headwater.stac.providers import ItemFolder, Provider, Query, StacApi, find_items, make_provider
-from support.tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue
+from support.tiny_catalog import DEFAULT_SCENES, write_tiny_catalog
 
 PLACE = (15.0, 45.9, 15.2, 46.2)
 JUNE = parse_interval("2023-06")
@@ -22,13 +22,13 @@ JUNE = parse_interval("2023-06")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("planet")
-    write_tiny_catalogue(path)
+    write_tiny_catalog(path)
     return path
 
 
 @pytest.fixture(scope="module")
 def catalogue(folder: Path) -> Iterator[str]:
-    with running_catalogue([folder]) as url:
+    with running_catalog([folder]) as url:
         yield f"{url}/stac"
 
 
@@ -119,7 +119,7 @@ def test_a_catalogue_that_never_answers_is_told_in_bounded_time() -> None:
 
 
 def test_a_server_that_is_no_stac_api_is_told(folder: Path) -> None:
-    with running_catalogue([folder]) as url, pytest.raises(WorkError, match=r"STAC|refused"):
+    with running_catalog([folder]) as url, pytest.raises(WorkError, match=r"STAC|refused"):
         find_items(StacApi(f"{url}/api/sas/v1/token/sentinel-2-l2a"), Query("c", PLACE))
 
 

@@ -15,11 +15,11 @@ import pytest
 import requests
 
 from headwater.core.errors import InputError, WorkError
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from headwater.stac import tokens as token_cache
 from headwater.stac.assets import Asset
 from headwater.stac.signing import make_signer
-from support.tiny_catalogue import TinyScene, write_tiny_catalogue
+from support.tiny_catalog import TinyScene, write_tiny_catalog
 
 LOCAL = Asset("/data/B02.tif", "sentinel-2-l2a")
 REMOTE = Asset("http://127.0.0.1:9/B02.tif", "sentinel-2-l2a")
@@ -392,9 +392,9 @@ def test_an_sdk_that_waits_for_ever_is_left_alone(sdk: Any, monkeypatch: pytest.
 
 
 def test_a_short_lived_token_expires_and_is_renewed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_tiny_catalogue(tmp_path, [TinyScene("33TWM", "20230610")])
+    write_tiny_catalog(tmp_path, [TinyScene("33TWM", "20230610")])
     path = next((tmp_path / "assets" / "sentinel-2-l2a").glob("*/B02.tif"))
-    with caplog.at_level(logging.DEBUG), running_catalogue([tmp_path], token_lifetime_s=0.6) as url:
+    with caplog.at_level(logging.DEBUG), running_catalog([tmp_path], token_lifetime_s=0.6) as url:
         asset = Asset(f"{url}/assets/{tmp_path.name}/{path.relative_to(tmp_path / 'assets')}", "sentinel-2-l2a")
         signer = make_signer("token", f"{url}/api/sas/v1/token")
         first = signer(asset)

@@ -1,1 +1,1 @@
-"""What tests share: places, made inputs, servers."""
+"""Shared by tests: places, synthetic inputs, servers."""

@@ -1,8 +1,8 @@
-"""Trouble on purpose: ASGI middleware that makes a catalogue as flaky as the real ones are now and then.
+"""Deliberate faults: ASGI middleware that makes a catalog as flaky as real ones sometimes are.
 
-What goes wrong is decided by the number of the request and a seed, so that a run meets the same trouble each time as
-far as its own order of requests allows. Every answer passes a real socket: a reply that is cut short announces its full
-length and then the connection closes.
+The number of the request and a seed decide what goes wrong, so a run meets the same faults each time as far as its
+order of requests is the same. Every reply passes a real socket: a reply that is cut short announces its full length,
+and then the connection closes.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SEARCH = "/stac/search"
 _ASSETS = "/assets/"
-_MOST_IN_A_ROW = 3
-"""The search gives a landing page up after four requests; which request meets which trouble depends on the threads."""
+_MAX_IN_A_ROW = 3
+"""The search gives up on a landing page after four requests; which request meets which fault depends on the threads."""
 
 
 @dataclass(frozen=True)
 class Trouble:
     """What goes wrong; by default nothing."""
 
-    share: float = 0.0
-    """Of all requests, half of them answered 503, half cut short; never one and the same more than thrice in a row."""
+    fraction: float = 0.0
+    """Of all requests: half of them get 503, half are cut short; the same request at most three times in a row."""
     seed: int = 0
     stall_every: int = 0
-    """Each so many-th request for an asset is kept waiting before it is looked at."""
+    """Delay every n-th request for an asset."""
     stall_s: float = 0.0
     hang_every: int = 0
-    """Each so many-th search is never answered."""
+    """Never answer every n-th search."""
     repeat: int = 0
-    """So many items of a page stand on the next one again."""
+    """Number of items of a page that the next page repeats."""
     lost: frozenset[str] = frozenset()
-    """Items whose files are gone (404)."""
+    """Items whose files are missing (404)."""
     withdrawn: frozenset[str] = frozenset()
-    """Items that the catalogue no longer names."""
+    """Items that the catalog no longer lists."""
     revised: frozenset[str] = frozenset()
-    """Items that the catalogue tells a little more cloud of than before."""
+    """Items whose cloud cover the catalog has increased a little."""
     dead: str = ""
-    """Requests whose path begins so are never answered."""
+    """Never answer requests whose path has this prefix."""
 
 
 class Faults:
-    """A catalogue with trouble before it.
+    """A catalog behind faults.
 
     Attributes
     ----------
     app
-        The catalogue; may be exchanged for another at any time, under the same address.
+        The catalog; can be replaced at any time, under the same address.
     met : Counter of str
         What went wrong so far.
     """
@@ -70,7 +70,7 @@ class Faults:
 
     @contextmanager
     def trouble(self, **settings: Any) -> Iterator[Counter[str]]:
-        """Make trouble while the block runs; gives the count of what went wrong in it."""
+        """Cause faults while the block runs; yield the counts of what went wrong."""
         self._trouble, self.met = Trouble(**settings), Counter()
         self._counts, self._in_a_row = Counter(), Counter()
         try:
@@ -79,7 +79,7 @@ class Faults:
             self._trouble = Trouble()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or spoil the answer."""
+        """Answer a request, or corrupt the reply."""
         trouble, path = self._trouble, scope["path"]
         search = path == _SEARCH
         self._counts["request"] += 1
@@ -87,17 +87,17 @@ class Faults:
         self._counts["asset"] += path.startswith(_ASSETS)
         if (trouble.dead and path.startswith(trouble.dead)) or (search and self._due("search", trouble.hang_every)):
             self.met["hung"] += 1
-            await _until_the_client_leaves(receive)
+            await _until_client_leaves(receive)
             return
         if any(f"/{name}/" in path for name in trouble.lost):
             self.met["lost"] += 1
             await Response("The specified blob does not exist.", 404)(scope, receive, send)
             return
         chance = 1.0
-        if trouble.share:
-            asked, receive = await _what_is_asked(scope, receive)
-            chance = self._chance(asked, trouble)
-        if chance < trouble.share / 2:
+        if trouble.fraction:
+            key, receive = await _request_key(scope, receive)
+            chance = self._chance(key, trouble)
+        if chance < trouble.fraction / 2:
             self.met["503"] += 1
             await Response("Egress is over the account limit.", 503)(scope, receive, send)
             return
@@ -105,7 +105,7 @@ class Faults:
             self.met["stalled"] += 1
             await asyncio.sleep(trouble.stall_s)
         reply = send
-        if chance < trouble.share:
+        if chance < trouble.fraction:
             reply = self._cut_short(reply)
         if search and (trouble.repeat or trouble.withdrawn or trouble.revised):
             request = await receive()  # a search's body comes in one piece
@@ -114,19 +114,19 @@ class Faults:
             reply = self._changed_page(reply, trouble, follows=follows)
         await self.app(scope, receive, self._counted(reply, scope))
 
-    def _chance(self, asked: bytes, trouble: Trouble) -> float:
+    def _chance(self, key: bytes, trouble: Trouble) -> float:
         chance = random.Random(f"{trouble.seed} {self._counts['request']}").random()
-        if chance >= trouble.share or self._in_a_row[asked] == _MOST_IN_A_ROW:
-            del self._in_a_row[asked]
+        if chance >= trouble.fraction or self._in_a_row[key] == _MAX_IN_A_ROW:
+            del self._in_a_row[key]
             return 1.0
-        self._in_a_row[asked] += 1
+        self._in_a_row[key] += 1
         return chance
 
     def _due(self, kind: str, every: int) -> bool:
         return bool(every) and self._counts[kind] % every == 0
 
     def _counted(self, send: Send, scope: Scope) -> Send:
-        """Count refusals, apart those of a file's first bytes and those further on."""
+        """Count refusals: separately those of a file's first bytes and later ones."""
         wanted = dict(scope["headers"]).get(b"range", b"bytes=0-")
         kind = "refused at the opening" if wanted.startswith(b"bytes=0-") else "refused further on"
 
@@ -138,7 +138,7 @@ class Faults:
         return counted
 
     def _cut_short(self, send: Send) -> Send:
-        """Send the first half of a body; uvicorn closes the connection of an answer that never ends."""
+        """Send the first half of a body; uvicorn closes the connection of a reply that never ends."""
         cut = False
 
         async def half(message: Message) -> None:
@@ -155,7 +155,7 @@ class Faults:
         return half
 
     def _changed_page(self, send: Send, trouble: Trouble, *, follows: bool) -> Send:
-        """Repeat items of the page before, and leave out what was withdrawn."""
+        """Repeat items of the previous page, and leave out withdrawn items."""
         start: Message = {}
         content = b""
 
@@ -188,21 +188,21 @@ class Faults:
         return json.dumps({**page, "features": [*again, *items]}).encode()
 
 
-async def _until_the_client_leaves(receive: Receive) -> None:
+async def _until_client_leaves(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _what_is_asked(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
-    """Return what tells a request from others, and a `receive` that gives its body once more."""
+async def _request_key(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
+    """Return what identifies a request, and a `receive` that repeats its body."""
     request = await receive()  # a search's body comes in one piece, and others have none
     wanted = dict(scope["headers"]).get(b"range", b"")
-    asked = b" ".join((scope["path"].encode(), scope["query_string"], wanted, request.get("body", b"")))
-    return asked, _again(request, receive)
+    key = b" ".join((scope["path"].encode(), scope["query_string"], wanted, request.get("body", b"")))
+    return key, _again(request, receive)
 
 
 def _again(message: Message, receive: Receive) -> Receive:
-    """Return a `receive` that gives a message that was taken already once more."""
+    """Return a `receive` that repeats a message that was already received."""
     taken = [message]
 
     async def receive_again() -> Message:

@@ -1,7 +1,7 @@
-"""A file server that fails on command, in a process of its own: GDAL may hold Python's lock while it waits for a reply.
+"""A file server that fails on command, in its own process: GDAL may hold Python's lock while it waits for a reply.
 
 Run as `python faulty_server.py FOLDER`; it prints its port. Faults are set and the log of requests is read over HTTP
-(`/-/faults`, `/-/log`), so that a test can say which requests fail and see what was asked.
+(`/-/faults`, `/-/log`), so a test can specify which requests fail and see what was requested.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 KINDS = ("cut", "short", "end", "stall")
-"""Ends before its declared length; declares and gives less than asked; ends without a declared length; stands still."""
+"""Ends before its declared length; declares and sends less than requested; ends without a declared length; stalls."""
 
 
 class FaultyServer:
@@ -30,9 +30,9 @@ class FaultyServer:
         self.url = url
 
     def fail(
-        self, kind: str | int, *, first: int = 0, last: int = 10**9, share: float = 1.0, left: float = 0.5
+        self, kind: str | int, *, first: int = 0, last: int = 10**9, fraction: float = 1.0, left: float = 0.5
     ) -> None:
-        """Let requests `first` to `last` from now on fail.
+        """Let requests `first` to `last` fail from now on.
 
         Parameters
         ----------
@@ -40,15 +40,15 @@ class FaultyServer:
             One of KINDS; an HTTP status; "mixed" for 503 and cut replies in equal parts; "none".
         first, last : int
             Numbers of the first and the last request that may fail, counted from this call.
-        share : float
-            How many of them do, drawn with a fixed seed.
+        fraction : float
+            Fraction of them that fails, drawn with a fixed seed.
         left : float
-            Share of the body that is still sent by cut, short, ended and stalled replies.
+            Fraction of the body that cut, short, ended and stalled replies still send.
         """
-        self._ask("faults", {"kind": kind, "first": first, "last": last, "share": share, "left": left})
+        self._ask("faults", {"kind": kind, "first": first, "last": last, "fraction": fraction, "left": left})
 
     def token(self, word: str) -> None:
-        """From now on answer 403 unless the query holds a word; "" lets all in."""
+        """From now on answer 403 unless the query contains a word; "" allows everything."""
         self._ask("token", {"word": word})
 
     def log(self) -> list[tuple[str, str, str | None]]:
@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             _State.log.append((self.command, self.path, self.headers.get("Range")))
             drawn, which = _State.random.random(), _State.random.random()
         kind = faults["kind"]
-        if kind == "none" or not faults["first"] <= number <= faults["last"] or drawn >= faults["share"]:
+        if kind == "none" or not faults["first"] <= number <= faults["last"] or drawn >= faults["fraction"]:
             return "none", 1.0
         if kind == "mixed":
             return (503, 1.0) if which < 0.5 else ("cut", 2 * (which - 0.5))
@@ -169,7 +169,7 @@ def _main() -> None:
     server.daemon_threads = True
     print(server.server_port, flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    # Ends when its parent does, however that ends.
+    # Ends when its parent does, for whatever reason.
     sys.stdin.read()
 
 

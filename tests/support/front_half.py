@@ -1,4 +1,4 @@
-"""The front half of the pipeline as an operator runs it: one process a step, logs kept as the workflow keeps them."""
+"""The front half of the pipeline as an operator runs it: one process per step, logs where the workflow puts them."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ HEADWATER = str(Path(sys.executable).with_name("headwater"))
 
 
 def write_planet_plan(planet: Path, path: Path) -> None:
-    """Write the plan of a demo planet of cells of 0.05 degrees."""
+    """Write the plan of a demo planet with cells of 0.05 degrees."""
     basin = json.loads((planet / "planet.json").read_text())["basin_id"]
     write_plan([planet / "hydrobasins.gpkg"], basin, path, cell_degrees=0.05, margin_px=64)
 
 
 @dataclass(frozen=True)
 class FrontHalf:
-    """A run of search, select, composite and elevation in a folder of its own."""
+    """A run of search, select, composite and elevation in its own folder."""
 
     folder: Path
     plan: Path
     """plan.json of the basin."""
     url: str
-    """Catalogue."""
+    """Address of the catalog."""
     token_url: str | None = None
-    """Token endpoint; without one assets are not signed."""
+    """Token endpoint; without it assets are not signed."""
     search_options: Sequence[str] = ("--datetime", "2023-01-01/2023-12-31")
     cells: tuple[str, ...] = ()
-    """Names; by default all of the plan."""
+    """Names; by default all cells of the plan."""
     runtime: Path | None = None
-    """Folder in which the processes share tokens; by default the machine's. Without one of its own a run would go on
-    with the tokens of the run before."""
+    """Folder in which the processes share tokens; by default the machine's. With a shared folder a run would continue
+    with the tokens of the previous run."""
 
     def __post_init__(self) -> None:
         if not self.cells:
@@ -64,7 +64,7 @@ class FrontHalf:
         assert code == 0, text
 
     def run(self, step: str, cell: str | None = None, *, timeout_s: float = 300) -> tuple[int, str]:
-        """Run a step; returns its exit code and what it said."""
+        """Run a step; return its exit code and output."""
         done = subprocess.run(
             self.command(step, cell), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s,
             env=self.environment,
@@ -75,23 +75,23 @@ class FrontHalf:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment of its processes."""
+        """Return the environment of the processes."""
         own = {"XDG_RUNTIME_DIR": str(self.runtime)} if self.runtime else {}
         return os.environ | {"PYTHONWARNINGS": "default"} | own
 
     def command(self, step: str, cell: str | None = None) -> list[str]:
         """Return the command of a step."""
         signing = ["--signing", "token", "--token-url", self.token_url] if self.token_url else ["--signing", "none"]
-        there = ["--plan", str(self.plan), "--cell", str(cell)]
+        where = ["--plan", str(self.plan), "--cell", str(cell)]
         options = {
             "search": ["--plan", str(self.plan), "--url", self.url, *self.search_options],
             "select": [
-                *there, "--items", str(self.folder / "items.parquet"), "--cache", str(self.folder / "scene_statistics"),
+                *where, "--items", str(self.folder / "items.parquet"), "--cache", str(self.folder / "scene_statistics"),
                 "--scenes-out", str(self.path(cell, "scenes.json")), "--dem-out", str(self.path(cell, "dem.json")),
                 *signing,
             ],
-            "composite": [*there, "--scenes", str(self.path(cell, "scenes.json")), *signing],
-            "elevation": [*there, "--dem", str(self.path(cell, "dem.json")), *signing],
+            "composite": [*where, "--scenes", str(self.path(cell, "scenes.json")), *signing],
+            "elevation": [*where, "--dem", str(self.path(cell, "dem.json")), *signing],
         }[step]  # fmt: skip
         out = {"search": self.folder / "items.parquet"} | {
             name: self.path(cell, f"{name}.tif") for name in ("composite", "elevation")
@@ -102,7 +102,7 @@ class FrontHalf:
         ]  # fmt: skip
 
     def log(self, step: str, cell: str | None = None) -> Path:
-        """Return the path of a job's log, as the workflow has it."""
+        """Return the path of a job's log, as in the workflow."""
         return self.folder / "logs" / "basin" / step / f"{cell}.log" if cell else self.folder / f"logs/basin/{step}.log"
 
     def events(self) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ class FrontHalf:
         return self.folder / "cells" / str(cell) / name
 
     def scenes(self, cell: str) -> list[str]:
-        """Return the ids of the scenes that were selected."""
+        """Return the ids of the selected scenes."""
         return [scene["id"] for scene in json.loads(self.path(cell, "scenes.json").read_bytes())["scenes"]]
 
     def products(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A place of one small cell for tests of the raster steps: plan, two scenes in UTM, elevation tiles, all real files."""
+"""One small cell for tests of the raster steps: plan, two scenes in UTM and elevation tiles, as real files."""
 
 import json
 
@@ -40,7 +40,7 @@ def utm_grid():
 
 
 def write_scene(folder, name, *, offset=0, cloud=None, value=2000, with_scl=True, mean=2000.0):
-    """Write a scene of constant reflectance with a cloud in a slice of its rows; return its row of scenes.json."""
+    """Write a scene of constant reflectance with a cloud in a slice of its rows; return its entry of scenes.json."""
     transform, shape = utm_grid()
     assets = {}
     for number, band in enumerate(("B08", "B04", "B03", "B02")):

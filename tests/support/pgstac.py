@@ -1,8 +1,8 @@
-"""A STAC API on a real database: stac-fastapi-pgstac before a PostgreSQL cluster with PostGIS that is ours alone.
+"""A STAC API on a real database: stac-fastapi-pgstac on a private PostgreSQL cluster with PostGIS.
 
-The cluster lies in a temporary folder, listens on a socket there and nowhere else, and is removed at the end; a
-cluster that the machine may run otherwise is not touched. PostgreSQL refuses to run as root, so root becomes the user
-`postgres` for it, who comes with Debian's package.
+The cluster is in a temporary folder, listens only on a socket there, and is removed at the end; other clusters of the
+machine are not touched. PostgreSQL refuses to run as root, so root becomes the user `postgres`, which Debian's package
+creates.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _START_S = 60
 
 
 def missing() -> str | None:
-    """Return what the database needs and this machine lacks, as a sentence; None where all is there."""
+    """Return a sentence that names what this machine lacks for the database; None if nothing is missing."""
     programs = _programs()
     if programs is None:
         return "PostgreSQL is not installed (Debian: postgresql)."
@@ -47,7 +47,7 @@ def missing() -> str | None:
 
 @dataclass(frozen=True)
 class Database:
-    """A running cluster that holds pgstac's tables."""
+    """A running cluster with pgstac's tables."""
 
     socket: Path
     """Folder of its socket."""
@@ -59,7 +59,7 @@ class Database:
         return f"host={self.socket} user={self.user} dbname={_DATABASE}"
 
     def load(self, table: str, documents: Iterable[Mapping[str, Any]], *, method: str = "upsert") -> None:
-        """Load collections or items; what is there already is replaced."""
+        """Load collections or items; existing ones are replaced."""
         with tempfile.NamedTemporaryFile("w", suffix=".ndjson") as lines:
             lines.writelines(json.dumps(document) + "\n" for document in documents)
             lines.flush()
@@ -75,12 +75,12 @@ class Database:
 
 @contextmanager
 def running_database() -> Iterator[Database]:
-    """Make a cluster, start it and lay out pgstac's tables in it; all is gone when the block ends."""
+    """Create and start a cluster with pgstac's tables; remove all of it when the block ends."""
     lack = missing()
     assert lack is None, lack
     programs, user = _programs(), _server_user()
     assert programs is not None
-    # Not under pytest's folders: they are closed to other users. Short as well: a socket's path may have 107 letters.
+    # Not under pytest's folders: other users cannot read them. And short: a socket's path has at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="headwater-pg-"))
     data = folder / "data"
     name = pwd.getpwuid(os.geteuid()).pw_name
@@ -89,10 +89,10 @@ def running_database() -> Iterator[Database]:
         name = user
     try:
         _call(user, programs / "initdb", "-D", data, "-U", name, "--auth=trust", "--encoding=UTF8", "--no-sync")
-        # A database for an hour: nothing is to survive a crash. No port: the socket is the only door.
+        # A short-lived database: nothing needs to survive a crash. No port: only the socket gives access.
         options = (
             f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c full_page_writes=off"
-            # Shared memory as files of the cluster, which go with it.
+            # Shared memory as files of the cluster, which are removed with it.
             " -c dynamic_shared_memory_type=mmap"
         )
         start = ("-D", data, "-o", options, "-l", folder / "log", "-w", "-t", _START_S, "start")
@@ -109,7 +109,7 @@ def running_database() -> Iterator[Database]:
 
 @contextmanager
 def running_api(database: Database, log: Path) -> Iterator[str]:
-    """Serve the database as a STAC API from a process of its own; gives its address."""
+    """Serve the database as a STAC API from its own process; yield its address."""
     environment = os.environ | {
         "PGUSER": database.user,
         "PGPASSWORD": "",
@@ -118,7 +118,7 @@ def running_api(database: Database, log: Path) -> Iterator[str]:
         "PGDATABASE": _DATABASE,
         "ENABLED_EXTENSIONS": "query,sort,fields,filter,pagination",
     }
-    # Bound here and handed over: no other process can take the port in between.
+    # Bound here and passed on: no other process can take the port in between.
     with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as output:
         command = [
             sys.executable, "-m", "uvicorn", "stac_fastapi.pgstac.app:create_app", "--factory",
@@ -141,13 +141,13 @@ def running_api(database: Database, log: Path) -> Iterator[str]:
 
 
 def _programs() -> Path | None:
-    """Return the folder of the newest PostgreSQL's programs that are all there; Debian keeps them off the PATH."""
+    """Return the folder of the newest complete PostgreSQL; Debian does not put it on the PATH."""
     folders = sorted(_LIB.glob("*/bin"), key=lambda path: float(path.parent.name))
     return next((path for path in reversed(folders) if (path / "initdb").exists()), None)
 
 
 def _server_user() -> str | None:
-    """Return whom root becomes to run the server; None where we are not root, or there is no such user."""
+    """Return the user that root becomes to run the server; None if we are not root or the user does not exist."""
     if os.geteuid() != 0:
         return None
     try:
@@ -161,7 +161,7 @@ def _call(user: str | None, *command: object) -> None:
     if user is not None:
         become = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
     with tempfile.TemporaryFile("w+") as output:
-        # Into a file: the server that pg_ctl leaves behind would hold a pipe open.
+        # Into a file: the server that pg_ctl starts would keep a pipe open.
         done = subprocess.run(
             list(map(str, command)), cwd="/", stdout=output, stderr=subprocess.STDOUT, timeout=2 * _START_S, **become
         )

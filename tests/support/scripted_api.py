@@ -1,4 +1,4 @@
-"""A STAC API on a real socket whose search answers what a test's function says, and which keeps what it was asked."""
+"""A STAC API on a real socket: a test's function answers the searches, and their bodies are recorded."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ CQL2 = (*CORE, f"{_API}/item-search#filter", "http://www.opengis.net/spec/cql2/1
 
 @dataclass
 class Script:
-    """What the API does, and what it met."""
+    """How the API answers, and the searches it received."""
 
     answer: Answer
     url: str = ""
     asked: list[Body] = field(default_factory=list)
-    """Bodies of all searches, in the order in which they came."""
+    """Bodies of all searches, in the order of arrival."""
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def scripted_api(
 def made_item(
     name: str, day: str = "2023-06-10", *, place: Sequence[float] = (15, 46, 15.1, 46.1), **more: Any
 ) -> Item:
-    """Return a Sentinel-2 item as an API gives it; `more` are properties."""
+    """Return a Sentinel-2 item as from an API; `more` are properties."""
     edges = tuple(place)
     return {
         "type": "Feature",
@@ -96,13 +96,13 @@ def made_item(
 
 
 def paged(items: Sequence[Item], *, size: int | None = None, matched: bool = True) -> Answer:
-    """Return an answer of pages of these items, as a well-behaved API gives them (place is not looked at)."""
+    """Return an answer function that pages through these items like a correct API (it ignores the place)."""
 
     def answer(body: Body) -> Mapping[str, Any]:
-        from headwater.demo.server.queries import item_test
+        from headwater.demo.server.catalog_contents import item_filter
 
-        test = item_test({word: body[word] for word in ("ids", "collections", "datetime") if word in body})
-        found = [item for item in items if test(item)]
+        matches = item_filter({name: body[name] for name in ("ids", "collections", "datetime") if name in body})
+        found = [item for item in items if matches(item)]
         start, count = int(body.get("token", 0)), size or int(body.get("limit", 10))
         page: dict[str, Any] = {"features": found[start : start + count], "links": []}
         if matched:

@@ -1,7 +1,7 @@
-"""A Slurm of two nodes on this machine that is ours alone: partition `cpu` on one, `gpu` on the other.
+"""A private Slurm with two nodes on this machine: partition `cpu` on one, `gpu` on the other.
 
-Files, keys and sockets lie in a temporary folder, ports are free ones; neither /etc/slurm nor /etc/munge is read, so a
-cluster that the machine belongs to is not touched. The two gpus are labels: behind them are /dev/null and /dev/zero.
+Files, keys and sockets are in a temporary folder and ports are free ones; it reads neither /etc/slurm nor /etc/munge,
+so a cluster that the machine belongs to is not touched. The two GPUs are labels for /dev/null and /dev/zero.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ PartitionName=gpu Nodes=g1 MaxTime=INFINITE State=UP
 
 
 def missing() -> str | None:
-    """Return what a Slurm of our own needs and this machine lacks, as a sentence; None where all is there."""
+    """Return a sentence that names what this machine lacks for a private Slurm; None if nothing is missing."""
     lacking = [name for name in (*_DAEMONS, *_CLIENTS) if _program(name) is None]
     return f"Slurm is not installed: no {', '.join(lacking)} (Debian: slurm-wlm munge)." if lacking else None
 
@@ -74,31 +74,31 @@ class Box:
 
     @property
     def bin(self) -> Path:
-        """Slurm's commands, knowing this Slurm; first on the PATH of whoever submits."""
+        """Slurm's commands for this Slurm; to be first on the PATH of the submitting process."""
         return self.folder / "bin"
 
     def call(self, name: str, *arguments: str) -> str:
-        """Run one of Slurm's commands; returns what it prints."""
+        """Run one of Slurm's commands; return its output."""
         done = subprocess.run([self.bin / name, *arguments], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def records(self) -> list[dict[str, str]]:
-        """Return what Slurm knows of each job, ended ones too."""
+        """Return Slurm's record of each job, including ended ones."""
         lines = self.call("scontrol", "show", "jobs", "--oneliner").splitlines()
         return [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines if line.startswith("JobId=")]
 
     def jobs(self) -> list[str]:
-        """Return the ids of jobs that wait or run."""
+        """Return the ids of waiting and running jobs."""
         return self.call("squeue", "--noheader", "--format=%i").split()
 
 
 @contextmanager
 def running_slurm() -> Iterator[Box]:
-    """Start munge, the controller and two nodes; all are stopped and their files gone when the block ends."""
+    """Start munge, the controller and two nodes; stop them and remove their files when the block ends."""
     lack = missing()
     assert lack is None, lack
-    # Not under pytest's folders: a socket's path may have 107 letters.
+    # Not under pytest's folders: a socket's path has at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="headwater-slurm-"))
     folder.chmod(0o755)
     try:
@@ -133,7 +133,7 @@ def _write_files(box: Box) -> None:
     host = socket.gethostname().split(".")[0]
     (folder / "slurm.conf").write_text(_CONF.format(host=host, user=user, ports=_free_ports(3), folder=folder))
     (folder / "gres.conf").write_text("NodeName=g1 Name=gpu File=/dev/null\nNodeName=g1 Name=gpu File=/dev/zero\n")
-    # The plugin clears SLURM_* from the environment of a job, SLURM_CONF with it: each command brings its own.
+    # The plugin clears SLURM_* from a job's environment, including SLURM_CONF: each command sets it again.
     for name in _CLIENTS:
         path = box.bin / name
         path.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {_program(name)} "$@"\n')
@@ -173,7 +173,7 @@ def _idle_nodes(box: Box) -> set[str]:
 
 
 def _cancel_all(box: Box) -> None:
-    """Cancel what a failed test left; nodes end the processes of those jobs."""
+    """Cancel jobs that a failed test left; the nodes end their processes."""
     with suppress(AssertionError, subprocess.TimeoutExpired):
         for job in box.jobs():
             box.call("scancel", job)

@@ -1,4 +1,4 @@
-"""A run of the whole workflow on the small planet of tests/workflow, in a folder of its own."""
+"""A run of the complete workflow on the small planet of tests/workflow, in its own folder."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def configure(folder, planet, served, **changes):
 
 
 def configure_two(folder, planet, served):
-    """Configure the planet's basin and SECOND, a small one in its east cell; the basins' files lie in the folder."""
+    """Configure the planet's basin and SECOND, a small one in its east cell; the folder contains the basins' files."""
     basin = configure(folder, planet, served)
     polygons = gpd.read_file(planet / "hydrobasins.gpkg")
     west, south, east, north = polygons.total_bounds
@@ -61,7 +61,7 @@ def configure_two(folder, planet, served):
 
 
 def change_config(folder, **changes):
-    """Change keys of a run's configuration, group by group."""
+    """Change keys of a run's configuration, by group."""
     config = yaml.safe_load((folder / "config.yaml").read_text())
     for key, change in changes.items():
         config[key] = config.get(key, {}) | change if isinstance(change, dict) else change
@@ -69,14 +69,14 @@ def change_config(folder, **changes):
 
 
 def jobs_in(text):
-    """Return what snakemake told of its jobs, of a run or a dry run: (rule, basin, cell or None) of each."""
+    """Return the jobs in Snakemake's output of a run or dry run: (rule, basin, cell or None) of each."""
     block = r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    wildcards: basin=(\w+)(?:, cell=(\S+))?\n"
     jobs = re.findall(block, text, flags=re.M)
     return {(rule, basin, cell or None) for rule, basin, cell in jobs}
 
 
 def command(folder, *arguments, cores=2):
-    """Return snakemake's command; without `cores` a profile says where jobs run and how many."""
+    """Return Snakemake's command; without `cores` a profile specifies where and how many jobs run."""
     return [
         str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder),
         "--configfile", str(folder / "config.yaml"), *(["--cores", str(cores)] if cores else []), *arguments,

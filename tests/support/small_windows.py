@@ -1,4 +1,4 @@
-"""Small windows of catchments, reaches, water and terrain: drawn at random, or as text."""
+"""Small windows of catchments, reaches, water and terrain: random, or from text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EIGHT = np.ones((3, 3), bool)
 
 @dataclass(frozen=True, repr=False)
 class Window:
-    """What the steps take; one unit of its coordinates is a cell, y goes down from 0."""
+    """Input of the line steps; coordinates are in cells, y goes down from 0."""
 
     drawn: np.ndarray
     """(y, x) catchment of each cell before reaches are burned."""
@@ -35,7 +35,7 @@ class Window:
 
 @st.composite
 def windows(draw, most=28):
-    """Windows with some reaches, which may cross and touch, and ragged catchments, with and without their reach."""
+    """Windows with some reaches, which may cross and touch, and ragged catchments with or without a reach."""
     height, width = draw(st.integers(12, most)), draw(st.integers(12, most))
     count, sites, ragged = draw(st.integers(1, 4)), draw(st.integers(0, 5)), draw(st.sampled_from([0, 0.5, 3]))
     wetness, grain = draw(st.sampled_from([0.1, 0.3, 0.5, 0.8])), draw(st.sampled_from([0, 0.6, 1, 2]))
@@ -45,7 +45,7 @@ def windows(draw, most=28):
     for _ in range(count):
         line = random.integers(2 * 16, [(width - 2) * 16, (height - 2) * 16], (random.integers(2, 5), 2)) / 16
         if reaches and random.random() < 0.5:
-            # It flows on from another one.
+            # It continues from another reach.
             line[0] = reaches[-1][-1]
         reaches.append(line)
     reaches_drawn = np.array([shapely.LineString(np.column_stack([x, -y])) for x, y in (r.T for r in reaches)])
@@ -54,7 +54,7 @@ def windows(draw, most=28):
     rows, columns = np.indices((height, width)) + 0.5
     far = np.hypot(columns[..., None] - at[:, 0], rows[..., None] - at[:, 1])
     drawn = np.array(of)[(far + ragged * random.normal(size=far.shape)).argmin(axis=-1)]
-    # Catchments end before the window does, so that the same ones fit into a larger window.
+    # Catchments end before the window does, so they fit into a larger window.
     drawn[[0, -1]] = drawn[:, [0, -1]] = NO_LABEL
     grid = RasterGrid(west=0.0, north=0.0, dx=1.0, dy=1.0, width=width, height=height)
     noise = ndimage.gaussian_filter(random.normal(size=drawn.shape), grain)
@@ -70,7 +70,7 @@ def windows(draw, most=28):
 
 
 def burn(drawn, reaches, grid, north=0, west=0):
-    """Burn what is drawn cell by cell, its corner lying so many cells south and east of the window's."""
+    """Burn drawn cells; their corner is `north` cells south and `west` cells east of the window's."""
     catchments, of = [], []
     for label in np.unique(drawn[drawn >= 0]):
         edges = np.diff(np.pad(drawn == label, ((0, 0), (1, 1))).astype(int), axis=1)
@@ -91,7 +91,7 @@ def burn(drawn, reaches, grid, north=0, west=0):
 def picture(text):
     """Read labels and water: `A` the reach of catchment 0, `a` water, `.` land there; `B`, `b` and `,` in catchment 1.
 
-    An outermost ring without catchments is added.
+    A ring without catchments is added outside.
     """
     rows = [row.strip() for row in text.strip().splitlines()]
     cells = np.pad(np.array([list(row) for row in rows]), 1, constant_values="-")
@@ -110,7 +110,7 @@ def picture(text):
 
 
 def drawing(lines, water, labels):
-    """Write lines as text, to compare with a picture: `#` lines, `o` water that is none, `A` and `B` reaches."""
+    """Write lines as text, to compare with a picture: `#` lines, `o` water without a line, `A` and `B` reaches."""
     cells = np.where(lines, "#", np.where(water, "o", "."))
     for label in range(labels.count):
         cells[reach_of(labels, label)] = "AB"[label]
@@ -122,7 +122,7 @@ def text(drawn):
 
 
 def reach_of(labels, label):
-    """Cells the reach of a label runs through, (y, x) bool."""
+    """Cells of a label's reach, (y, x) bool."""
     cells = np.zeros(labels.catchment.shape, bool)
     cells.ravel()[labels.reach_cells[labels.reach_start[label] : labels.reach_start[label + 1]]] = True
     return cells
@@ -134,17 +134,17 @@ def checkered(labels):
     return np.argwhere((a == d) & (b == c) & (a != b) & (a >= 0) & (b >= 0))
 
 
-def hangs_on(cells, reach):
-    """Whether each of some cells hangs together with the reach, in 8 neighbours, (y, x) bool."""
+def connected_to(cells, reach):
+    """Return which cells are connected to the reach, over 8 neighbors, (y, x) bool."""
     number, _ = ndimage.label(cells | reach, EIGHT)
     return cells & np.isin(number, np.setdiff1d(number[reach], 0))
 
 
 def joined_water(window):
-    """Water that hangs together with the reach of its catchment."""
+    """Water connected to the reach of its catchment."""
     labels = window.labels
     water = np.zeros(window.grid.shape, bool)
     for label in range(labels.count):
         own = window.water & (labels.catchment == label) & ~labels.mouth
-        water |= hangs_on(own, reach_of(labels, label))
+        water |= connected_to(own, reach_of(labels, label))
     return water

@@ -1,4 +1,4 @@
-"""`headwater demo run`, which `make demo` calls: in a folder of its own, on two tiny planets side by side."""
+"""`headwater demo run`, which `make demo` calls: in its own folder, on two tiny planets."""
 
 import json
 import os
@@ -45,13 +45,13 @@ def arguments(port, *seeds):
     ]  # fmt: skip
 
 
-def test_two_planets_in_one_go_after_a_kill_and_then_nothing_to_do(clone):
+def test_two_planets_in_one_run_after_a_kill_and_then_nothing_to_do(clone):
     folder, port = clone
     command = [sys.executable, "-m", "headwater", *arguments(port, 5, 6)]
     process = subprocess.Popen(
         command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    # Killed once snakemake holds its lock, which the next run must clear by itself.
+    # Killed once Snakemake holds its lock, which the next run must clear.
     deadline = time.monotonic() + 120
     while not list(folder.glob(".snakemake/locks/*")) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -72,7 +72,7 @@ def test_two_planets_in_one_go_after_a_kill_and_then_nothing_to_do(clone):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-def test_a_taken_port_is_told(clone, capsys):
+def test_a_port_in_use_is_an_error(clone, capsys):
     _, port = clone
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
@@ -82,7 +82,7 @@ def test_a_taken_port_is_told(clone, capsys):
     assert not Path("results").exists()
 
 
-def test_a_bad_configuration_is_told_before_anything_is_built(clone, capsys):
+def test_a_bad_configuration_is_reported_before_anything_is_built(clone, capsys):
     folder, port = clone
     config = yaml.safe_load((folder / "demo.yaml").read_text())
     (folder / "demo.yaml").write_text(yaml.safe_dump(config | {"colour": 1}))
@@ -91,7 +91,7 @@ def test_a_bad_configuration_is_told_before_anything_is_built(clone, capsys):
     assert not (folder / "demo").exists()
 
 
-def test_another_folder_is_told(tmp_path, monkeypatch, capsys):
+def test_another_folder_is_an_error(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "config/demo.yaml", tmp_path)
     assert main(["demo", "run"]) == 2

@@ -1,6 +1,6 @@
-"""The front half on a bad day: each run ends with the bytes of the calm one, or stops with its cause.
+"""The front half with faults: each run ends with the bytes of the calm run, or stops with its cause.
 
-One planet behind one server, before which `faults.Faults` makes trouble; steps run as processes of their own.
+One planet behind one server with `faults.Faults` in front; steps run as separate processes.
 """
 
 import json
@@ -22,7 +22,7 @@ import pytest
 import requests
 import yaml
 
-from headwater.demo.server.serve import create_app, running_catalogue
+from headwater.demo.server.serve import create_app, running_catalog
 from headwater.stac.pins import read_items, read_query
 from support.faults import Faults
 from support.front_half import FrontHalf, write_planet_plan
@@ -41,19 +41,19 @@ class Place:
     planet: Path
     folder: Path
     runtime: Path
-    """Where runs share tokens: no place for outputs or logs."""
+    """Folder in which runs share tokens; without outputs or logs."""
     url: str
     faults: Faults
 
     def run(self, name, **changes):
-        """Return a run that knows no tokens yet."""
+        """Return a run without tokens."""
         runtime = self.runtime / name
         runtime.mkdir(mode=0o700)
         options = {"url": f"{self.url}/stac", "token_url": f"{self.url}/api/sas/v1/token", "search_options": SEARCH}
         return FrontHalf(self.folder / name, self.folder / "plan.json", runtime=runtime, **options | changes)
 
     @contextmanager
-    def tokens_living(self, seconds: float) -> Iterator[None]:
+    def tokens_valid_for(self, seconds: float) -> Iterator[None]:
         before = self.faults.app
         self.faults.app = create_app([self.planet], token_lifetime_s=seconds)
         try:
@@ -66,14 +66,14 @@ class Place:
 def place(planet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("faults")
     write_planet_plan(planet, folder / "plan.json")
-    kept = []
+    wrapped = []
 
     def wrap(app):
-        kept.append(Faults(app))
-        return kept[0]
+        wrapped.append(Faults(app))
+        return wrapped[0]
 
-    with running_catalogue([planet], wrap=wrap) as url:
-        yield Place(planet, folder, tmp_path_factory.mktemp("runtime"), url, kept[0])
+    with running_catalog([planet], wrap=wrap) as url:
+        yield Place(planet, folder, tmp_path_factory.mktemp("runtime"), url, wrapped[0])
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +84,12 @@ def calm(place):
 
 
 def test_tokens_that_live_five_seconds(place, calm):
-    """Some answers keep the reader waiting until its tokens have ended, some of them in the middle of a file."""
+    """Some replies delay the reader until its tokens have expired, some of them in the middle of a file."""
     met: Counter[str] = Counter()
-    # Which requests are kept waiting depends on how threads take turns: again until both kinds were met.
+    # Which requests are delayed depends on the order of threads: repeat until both kinds have occurred.
     for stall_every in (45, 37, 29, 41, 23):
         run = place.run(f"tokens{stall_every}")
-        with place.tokens_living(5), place.faults.trouble(stall_every=stall_every, stall_s=5.2) as now:
+        with place.tokens_valid_for(5), place.faults.trouble(stall_every=stall_every, stall_s=5.2) as now:
             run.all()
         assert now["stalled"] >= 3
         assert run.products() == calm.products()
@@ -101,7 +101,7 @@ def test_tokens_that_live_five_seconds(place, calm):
 
 def test_a_fifth_of_all_requests_answered_503_or_cut_short(place, calm):
     run = place.run("flaky")
-    with place.faults.trouble(share=0.2, seed=1) as met:
+    with place.faults.trouble(fraction=0.2, seed=1) as met:
         run.all()
     assert met["503"] >= 10
     assert met["cut short"] >= 10
@@ -114,7 +114,7 @@ def test_a_fifth_of_all_requests_answered_503_or_cut_short(place, calm):
 
 
 def test_searches_that_hang_and_pages_that_repeat_items(place, calm):
-    """What search pins is all that later steps know of a catalogue: equal there, equal ever after."""
+    """The pin of the search is all that later steps know of a catalog: equal pins give equal results."""
     options = ("--page-limit", "1", "--slice-days", "366", "--timeout-s", "1")
     run = place.run("repeats", search_options=(*SEARCH, *options))
     with place.faults.trouble(hang_every=3, repeat=1) as met:
@@ -141,7 +141,7 @@ def test_a_process_killed_in_the_middle_of_writing(place, calm):
         process.send_signal(signal.SIGKILL)
         process.wait()
         kills += bool(parts(out))
-        # Whole or not at all: a file under the final name is the right one.
+        # Complete or absent: a file under the final name is correct.
         assert not out.exists() or out.read_bytes() == calm.path(cell, out.name).read_bytes()
         out.unlink(missing_ok=True)
         if kills == 3:
@@ -153,12 +153,12 @@ def test_a_process_killed_in_the_middle_of_writing(place, calm):
 
 
 def parts(path):
-    """Return what was written of a file under a temporary name."""
+    """Return the temporary files that were written of a file."""
     return [found for found in path.parent.glob(f".{path.stem}.*") if found.stat().st_size > 0]
 
 
 def test_a_scene_withdrawn_between_select_and_read(place, calm):
-    """The composite says so and leaves nothing; after a refresh the cell is made without the scene."""
+    """The composite reports it and leaves nothing; after a refresh the cell is built without the scene."""
     results = configure(place, "withdrawn")
     cell = calm.cells[0]
     lost = calm.scenes(cell)[0]
@@ -169,10 +169,10 @@ def test_a_scene_withdrawn_between_select_and_read(place, calm):
         code, text = snakemake(place, "withdrawn", composite)
     assert code != 0
     log = (place.folder / "withdrawn/results/logs" / results.name / "composite" / f"{cell}.log").read_text()
-    said = [line for line in log.splitlines() if line.startswith("headwater: ")]
-    assert len(said) == 2, log
-    assert lost in said[0]
-    assert "refresh" in said[1] or "search" in said[1]
+    message = [line for line in log.splitlines() if line.startswith("headwater: ")]
+    assert len(message) == 2, log
+    assert lost in message[0]
+    assert "refresh" in message[1] or "search" in message[1]
     assert "Traceback" not in log
     assert not list(composite.parent.glob("composite*"))
     assert not list(composite.parent.glob(".composite*"))
@@ -188,7 +188,7 @@ def test_a_scene_withdrawn_between_select_and_read(place, calm):
 
 
 def configure(place, name):
-    """Write the configuration of a run of the workflow; returns the folder of its basin's results."""
+    """Write the configuration of a workflow run; return the folder of its basin's results."""
     basin = json.loads((place.planet / "planet.json").read_text())["basin_id"]
     config = {
         "basins": {"polygons": str(place.planet / "hydrobasins.gpkg"), "ids": [basin]},
@@ -218,15 +218,15 @@ def snakemake(place, name, target):
     return done.returncode, done.stdout
 
 
-def test_what_is_dead_stops_the_run_in_bounded_time_with_its_cause(place, calm):
-    """Refused or never answered, catalogue or token endpoint: about a minute at most, two lines, nothing written."""
+def test_a_dead_service_stops_the_run_in_bounded_time_with_its_cause(place, calm):
+    """Refused or never answered, catalog or token endpoint: at most about a minute, two lines, nothing written."""
     cell = calm.cells[0]
-    patience = (*SEARCH, "--timeout-s", "2")
+    short_timeout = (*SEARCH, "--timeout-s", "2")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
     cases = {
-        "refused catalogue": ("search", {"url": f"{nobody}/stac", "search_options": patience}, nobody),
-        "silent catalogue": ("search", {"search_options": patience}, place.url),
+        "refused catalog": ("search", {"url": f"{nobody}/stac", "search_options": short_timeout}, nobody),
+        "silent catalog": ("search", {"search_options": short_timeout}, place.url),
         "refused tokens": ("composite", {"token_url": f"{nobody}/token"}, nobody),
         "silent tokens": ("composite", {}, place.url),
     }
@@ -242,9 +242,9 @@ def test_what_is_dead_stops_the_run_in_bounded_time_with_its_cause(place, calm):
         code, text = run.run(step, cell if step == "composite" else None)
         assert time.monotonic() - before < 75, name
         assert code == 1, (name, text)
-        said = [line for line in text.splitlines() if line.startswith("headwater: ")]
-        assert len(said) == 2, (name, text)
-        assert address in said[0], (name, text)
+        message = [line for line in text.splitlines() if line.startswith("headwater: ")]
+        assert len(message) == 2, (name, text)
+        assert address in message[0], (name, text)
         assert "Traceback" not in text, (name, text)
         left = {path.name for path in run.folder.rglob("*") if path.is_file() and path.suffix not in (".log", ".jsonl")}
         assert left <= {"scenes.json"}, name
@@ -254,12 +254,12 @@ def test_what_is_dead_stops_the_run_in_bounded_time_with_its_cause(place, calm):
 
 
 def signed_files(folder):
-    """Return the files under a folder, hidden ones too, that hold a signature."""
+    """Return the files under a folder, including hidden ones, that contain a signature."""
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and SIGNATURE in content(path)]
 
 
 def content(path):
-    """Return what a file says: a pin is compressed, so its items and its record are read as later steps do."""
+    """Return the content of a file: a pin is compressed, so its items and record are read as later steps do."""
     if path.name != "items.parquet":
         return path.read_bytes()
     return json.dumps([read_query(path), read_items(path)]).encode()
@@ -271,7 +271,7 @@ def test_no_signature_is_in_any_file_or_log_of_all_these_runs(place, calm):
 
 
 def test_a_signature_would_be_found(place, calm, tmp_path):
-    """The test above can fail: a token as the server gives it is found in a hidden log and in a compressed pin."""
+    """The test above can fail: a token of the server is found in a hidden log and in a compressed pin."""
     token = requests.get(f"{place.url}/api/sas/v1/token/sentinel-2-l2a").json()["token"]
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden/step.log").write_text(f"reading {place.url}/assets/B02.tif?{token} failed")

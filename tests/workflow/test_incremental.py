@@ -1,7 +1,7 @@
-"""What is made again after a change: the jobs that snakemake tells, and `headwater why`, against a list written out.
+"""What is rebuilt after a change: the jobs that Snakemake and `headwater why` report, against an explicit list.
 
-Two basins: the planet's with a cell in the west and one in the east, and SECOND with the east cell alone. One scene
-ends in the west cell.
+Two basins: the planet's, with a west and an east cell, and SECOND, with the east cell only. One scene ends in the west
+cell.
 """
 
 import json
@@ -21,13 +21,13 @@ CELLS_STEPS = ("composite", "predict", "vectorize")
 
 
 def jobs(basin, *basin_steps, west=(), east=()):
-    """Return a set as `jobs_in` gives it."""
+    """Return a set of jobs like `jobs_in`."""
     cells = {(step, basin, WEST) for step in west} | {(step, basin, EAST) for step in east}
     return cells | {(step, basin, None) for step in basin_steps}
 
 
 def after_new_imagery(basin):
-    """Return the jobs of new imagery in the west cell; vectors reach into the neighbour."""
+    """Return the jobs of new imagery in the west cell; vectors extend into the neighbor."""
     return jobs(basin, "mosaic", "network", "report", west=CELLS_STEPS, east=("vectorize",))
 
 
@@ -43,8 +43,8 @@ def done(folder, *arguments):
     return jobs_in(text)
 
 
-def told(capsys, folder, basin, cell):
-    """Return the jobs that `headwater why` tells of a cell, as `jobs_in` gives them."""
+def reported(capsys, folder, basin, cell):
+    """Return the jobs that `headwater why` reports for a cell, like `jobs_in`."""
     capsys.readouterr()
     options = ["--basin", basin, "--directory", str(folder), "--config", "config.yaml"]
     assert main(["why", cell, *options, "--snakefile", str(ROOT / "Snakefile")]) == 0
@@ -59,7 +59,7 @@ def told(capsys, folder, basin, cell):
 
 
 def waited_for(expected, basin, cell):
-    """Return those of the jobs that a cell's waterways wait for: its own, its basin's and its neighbours' rasters."""
+    """Return the jobs that a cell's waterways wait for: its own, its basin's and its neighbors' rasters."""
     steps = [step for step in STEPS if step != "vectorize"]
     return {job for job in expected if job[1] == basin and (job[0] in steps or job[::2] == ("vectorize", cell))}
 
@@ -74,7 +74,7 @@ def scene(finished):
     return only
 
 
-def test_a_withdrawn_scene_and_a_new_one_make_their_cell_again(copied, trouble, scene, capsys):
+def test_a_withdrawn_scene_and_a_new_one_rebuild_their_cell(copied, trouble, scene, capsys):
     folder, basin = copied
     before = digests(folder, basin) | digests(folder, SECOND)
     refreshed = jobs(basin, "refresh_items", west=("refresh_scenes",), east=("refresh_scenes",))
@@ -84,24 +84,24 @@ def test_a_withdrawn_scene_and_a_new_one_make_their_cell_again(copied, trouble, 
         assert done(folder, "refresh") == refreshed
     assert planned(folder) == expected
     for cell in (WEST, EAST):
-        assert told(capsys, folder, basin, cell) == waited_for(expected, basin, cell)
-    assert told(capsys, folder, SECOND, EAST) == set()
+        assert reported(capsys, folder, basin, cell) == waited_for(expected, basin, cell)
+    assert reported(capsys, folder, SECOND, EAST) == set()
     assert done(folder) == expected
     assert planned(folder) == set()
-    # The scene is new to this run: once more as at first, a second refresh too.
+    # The scene is new to this run: the same jobs again, after a second refresh too.
     assert done(folder, "refresh") == refreshed
     assert done(folder) == expected
     assert digests(folder, basin) | digests(folder, SECOND) == before
 
 
-def test_a_revised_scene_makes_its_cell_again(copied, trouble, scene):
+def test_a_revised_scene_rebuilds_its_cell(copied, trouble, scene):
     folder, basin = copied
     with trouble[0].trouble(revised=frozenset([scene])):
         done(folder, "refresh")
     assert planned(folder) == after_new_imagery(basin)
 
 
-def test_a_new_checkpoint_begins_at_the_prediction(copied, capsys):
+def test_a_new_checkpoint_reruns_from_the_prediction(copied, capsys):
     folder, basin = copied
     weights = default_checkpoints()[0]
     for path in (weights, weights.with_suffix(".json")):
@@ -113,19 +113,19 @@ def test_a_new_checkpoint_begins_at_the_prediction(copied, capsys):
     expected = jobs(basin, "mosaic", "network", "report", west=steps, east=steps)
     expected |= jobs(SECOND, "mosaic", "network", "report", east=steps)
     assert planned(folder) == expected
-    assert told(capsys, folder, basin, WEST) == waited_for(expected, basin, WEST)
+    assert reported(capsys, folder, basin, WEST) == waited_for(expected, basin, WEST)
 
 
-def test_another_threshold_begins_at_the_vectors(copied, capsys):
+def test_another_threshold_reruns_from_the_vectors(copied, capsys):
     folder, basin = copied
     change_config(folder, vectorize={"threshold": 0.6})
     expected = jobs(basin, "network", "report", west=("vectorize",), east=("vectorize",))
     expected |= jobs(SECOND, "network", "report", east=("vectorize",))
     assert planned(folder) == expected
-    assert told(capsys, folder, basin, EAST) == waited_for(expected, basin, EAST)
+    assert reported(capsys, folder, basin, EAST) == waited_for(expected, basin, EAST)
 
 
-def test_a_new_tdx_file_makes_its_basin_again_and_no_other(copied, capsys):
+def test_a_new_tdx_file_rebuilds_its_basin_and_no_other(copied, capsys):
     folder, basin = copied
     streams = folder / f"tdx/streams_{SECOND}.gpkg"
     other = Path(f"{streams}.new")
@@ -133,12 +133,12 @@ def test_a_new_tdx_file_makes_its_basin_again_and_no_other(copied, capsys):
     other.replace(streams)
     expected = jobs(SECOND, "backbone", "network", "report", east=("vectorize",))
     assert planned(folder) == expected
-    assert told(capsys, folder, SECOND, EAST) == waited_for(expected, SECOND, EAST)
-    assert told(capsys, folder, basin, EAST) == set()
+    assert reported(capsys, folder, SECOND, EAST) == waited_for(expected, SECOND, EAST)
+    assert reported(capsys, folder, basin, EAST) == set()
 
 
 def without(folder, basin, *kinds):
-    """Let those rasters go from a finished run; its reports are made again without them."""
+    """Remove those rasters from a finished run; its reports are rebuilt without them."""
     change_config(folder, keep=sorted({"composite", "elevation", "probability"} - set(kinds)))
     code, text = run(folder, "--delete-temp-output")
     assert code == 0, text
@@ -153,7 +153,7 @@ def lose_a_scene(folder, basin, scene):
     path.write_text(json.dumps(manifest))
 
 
-def test_composites_that_do_not_stay_are_made_again_for_their_cell_alone(copied, scene):
+def test_composites_that_are_not_kept_are_rebuilt_for_their_cell_only(copied, scene):
     folder, basin = copied
     before = digests(folder, basin) | digests(folder, SECOND)
     without(folder, basin, "composite")
@@ -166,7 +166,7 @@ def test_composites_that_do_not_stay_are_made_again_for_their_cell_alone(copied,
     assert not list(folder.rglob("composite.*"))
     page = (folder / "results" / basin / "report/index.html").read_text()
     assert "not shown: composite" in page
-    # Manifests of another date and the same content, as a refresh without news leaves them.
+    # Manifests with another date and the same content, as after a refresh without news.
     for path in folder.rglob("scenes.json"):
         path.touch()
     assert planned(folder) == set()
@@ -174,7 +174,7 @@ def test_composites_that_do_not_stay_are_made_again_for_their_cell_alone(copied,
     assert planned(folder) == after_new_imagery(basin)
 
 
-def test_without_any_raster_nothing_is_done_and_a_change_makes_its_basin_again(copied, scene):
+def test_without_any_raster_nothing_runs_and_a_change_rebuilds_its_basin(copied, scene):
     folder, basin = copied
     without(folder, basin, "composite", "elevation", "probability")
     done(folder)

@@ -1,7 +1,7 @@
-"""The front half against the software that the Planetary Computer's API is made of: pgstac on PostgreSQL and PostGIS.
+"""The front half with the software behind the Planetary Computer's API: pgstac on PostgreSQL and PostGIS.
 
-The database holds the demo planet's items and real ones. What it answers is compared with the demo's own catalogue and
-with the same items in a folder: three implementations of one question.
+The database contains the demo planet's items and real ones. Its replies are compared with those of the demo's catalog
+and with the same items in a folder: three implementations of one search.
 """
 
 import json
@@ -13,13 +13,13 @@ from shapely import affinity
 from shapely.geometry import box, mapping, shape
 
 from headwater.core.files import write_json
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from headwater.stac.intervals import parse_interval
 from headwater.stac.pins import pinned_item, read_items, read_query
 from headwater.stac.providers import Query, find_items, make_provider
 from support import pgstac
 from support.front_half import FrontHalf, write_planet_plan
-from support.tiny_catalogue import CELLS, write_tiny_catalogue, write_tiny_plan
+from support.tiny_catalog import CELLS, write_tiny_catalog, write_tiny_plan
 
 pytestmark = pytest.mark.postgres
 S2, DEM, DEM_90 = "sentinel-2-l2a", "cop-dem-glo-30", "cop-dem-glo-90"
@@ -47,13 +47,13 @@ def api(database, log):
 
 @pytest.fixture(scope="module")
 def served(planet):
-    with running_catalogue([planet]) as url:
+    with running_catalog([planet]) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def collections(database, served, shared_data):
-    """Load the collections, once and first: pgstac keeps of an item what differs from its collection."""
+    """Load the collections, once and first: pgstac stores only what an item adds to its collection."""
     reply = requests.get(f"{served}/stac/collections").json()
     documents = {document["id"]: document for document in reply["collections"]}
     documents[DEM_90] = documents[DEM] | {"id": DEM_90}
@@ -74,7 +74,7 @@ def planet_items(database, collections, served):
 
 @pytest.fixture(scope="module")
 def real_items(database, collections, shared_data):
-    """Load the real items and, of the other side of the antimeridian, copies moved there."""
+    """Load the real items, and copies moved to the other side of the antimeridian."""
     items = {}
     for name in (*REAL, AT_180):
         for item in json.loads((shared_data / "stac" / name).read_bytes())["features"]:
@@ -87,10 +87,10 @@ def real_items(database, collections, shared_data):
 
 
 def moved(item, degrees, word):
-    """Return a copy moved eastwards, by its id; one that then crosses 180 is cut there, as RFC 7946 wants it."""
-    whole = affinity.translate(shape(item["geometry"]), degrees)
-    parts = whole & box(-180, -90, 180, 90), affinity.translate(whole & box(180, -90, 540, 90), -360)
-    (west, south, east, north) = whole.bounds
+    """Return a copy moved eastward, by its id; a copy that crosses 180 is cut there, as RFC 7946 requires."""
+    geometry = affinity.translate(shape(item["geometry"]), degrees)
+    parts = geometry & box(-180, -90, 180, 90), affinity.translate(geometry & box(180, -90, 540, 90), -360)
+    (west, south, east, north) = geometry.bounds
     bounds = (west, south, east - 360 if east > 180 else east, north)
     copy = item | {"id": f"{item['id']}_{word}", "geometry": mapping(parts[0] | parts[1]), "bbox": bounds}
     return {copy["id"]: copy}
@@ -105,7 +105,7 @@ def folder_of_real_items(real_items, tmp_path_factory):
 
 
 def assert_same_front_half(ours, theirs):
-    """Every product is the same, byte for byte; the pin alone says which catalogue it came from."""
+    """Every product is the same, byte for byte; only the pin records the catalog it came from."""
     ours.all()
     theirs.all()
     pins = [run.folder / "items.parquet" for run in (ours, theirs)]
@@ -117,7 +117,7 @@ def assert_same_front_half(ours, theirs):
     assert len(products[0]) == 4 * len(ours.cells)
 
 
-def test_the_front_half_of_the_planet_equals_that_from_its_own_catalogue(tmp_path, planet, served, api, planet_items):
+def test_the_front_half_of_the_planet_equals_that_from_its_own_catalog(tmp_path, planet, served, api, planet_items):
     write_planet_plan(planet, tmp_path / "plan.json")
     runs = [
         FrontHalf(tmp_path / name, tmp_path / "plan.json", url, f"{served}/api/sas/v1/token")
@@ -133,7 +133,7 @@ def test_the_front_half_of_real_scenes_equals_that_from_the_demo_s_server(
     tmp_path, database, api, collections, shared_data
 ):
     place = tmp_path / "33T"
-    write_tiny_catalogue(place, scenes=[])  # its elevation lies there
+    write_tiny_catalog(place, scenes=[])  # for its elevation
     for path in sorted((shared_data / "s2-multidate-33T").glob("*/*.json")):
         item = json.loads(path.read_bytes())
         assets = {key: asset for key, asset in item["assets"].items() if (path.parent / asset["href"]).is_file()}
@@ -145,7 +145,7 @@ def test_the_front_half_of_real_scenes_equals_that_from_the_demo_s_server(
             asset["href"] = str(target.relative_to(place))
         write_json(place / "stac" / S2 / path.name, item | {"assets": assets})
     write_tiny_plan(tmp_path / "plan.json")
-    with running_catalogue([place], require_token=False) as url:
+    with running_catalog([place], require_token=False) as url:
         database.load("items", requests.post(f"{url}/stac/search", json={"limit": 1000}).json()["features"])
         options = ("--datetime", "2023-08-01/2023-08-31", "--years-back", "0")
         cells = (CELLS[0], CELLS[2])  # one on each side of the seam of the two MGRS tiles
@@ -159,7 +159,7 @@ def test_the_front_half_of_real_scenes_equals_that_from_the_demo_s_server(
 
 
 @pytest.mark.parametrize("page_limit", [1, 3, 1000])
-def test_every_page_size_finds_the_same(tmp_path, planet, api, log, planet_items, page_limit):
+def test_every_page_size_finds_the_same_items(tmp_path, planet, api, log, planet_items, page_limit):
     before = log.read_text().count("POST /search")
     found = find_items(make_provider(api, page_limit=page_limit), Query(S2, AROUND_THE_PLANET))
     wanted = sorted((item for item in planet_items if item["collection"] == S2), key=lambda item: item["id"])
@@ -169,7 +169,7 @@ def test_every_page_size_finds_the_same(tmp_path, planet, api, log, planet_items
 
 
 def test_cloudy_scenes_are_left_out_by_the_database(api, planet_items):
-    """The limit is asked for in the filter extension's words, and the database itself obeys it."""
+    """The limit is sent with the filter extension, and the database itself applies it."""
     conformance = requests.get(f"{api}/conformance").json()["conformsTo"]
     assert any("item-search#filter" in word for word in conformance)
     clouds = {item["id"]: item["properties"].get("eo:cloud_cover") for item in planet_items if item["collection"] == S2}
@@ -178,7 +178,7 @@ def test_cloudy_scenes_are_left_out_by_the_database(api, planet_items):
     assert 0 < len(wanted) < len(clouds)
     pages = list(make_provider(api).pages(Query(S2, AROUND_THE_PLANET, below={"eo:cloud_cover": limit})))
     assert sorted(item["id"] for page in pages for item in page.items) == wanted
-    # Nothing came that had to be left out here.
+    # Nothing arrived that had to be left out here.
     assert not any(page.left_out for page in pages)
 
 
@@ -192,7 +192,7 @@ def test_cloudy_scenes_are_left_out_by_the_database(api, planet_items):
         ((26.0, -20.0, 28.0, -1.0), "2020-06-06/2020-06-06", 9),
         ((-180.0, -90.0, 180.0, 90.0), "2020-06-06/2020-06-06", 9),
         ((170.0, 50.0, 176.0, 75.0), "2019-01-01/2019-01-01", 5),
-        # Across the antimeridian, seen from either side, and a strip on each side alone.
+        # Across the antimeridian, and a strip on one side only.
         ((175.0, 50.0, -175.0, 75.0), "2019-01-01/2019-01-01", 10),
         ((179.9, 50.0, -179.9, 75.0), "2019-01-01/2019-01-01", 4),
         ((-180.0, 50.0, -179.9, 75.0), "2019-01-01/2019-01-01", 4),
@@ -213,8 +213,8 @@ def test_the_database_and_a_folder_of_the_same_real_items_agree(
 
 
 @pytest.mark.real
-def test_the_database_takes_a_box_across_the_antimeridian_for_the_rest_of_the_world(api, real_items):
-    """Why the query is split at 180: asked for in one piece, the database answers from the wrong side, silently."""
+def test_the_database_inverts_a_box_across_the_antimeridian(api, real_items):
+    """Why the query is split at 180: for one undivided box, the database silently answers from the wrong side."""
     body = {"collections": [S2], "limit": 1000, "bbox": [175, -90, -175, 90]}
     answered = {item["id"] for item in requests.post(f"{api}/search", json=body).json()["features"]}
     assert any("_T35M" in name for name in answered)
@@ -224,11 +224,11 @@ def test_the_database_takes_a_box_across_the_antimeridian_for_the_rest_of_the_wo
 
 
 @pytest.mark.real
-def test_a_refresh_after_changes_in_the_database_says_what_changed(tmp_path, database, api, collections, shared_data):
-    """An old scene filled in late, one processed anew, one withdrawn; then nothing new."""
+def test_a_refresh_after_changes_in_the_database_reports_them(tmp_path, database, api, collections, shared_data):
+    """An old scene added late, one reprocessed, one withdrawn; then nothing new."""
     scenes = []
     for item in json.loads((shared_data / "stac" / REAL[0]).read_bytes())["features"]:
-        # A place and a year of its own: other tests count what lies elsewhere.
+        # Its own place and year: other tests count items elsewhere.
         (copy,) = moved(item, 60, "elsewhere").values()
         when = {"datetime": "2021" + item["properties"]["datetime"][4:], "updated": "2022-01-01T00:00:00Z"}
         scenes.append(copy | {"properties": item["properties"] | when})

@@ -1,4 +1,4 @@
-"""Each profile is read as Snakemake reads it, and names options, rules and resources that there are."""
+"""Each profile is read as Snakemake reads it, and names existing options, rules and resources."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from support.places import ROOT
 
 PROFILES = sorted(path.name for path in (ROOT / "profiles").iterdir())
 RULES = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
-# Of plugins that the tests do not install, as their documentation has them (kubernetes 0.5.1, aws-batch 0.2.1).
+# Options of plugins that the tests do not install, from their documentation (kubernetes 0.5.1, aws-batch 0.2.1).
 DOCUMENTED = {
     "kubernetes": {
         "namespace", "cpu-scalar", "service-account-name", "privileged", "persistent-volumes", "omit-job-cleanup",
@@ -27,12 +27,12 @@ def read(name):
 
 
 def options():
-    """Return every option of `snakemake --help`, those of the plugins that are installed too, without its dashes."""
+    """Return every option of `snakemake --help`, including installed plugins, without the dashes."""
     flags = [flag for action in get_argument_parser()._actions for flag in action.option_strings]
     return {flag.removeprefix("--") for flag in flags if flag.startswith("--")}
 
 
-def test_these_profiles_are_there():
+def test_these_profiles_exist():
     assert PROFILES == ["aws-batch", "cluster-generic", "default", "kubernetes", "slurm"]
 
 
@@ -50,7 +50,7 @@ def test_every_key_is_an_option(name):
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_what_is_set_is_a_rule_and_what_is_bounded_is_asked_for(name):
+def test_set_resources_names_rules_and_bounds_are_requested_by_rules(name):
     profile = read(name)
     assert set(profile.get("set-resources", {})) <= set(
         re.findall(r"^(?:use )?rule (?:\w+ as )?(\w+)", RULES, flags=re.M)
@@ -86,7 +86,7 @@ def test_the_documentation_names_each_profile():
         ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", "exit 1", "failed"),
     ],
 )
-def test_what_became_of_a_job_is_told_also_when_slurm_has_forgotten_it(tmp_path, scontrol, sacct, state):
+def test_the_state_of_a_job_is_reported_even_if_slurm_has_forgotten_it(tmp_path, scontrol, sacct, state):
     for name, words in {"scontrol": scontrol, "sacct": sacct}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{words}\n")
         (tmp_path / name).chmod(0o755)

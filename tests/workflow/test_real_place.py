@@ -38,7 +38,7 @@ def lommel(tmp_path_factory, shared_data):
     return folder / "results" / "9000000001"
 
 
-def test_the_network_is_valid_and_lies_in_the_place(lommel):
+def test_the_network_is_valid_and_inside_the_place(lommel):
     checks = json.loads((lommel / "waterways.checks.json").read_text())
     assert checks["faults"] == 0
     network = gpd.read_parquet(lommel / "waterways.parquet")
@@ -54,7 +54,7 @@ def test_scenes_without_scl_are_named(lommel):
             assert dataset.tags()["without_scl"].startswith("S2_20190601")
 
 
-def test_probability_is_there_wherever_there_is_imagery(lommel):
+def test_probability_exists_wherever_there_is_imagery(lommel):
     for path in lommel.glob("cells/*/probability.tif"):
         with rasterio.open(path) as dataset, rasterio.open(path.with_name("composite.tif")) as composite:
             valid = dataset.dataset_mask() > 0

@@ -1,7 +1,7 @@
-"""A run that was hurt goes on where it was: outputs as those of the undisturbed run, and nothing half-written left.
+"""An interrupted run resumes: its outputs equal those of an undisturbed run, and nothing half-written remains.
 
-On copies of the finished run in which the composite of SECOND's cell is wanted again. A job that is to be met at work
-is held by a signal, so that no test depends on the speed of the machine.
+On copies of the finished run in which the composite of SECOND's cell is missing. A signal holds a job that a test needs
+to find running, so no test depends on the speed of the machine.
 """
 
 import json
@@ -24,24 +24,24 @@ COMPOSITE = f"results/{SECOND}/cells/{CELL}/composite.tif"
 
 
 @pytest.fixture
-def hurt(copied):
-    """A copy without the composite, and the digests of what it had."""
+def interrupted(copied):
+    """A copy without the composite, and the digests of the complete run."""
     folder, _ = copied
-    whole = digests(folder, SECOND)
+    complete = digests(folder, SECOND)
     (folder / COMPOSITE).unlink()
-    return folder, whole
+    return folder, complete
 
 
-def assert_recovered(folder, whole):
+def assert_recovered(folder, complete):
     code, text = run(folder, COMPOSITE)
     assert code == 0, text
-    assert digests(folder, SECOND) == whole
+    assert digests(folder, SECOND) == complete
     assert not list((folder / "results").rglob(".*.part*"))
 
 
 @contextmanager
 def held_at_work(folder):
-    """Begin a run and hold its composite job; gives both processes, and kills what is left of them."""
+    """Start a run and hold its composite job; yield both processes, and kill them at the end."""
     with (folder / "run.log").open("w") as log:
         process = subprocess.Popen(command(folder, COMPOSITE), env=environment(), stdout=log, stderr=log)
     job = None
@@ -62,7 +62,7 @@ def held_at_work(folder):
 
 
 def job_in(folder):
-    """Return the process of `headwater composite` that works in a folder."""
+    """Return the process of `headwater composite` that runs in a folder."""
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (path / "cmdline").read_bytes().split(b"\0")
@@ -72,26 +72,26 @@ def job_in(folder):
 
 
 def refusal(folder):
-    """Return what a run says that must not begin."""
+    """Return the output of a run that must not start."""
     code, text = run(folder, COMPOSITE)
     assert code != 0
     assert jobs_in(text) == set()
     return text
 
 
-def test_a_job_that_was_killed(hurt):
-    folder, whole = hurt
+def test_a_job_that_was_killed(interrupted):
+    folder, complete = interrupted
     with held_at_work(folder) as (process, job):
         os.kill(job, signal.SIGKILL)
         assert process.wait() != 0
     assert not (folder / COMPOSITE).exists()
-    assert_recovered(folder, whole)
+    assert_recovered(folder, complete)
 
 
-def test_a_run_that_was_killed_and_its_orphan_and_others_at_the_same_time(hurt, tmp_path):
-    """The job outlives its run and keeps others out, in this folder and from elsewhere; then the lock is explained."""
-    folder, whole = hurt
-    # Made again as well, from scratch files that cannot be read; a job of a node that was lost left something.
+def test_a_run_that_was_killed_and_its_orphan_and_others_at_the_same_time(interrupted, tmp_path):
+    """The job outlives its run and blocks others, in this folder and from elsewhere; then the lock is explained."""
+    folder, complete = interrupted
+    # Rebuilt as well, from cache files that cannot be read; a job of a lost node left a temporary file.
     (folder / COMPOSITE).with_name("scenes.json").unlink()
     for path in (folder / f"results/{SECOND}/scene_statistics").iterdir():
         path.write_bytes(b"\0" * 100)
@@ -112,17 +112,17 @@ def test_a_run_that_was_killed_and_its_orphan_and_others_at_the_same_time(hurt, 
             process.wait()
         assert f"started by process {process.pid} " in refusal(folder)
         os.kill(job, signal.SIGKILL)
-    said = refusal(folder)
-    assert "was killed and left Snakemake's lock" in said
-    assert "started by" not in said
+    message = refusal(folder)
+    assert "was killed and left Snakemake's lock" in message
+    assert "started by" not in message
     code, text = run(folder, "--unlock")
     assert code == 0, text
-    assert_recovered(folder, whole)
+    assert_recovered(folder, complete)
 
 
-def test_a_full_disk(hurt):
-    """No file of more than a third of the composite can be written."""
-    folder, whole = hurt
+def test_a_full_disk(interrupted):
+    """No file larger than a third of the composite can be written."""
+    folder, complete = interrupted
     limit = 400_000
 
     def full():
@@ -133,12 +133,12 @@ def test_a_full_disk(hurt):
     )
     assert done.returncode != 0
     log = (folder / f"results/logs/{SECOND}/composite/{CELL}.log").read_text()
-    said = [line for line in log.splitlines() if line.startswith("headwater: ")]
-    assert len(said) == 2, log
-    assert "space" in said[1]
+    message = [line for line in log.splitlines() if line.startswith("headwater: ")]
+    assert len(message) == 2, log
+    assert "space" in message[1]
     assert [path.name for path in (folder / COMPOSITE).parent.glob("*composite*")] == []
     assert [path.name for path in (folder / COMPOSITE).parent.glob(".composite*")] == []
-    assert_recovered(folder, whole)
+    assert_recovered(folder, complete)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_full_disk(hurt):
         ({}, "layout 99"),
     ],
 )
-def test_results_that_cannot_be_gone_on_with_are_refused_and_left_alone(copied, changes, words):
+def test_results_that_cannot_be_resumed_are_refused_and_unchanged(copied, changes, words):
     folder, basin = copied
     before = digests(folder, basin)
     change_config(folder, **changes)

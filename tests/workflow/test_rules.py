@@ -1,4 +1,4 @@
-"""The workflow without running it: lint, and what a dry run would do."""
+"""The workflow without running it: lint and dry runs."""
 
 import os
 import re
@@ -81,7 +81,7 @@ def test_rules_are_short_sentences():
     assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) <= 120
 
 
-def test_a_dry_run_plans_each_step_once_a_cell_or_a_basin(two_basins):
+def test_a_dry_run_plans_each_step_once_per_cell_or_basin(two_basins):
     code, text = dry_run(two_basins)
     assert code == 0, text
     counts = dict(re.findall(r"^(\w+) +(\d+)$", text, flags=re.M))
@@ -92,7 +92,7 @@ def test_a_dry_run_plans_each_step_once_a_cell_or_a_basin(two_basins):
     assert not (two_basins / "results").exists()
 
 
-def test_a_refresh_touches_items_and_scenes_alone(two_basins):
+def test_a_refresh_touches_items_and_scenes_only(two_basins):
     code, text = dry_run(two_basins, "refresh")
     assert code == 0, text
     counts = dict(re.findall(r"^(\w+) +(\d+)$", text, flags=re.M))
@@ -101,7 +101,7 @@ def test_a_refresh_touches_items_and_scenes_alone(two_basins):
     assert not {"composite", "predict", "vectorize"} & set(counts)
 
 
-def test_a_cell_reads_its_neighbours_and_no_mosaic(two_basins):
+def test_a_cell_reads_its_neighbors_and_no_mosaic(two_basins):
     code, text = dry_run(two_basins, "--printshellcmds")
     assert code == 0
     command = next(line for line in text.splitlines() if "headwater vectorize" in line and "basins" not in line)
@@ -109,7 +109,7 @@ def test_a_cell_reads_its_neighbours_and_no_mosaic(two_basins):
 
 
 def test_another_configuration_shows_nothing_of_the_default_one(two_basins):
-    """config/config.yaml names TDX files; a configuration that stands for itself must not inherit them."""
+    """config/config.yaml names TDX files; another configuration must not inherit them."""
     code, text = dry_run(two_basins, "--printshellcmds")
     assert code == 0
     assert "planetarycomputer" not in text

@@ -1,4 +1,4 @@
-"""The small planet on a Slurm of our own, through profiles/slurm: the same bytes as on this machine alone."""
+"""The small planet on a private Slurm, through profiles/slurm: the same bytes as on this machine alone."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from support.slurm_box import running_slurm
 from support.small_run import BIN, ROOT, command, configure, digests, environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slurm]
-# The profiles' times are those of a real cluster.
+# Shorter than the profiles' times, which suit a real cluster.
 SOON = ("--seconds-between-status-checks", "2", "--latency-wait", "5")
 SLURM = ("--slurm-no-account", "--slurm-init-seconds-before-status-checks", "4")
 # Cells are small: some jobs do several steps.
@@ -27,7 +27,7 @@ GROUPS = (
     "--groups", "plan=first", "search=first", "select=cell", "composite=cell", "elevation=cell", "network=last",
     "report=last",
 )  # fmt: skip
-# Stands before `headwater` in each job: tells that it was called, and makes trouble at the first call of one step.
+# Replaces `headwater` in each job: records the call, and causes a fault at the first call of one step.
 WRAPPER = """\
 #!/bin/sh
 echo "$1" >> {calls}
@@ -45,7 +45,7 @@ def box():
 
 
 def submit(box, folder, profile, *arguments, step="mosaic", trouble="echo 'fails once' >&2; exit 1"):
-    """Run the workflow on the box; returns snakemake's code, its words and the steps that were called."""
+    """Run the workflow on the box; return Snakemake's exit code, its output and the called steps."""
     bin_folder, calls = folder / "bin", folder / "calls"
     bin_folder.mkdir()
     wrapper = bin_folder / "headwater"
@@ -67,10 +67,10 @@ def test_the_same_bytes_as_on_one_machine_and_a_failed_job_is_submitted_again(bo
     assert code == 0, text
     assert digests(tmp_path, basin) == digests(finished[0], basin)
     assert (tmp_path / "once").is_dir()
-    # Eleven steps; the five that are made by cell twice, and mosaic once more.
+    # Eleven steps; the five steps per cell run twice, and mosaic runs once more.
     assert len(calls) == 17
     assert calls.count("mosaic") == 2
-    # All of them are watched from here; the wrapper, which failed, told nothing.
+    # All of them are watched from here; the failed wrapper reported no cause.
     (path,) = (tmp_path / "results/logs").glob("run-*.json")
     summary = json.loads(path.read_text())
     assert (summary["outcome"], summary["failures"]) == ("done", {"unknown": 1})
@@ -79,8 +79,8 @@ def test_the_same_bytes_as_on_one_machine_and_a_failed_job_is_submitted_again(bo
     jobs = defaultdict(list)
     for record in box.records():
         # The plugin's comment; other submissions have none.
-        if told := re.match(r"rule_([a-z]+)", record.get("Comment", "")):
-            jobs[told[1]].append(record)
+        if comment := re.match(r"rule_([a-z]+)", record.get("Comment", "")):
+            jobs[comment[1]].append(record)
     assert {name: len(records) for name, records in jobs.items()} == {
         "first": 1, "backbone": 1, "cell": 2, "predict": 2, "mosaic": 2, "vectorize": 2, "last": 1,
     }  # fmt: skip
@@ -88,13 +88,13 @@ def test_the_same_bytes_as_on_one_machine_and_a_failed_job_is_submitted_again(bo
         wanted = ("gpu", "g1", "gres:gpu:1") if name == "predict" else ("cpu", "c1", None)
         for record in records:
             assert (record["Partition"], record["NodeList"], record.get("TresPerJob")) == wanted, name
-    # The failed one was submitted again, with twice its memory and time.
+    # The failed job was submitted again, with twice its memory and time.
     asked = [(job["JobState"], job["MinMemoryNode"], job["TimeLimit"]) for job in jobs["mosaic"]]
     assert asked == [("FAILED", "1000M", "00:10:00"), ("COMPLETED", "2000M", "00:20:00")]
     assert box.jobs() == []
 
 
-def test_a_partition_that_is_not_there_is_told_and_nothing_is_begun(box, tmp_path, planet, served):
+def test_a_missing_partition_is_reported_and_nothing_starts(box, tmp_path, planet, served):
     basin = configure(tmp_path, planet, served)
     profile = tmp_path / "slurm"
     shutil.copytree(ROOT / "profiles/slurm", profile)
@@ -112,7 +112,7 @@ def test_a_partition_that_is_not_there_is_told_and_nothing_is_begun(box, tmp_pat
 
 
 def test_a_node_that_is_lost_with_a_job_on_it(box, tmp_path, planet, served, finished):
-    """The job is lost with its node, submitted again, and done when the node is back."""
+    """The job is lost with its node, submitted again, and finishes when the node is back."""
     basin = configure(tmp_path, planet, served)
     plan = f"results/{basin}/plan.json"
     profile, back = ROOT / "profiles/slurm", tmp_path / "back"
@@ -122,13 +122,13 @@ def test_a_node_that_is_lost_with_a_job_on_it(box, tmp_path, planet, served, fin
         wait_until((tmp_path / "once").exists, run)
         (lost,) = box.jobs()
         box.call("scontrol", "update", "NodeName=c1", "State=DOWN", "Reason=lost")
-        # What runs on a node is lost with it.
+        # Processes on a node are lost with it.
         for process in processes_naming("--target-jobs", str(tmp_path)):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         wait_until(lambda: lost not in box.jobs(), run)
         back.touch()
-        # Slurm refuses it where the node has come back by itself.
+        # Slurm refuses this if the node has already come back.
         resume = [box.bin / "scontrol", "update", "NodeName=c1", "State=RESUME"]
         subprocess.run(resume, capture_output=True, check=False)
         code, text, calls = run.result()
@@ -139,7 +139,7 @@ def test_a_node_that_is_lost_with_a_job_on_it(box, tmp_path, planet, served, fin
 
 
 def processes_naming(*words):
-    """Return the processes whose command line holds all the words."""
+    """Return the processes whose command line contains all the words."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A run is watched: a line on a terminal, lines in a log, a summary; on workflows of some quick rules."""
+"""Watching a run: one line on a terminal, lines in a log, a summary; on workflows with a few quick rules."""
 
 import json
 import os
@@ -37,7 +37,7 @@ rule composite:
 """
 WATCHED = "watch.begin(workflow, LOGS)"
 GOOD = "touch {output}"
-# Of each cell: bad input, and a death without a word.
+# One cell with bad input, one that dies without a message.
 BAD = (
     "if [ {wildcards.cell} = N00E001 ]; then exit 9; fi; headwater composite --scenes none --plan {input}"
     " --cell {wildcards.cell} --out {output} --log {log} 2> {log}"
@@ -77,7 +77,7 @@ def summaries(folder):
     return [json.loads(path.read_text()) for path in sorted(folder.glob("logs/run-*.json"))]
 
 
-def test_a_good_run_tells_lines_and_a_summary_and_a_dry_one_nothing(folder):
+def test_a_good_run_writes_lines_and_a_summary_and_a_dry_run_nothing(folder):
     code, text = run(folder, GOOD, "--dry-run")
     assert code == 0
     assert "headwater: " not in text
@@ -90,12 +90,12 @@ def test_a_good_run_tells_lines_and_a_summary_and_a_dry_one_nothing(folder):
     assert (summary["outcome"], summary["failures"]) == ("done", {})
     assert [(step["step"], step["jobs"]) for step in summary["steps"]] == [("plan", 1)]
     assert [(row["rule"], row["jobs"]) for row in summary["costs"]] == [("plan", 1)]
-    # What was done before counts, and a run in which nothing is done leaves no summary.
+    # Earlier work counts, and a run without work leaves no summary.
     assert "Nothing to be done" in run(folder, GOOD)[1]
     assert len(summaries(folder)) == 1
 
 
-def test_a_failed_run_counts_failures_by_cause_and_a_quiet_one_tells_no_progress(folder):
+def test_a_failed_run_counts_failures_by_cause_and_a_quiet_run_shows_no_progress(folder):
     code, text = run(folder, BAD, "--keep-going", "--retries", "1", "--quiet", "progress")
     assert code != 0
     assert " of 3 jobs" not in text
@@ -110,7 +110,7 @@ def test_a_failed_run_counts_failures_by_cause_and_a_quiet_one_tells_no_progress
     assert "2 input, 2 unknown failed." in text
 
 
-def test_trouble_in_the_watching_ends_no_run(folder):
+def test_an_error_in_the_watcher_ends_no_run(folder):
     code, text = run(folder, GOOD, begin="watch.begin(None, LOGS)")
     assert code == 0, text
     assert "headwater: the run is no longer watched (AttributeError" in text
@@ -132,7 +132,7 @@ def test_on_a_terminal_one_line_changes_below_snakemakes_own(folder):
     assert process.wait() == 0
     text = said.decode()
     assert "\rcomposite 0/2 | 1 of 3 jobs, " in text
-    # The line is blanked before a line of Snakemake's, which begins at the margin.
+    # The line is cleared before a line of Snakemake's, which starts at the margin.
     shown = [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").split("\n")]
     plain = [re.sub(r"\x1b\[[\dA-Z;]*m?", "", line) for line in shown]
     assert "localrule plan:" in [line.strip() for line in plain]

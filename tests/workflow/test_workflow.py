@@ -1,4 +1,4 @@
-"""The whole workflow, for real: a small planet behind its own catalogue, snakemake in a process of its own."""
+"""The complete workflow: a small planet behind its own catalog, Snakemake in a separate process."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from support.small_run import BIN, command, configure, digests, environment, run
 pytestmark = pytest.mark.e2e
 
 
-def test_the_network_is_there_and_valid(finished):
+def test_the_network_exists_and_is_valid(finished):
     folder, basin = finished
     results = folder / "results" / basin
     network = gpd.read_parquet(results / "waterways.parquet")
@@ -77,9 +77,9 @@ def test_a_refresh_without_news_leaves_nothing_to_do(finished):
     assert digests(folder, basin) == before
 
 
-def test_the_summary_and_the_page_tell_what_the_run_took(finished):
+def test_the_summary_and_the_page_report_what_the_run_took(finished):
     folder, basin = finished
-    # Later ones are those of other tests.
+    # Later summaries come from other tests.
     summary = json.loads(min((folder / "results/logs").glob("run-*.json")).read_text())
     assert (summary["outcome"], summary["failures"], summary["failed"]) == ("done", {}, [])
     steps = {step["step"]: step for step in summary["steps"]}
@@ -93,12 +93,12 @@ def test_the_summary_and_the_page_tell_what_the_run_took(finished):
         assert step["cpu_s"] > 0
     assert {row["rule"]: row["jobs"] for row in summary["costs"]} == {name: s["jobs"] for name, s in steps.items()}
     page = (folder / "results" / basin / "report/index.html").read_text()
-    # The report's own job has not ended by then.
+    # The report's own job has not ended at that time.
     own = dict.fromkeys(of_cells, 2) | dict.fromkeys(of_basins, 1)
     assert all(f"<td>{name}</td><td>{own[name]}</td>" in page for name in set(own) - {"report", "mosaic"})
 
 
-def test_each_job_tells_its_events_and_no_secret(finished):
+def test_each_job_records_its_events_and_no_secret(finished):
     """Assets of the small planet are signed with tokens of st=, se= and sig=."""
     folder, basin = finished
     files = [path for path in (folder / "results/logs" / basin).rglob("*.jsonl") if "refresh" not in str(path)]
@@ -119,7 +119,7 @@ def test_no_signature_is_in_any_file(finished):
 
 
 def test_one_core_and_kills_give_the_same_bytes(tmp_path, planet, served, finished):
-    """Killed hard a few times on the way, on one core: the outputs equal those of the undisturbed run."""
+    """Killed several times, on one core: the outputs equal those of the undisturbed run."""
     basin = configure(tmp_path, planet, served)
     for seconds in (6, 11, 17):
         process = subprocess.Popen(
@@ -154,7 +154,7 @@ def test_bad_configuration_is_refused_before_anything_runs(tmp_path, planet, ser
     assert not (tmp_path / "results").exists()
 
 
-def test_an_unreachable_catalogue_ends_the_run_with_its_cause(tmp_path, planet):
+def test_an_unreachable_catalog_ends_the_run_with_its_cause(tmp_path, planet):
     configure(tmp_path, planet, "http://127.0.0.1:9")
     code, text = run(tmp_path)
     assert code != 0
@@ -174,7 +174,7 @@ def test_streams_without_linkno_are_refused(tmp_path, planet, served):
 
 
 def test_the_backbone_can_come_from_the_elevation(tmp_path, planet, finished):
-    """Read from disk, without a server: the folder of the planet is a catalogue as well."""
+    """Read from disk, without a server: a planet's folder is a catalog as well."""
     basin = configure(
         tmp_path, planet, "", catalog={"url": str(planet), "signing": "none", "token_url": None},
         backbone={"kind": "dem", "min_area_km2": 1.0},

@@ -17,6 +17,7 @@ def demo(parser: argparse.ArgumentParser) -> None:
     _planet(build)
     build.add_argument(
         "--variety",
+        dest="preset",
         choices=("plain", "wide"),
         default="plain",
         help="how much planets differ: plain as in the demo (default), wide as for training",

@@ -1,4 +1,4 @@
-"""Clouds, their shadows and the scene classification that finds most of them.  Pure arrays."""
+"""Clouds, their shadows and the scene classification that detects most of them.  Pure arrays."""
 
 from __future__ import annotations
 
@@ -9,78 +9,78 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from headwater.demo.acquisitions import Acquisition
-from headwater.demo.layout import Layout
-from headwater.demo.noise import fractal
-from headwater.demo.sampling import Positions, sample
+from headwater.demo.planet_grid import PlanetGrid
+from headwater.demo.relief import fractal_noise
+from headwater.demo.resampling import GridPositions, resample
 
 SKY_STEP = 4
-"""Truth pixels in a pixel of the sky."""
+"""Side of a sky pixel, truth pixels."""
 _PAD = 160
-"""Pixels of sky around the window: scenes reach beyond it and shadows come from outside."""
+"""Sky pixels around the window: scenes extend beyond it and shadows come from outside."""
 
 
 @dataclass(frozen=True)
 class Sky:
-    """Clouds of one date on a coarse grid over the window and its surroundings; arrays (y, x) float32."""
+    """Clouds of one date on a coarse grid over the window and its surroundings; arrays are (y, x) float32."""
 
     cloud: NDArray[np.float32]
     """Opacity of thick cloud, 0 to 1."""
     cirrus: NDArray[np.float32]
     """Opacity of thin cloud, 0 to about 0.3."""
     shadow: NDArray[np.float32]
-    """Share of the direct light that is missing."""
+    """Fraction of the direct light that is missing."""
 
 
 @dataclass(frozen=True)
 class TileSky:
-    """The sky over a tile's 10 m grid."""
+    """The sky over a tile's 10 m grid; fields as in `Sky`."""
 
     cloud: NDArray[np.float32]
     cirrus: NDArray[np.float32]
     shadow: NDArray[np.float32]
 
 
-def never_clear(place: Layout, peak: tuple[int, int]) -> tuple[int, int, float]:
-    """Return (row, column, radius) in truth pixels of the place under cloud on every date: a cap on the peak."""
-    return peak[0], peak[1], 0.035 * min(place.rows, place.columns)
+def never_clear(grid: PlanetGrid, peak: tuple[int, int]) -> tuple[int, int, float]:
+    """Return (row, column, radius) in truth pixels of the spot that is cloudy on every date: a cap on the peak."""
+    return peak[0], peak[1], 0.035 * min(grid.rows, grid.columns)
 
 
-def make_sky(place: Layout, date: Acquisition, peak: tuple[int, int], *, thin: float = 0.35) -> Sky:
-    """Make the clouds of a date; fields of different dates are independent, so gaps of one are filled by another.
+def make_sky(grid: PlanetGrid, date: Acquisition, peak: tuple[int, int], *, thin: float = 0.35) -> Sky:
+    """Make the clouds of a date; dates are independent, so one date fills the gaps of another.
 
-    `thin` is the share of the sky under thin cloud relative to that under thick.
+    `thin` is the area of thin cloud relative to that of thick cloud.
     """
-    rng = np.random.default_rng([place.seed, 8, date.number])
-    shape = (place.rows // SKY_STEP + 2 * _PAD, place.columns // SKY_STEP + 2 * _PAD)
-    masses = fractal(shape, rng, wavelength_px=120, octaves=2)
-    puffs = fractal(shape, rng, wavelength_px=28, octaves=6, persistence=0.6)
+    rng = np.random.default_rng([grid.seed, 8, date.number])
+    shape = (grid.rows // SKY_STEP + 2 * _PAD, grid.columns // SKY_STEP + 2 * _PAD)
+    masses = fractal_noise(shape, rng, wavelength_px=120, octaves=2)
+    puffs = fractal_noise(shape, rng, wavelength_px=28, octaves=6, persistence=0.6)
     field = 0.75 * masses + puffs
     inner = field[_PAD:-_PAD, _PAD:-_PAD]
-    level = float(np.quantile(inner, 1 - date.cloud_share))
+    level = float(np.quantile(inner, 1 - date.cloud_fraction))
     cloud = np.clip((field - level) / 0.35 + 0.35, 0, 1) * (field > level - 0.12)
-    row, column, radius = never_clear(place, peak)
+    row, column, radius = never_clear(grid, peak)
     y, x = np.ogrid[0 : shape[0], 0 : shape[1]]
     away = np.hypot(y - _PAD - row / SKY_STEP, x - _PAD - column / SKY_STEP) * SKY_STEP / radius
     cloud = np.maximum(cloud, np.clip(2.6 * (1.3 + 0.3 * np.clip(puffs, -0.7, 1) - away), 0, 1)).astype(np.float32)
-    veil = fractal(shape, rng, wavelength_px=90, octaves=6, persistence=0.6)
-    level = float(np.quantile(veil, 1 - min(thin * date.cloud_share, 0.9)))
+    veil = fractal_noise(shape, rng, wavelength_px=90, octaves=6, persistence=0.6)
+    level = float(np.quantile(veil, 1 - min(thin * date.cloud_fraction, 0.9)))
     cirrus = np.clip((veil - level) * 0.35, 0, 0.28).astype(np.float32)
-    # The shadow lies away from the sun, as far as the cloud base is high times the tangent of the zenith angle.
+    # Shadows fall away from the sun, at the height of the cloud base times the tangent of the zenith angle.
     base_m = float(rng.uniform(900, 2200))
-    reach = base_m * np.tan(np.radians(date.sun_zenith))
-    dx, dy = place.pixel_m
+    shadow_m = base_m * np.tan(np.radians(date.sun_zenith))
+    dx, dy = grid.pixel_m
     azimuth = np.radians(date.sun_azimuth)
-    rows_down = reach * np.cos(azimuth) / (dy * SKY_STEP)
-    columns_left = reach * np.sin(azimuth) / (dx * SKY_STEP)
+    rows_down = shadow_m * np.cos(azimuth) / (dy * SKY_STEP)
+    columns_left = shadow_m * np.sin(azimuth) / (dx * SKY_STEP)
     shadow = ndimage.shift(cloud, (rows_down, -columns_left), order=1, mode="constant")
     return Sky(cloud, cirrus, np.clip(shadow, 0, 1).astype(np.float32))
 
 
-def over_tile(sky: Sky, at: Positions) -> TileSky:
+def over_tile(sky: Sky, at: GridPositions) -> TileSky:
     """Sample the sky on a tile's grid."""
     pad = _PAD * SKY_STEP
-    moved = Positions(at.rows + pad, at.columns + pad, at.shape)
-    return TileSky(*(sample(f, moved, fill=0, scale=SKY_STEP) for f in (sky.cloud, sky.cirrus, sky.shadow)))
+    moved = GridPositions(at.rows + pad, at.columns + pad, at.shape)
+    return TileSky(*(resample(f, moved, fill=0, scale=SKY_STEP) for f in (sky.cloud, sky.cirrus, sky.shadow)))
 
 
 def classify(
@@ -91,7 +91,7 @@ def classify(
     *,
     snow: NDArray[np.float32] | None = None,
 ) -> NDArray[np.uint8]:
-    """Return the scene classification at 20 m, as imperfect as Sen2Cor's.
+    """Return the scene classification at 20 m, with imperfections like Sen2Cor's.
 
     Parameters
     ----------
@@ -102,13 +102,13 @@ def classify(
     valid
         (y, x) at 10 m; False beyond the swath.
     rng
-        Decides where cloud edges are missed or exaggerated.
+        Draws where cloud edges are missed or exaggerated.
     snow
-        (y, x) share of snow or ice at 10 m, if there is any.
+        (y, x) fraction of snow or ice at 10 m, if there is any.
     """
     n, r, g, _ = (_halve(band) for band in reflectance)
     cloud, cirrus, shadow = (_halve(f) for f in (sky.cloud, sky.cirrus, sky.shadow))
-    edges = fractal(cloud.shape, rng, wavelength_px=12, octaves=3) * 0.09
+    edges = fractal_noise(cloud.shape, rng, wavelength_px=12, octaves=3) * 0.09
     ndvi = (n - r) / (n + r + 1e-6)
     scl = np.full(cloud.shape, 5, np.uint8)
     scl[ndvi > 0.42] = 4
@@ -121,7 +121,7 @@ def classify(
     scl[cirrus + 0.25 * edges > 0.06] = 10
     scl[cloud + edges > 0.3] = 8
     scl[cloud + edges > 0.62] = 9
-    # Cloud masks come in blobs: specks vanish, holes close.
+    # Cloud masks are blobs: specks become unclassified.
     thick = scl >= 8
     speck = thick & ~ndimage.binary_opening(thick, iterations=1)
     scl[speck & (scl != 10)] = 7

@@ -1,19 +1,23 @@
 """Flow routing and stream-power erosion on a regular grid: kernels on arrays.
 
-Depressions are flooded by the priority-flood with a small gradient (Barnes, Lehman & Mulla 2014,
-doi:10.1016/j.cageo.2013.04.024), flow goes to the steepest of eight neighbours (O'Callaghan & Mark 1984), and the
-stream-power law dz/dt = U - K A^m S is stepped implicitly from the coast upstream (Braun & Willett 2013,
+Depressions are filled by priority-flood with a small gradient (Barnes, Lehman & Mulla 2014,
+doi:10.1016/j.cageo.2013.04.024), flow goes to the steepest of eight neighbors (O'Callaghan & Mark 1984), and the
+stream-power law dz/dt = U - K A^m S is solved implicitly from the coast upstream (Braun & Willett 2013,
 doi:10.1016/j.geomorph.2012.10.008), so large time steps are stable.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 OFFSETS = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)], np.int64)
-"""(row, column) steps to the eight neighbours."""
+"""(row, column) steps to the eight neighbors."""
+SEA = -1
+"""Receiver of sea cells."""
 
 
 @njit(cache=True, nogil=True)
@@ -21,7 +25,7 @@ def _push(keys, cells, size, key, cell):  # type: ignore[no-untyped-def]
     i = size
     while i > 0:
         parent = (i - 1) >> 1
-        # Ties go by cell number, so the order does not depend on how the heap grew.
+        # Ties go by cell number, so the order does not depend on the heap's history.
         if keys[parent] < key or (keys[parent] == key and cells[parent] < cell):
             break
         keys[i], cells[i] = keys[parent], cells[parent]
@@ -51,12 +55,12 @@ def _pop(keys, cells, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def flood(z: NDArray[np.float64], land: NDArray[np.bool_], gradient: float) -> NDArray[np.int32]:
-    """Fill depressions of `z` (y, x; metres) in place and return the land cells from the coast upward.
+def fill_depressions(z: NDArray[np.float64], land: NDArray[np.bool_], gradient: float) -> NDArray[np.int32]:
+    """Fill depressions of `z` (y, x; meters) in place and return the land cells from the coast upward.
 
-    Sea cells (not `land`) hold 0 and are where water leaves; the grid's border must be sea. After the call every
-    land cell has a neighbour lower by at least `gradient` metres, and that neighbour stands earlier in the returned
-    order (flat cell numbers, int32).
+    Sea cells (not `land`) hold 0 and receive the outflow; the grid's border must be sea. After the call every land
+    cell has a neighbor lower by at least `gradient` meters that comes earlier in the returned order (flat cell
+    numbers, int32).
     """
     height, width = z.shape
     offsets = OFFSETS
@@ -95,11 +99,11 @@ def flood(z: NDArray[np.float64], land: NDArray[np.bool_], gradient: float) -> N
 def receivers(
     z: NDArray[np.float64], order: NDArray[np.int32], dx: float, dy: float
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return for every cell the neighbour it drains to (flat number, -1 in the sea) and the way to it in metres."""
+    """Return the neighbor that each cell drains to (flat number, SEA in the sea) and the distance to it in meters."""
     height, width = z.shape
     offsets = OFFSETS
-    receiver = np.full(height * width, -1, np.int32)
-    way = np.zeros(height * width, np.float32)
+    receiver = np.full(height * width, SEA, np.int32)
+    distance_m = np.zeros(height * width, np.float32)
     steps = np.array([np.hypot(offsets[k, 0] * dy, offsets[k, 1] * dx) for k in range(8)])
     for i in range(order.size):
         cell = order[i]
@@ -110,15 +114,15 @@ def receivers(
             if slope > steepest:
                 steepest = slope
                 receiver[cell] = cell + offsets[k, 0] * width + offsets[k, 1]
-                way[cell] = steps[k]
-    return receiver, way
+                distance_m[cell] = steps[k]
+    return receiver, distance_m
 
 
 @njit(cache=True, nogil=True)
 def accumulate(
     order: NDArray[np.int32], receiver: NDArray[np.int32], source: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Sum `source` (flat, per cell) down the flow: value of a cell and all that drains through it."""
+    """Sum `source` (flat, per cell) down the flow: over each cell and all cells that drain through it."""
     total = source.astype(np.float64)
     for i in range(order.size - 1, -1, -1):  # from the ridges to the coast
         cell = order[i]
@@ -126,48 +130,71 @@ def accumulate(
     return total.astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
-def stream_power(  # type: ignore[no-untyped-def]
-    z, order, receiver, way, area, uplift, erodibility, exponent, step, steepest
-):
-    """One implicit step of dz/dt = uplift - erodibility * area^exponent * slope, in place, coast to ridges.
+class Flow(NamedTuple):
+    """Flow over a terrain; arrays are flat."""
 
-    `z` (flat, metres), `area` (flat, m2), `uplift` and `erodibility` (flat); slopes end at `steepest` (flat; rise per
-    run),
-    where hillslopes fail.
+    order: NDArray[np.int32]
+    """Land cells from the coast upward."""
+    receiver: NDArray[np.int32]
+    """The cell that each cell drains to."""
+    distance_m: NDArray[np.float32]
+    """Distance to the receiver."""
+    area_m2: NDArray[np.float32]
+    """Upstream area."""
+
+
+class StreamPower(NamedTuple):
+    """Terms of the stream-power law; arrays are flat."""
+
+    uplift: NDArray[np.float32]
+    """U, meters a unit of time."""
+    erodibility: NDArray[np.float32]
+    """K."""
+    exponent: float
+    """m."""
+    max_slope: NDArray[np.float64]
+    """Slope at which hillslopes fail, rise per run."""
+
+
+@njit(cache=True, nogil=True)
+def stream_power(z: NDArray[np.float64], flow: Flow, law: StreamPower, step: float) -> None:
+    """Advance dz/dt = uplift - erodibility * area^exponent * slope by one implicit step, in place, coast to ridges.
+
+    `z` is flat, in meters; slopes end at `law.max_slope`, where hillslopes fail.
     """
-    for i in range(order.size):
-        cell = order[i]
-        below = z[receiver[cell]]
-        factor = erodibility[cell] * step * area[cell] ** exponent / way[cell]
-        value = (z[cell] + uplift[cell] * step + factor * below) / (1 + factor)
-        z[cell] = min(max(value, below + 1e-3), below + steepest[cell] * way[cell])
+    for i in range(flow.order.size):
+        cell = flow.order[i]
+        downstream = z[flow.receiver[cell]]
+        factor = law.erodibility[cell] * step * flow.area_m2[cell] ** law.exponent / flow.distance_m[cell]
+        value = (z[cell] + law.uplift[cell] * step + factor * downstream) / (1 + factor)
+        highest = downstream + law.max_slope[cell] * flow.distance_m[cell]
+        z[cell] = min(max(value, downstream + 1e-3), highest)
 
 
 @njit(cache=True, nogil=True)
-def collapse(z: NDArray[np.float64], steepest: NDArray[np.float64], dx: float, dy: float) -> None:
-    """Lower `z` (y, x; metres) in place until no cell stands above a neighbour by more than `steepest` (y, x) allows.
+def limit_slopes(z: NDArray[np.float64], max_slope: NDArray[np.float64], dx: float, dy: float) -> None:
+    """Lower `z` (y, x; meters) in place until no slope to a neighbor exceeds `max_slope` (y, x; rise per run).
 
-    Erosion limits slopes along the flow only: across a divide, a catchment whose way to the sea is long would stand
-    on a cliff above one whose way is short.  Two sweeps, as in a distance transform.
+    Erosion limits slopes along the flow only: at a divide, a catchment with a long path to the sea would end in a
+    cliff above one with a short path.  Two sweeps, as in a distance transform.
     """
     height, width = z.shape
     slant = np.hypot(dx, dy)
     for r in range(1, height - 1):
         for c in range(1, width - 1):
-            s = steepest[r, c]
+            s = max_slope[r, c]
             diagonal = min(z[r - 1, c - 1], z[r - 1, c + 1]) + s * slant
             z[r, c] = min(z[r, c], z[r - 1, c] + s * dy, z[r, c - 1] + s * dx, diagonal)
     for r in range(height - 2, 0, -1):
         for c in range(width - 2, 0, -1):
-            s = steepest[r, c]
+            s = max_slope[r, c]
             diagonal = min(z[r + 1, c - 1], z[r + 1, c + 1]) + s * slant
             z[r, c] = min(z[r, c], z[r + 1, c] + s * dy, z[r, c + 1] + s * dx, diagonal)
 
 
 @njit(cache=True, nogil=True)
 def travel_cost(cost: NDArray[np.float64], start: int) -> NDArray[np.float64]:
-    """Least sum of `cost` (y, x; infinite where there is no way) over the cells of a path from `start` (Dijkstra)."""
+    """Least sum of `cost` (y, x; infinite where closed) over the cells of a path from `start` (Dijkstra)."""
     height, width = cost.shape
     offsets = OFFSETS
     total = np.full((height, width), np.inf)
@@ -183,8 +210,8 @@ def travel_cost(cost: NDArray[np.float64], start: int) -> NDArray[np.float64]:
         for k in range(8):
             rn, cn = r + offsets[k, 0], c + offsets[k, 1]
             if 0 <= rn < height and 0 <= cn < width:
-                way = key + cost[rn, cn] * np.hypot(offsets[k, 0], offsets[k, 1])
-                if way < total[rn, cn]:
-                    total[rn, cn] = way
-                    size = _push(keys, cells, size, way, rn * width + cn)
+                path_cost = key + cost[rn, cn] * np.hypot(offsets[k, 0], offsets[k, 1])
+                if path_cost < total[rn, cn]:
+                    total[rn, cn] = path_cost
+                    size = _push(keys, cells, size, path_cost, rn * width + cn)
     return total

@@ -1,7 +1,7 @@
-"""The true landscape: coast, uplift, stream-power erosion, then lake, ponds and swamp.  Pure arrays.
+"""The true landscape: coast, uplift, stream-power erosion, then lakes, ponds and swamps.  Pure arrays.
 
-Erosion starts on a coarse grid, where a river system finds its shape quickly, and is carried to finer and finer
-grids, each of which adds its own small valleys.
+Erosion starts on a coarse grid, where a river system takes shape quickly, and continues on finer and finer grids,
+each of which adds its own small valleys.
 """
 
 from __future__ import annotations
@@ -13,17 +13,25 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from headwater.demo.character import Character
-from headwater.demo.erosion import accumulate, collapse, flood, receivers, stream_power
-from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
-from headwater.demo.noise import fractal
-from headwater.demo.relief import structure, with_floodplains
-from headwater.demo.still_water import POND, SEASONAL_POND, Dam, lake_fall, more_lakes, upstream_of
+from headwater.demo.erosion import (
+    Flow,
+    StreamPower,
+    accumulate,
+    fill_depressions,
+    limit_slopes,
+    receivers,
+    stream_power,
+)
+from headwater.demo.lakes import POND, SEASONAL_POND, Dam, add_lakes, fall_to_outlet, upstream_mask
+from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
+from headwater.demo.planet_parameters import PlanetParameters
+from headwater.demo.relief import cut_floodplains, fractal_noise, rock_structure
 
+_NO_RIVER = -1
 _LEVELS = (8, 4, 2, 1)
 _STEPS = {8: 45, 4: 12, 2: 5, 1: 2}
 _GRADIENT_M = 5e-4
-"""Fall per pixel over flooded depressions and lakes: enough to order the cells, too little to see."""
+"""Fall per pixel over filled depressions and lakes: enough to order the cells, too little to notice."""
 
 
 @dataclass(frozen=True)
@@ -31,130 +39,130 @@ class Landscape:
     """The truth of a planet on its 0.4 arc-second grid; arrays are (y, x) unless called flat."""
 
     elevation: NDArray[np.float64]
-    """Metres; 0 in the sea; every land cell has a lower neighbour."""
+    """Meters; 0 in the sea; every land cell has a lower neighbor."""
     land: NDArray[np.bool_]
     """True on land."""
     order: NDArray[np.int32]
-    """Flat numbers of the land cells, from the coast upward: receivers stand before their donors."""
+    """Flat numbers of the land cells, from the coast upward: receivers come before their donors."""
     receiver: NDArray[np.int32]
-    """Flat: the cell each cell drains to; -1 in the sea."""
+    """Flat: the cell that each cell drains to; SEA in the sea."""
     area_km2: NDArray[np.float32]
-    """Flat: upstream area, the cell included."""
+    """Flat: upstream area, including the cell."""
     lake: NDArray[np.bool_]
     """True on the lake."""
     ponds: NDArray[np.int32]
-    """Number of the pond, or of a lake or reservoir beside the one of `lake`; 0 elsewhere."""
+    """Number of the pond, or of a lake or reservoir other than `lake`; 0 elsewhere."""
     swamp: NDArray[np.bool_]
     """True in swamps."""
     pond_kinds: NDArray[np.uint8]
-    """Kind of each numbered pond (`headwater.demo.still_water`); the first, of number 0, means nothing."""
+    """Kind of each numbered pond (`headwater.demo.lakes`); entry 0 is unused."""
     dams: tuple[Dam, ...] = ()
     """Dams of the reservoirs."""
 
 
-def make_landscape(place: Layout, nature: Character) -> Landscape:
+def make_landscape(grid: PlanetGrid, parameters: PlanetParameters) -> Landscape:
     """Raise and erode the planet's land.
 
     Parameters
     ----------
-    place
+    grid
         Window and grid.
-    nature
+    parameters
         Relief and erosion parameters.
     """
-    rng = np.random.default_rng([place.seed, 2])
-    land = coast(place, rng)
-    axes = _axes(place, rng)
-    uplift, erodibility = _forcing(place, nature, land, axes, rng)
-    first = 1.5 * np.exp(1.2 * axes[0]) + nature.vale * np.abs(axes[1])  # water gathers in the vale from the beginning
-    z = _erode(place, nature, land, first, uplift, erodibility, rng)
-    dx, dy = place.pixel_m
+    rng = np.random.default_rng([grid.seed, 2])
+    land = coast(grid, rng)
+    axes = _tilt_axes(grid, rng)
+    uplift, erodibility = _uplift_and_erodibility(grid, parameters, land, axes, rng)
+    first = 1.5 * np.exp(1.2 * axes[0]) + parameters.vale * np.abs(axes[1])  # water gathers in the vale from the start
+    z = _erode(grid, parameters, land, first, uplift, erodibility, rng)
+    dx, dy = grid.pixel_m
     order, receiver, area = _route(z, land, dx, dy)
-    if nature.floodplain > 0:
-        z = with_floodplains(z, land, area, nature, dx=dx, dy=dy, seed=place.seed)
+    if parameters.floodplain > 0:
+        z = cut_floodplains(z, land, area, parameters, dx=dx, dy=dy, seed=grid.seed)
         order, receiver, area = _route(z, land, dx, dy)
-    lake = _dam_lake(z, land, order, receiver, area, place)
-    ponds = _dig_ponds(z, land, area, lake, nature.km2_per_pond, place, rng)
+    lake = _dam_lake(z, land, order, receiver, area, grid)
+    ponds = _dig_ponds(z, land, area, lake, parameters.km2_per_pond, grid, rng)
     order, receiver, area = _route(z, land, dx, dy)
     # Every other pond dries out in the dry season.
     kinds = [0] + [SEASONAL_POND if k % 2 else POND for k in range(1, int(ponds.max()) + 1)]
     dams: list[Dam] = []
-    if nature.lakes or nature.reservoirs:
+    if parameters.lakes or parameters.reservoirs:
         taken = ~land | ndimage.binary_dilation(lake | (ponds > 0), iterations=6)
         taken[:8], taken[-8:], taken[:, :8], taken[:, -8:] = True, True, True, True
-        more, dams = more_lakes(
+        more, dams = add_lakes(
             z,
             order,
             receiver,
             area,
             taken,
             ponds,
-            nature,
+            parameters,
             pixel_km2=dx * dy / 1e6,
             gradient_m=_GRADIENT_M,
-            rng=np.random.default_rng([place.seed, 23]),
+            rng=np.random.default_rng([grid.seed, 23]),
         )
         kinds += more
         order, receiver, area = _route(z, land, dx, dy)
-    swamp = _find_swamps(z, land, order, receiver, area, lake | (ponds > 0), nature.swamps, place, rng)
+    swamp = _find_swamps(z, land, order, receiver, area, lake | (ponds > 0), parameters.swamps, grid, rng)
     return Landscape(z, land, order, receiver, area, lake, ponds, swamp, np.array(kinds, np.uint8), tuple(dams))
 
 
-def coast(place: Layout, rng: np.random.Generator) -> NDArray[np.bool_]:
+def coast(grid: PlanetGrid, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Return the land mask: one large irregular island, one small, sea along the border and in the ocean quadrant."""
-    shape = (place.rows, place.columns)
+    shape = (grid.rows, grid.columns)
     short = min(shape)
-    y = np.linspace(-1, 1, place.rows, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, place.columns, dtype=np.float32)[None, :]
-    rough = fractal(shape, rng, wavelength_px=short / 2.2, octaves=7, persistence=0.55)
+    y = np.linspace(-1, 1, grid.rows, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, grid.columns, dtype=np.float32)[None, :]
+    rough = fractal_noise(shape, rng, wavelength_px=short / 2.2, octaves=7, persistence=0.55)
     height = 1 - (np.abs(x / 0.95) ** 4 + np.abs(y / 0.93) ** 4) ** 0.25 + 0.075 * rough
-    ragged = fractal(shape, rng, wavelength_px=short / 5, octaves=8, persistence=0.58)
-    # Where noise would carry the land over the border, a rough strip of sea stays.
-    border = np.minimum((1 - np.abs(x)) * place.columns, (1 - np.abs(y)) * place.rows) / 2
+    ragged = fractal_noise(shape, rng, wavelength_px=short / 5, octaves=8, persistence=0.58)
+    # Where noise would carry the land over the border, an irregular strip of sea remains.
+    border = np.minimum((1 - np.abs(x)) * grid.columns, (1 - np.abs(y)) * grid.rows) / 2
     height = np.minimum(height, (border - short * (0.05 + 0.02 * ragged)) / short)
-    ocean = _pixels_of(place, place.ocean_quadrant)
-    corner = _corner(place, rng)
-    # Distances in pixels to the ocean quadrant and to the small island's waters bend the coast around both.
+    ocean = _pixels_of(grid, grid.ocean_quadrant)
+    corner = _small_island_center(grid, rng)
+    # The coast keeps a distance, in pixels, from the ocean quadrant and from the small island.
     if ocean is not None:
         away = ndimage.distance_transform_edt(~ocean).astype(np.float32)
         height = np.minimum(height, (away - short * 0.04 * (1.4 + 0.5 * np.maximum(ragged, -2))) / short)
-    rows, columns = np.arange(place.rows)[:, None], np.arange(place.columns)[None, :]
+    rows, columns = np.arange(grid.rows)[:, None], np.arange(grid.columns)[None, :]
     radius = np.hypot(rows - corner[0], columns - corner[1]).astype(np.float32)
     height = np.minimum(height, (radius - short * (0.16 + 0.015 * ragged)) / short)
-    main = _largest(_off_border(height > 0))
+    main = _largest_component(_clear_border(height > 0))
     islet = (radius < short * (0.075 + 0.016 * ragged)) & ~ndimage.binary_dilation(main, iterations=4)
-    land: NDArray[np.bool_] = ndimage.binary_fill_holes(main) | _largest(_off_border(islet))
+    land: NDArray[np.bool_] = ndimage.binary_fill_holes(main) | _largest_component(_clear_border(islet))
     return land
 
 
-def _pixels_of(place: Layout, bounds: tuple[float, float, float, float] | None) -> NDArray[np.bool_] | None:
+def _pixels_of(grid: PlanetGrid, bounds: tuple[float, float, float, float] | None) -> NDArray[np.bool_] | None:
     if bounds is None:
         return None
     w, s, e, n = bounds
-    mask = np.zeros((place.rows, place.columns), np.bool_)
-    top, left = round((place.north - n) * TRUTH_PER_DEGREE), round((w - place.west) * TRUTH_PER_DEGREE)
-    bottom, right = round((place.north - s) * TRUTH_PER_DEGREE), round((e - place.west) * TRUTH_PER_DEGREE)
+    mask = np.zeros((grid.rows, grid.columns), np.bool_)
+    top, left = round((grid.north - n) * TRUTH_PER_DEGREE), round((w - grid.west) * TRUTH_PER_DEGREE)
+    bottom, right = round((grid.north - s) * TRUTH_PER_DEGREE), round((e - grid.west) * TRUTH_PER_DEGREE)
     mask[top:bottom, left:right] = True
     return mask
 
 
-def _corner(place: Layout, rng: np.random.Generator) -> tuple[float, float]:
+def _small_island_center(grid: PlanetGrid, rng: np.random.Generator) -> tuple[float, float]:
     """Return (row, column) of the small island: near a corner that is not in the ocean quadrant."""
-    inset = 0.125 * min(place.rows, place.columns)
-    corners = [(r, c) for r in (inset, place.rows - inset) for c in (inset, place.columns - inset)]
-    ocean = _pixels_of(place, place.ocean_quadrant)
+    inset = 0.125 * min(grid.rows, grid.columns)
+    corners = [(r, c) for r in (inset, grid.rows - inset) for c in (inset, grid.columns - inset)]
+    ocean = _pixels_of(grid, grid.ocean_quadrant)
     free = [k for k in corners if ocean is None or not ocean[int(k[0]), int(k[1])]]
     return free[int(rng.integers(len(free)))]
 
 
-def _off_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _clear_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     mask = mask.copy()
     edge = max(4, round(0.012 * min(mask.shape)))
     mask[:edge], mask[-edge:], mask[:, :edge], mask[:, -edge:] = False, False, False, False
     return mask
 
 
-def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     labels, _ = ndimage.label(mask)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
@@ -162,99 +170,101 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return largest
 
 
-def _axes(place: Layout, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Position (y, x) along the planet's tilt, -1 low to 1 high, and across it, 0 in the vale of the main river."""
-    y = np.linspace(-1, 1, place.rows, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, place.columns, dtype=np.float32)[None, :]
-    # The tilt follows the longer side within 30 degrees, so that one river can grow long.
+def _tilt_axes(grid: PlanetGrid, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Position (y, x) along the planet's tilt, from -1 (low) to 1 (high), and across it, 0 in the main river's vale."""
+    y = np.linspace(-1, 1, grid.rows, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, grid.columns, dtype=np.float32)[None, :]
+    # The tilt follows the longer side within 30 degrees, so one river can grow long.
     angle = rng.choice([0, np.pi]) + rng.uniform(-np.pi / 6, np.pi / 6)
     along = np.cos(angle) * x + np.sin(angle) * y
     across = np.cos(angle) * y - np.sin(angle) * x
-    bend = 0.25 * fractal((place.rows, place.columns), rng, wavelength_px=place.columns / 3, octaves=2)
+    bend = 0.25 * fractal_noise((grid.rows, grid.columns), rng, wavelength_px=grid.columns / 3, octaves=2)
     return along, across - rng.uniform(-0.2, 0.2) + bend
 
 
-def _forcing(
-    place: Layout,
-    nature: Character,
+def _uplift_and_erodibility(
+    grid: PlanetGrid,
+    parameters: PlanetParameters,
     land: NDArray[np.bool_],
     axes: tuple[NDArray[np.float32], NDArray[np.float32]],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Uplift and erodibility (y, x), both about 1: tilted, patchy, low along the coast and the vale."""
+    """Uplift and erodibility (y, x), both near 1; uplift is tilted, patchy, and low along the coast and the vale."""
     shape = land.shape
     inland = ndimage.distance_transform_edt(land[::4, ::4]).astype(np.float32) * 4
     inland = np.clip(ndimage.zoom(inland, 4, order=1, grid_mode=True, mode="nearest"), 0, None)
     inland = inland[: shape[0], : shape[1]] / (0.25 * min(shape))
-    patches = fractal(shape, rng, wavelength_px=min(shape) / 3, octaves=3)
+    patches = fractal_noise(shape, rng, wavelength_px=min(shape) / 3, octaves=3)
     along, across = axes
-    uplift = np.exp(nature.tilt * along + nature.uplift_patches * patches) * (0.04 + np.clip(2.2 * inland, 0, 1))
-    uplift *= nature.vale_uplift + np.abs(across)
-    soft = fractal(shape, rng, wavelength_px=min(shape) / 6, octaves=5, persistence=0.6)
-    erodibility = np.exp(nature.soft_rock * soft)
-    if nature.bedding or nature.joints:
-        erodibility *= structure(shape, nature, place.seed)
+    uplift = np.exp(parameters.tilt * along + parameters.uplift_patches * patches) * (
+        0.04 + np.clip(2.2 * inland, 0, 1)
+    )
+    uplift *= parameters.vale_uplift + np.abs(across)
+    soft = fractal_noise(shape, rng, wavelength_px=min(shape) / 6, octaves=5, persistence=0.6)
+    erodibility = np.exp(parameters.soft_rock * soft)
+    if parameters.bedding or parameters.joints:
+        erodibility *= rock_structure(shape, parameters, grid.seed)
     return uplift.astype(np.float32), erodibility.astype(np.float32)
 
 
 def _erode(
-    place: Layout,
-    nature: Character,
+    grid: PlanetGrid,
+    parameters: PlanetParameters,
     land: NDArray[np.bool_],
     first: NDArray[np.float32],
     uplift: NDArray[np.float32],
     erodibility: NDArray[np.float32],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    dx, dy = place.pixel_m
-    relief_m = nature.relief_m * min(1.0, (min(land.shape) * dy / 20_000) ** 0.5)  # small islands are lower
-    fails = np.full(land.shape, nature.steepest)
-    if nature.steepest_spread:
-        own = np.random.default_rng([place.seed, 29])
-        uneven = fractal(land.shape, own, wavelength_px=96, octaves=6, persistence=0.7)
-        fails *= np.exp(nature.steepest_spread * uneven)
+    dx, dy = grid.pixel_m
+    relief_m = parameters.relief_m * min(1.0, (min(land.shape) * dy / 20_000) ** 0.5)  # small islands are lower
+    max_slope = np.full(land.shape, parameters.steepest)
+    if parameters.steepest_spread:
+        own = np.random.default_rng([grid.seed, 29])
+        uneven = fractal_noise(land.shape, own, wavelength_px=96, octaves=6, persistence=0.7)
+        max_slope *= np.exp(parameters.steepest_spread * uneven)
     z: NDArray[np.float64] | None = None
     scale = 1.0
     for level in _LEVELS:
         view = (slice(level // 2, None, level), slice(level // 2, None, level))
-        mask = _off_edge(land[view])
+        mask = _clear_edge(land[view])
         shape = mask.shape
-        rough = fractal(shape, rng, wavelength_px=8, octaves=4, persistence=0.8).astype(np.float64)
+        rough = fractal_noise(shape, rng, wavelength_px=8, octaves=4, persistence=0.8).astype(np.float64)
         if z is None:
             z = np.where(mask, first[view] + 0.25 * np.abs(rough), 0.0)
         else:
             z = ndimage.zoom(z, 2, order=1, grid_mode=True, mode="nearest")
-            z = _fit(z, shape)
-            z += rough * (0.006 * nature.roughness) * relief_m * level / 8
+            z = _match_shape(z, shape)
+            z += rough * (0.006 * parameters.roughness) * relief_m * level / 8
             z = np.where(mask, np.maximum(z, 0.1), 0.0)
-        up, soft, steepest = uplift[view].ravel() * scale, erodibility[view].ravel(), fails[view].ravel()
+        up, soft, fail_slope = uplift[view].ravel() * scale, erodibility[view].ravel(), max_slope[view].ravel()
         for _ in range(_STEPS[level]):
             order, receiver, area = _route(z, mask, dx * level, dy * level)
-            ways = receivers(z, order, dx * level, dy * level)[1]
-            flat = z.reshape(-1)
-            stream_power(flat, order, receiver, ways, area * np.float32(1e6), up, soft, nature.concavity, 3.0, steepest)
-            if nature.steepest_spread:
-                collapse(z, 1.2 * fails[view], dx * level, dy * level)
-            if level == _LEVELS[0]:  # heights are only relative until the coarse grid has its shape
+            distance_m = receivers(z, order, dx * level, dy * level)[1]
+            flow = Flow(order, receiver, distance_m, area * np.float32(1e6))
+            stream_power(z.reshape(-1), flow, StreamPower(up, soft, parameters.concavity, fail_slope), 3.0)
+            if parameters.steepest_spread:
+                limit_slopes(z, 1.2 * max_slope[view], dx * level, dy * level)
+            if level == _LEVELS[0]:  # heights are only relative until the coarse grid has taken shape
                 factor = relief_m / max(float(np.percentile(z[mask], 99.5)), 1e-6)
                 z *= factor
                 up, scale = up * factor, scale * factor
     assert z is not None
-    # Soil creep rounds the ridges and fills the heads of valleys, so a channel head is not plain from relief alone.
-    smooth = ndimage.gaussian_filter(z, nature.creep_px)
+    # Soil creep rounds ridges and fills valley heads, so relief alone does not show where a channel begins.
+    smooth = ndimage.gaussian_filter(z, parameters.creep_px)
     order, receiver, area = _route(z, land, dx, dy)
     rounded = (1 / (1 + (area / 0.02) ** 2)).reshape(land.shape)
     return np.where(land, np.maximum(z + (smooth - z) * rounded, 0.05), 0.0)
 
 
-def _off_edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _clear_edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     mask = mask.copy()
     mask[0], mask[-1], mask[:, 0], mask[:, -1] = False, False, False, False
     return mask
 
 
-def _fit(z: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Cut or extend an upsampled grid by the odd row or column that halving lost."""
+def _match_shape(z: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Cut or extend an upsampled grid by the row or column that halving an odd size lost."""
     grown = np.pad(z, ((0, max(0, shape[0] - z.shape[0])), (0, max(0, shape[1] - z.shape[1]))), mode="edge")
     return grown[: shape[0], : shape[1]]
 
@@ -262,8 +272,8 @@ def _fit(z: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
 def _route(
     z: NDArray[np.float64], land: NDArray[np.bool_], dx: float, dy: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """Flood `z` in place and return order, receivers and upstream area (km2), the latter two flat."""
-    order = flood(z, land, _GRADIENT_M)
+    """Fill depressions of `z` in place; return order, receivers and upstream area (km2), all flat."""
+    order = fill_depressions(z, land, _GRADIENT_M)
     receiver, _ = receivers(z, order, dx, dy)
     cells = np.where(land, np.float32(dx * dy / 1e6), np.float32(0)).ravel()
     return order, receiver, accumulate(order, receiver, cells)
@@ -275,34 +285,34 @@ def _dam_lake(
     order: NDArray[np.int32],
     receiver: NDArray[np.int32],
     area: NDArray[np.float32],
-    place: Layout,
+    grid: PlanetGrid,
 ) -> NDArray[np.bool_]:
-    """Dam a river of middling size: raise its valley to a level and return the mask of the lake."""
-    size_km2 = float(land.sum()) * place.pixel_m[0] * place.pixel_m[1] / 1e6
+    """Dam a medium-sized river: raise its valley to a level and return the mask of the lake."""
+    size_km2 = float(land.sum()) * grid.pixel_m[0] * grid.pixel_m[1] / 1e6
     wanted = np.clip(0.0022 * size_km2, 0.05, 1.2)
-    share = area / area.max()
-    candidates = np.flatnonzero((share > 0.18) & (share < 0.45) & (z.ravel() > 8))
+    area_fraction = area / area.max()
+    candidates = np.flatnonzero((area_fraction > 0.18) & (area_fraction < 0.45) & (z.ravel() > 8))
     if candidates.size == 0:
-        candidates = np.flatnonzero((share > 0.1) & (z.ravel() > 2))
-    if candidates.size == 0:  # a plain near the sea's level
-        candidates = np.flatnonzero(share > 0.1)
+        candidates = np.flatnonzero((area_fraction > 0.1) & (z.ravel() > 2))
+    if candidates.size == 0:  # a plain near sea level
+        candidates = np.flatnonzero(area_fraction > 0.1)
     flat, best, best_miss = z.ravel(), np.zeros(land.shape, np.bool_), np.inf
     for cell in candidates[np.linspace(0, candidates.size - 1, 6).astype(int)]:
-        upstream = upstream_of(order, receiver, int(cell))
+        upstream = upstream_mask(order, receiver, int(cell))
         rise = np.sort(flat[upstream] - flat[cell])
-        # The level that floods the wanted area of the catchment, if a dam of at most 60 m can hold it.
-        cells = int(wanted * 1e6 / (place.pixel_m[0] * place.pixel_m[1]))
+        # The level that floods the wanted area of the catchment, with a dam of at most 60 m.
+        cells = int(wanted * 1e6 / (grid.pixel_m[0] * grid.pixel_m[1]))
         height = min(float(rise[min(cells, rise.size - 1)]), 60.0)
         lake = (upstream & (flat < flat[cell] + height)).reshape(land.shape)
         lake = _component_at(lake, int(cell))
         miss = abs(float(lake.sum()) / cells - 1) + height / 60
         if miss < best_miss:
             best, best_miss, outlet, level = lake, miss, int(cell), float(flat[cell] + height)
-    fall = lake_fall(best, outlet, _GRADIENT_M)[best]
+    fall = fall_to_outlet(best, outlet, _GRADIENT_M)[best]
     z[best] = level - fall.max() + fall  # below the shores everywhere
-    # Creeks of a pixel's width are flooded but not mapped as lake.
+    # Creeks one pixel wide are flooded but not mapped as lake.
     open_water: NDArray[np.bool_] = ndimage.median_filter(best, 5) & best
-    return _largest(open_water)
+    return _largest_component(open_water)
 
 
 def _component_at(mask: NDArray[np.bool_], cell: int) -> NDArray[np.bool_]:
@@ -317,30 +327,30 @@ def _dig_ponds(
     area: NDArray[np.float32],
     lake: NDArray[np.bool_],
     km2_per_pond: float,
-    place: Layout,
+    grid: PlanetGrid,
     rng: np.random.Generator,
 ) -> NDArray[np.int32]:
-    """Level small round patches of gentle ground off the rivers and return their numbers."""
-    dx, dy = place.pixel_m
+    """Level small round patches of gentle ground away from rivers; return the (y, x) pond numbers."""
+    dx, dy = grid.pixel_m
     slope = np.hypot(*np.gradient(ndimage.uniform_filter(z, 5), dy, dx))
     near = ndimage.binary_dilation(lake | ~land, iterations=12)
     upstream = ndimage.maximum_filter(area.reshape(land.shape), 9)
-    fitting = land & ~near & (upstream < 0.35) & (upstream > 0.004)
+    suitable = land & ~near & (upstream < 0.35) & (upstream > 0.004)
     ponds = np.zeros(land.shape, np.int32)
-    if not fitting.any():
+    if not suitable.any():
         return ponds
-    gentle = np.flatnonzero(fitting & (slope < np.quantile(slope[fitting], 0.15)))
+    gentle = np.flatnonzero(suitable & (slope < np.quantile(slope[suitable], 0.15)))
     count = min(max(3, round(land.sum() * dx * dy / 1e6 / km2_per_pond)), gentle.size)
     for number, cell in enumerate(rng.choice(gentle, count, replace=False), start=1):
         r, c = divmod(int(cell), land.shape[1])
-        reach = 9
-        window = (slice(r - reach, r + reach + 1), slice(c - reach, c + reach + 1))
-        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-        turn, stretch = rng.uniform(0, np.pi), rng.uniform(1, 1.8)
-        along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+        half_px = 9
+        window = (slice(r - half_px, r + half_px + 1), slice(c - half_px, c + half_px + 1))
+        y, x = np.mgrid[-half_px : half_px + 1, -half_px : half_px + 1]
+        angle, stretch = rng.uniform(0, np.pi), rng.uniform(1, 1.8)
+        along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
         disk = (along / stretch) ** 2 + (across * stretch) ** 2 < rng.uniform(2.2, 5.5) ** 2
         disk &= (ponds[window] == 0) & land[window] & ~lake[window]
-        if disk.any():  # none where it fell on another pond
+        if disk.any():  # empty where it fell on another pond
             z[window][disk] = z[window][disk].min()
             ponds[window][disk] = number
     return ponds
@@ -354,12 +364,12 @@ def _find_swamps(
     area: NDArray[np.float32],
     water: NDArray[np.bool_],
     count: int,
-    place: Layout,
+    grid: PlanetGrid,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Return the largest wet flats: ground a few metres above the river it drains to, in the lowlands."""
+    """Return the largest wet flats: ground a few meters above the river it drains to, in the lowlands."""
     height = _height_above_river(z.ravel(), order, receiver, area, 2.0)
-    slope = np.hypot(*np.gradient(ndimage.gaussian_filter(z, 4), place.pixel_m[1], place.pixel_m[0]))
+    slope = np.hypot(*np.gradient(ndimage.gaussian_filter(z, 4), grid.pixel_m[1], grid.pixel_m[0]))
     wet = land & ~water & (height.reshape(land.shape) < 6) & (slope < 0.05)
     wet = ndimage.binary_opening(ndimage.median_filter(wet, 7), iterations=2)
     wet &= ~ndimage.binary_dilation(~land, iterations=8)
@@ -367,28 +377,28 @@ def _find_swamps(
     for _ in range(count):
         if not wet.any():
             break
-        swamp = _largest(wet)
-        if swamp.sum() * place.pixel_m[0] * place.pixel_m[1] > 1.5e6:  # a long flat: keep the part around its middle
+        swamp = _largest_component(wet)
+        if swamp.sum() * grid.pixel_m[0] * grid.pixel_m[1] > 1.5e6:  # a long flat: keep the part around its middle
             rows, columns = np.nonzero(swamp)
             middle = rows.size // 2
-            reach = 800 / place.pixel_m[1] * (1 + 0.25 * fractal(land.shape, rng, wavelength_px=40, octaves=4))
-            far = np.hypot(rows - rows[middle], columns - columns[middle]) > reach[rows, columns]
+            radius_px = 800 / grid.pixel_m[1] * (1 + 0.25 * fractal_noise(land.shape, rng, wavelength_px=40, octaves=4))
+            far = np.hypot(rows - rows[middle], columns - columns[middle]) > radius_px[rows, columns]
             swamp[rows[far], columns[far]] = False
         swamps |= swamp
         wet &= ~swamp
-        if count > 1:  # not side by side on one flat
+        if count > 1:  # not next to each other on one flat
             wet &= ~ndimage.binary_dilation(swamp, iterations=30)
     return swamps
 
 
 @njit(cache=True, nogil=True)
 def _height_above_river(z, order, receiver, area, river_km2):  # type: ignore[no-untyped-def]
-    """Flat: height above the river cell (upstream area of `river_km2` or more) that a cell drains to, else infinite."""
-    river = np.full(z.size, -1, np.int64)
+    """Flat: height above the river cell (upstream area of `river_km2` or more) that a cell drains to, or infinity."""
+    river = np.full(z.size, _NO_RIVER, np.int64)
     height = np.full(z.size, np.inf)
     for i in range(order.size):
         cell = order[i]
         river[cell] = cell if area[cell] >= river_km2 else river[receiver[cell]]
-        if river[cell] >= 0:
+        if river[cell] != _NO_RIVER:
             height[cell] = z[cell] - z[river[cell]]
     return height

@@ -16,7 +16,7 @@ import yaml
 
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.build import build_planet
-from headwater.demo.server.serve import running_catalogue
+from headwater.demo.server.serve import running_catalog
 from headwater.project.config import check_config
 
 _LOCK = Path(".snakemake/demo.lock")
@@ -73,7 +73,7 @@ def run_demo(
                 jobs=os.cpu_count() or 1,
             )
         basins = [json.loads((folder / "planet.json").read_text())["basin_id"] for folder in folders]
-        with running_catalogue(folders, port=port):
+        with running_catalog(folders, port=port):
             polygons = [str(folder / "hydrobasins.gpkg") for folder in folders]
             chosen = "basins=" + json.dumps({"polygons": polygons, "ids": basins})
             _snakemake(lock, ["--configfile", str(config), "--cores", cores, "--config", chosen])

@@ -16,7 +16,7 @@ from headwater.core.errors import InputError
 from headwater.core.files import read_json, write_json
 from headwater.core.versions import STEP_VERSIONS
 from headwater.demo.build import GENERATOR_VERSION, build_planet
-from headwater.demo.character import VARIETIES
+from headwater.demo.planet_parameters import PRESETS
 from headwater.evaluate.nhd import read_nhd
 from headwater.evaluate.water_types import UNKNOWN_TYPE, burn_types
 from headwater.geo.grid import RasterGrid, check_cell_degrees
@@ -55,11 +55,11 @@ class PlanetSettings:
         """Refuse what the steps would refuse after the first planet is built."""
         check_cell_degrees(self.cell_degrees)
         parse_date_range(self.datetime)
-        if self.method not in METHODS or self.variety not in VARIETIES or self.dilate_px < 0 or self.jobs < 1:
+        if self.method not in METHODS or self.variety not in PRESETS or self.dilate_px < 0 or self.jobs < 1:
             raise InputError(
                 f"Planets of method {self.method!r}, variety {self.variety!r}, dilate_px {self.dilate_px} and jobs "
                 f"{self.jobs} cannot be made.",
-                f"Use {', '.join(METHODS)}; {', '.join(VARIETIES)}; dilate_px from 0 and jobs from 1.",
+                f"Use {', '.join(METHODS)}; {', '.join(PRESETS)}; dilate_px from 0 and jobs from 1.",
             )
 
 
@@ -72,9 +72,9 @@ def read_planet(name: int | str, variety: str) -> tuple[str, int]:
         The name is neither.
     """
     said, _, seed = str(name).rpartition("-")
-    if isinstance(name, bool) or not seed.isdecimal() or (said or variety) not in VARIETIES:
+    if isinstance(name, bool) or not seed.isdecimal() or (said or variety) not in PRESETS:
         raise InputError(
-            f"There is no planet {name!r}.", f"Give a seed such as 7, or one with its variety: {VARIETIES[-1]}-7."
+            f"There is no planet {name!r}.", f"Give a seed such as 7, or one with its variety: {PRESETS[-1]}-7."
         )
     return said or variety, int(seed)
 
@@ -105,7 +105,7 @@ def prepare_planet(seed: int, work: Path, settings: PlanetSettings) -> list[Cell
         scratch = work / f"{folder.name}.build"
         for old in (folder, scratch):
             shutil.rmtree(old, ignore_errors=True)
-        build_planet(seed, scratch / "planet", jobs=settings.jobs, variety=settings.variety)
+        build_planet(seed, scratch / "planet", jobs=settings.jobs, preset=settings.variety)
         names = _process(scratch, folder, settings)
         write_json(finished, {"cells": names, "made_with": made_with})
         shutil.rmtree(scratch)

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from headwater.waterways.lines.components import find_pieces, over_borders
 from headwater.waterways.lines.connect import UNITS, VALLEY_RADIUS_PX, connect, price_of_cells, worth_bits
-from support.small_windows import EIGHT, burn, drawing, hangs_on, picture, reach_of, text, windows
+from support.small_windows import EIGHT, burn, connected_to, drawing, picture, reach_of, text, windows
 
 FAR = 2**31
 
@@ -56,7 +56,7 @@ def test_joined_water_hangs_together_with_its_reach(window):
     assert not joined[labels.catchment < 0].any()
     for label in range(labels.count):
         own = joined & (labels.catchment == label)
-        assert hangs_on(own, reach_of(labels, label))[own].all()
+        assert connected_to(own, reach_of(labels, label))[own].all()
     # Pieces are joined whole or not at all, and those that touch their reach are.
     for piece, anchored in enumerate(pieces.anchored):
         cells = joined[pieces.piece == piece]

@@ -1,4 +1,7 @@
-"""The catalog of a demo planet, served over HTTP. It needs the extra `demo`."""
+"""The catalog of a demo planet, served over HTTP: `serve` (STAC API, assets, tokens) and `catalog_contents`.
+
+It needs the extra `demo`.
+"""
 
 from headwater.core.extras import require_extra
 

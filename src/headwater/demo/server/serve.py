@@ -1,17 +1,22 @@
-"""The demo planet's catalogue: a STAC API, assets with range requests behind tokens, and the token endpoint.
+"""The demo planet's catalog: a STAC API, assets with range requests behind tokens, and the token endpoint.
 
-It answers as the Planetary Computer does, small: pystac-client and the pipeline need no special case for it. All
-items are read once, at the start; only files that an item names are served.
+It answers like the Planetary Computer, so pystac-client and the pipeline need no special case for it. All items are
+read once, at the start; only files that an item names are served.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +31,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from headwater.core.errors import WorkError
-from headwater.demo.server.holdings import STAC_VERSION, Holdings, read_folders
-from headwater.demo.server.queries import body_of_query, item_test, page_of, sort_items
-from headwater.demo.server.tokens import DEFAULT_LIFETIME_S, Tokens
+from headwater.demo.server.catalog_contents import (
+    STAC_VERSION,
+    CatalogContents,
+    item_filter,
+    page_range,
+    read_folders,
+    search_body,
+    sort_items,
+)
+from headwater.stac.intervals import parse_instant
 
 Item = dict[str, Any]
 
@@ -44,6 +56,8 @@ _CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
 ]
 _GEOJSON = "application/geo+json"
+DEFAULT_LIFETIME_S = 2700.0
+"""Lifetime of the Planetary Computer's tokens."""
 
 
 def serve(
@@ -52,25 +66,25 @@ def serve(
     port: int = 8321,
     token_lifetime_s: float = DEFAULT_LIFETIME_S,
 ) -> None:
-    """Serve planet folders until interrupted; prints one line with the address.
+    """Serve planet folders until interrupted; print one line with the address.
 
     Raises
     ------
     WorkError
-        The port is taken.
+        The port is in use.
     InputError
-        A folder holds no items.
+        A folder contains no items.
     """
     app = create_app(list(folders), token_lifetime_s=token_lifetime_s)
-    with _bound(host, port) as listener:
-        print(f"The catalogue is at {_address(listener)}/stac (stop it with Ctrl+C).", flush=True)
-        # uvicorn closes in order and then raises Ctrl+C again.
+    with _bound_port(host, port) as listener:
+        print(f"The catalog is at {_address(listener)}/stac (stop it with Ctrl+C).", flush=True)
+        # uvicorn shuts down in order and then raises Ctrl+C again.
         with suppress(KeyboardInterrupt):
             _server(app).run(sockets=[listener])
 
 
 @contextmanager
-def running_catalogue(
+def running_catalog(
     folders: Sequence[Path],
     port: int = 0,
     token_lifetime_s: float = DEFAULT_LIFETIME_S,
@@ -85,13 +99,13 @@ def running_catalogue(
     folders : sequence of Path
         Planet folders.
     port : int
-        0 takes a free one.
+        0 takes a free port.
     token_lifetime_s : float
         Seconds a token is valid.
     require_token : bool
         Whether assets need a token.
     wrap : callable, optional
-        Puts something before the application: middleware that delays, counts or spoils answers.
+        Wraps the application: middleware that delays, counts or corrupts replies.
 
     Yields
     ------
@@ -99,7 +113,7 @@ def running_catalogue(
         Base address; the API is under /stac, the token endpoint under /api/sas/v1/token.
     """
     app: ASGIApp = create_app(list(folders), token_lifetime_s=token_lifetime_s, require_token=require_token)
-    with _bound("127.0.0.1", port) as listener:
+    with _bound_port("127.0.0.1", port) as listener:
         server = _server(wrap(app) if wrap else app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -107,7 +121,7 @@ def running_catalogue(
             while not server.started and thread.is_alive():
                 time.sleep(0.01)
             if not server.started:
-                raise WorkError("The catalogue did not start.", "Run it in the foreground with 'headwater demo serve'.")
+                raise WorkError("The catalog did not start.", "Run it in the foreground with 'headwater demo serve'.")
             yield _address(listener)
         finally:
             server.should_exit = True
@@ -117,12 +131,12 @@ def running_catalogue(
 def create_app(
     folders: list[Path], *, token_lifetime_s: float = DEFAULT_LIFETIME_S, require_token: bool = True
 ) -> Starlette:
-    """Return the catalogue's application.
+    """Return the catalog's application.
 
     Parameters
     ----------
     folders : list of Path
-        Planet folders, served side by side.
+        Planet folders, served together.
     token_lifetime_s : float
         Seconds a token is valid.
     require_token : bool
@@ -131,12 +145,12 @@ def create_app(
     Raises
     ------
     InputError
-        A folder holds no items, an item's file lies outside its folder, or two folders hold the same item.
+        A folder contains no items, an item's file is outside its folder, or two folders contain the same item.
     """
-    catalogue = read_folders(folders)
+    catalog = read_folders(folders)
     tokens = Tokens(lifetime_s=token_lifetime_s) if require_token else None
-    api = _Api(catalogue)
-    signing = _Signing(catalogue, tokens or Tokens(lifetime_s=token_lifetime_s))
+    api = _Api(catalog)
+    signing = _Signing(catalog, tokens or Tokens(lifetime_s=token_lifetime_s))
     return Starlette(
         routes=[
             Route("/stac", api.landing),
@@ -150,7 +164,7 @@ def create_app(
             Route("/stac/search", api.search_post, methods=["POST"]),
             Route("/api/sas/v1/token/{collection}", signing.token),
             Route("/api/sas/v1/sign", signing.sign),
-            Route("/assets/{name:path}", partial(_asset, catalogue, tokens), methods=["GET", "HEAD"]),
+            Route("/assets/{name:path}", partial(_asset, catalog, tokens), methods=["GET", "HEAD"]),
         ],
         exception_handlers={HTTPException: _error_reply, ValueError: _bad_request},
     )
@@ -159,9 +173,9 @@ def create_app(
 class _Api:
     """The STAC API's pages."""
 
-    def __init__(self, catalogue: Holdings) -> None:
-        self._items = catalogue.items
-        self._collections = catalogue.collections
+    def __init__(self, catalog: CatalogContents) -> None:
+        self._items = catalog.items
+        self._collections = catalog.collections
 
     def landing(self, request: Request) -> Response:
         root = _root(request)
@@ -179,7 +193,7 @@ class _Api:
                 "type": "Catalog",
                 "id": "headwater-demo",
                 "title": "Headwater demo planet",
-                "description": "Sentinel-2-like scenes and elevation of a made-up landscape.",
+                "description": "Sentinel-2-like scenes and elevation of a synthetic landscape.",
                 "stac_version": STAC_VERSION,
                 "conformsTo": _CONFORMANCE,
                 "links": links,
@@ -204,11 +218,11 @@ class _Api:
     def collection_items(self, request: Request) -> Response:
         name = request.path_params["collection"]
         self._collection(_root(request), name)
-        body = body_of_query(request.query_params) | {"collections": [name]}
+        body = search_body(request.query_params) | {"collections": [name]}
         return self._search(request, body, "GET")
 
     def search_get(self, request: Request) -> Response:
-        return self._search(request, body_of_query(request.query_params), "GET")
+        return self._search(request, search_body(request.query_params), "GET")
 
     async def search_post(self, request: Request) -> Response:
         body = json.loads(await request.body() or b"{}")
@@ -217,9 +231,9 @@ class _Api:
         return self._search(request, body, "POST")
 
     def _search(self, request: Request, body: Mapping[str, Any], method: str) -> Response:
-        test = item_test(body)
+        test = item_filter(body)
         found = sort_items([item for item in self._items.values() if test(item)], body.get("sortby"))
-        limit, start = page_of(body)
+        limit, start = page_range(body)
         page = found[start : start + limit]
         links = [_link("root", _root(request)), _link("self", str(request.url))]
         if start + limit < len(found):
@@ -251,7 +265,7 @@ class _Api:
 
 
 def _public(item: Item, request: Request) -> Item:
-    """Return an item as this server shows it: absolute addresses, its own links."""
+    """Return an item as this server publishes it: with absolute addresses and links."""
     base, root = str(request.base_url).rstrip("/"), _root(request)
     collection = f"{root}/collections/{item['collection']}"
     assets = {
@@ -278,13 +292,13 @@ def _link(rel: str, href: str, media_type: str = "application/json", **more: Any
 class _Signing:
     """The token endpoint."""
 
-    def __init__(self, catalogue: Holdings, tokens: Tokens) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalog: CatalogContents, tokens: Tokens) -> None:
+        self._catalog = catalog
         self._tokens = tokens
 
     def token(self, request: Request) -> Response:
         collection = request.path_params["collection"]
-        if collection not in self._catalogue.collections:
+        if collection not in self._catalog.collections:
             raise HTTPException(404, f"Collection {collection} does not exist.")
         expiry, token = self._tokens.issue(collection)
         return JSONResponse({"msft:expiry": expiry, "token": token})
@@ -293,16 +307,47 @@ class _Signing:
         href = request.query_params.get("href")
         if not href:
             raise ValueError("href is missing")
-        _, collection = self._catalogue.files.get(urlsplit(href).path, (None, None))
+        _, collection = self._catalog.files.get(urlsplit(href).path, (None, None))
         if collection is None:
             raise HTTPException(404, "There is no such asset.")
         expiry, token = self._tokens.issue(collection)
         return JSONResponse({"msft:expiry": expiry, "href": f"{href.split('?')[0]}?{token}"})
 
 
-def _asset(catalogue: Holdings, tokens: Tokens | None, request: Request) -> Response:
-    """Answer with a file, or a part of it; only files that an item names are there, so no path can lead elsewhere."""
-    path, collection = catalogue.files.get(f"/assets/{quote(request.path_params['name'])}", (None, ""))
+class Tokens:
+    """Shared-access tokens like the Planetary Computer's, signed with a secret of this process."""
+
+    def __init__(self, *, lifetime_s: float) -> None:
+        self._lifetime = timedelta(seconds=lifetime_s)
+        self._secret = secrets.token_bytes(32)
+
+    def issue(self, collection: str) -> tuple[str, str]:
+        """Return the expiry and the token of a collection."""
+        now = datetime.now(UTC)
+        expiry = _instant(now + self._lifetime)
+        # The Planetary Computer's tokens start a day earlier; only the expiry matters.
+        params = {"st": _instant(now - timedelta(days=1)), "se": expiry, "sp": "rl"}
+        return expiry, urlencode({**params, "sig": self._signature(collection, expiry)})
+
+    def valid(self, collection: str, params: Mapping[str, str]) -> bool:
+        """Return whether the query of an address contains a token of this collection that has not expired."""
+        expiry = params.get("se", "")
+        if not hmac.compare_digest(self._signature(collection, expiry).encode(), params.get("sig", "").encode()):
+            return False
+        return datetime.now(UTC) < parse_instant(expiry)
+
+    def _signature(self, collection: str, expiry: str) -> str:
+        text = f"{collection}\n{expiry}".encode()
+        return base64.b64encode(hmac.new(self._secret, text, hashlib.sha256).digest()).decode()
+
+
+def _instant(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _asset(catalog: CatalogContents, tokens: Tokens | None, request: Request) -> Response:
+    """Answer with a file or a part of it; only files that an item names are served, so no path leads elsewhere."""
+    path, collection = catalog.files.get(f"/assets/{quote(request.path_params['name'])}", (None, ""))
     if path is None or not path.is_file():
         return _storage_error(404, "BlobNotFound", "The specified blob does not exist.")
     if tokens is not None and not tokens.valid(collection, request.query_params):
@@ -316,7 +361,7 @@ def _asset(catalogue: Holdings, tokens: Tokens | None, request: Request) -> Resp
 
 
 def _storage_error(status: int, code: str, message: str) -> Response:
-    """Answer as Azure's blob storage does."""
+    """Answer like Azure's blob storage."""
     body = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     return Response(body, status, media_type="application/xml", headers={"x-ms-error-code": code})
 
@@ -339,11 +384,11 @@ def _server(app: ASGIApp) -> uvicorn.Server:
 
 
 @contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    """Bind the port before the server starts, so that a taken one is told plainly."""
+def _bound_port(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind the port before the server starts, so a port in use gives a clear error."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
-        # A port whose last server was killed a moment ago may be taken again at once.
+        # A port whose last server was just killed is available again immediately.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
@@ -351,7 +396,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
         except OSError as error:
             raise WorkError(
                 f"Port {port} on {host} cannot be used ({error.strerror}).",
-                "Choose another with --port, or stop its user.",
+                "Choose another with --port, or stop the program that uses it.",
             ) from error
         yield listener
 

@@ -1,4 +1,4 @@
-"""Planets lie where the real services have their seams, and no two on the same spot."""
+"""Planets are at the seams of the real services, and no two at the same place."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 
 from headwater.core.errors import InputError
-from headwater.demo.layout import layout, mgrs_name, sun_position
+from headwater.demo.planet_grid import mgrs_name, planet_grid, sun_position
 from support.places import SHARED
 
 
 def default(seed: int):
-    return layout(seed, size_degrees=(0.3, 0.2), cell_degrees=0.1)
+    return planet_grid(seed, size_degrees=(0.3, 0.2), cell_degrees=0.1)
 
 
 def test_planets_of_seeds_up_to_200_do_not_overlap() -> None:
@@ -29,16 +29,16 @@ def test_planets_of_seeds_up_to_200_do_not_overlap() -> None:
 
 @given(st.integers(0, 4000))
 def test_every_planet_straddles_a_zone_border_and_a_degree_of_latitude(seed: int) -> None:
-    place = default(seed)
-    w, s, e, n = place.bounds
-    assert w < place.zone_border < e
-    assert place.zone_border % 6 == 0
-    assert s < place.degree_line < n
-    assert abs(place.middle[1]) < 40
-    assert place.ocean_quadrant is not None
+    grid = default(seed)
+    w, s, e, n = grid.bounds
+    assert w < grid.zone_border < e
+    assert grid.zone_border % 6 == 0
+    assert s < grid.degree_line < n
+    assert abs(grid.middle[1]) < 40
+    assert grid.ocean_quadrant is not None
     for edge in (w, s, e, n):  # aligned with the cells
         assert edge / 0.1 == pytest.approx(round(edge / 0.1), abs=1e-6)
-    west, east = place.mgrs_tiles()
+    west, east = grid.mgrs_tiles()
     assert east.epsg - west.epsg == 1
     assert west.name != east.name
     for tile in (west, east):
@@ -49,10 +49,10 @@ def test_every_planet_straddles_a_zone_border_and_a_degree_of_latitude(seed: int
 
 
 @given(st.integers(0, 4000))
-def test_tiles_reach_beyond_the_window(seed: int) -> None:
-    place = default(seed)
-    w, s, e, n = place.bounds
-    for tile, corners in zip(place.mgrs_tiles(), ([(w, s), (w, n)], [(e, s), (e, n)]), strict=True):
+def test_tiles_extend_beyond_the_window(seed: int) -> None:
+    grid = default(seed)
+    w, s, e, n = grid.bounds
+    for tile, corners in zip(grid.mgrs_tiles(), ([(w, s), (w, n)], [(e, s), (e, n)]), strict=True):
         to_utm = Transformer.from_crs(4326, tile.epsg, always_xy=True)
         for x, y in (to_utm.transform(*corner) for corner in corners):
             assert tile.west < x < tile.west + 10 * tile.width
@@ -64,7 +64,7 @@ def test_tiles_reach_beyond_the_window(seed: int) -> None:
     # Squares of real tiles: T06VVN and T35MNM of the recorded items, 33TWM of the Slovenian scenes.
     [(-147.8, 60.85, "06VVN"), (27.5, -7.74, "35MNM"), (15.7, 46.4, "33TWM")],
 )
-def test_mgrs_names_are_the_real_ones(longitude: float, latitude: float, name: str) -> None:
+def test_mgrs_names_agree_with_real_tiles(longitude: float, latitude: float, name: str) -> None:
     zone = int((longitude + 180) // 6) + 1
     to_utm = Transformer.from_crs(4326, (32600 if latitude > 0 else 32700) + zone, always_xy=True)
     x, y = to_utm.transform(longitude, latitude)
@@ -78,7 +78,7 @@ def test_sun_agrees_with_a_recorded_scene() -> None:
     assert azimuth == pytest.approx(37.2, abs=5)
 
 
-def test_basin_ids_are_none_of_the_real_ones() -> None:
+def test_basin_ids_do_not_occur_in_reality() -> None:
     real = SHARED / "tdx-ids" / "tdx_header_numbers.json"
     ids = set(json.loads(real.read_text())) if real.is_file() else {"7020038340", "9020000010"}
     for seed in range(500):
@@ -92,9 +92,9 @@ def test_seeds_out_of_range_are_refused(seed: int) -> None:
         default(seed)
 
 
-def test_pixels_are_twelve_metres_high_and_narrow_with_latitude() -> None:
+def test_pixels_are_twelve_meters_high_and_narrow_with_latitude() -> None:
     for seed in range(20):
-        place = default(seed)
-        dx, dy = place.pixel_m
+        grid = default(seed)
+        dx, dy = grid.pixel_m
         assert dy == pytest.approx(12.3, abs=0.1)
-        assert dx / dy == pytest.approx(math.cos(math.radians(place.middle[1])), rel=0.01)
+        assert dx / dy == pytest.approx(math.cos(math.radians(grid.middle[1])), rel=0.01)

@@ -1,4 +1,4 @@
-"""Carry fields of the truth grid to other grids.  Pure arrays."""
+"""Resample fields of the truth grid to other grids.  Pure arrays."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numba import njit
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from headwater.demo.layout import TRUTH_PER_DEGREE, Layout, MgrsTile
+from headwater.demo.planet_grid import TRUTH_PER_DEGREE, MgrsTile, PlanetGrid
 
 _STEP = 32
 """Coordinates are computed exactly at every 32nd pixel and interpolated between (error below a centimetre)."""
 
 
 @dataclass(frozen=True)
-class Positions:
-    """Where the pixels of a grid lie on the truth grid: fractional (row, column) of pixel centres at a coarse mesh."""
+class GridPositions:
+    """Positions of a grid's pixels on the truth grid: fractional (row, column) of pixel centers on a coarse mesh."""
 
     rows: NDArray[np.float64]
     """(y, x) of the mesh."""
@@ -27,28 +27,28 @@ class Positions:
     """(rows, columns) of the grid itself."""
 
 
-def tile_positions(place: Layout, tile: MgrsTile, *, pixel_m: int = 10) -> Positions:
-    """Positions of an MGRS tile's pixels on the truth grid."""
+def tile_positions(grid: PlanetGrid, tile: MgrsTile, *, pixel_m: int = 10) -> GridPositions:
+    """Return the positions of an MGRS tile's pixels on the truth grid."""
     shape = (tile.height * 10 // pixel_m, tile.width * 10 // pixel_m)
     x = tile.west + (np.arange(0, shape[1] + _STEP, _STEP) + 0.5) * pixel_m
     y = tile.north - (np.arange(0, shape[0] + _STEP, _STEP) + 0.5) * pixel_m
     to_degrees = Transformer.from_crs(tile.epsg, 4326, always_xy=True)
     lon, lat = to_degrees.transform(*np.meshgrid(x, y))
-    return Positions((place.north - lat) * TRUTH_PER_DEGREE - 0.5, (lon - place.west) * TRUTH_PER_DEGREE - 0.5, shape)
+    return GridPositions((grid.north - lat) * TRUTH_PER_DEGREE - 0.5, (lon - grid.west) * TRUTH_PER_DEGREE - 0.5, shape)
 
 
-def sample(field: NDArray[np.float32], at: Positions, *, fill: float, scale: float = 1.0) -> NDArray[np.float32]:
-    """Sample a (y, x) float32 field bilinearly; `fill` beyond its edge.
+def resample(field: NDArray[np.float32], at: GridPositions, *, fill: float, scale: float = 1.0) -> NDArray[np.float32]:
+    """Resample a (y, x) float32 field bilinearly; `fill` beyond its edge.
 
-    `scale` is the number of truth pixels in one pixel of a field that is coarser than the truth grid.
+    `scale` is the side of the field's pixels in truth pixels, for fields coarser than the truth grid.
     """
     height, width = at.shape
-    out: NDArray[np.float32] = _sample(field, at.rows, at.columns, height, width, _STEP, np.float32(fill), scale)
+    out: NDArray[np.float32] = _resample(field, at.rows, at.columns, height, width, _STEP, np.float32(fill), scale)
     return out
 
 
 @njit(cache=True, nogil=True)
-def _sample(field, mesh_rows, mesh_columns, height, width, step, fill, scale):  # type: ignore[no-untyped-def]
+def _resample(field, mesh_rows, mesh_columns, height, width, step, fill, scale):  # type: ignore[no-untyped-def]
     out = np.empty((height, width), np.float32)
     rows, columns = field.shape
     for i in range(height):

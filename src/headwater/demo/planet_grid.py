@@ -1,6 +1,6 @@
-"""Where a demo planet lies: window, cells, degree tiles, UTM zones, MGRS tiles and sun.  Pure arithmetic.
+"""Where a demo planet is: window, cells, degree tiles, UTM zones, MGRS tiles and sun.  Pure arithmetic.
 
-Every planet straddles a border of two UTM zones and, if it has two rows of cells, an integer latitude, so that the
+Every planet straddles a border of two UTM zones and, if it has two rows of cells, an integer latitude, so the
 seams of the real services (zone borders, degree tiles) run through its middle.
 """
 
@@ -14,9 +14,9 @@ from pyproj import Transformer
 from headwater.core.errors import InputError
 
 TRUTH_PER_DEGREE = 9_000
-"""Pixels per degree of the true landscape: 0.4 arc seconds, the posting of TanDEM-X and so of TDX-Hydro."""
+"""Pixels per degree of the true landscape: 0.4 arc seconds, the posting of TanDEM-X and hence of TDX-Hydro."""
 SCENE_MARGIN_DEGREES = 0.012
-"""How far scenes reach beyond the window, so that the margin of a border cell (64 px) is covered."""
+"""How far scenes extend beyond the window, to cover the margin of a border cell (64 px)."""
 
 _ZONE_BORDERS = range(-174, 175, 6)
 _LATITUDES = [lat for lat in range(-38, 39) if lat != 0]
@@ -27,16 +27,16 @@ _MGRS_BANDS = "CDEFGHJKLMNPQRSTUVWX"
 
 @dataclass(frozen=True)
 class MgrsTile:
-    """One Sentinel-2 tile of the planet, cut to the planet's surroundings."""
+    """One Sentinel-2 tile of the planet, cut to the surroundings of the planet."""
 
     name: str
     """MGRS name, e.g. 32PRV."""
     epsg: int
     """UTM zone of the tile as an EPSG code."""
     west: float
-    """Left edge, metres, a multiple of 60 as on the real tiles."""
+    """Left edge, meters, a multiple of 60 as on the real tiles."""
     north: float
-    """Upper edge, metres, a multiple of 60."""
+    """Upper edge, meters, a multiple of 60."""
     width: int
     """Columns of 10 m, even."""
     height: int
@@ -44,7 +44,7 @@ class MgrsTile:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PlanetGrid:
     """Position and grid of a planet."""
 
     seed: int
@@ -57,13 +57,13 @@ class Layout:
     rows: int
     """Pixels of the true landscape, north to south."""
     cell_degrees: float
-    """Side of a cell; the window is a whole number of cells."""
+    """Side of a cell; a whole number of cells fills the window."""
     zone_border: int
     """Longitude of the border between the two UTM zones, degrees."""
     degree_line: int
     """Integer latitude that crosses (or bounds) the window, degrees."""
     ocean_quadrant: tuple[float, float, float, float] | None
-    """(w, s, e, n) of the part of the window in a degree tile without land; None with one row or column of cells."""
+    """(w, s, e, n) of the window's part in a degree tile without land; None with one row or column of cells."""
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -83,7 +83,7 @@ class Layout:
 
     @property
     def pixel_m(self) -> tuple[float, float]:
-        """(dx, dy) of a truth pixel at the middle latitude, metres (WGS 84 radii of curvature)."""
+        """(dx, dy) of a truth pixel at the middle latitude, meters (WGS 84 radii of curvature)."""
         lat = math.radians(self.middle[1])
         a, e2 = 6_378_137.0, 0.006_694_38
         w2 = 1 - e2 * math.sin(lat) ** 2
@@ -92,27 +92,27 @@ class Layout:
 
     @property
     def basin_id(self) -> str:
-        """Ten digits like a HYBAS_ID, outside the numbers HydroBASINS uses."""
+        """Ten digits like a HYBAS_ID, outside the numbers that HydroBASINS uses."""
         return str(9_990_000_000 + self.seed)
 
     def mgrs_tiles(self) -> tuple[MgrsTile, MgrsTile]:
         """Return the western and the eastern tile: each covers 65 % of the width, in its own UTM zone."""
         w, s, e, n = self.bounds
         m = SCENE_MARGIN_DEGREES
-        share = 0.65 * (e - w)
+        covered = 0.65 * (e - w)
         zone = (self.zone_border + 180) // 6  # the zone that ends at the border
-        west = _mgrs_tile(zone, (w - m, s - m, w + share, n + m))
-        east = _mgrs_tile(zone + 1, (e - share, s - m, e + m, n + m))
+        west = _mgrs_tile(zone, (w - m, s - m, w + covered, n + m))
+        east = _mgrs_tile(zone + 1, (e - covered, s - m, e + m, n + m))
         return west, east
 
 
-def layout(seed: int, *, size_degrees: tuple[float, float], cell_degrees: float) -> Layout:
+def planet_grid(seed: int, *, size_degrees: tuple[float, float], cell_degrees: float) -> PlanetGrid:
     """Place the planet of a seed.
 
     Parameters
     ----------
     seed
-        0 or more; seeds below 4,000 lie at different places.
+        0 or more; seeds below 4,000 have different places.
     size_degrees
         (longitude, latitude) of the window; multiples of `cell_degrees`, at most (1, 0.9).
     cell_degrees
@@ -124,7 +124,7 @@ def layout(seed: int, *, size_degrees: tuple[float, float], cell_degrees: float)
         If the seed is negative or the sizes do not fit together.
     """
     if seed < 0 or seed > 999_999:
-        raise InputError(f"The seed {seed} is not between 0 and 999999.", "Give another --seed.")
+        raise InputError(f"seed must be between 0 and 999999 (got {seed}).", "Give another --seed.")
     cells_per_degree = round(1 / cell_degrees)
     across, down = (round(s / cell_degrees) for s in size_degrees)
     fits = math.isclose(cells_per_degree * cell_degrees, 1) and all(
@@ -137,9 +137,9 @@ def layout(seed: int, *, size_degrees: tuple[float, float], cell_degrees: float)
             "Use for instance a size of 0.3 x 0.2 with cells of 0.1.",
         )
     places = len(_ZONE_BORDERS) * len(_LATITUDES)
-    place = (seed * 1_597 + 2_333) % places  # 1597 and the number of places share no divisor: no place repeats
-    border = _ZONE_BORDERS[place % len(_ZONE_BORDERS)]
-    line = _LATITUDES[place // len(_ZONE_BORDERS)]
+    position = (seed * 1_597 + 2_333) % places  # 1597 and the number of places have no common divisor: no place repeats
+    border = _ZONE_BORDERS[position % len(_ZONE_BORDERS)]
+    line = _LATITUDES[position // len(_ZONE_BORDERS)]
     cells_west = (across + seed % 2) // 2 if across > 1 else 0
     cells_south = (down + seed // 2 % 2) // 2 if down > 1 else 0
     west = round(border - cells_west * cell_degrees, 9)
@@ -147,14 +147,14 @@ def layout(seed: int, *, size_degrees: tuple[float, float], cell_degrees: float)
     east, north = round(west + across * cell_degrees, 9), round(south + down * cell_degrees, 9)
     ocean = None
     if across > 1 and down > 1:
-        # The smallest of the four quadrants, ties by seed, has no land: its degree tile does not exist.
+        # The smallest of the four quadrants (ties by seed) has no land: its degree tile does not exist.
         sides_x = [(west, float(border)), (float(border), east)]
         sides_y = [(south, float(line)), (float(line), north)]
         quadrants = [(x[0], y[0], x[1], y[1]) for x in sides_x for y in sides_y]
         quadrants = quadrants[seed % 4 :] + quadrants[: seed % 4]
         ocean = min(quadrants, key=lambda q: round((q[2] - q[0]) * (q[3] - q[1]), 9))
     per_cell = TRUTH_PER_DEGREE // cells_per_degree
-    return Layout(seed, west, north, across * per_cell, down * per_cell, cell_degrees, border, line, ocean)
+    return PlanetGrid(seed, west, north, across * per_cell, down * per_cell, cell_degrees, border, line, ocean)
 
 
 def sun_position(latitude: float, day_of_year: int, *, hour: float = 10.5) -> tuple[float, float]:
@@ -168,7 +168,7 @@ def sun_position(latitude: float, day_of_year: int, *, hour: float = 10.5) -> tu
 
 
 def mgrs_name(zone: int, latitude: float, easting: float, northing: float) -> str:
-    """Name of the 100 km square, as 32PRV (lettering of the Military Grid Reference System, WGS 84)."""
+    """Name of the 100 km square, e.g. 32PRV (lettering of the Military Grid Reference System, WGS 84)."""
     band = _MGRS_BANDS[min(int((latitude + 80) // 8), len(_MGRS_BANDS) - 1)]
     column = _MGRS_COLUMNS[(zone - 1) % 3][int(easting // 100_000) - 1]
     row = _MGRS_ROWS[(int(northing // 100_000) + (5 if zone % 2 == 0 else 0)) % 20]

@@ -1,7 +1,7 @@
-"""A catalogue folder of a few small scenes and elevation tiles: for tests, and for trying a step within a second.
+"""A catalog folder with a few small scenes and elevation tiles, for tests and for trying a step within a second.
 
 Two overlapping MGRS tiles at 46 N, 15 E in UTM zone 33, 40 m pixels, and an elevation tile on each side of 46 N. The
-landscape means nothing; clouds are stripes whose place and width the caller chooses.
+ground is random; clouds are stripes whose position and width the caller chooses.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ _SEED = 7
 
 @dataclass(frozen=True)
 class TinyScene:
-    """What is to be told of a scene."""
+    """Description of a scene."""
 
     tile: str
     day: str
     """YYYYMMDD."""
     cloudy: tuple[float, float] = (0.0, 0.0)
-    """Stripe of cloud: first and last share of the tile's width."""
+    """Stripe of cloud: start and end as fractions of the tile's width."""
     empty: float = 0.0
-    """Share of the width, from the left, that the swath leaves out."""
+    """Fraction of the width, from the left, outside the swath."""
     baseline: str = "05.09"
     scl: bool = True
     generated: str = "20240101T000000"
 
     @property
     def id(self) -> str:
-        """Name as the Planetary Computer makes it."""
+        """Name as on the Planetary Computer."""
         return f"S2A_MSIL2A_{self.day}T100000_R079_T{self.tile}_{self.generated}"
 
 
@@ -64,8 +64,8 @@ DEFAULT_SCENES = (
 )
 
 
-def write_tiny_catalogue(folder: Path, scenes: Sequence[TinyScene] = DEFAULT_SCENES) -> None:
-    """Write items, collections and files as a demo planet's folder holds them (stac/, assets/).
+def write_tiny_catalog(folder: Path, scenes: Sequence[TinyScene] = DEFAULT_SCENES) -> None:
+    """Write items, collections and files as in a demo planet's folder (stac/, assets/).
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def write_tiny_catalogue(folder: Path, scenes: Sequence[TinyScene] = DEFAULT_SCE
 
 
 def write_tiny_plan(path: Path, *, margin_px: int = 16, names: Sequence[str] = CELLS) -> None:
-    """Write a plan.json of some cells, by default the three that the tiny catalogue covers."""
+    """Write a plan.json of some cells, by default the three cells of the tiny catalog."""
     cells = [Cell.from_name(name, CELL_DEGREES) for name in names]
     entries = [
         {"name": cell.name, "bounds": cell.bounds, "width": cell_grid(cell).width, "height": cell_grid(cell).height}
@@ -145,12 +145,12 @@ def _write_scene(folder: Path, scene: TinyScene) -> None:
 def _write_elevation(folder: Path, collection: str, per_degree: int, south: int) -> None:
     name = f"Copernicus_DSM_COG_{36000 // per_degree}_N{south}_00_E015_00_DEM"
     size, step = per_degree // 6, 1 / per_degree
-    # A sixth of a degree around 46 N is enough; pixel centres lie on the degree lines.
+    # A sixth of a degree around 46 N is enough; pixel centers are on the degree lines.
     north = 46.0 if south == 45 else 46.0 + size * step
     transform = Affine(step, 0, 15.0 - step / 2, 0, -step, north + step / 2)
     rows, columns = np.mgrid[:size, :size]
-    metres: NDArray[np.float32] = (300 + 0.2 * rows + 0.1 * columns).astype(np.float32)
-    assets = {"data": _write_asset(folder, collection, name, "data", metres, transform, 4326, nodata=None)}
+    height_m: NDArray[np.float32] = (300 + 0.2 * rows + 0.1 * columns).astype(np.float32)
+    assets = {"data": _write_asset(folder, collection, name, "data", height_m, transform, 4326, nodata=None)}
     bounds = (15.0 - step / 2, north + step / 2 - size * step, 15.0 - step / 2 + size * step, north + step / 2)
     properties = {"datetime": "2021-04-22T00:00:00Z", "proj:epsg": 4326}
     _write_item(folder, collection, name, bounds, properties, assets)

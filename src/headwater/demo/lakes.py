@@ -1,4 +1,4 @@
-"""Lakes and reservoirs of wide planets: valleys dammed at many places, to many sizes.  Pure arrays."""
+"""Lakes and reservoirs of wide planets: dammed valleys of many sizes.  Pure arrays."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from headwater.demo.character import Character
 from headwater.demo.erosion import travel_cost
+from headwater.demo.planet_parameters import PlanetParameters
 
 POND, SEASONAL_POND, LAKE, SEASONAL_LAKE, RESERVOIR = 1, 2, 3, 4, 5
 
 
 class Dam(NamedTuple):
-    """The end of a reservoir, in (row, column)."""
+    """The dam at the end of a reservoir."""
 
     row: int
     column: int
-    towards: tuple[float, float]
-    """Direction of the river there."""
+    direction: tuple[float, float]
+    """(row, column) step along the river."""
 
 
-def more_lakes(
+def add_lakes(
     z: NDArray[np.float64],
     order: NDArray[np.int32],
     receiver: NDArray[np.int32],
     area_km2: NDArray[np.float32],
-    taken: NDArray[np.bool_],
+    forbidden: NDArray[np.bool_],
     bodies: NDArray[np.int32],
-    nature: Character,
+    parameters: PlanetParameters,
     *,
     pixel_km2: float,
     gradient_m: float,
@@ -42,44 +42,44 @@ def more_lakes(
     Parameters
     ----------
     z
-        (y, x) metres, flooded.
+        (y, x) meters, without depressions.
     order, receiver, area_km2
         Flow over `z`, flat.
-    taken
-        (y, x) True where no lake may be.
+    forbidden
+        (y, x) True where no lake is allowed.
     bodies
-        (y, x) numbers of the ponds; lakes go on counting.
-    nature
-        How many lakes and reservoirs.
+        (y, x) numbers of the ponds; lakes get the next numbers.
+    parameters
+        Numbers of lakes and reservoirs.
     pixel_km2
         Area of a pixel.
     gradient_m
         Fall per pixel over lakes.
     rng
-        Where, and how large.
+        Draws position and size.
 
     Returns
     -------
     kinds
-        Of the new bodies, in the order of their numbers.
+        Kinds of the new water bodies, in the order of their numbers.
     dams
-        Of the reservoirs.
+        Dams of the reservoirs.
     """
     flat, shape = z.ravel(), z.shape
     land_km2 = float(order.size) * pixel_km2
-    wanted = [RESERVOIR] * nature.reservoirs + [LAKE] * nature.lakes
+    wanted = [RESERVOIR] * parameters.reservoirs + [LAKE] * parameters.lakes
     kinds: list[int] = []
     dams: list[Dam] = []
     number = int(bodies.max())
-    blocked = taken.copy()
+    blocked = forbidden.copy()
     for kind in wanted:
-        for _ in range(8):  # a place that does not fit is given up for another
+        for _ in range(8):  # try another place where one does not fit
             catchment = land_km2 * float(np.exp(rng.uniform(np.log(0.001), np.log(0.12))))
             near = order[(area_km2[order] > 0.8 * catchment) & (area_km2[order] < 1.25 * catchment) & (flat[order] > 1)]
             if near.size == 0:
                 continue
             outlet = int(rng.choice(near))
-            upstream = upstream_of(order, receiver, outlet)
+            upstream = upstream_mask(order, receiver, outlet)
             size = min(land_km2 * float(np.exp(rng.uniform(np.log(6e-5), np.log(4e-3)))), 0.25 * catchment)
             rise = np.sort(flat[upstream] - flat[outlet])
             height = min(float(rise[min(int(size / pixel_km2), rise.size - 1)]), 70.0 if kind == RESERVOIR else 25.0)
@@ -89,9 +89,9 @@ def more_lakes(
             window = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
             if not 12 <= rows.size <= 4 * size / pixel_km2 + 40 or height <= 0 or blocked[window][lake[window]].any():
                 continue
-            fall = lake_fall(lake, outlet, gradient_m)[lake]
+            fall = fall_to_outlet(lake, outlet, gradient_m)[lake]
             z[lake] = flat[outlet] + height - fall.max() + fall
-            # Creeks of a pixel's width are flooded but not mapped as lake.
+            # Creeks one pixel wide are flooded but not mapped as lake.
             padded = np.pad(lake[window], 2)
             opened = (ndimage.median_filter(padded, 5) & padded)[2:-2, 2:-2]
             blobs, count = ndimage.label(opened)
@@ -100,27 +100,27 @@ def more_lakes(
             opened = blobs == 1 + int(np.argmax(np.bincount(blobs.ravel())[1:]))
             number += 1
             bodies[window][opened] = number
-            reach = 12
+            gap_px = 12
             around = (
-                slice(max(0, window[0].start - reach), window[0].stop + reach),
-                slice(max(0, window[1].start - reach), window[1].stop + reach),
+                slice(max(0, window[0].start - gap_px), window[0].stop + gap_px),
+                slice(max(0, window[1].start - gap_px), window[1].stop + gap_px),
             )
-            blocked[around] |= ndimage.binary_dilation(lake[around], iterations=reach)
+            blocked[around] |= ndimage.binary_dilation(lake[around], iterations=gap_px)
             if kind == RESERVOIR:
                 row, column = divmod(outlet, shape[1])
-                below = np.array(divmod(int(receiver[outlet]), shape[1]), float) - (row, column)
-                dams.append(Dam(row, column, (float(below[0]), float(below[1]))))
+                step = np.array(divmod(int(receiver[outlet]), shape[1]), float) - (row, column)
+                dams.append(Dam(row, column, (float(step[0]), float(step[1]))))
                 kinds.append(RESERVOIR)
-            else:  # playas: shallow lakes of dry land
-                kinds.append(SEASONAL_LAKE if height < 6 and rng.random() < 0.5 / nature.wetness else LAKE)
+            else:  # playas are shallow lakes of dry land
+                kinds.append(SEASONAL_LAKE if height < 6 and rng.random() < 0.5 / parameters.wetness else LAKE)
             break
     return kinds, dams
 
 
-def lake_fall(lake: NDArray[np.bool_], outlet: int, gradient_m: float) -> NDArray[np.float64]:
-    """Height (y, x; millimetres a pixel, in metres) that leads the lake's water along its middle to the outlet.
+def fall_to_outlet(lake: NDArray[np.bool_], outlet: int, gradient_m: float) -> NDArray[np.float64]:
+    """Height (y, x; meters) over the outlet that leads the flow along the lake's middle: millimeters per pixel.
 
-    On a level lake the flow would run in a ladder of parallel lines.
+    On a level lake the flow would form a ladder of parallel lines.
     """
     rows, columns = np.nonzero(lake)
     window = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
@@ -134,7 +134,7 @@ def lake_fall(lake: NDArray[np.bool_], outlet: int, gradient_m: float) -> NDArra
 
 
 @njit(cache=True, nogil=True)
-def upstream_of(order, receiver, cell):  # type: ignore[no-untyped-def]
+def upstream_mask(order, receiver, cell):  # type: ignore[no-untyped-def]
     """Flat mask of the cells that drain through `cell`."""
     inside = np.zeros(receiver.size, np.bool_)
     inside[cell] = True

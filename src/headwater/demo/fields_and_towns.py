@@ -1,4 +1,4 @@
-"""Straight things that are no water: rectangular fields and towns.  Pure arrays."""
+"""Straight edges that are not water: rectangular fields and towns.  Pure arrays."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.demo.noise import fractal
+from headwater.demo.relief import fractal_noise
 
 
 class Towns(NamedTuple):
-    """Built-up ground; arrays (y, x) float32."""
+    """Built-up ground; arrays are (y, x) float32."""
 
     built: NDArray[np.float32]
-    """Share under roofs."""
+    """Fraction under roofs."""
     roof: NDArray[np.float32]
     """Tone of the roof, -1 to 1."""
     street: NDArray[np.float32]
-    """Share under streets."""
-    middles: list[tuple[int, int]]
-    """(row, column) of each town."""
+    """Fraction under streets."""
+    centers: list[tuple[int, int]]
+    """(row, column) of each town's center."""
 
 
 def rectangles(shape: tuple[int, int], rng: np.random.Generator, *, area_px: float) -> NDArray[np.float32]:
-    """Return a (y, x) field of rectangles in strips, each of one value from -1 to 1, in two directions."""
+    """Return a (y, x) field of rectangles in strips of two directions; each rectangle has one value from -1 to 1."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     field = np.zeros(shape, np.float32)
-    here = fractal(shape, rng, wavelength_px=260, octaves=2) > rng.uniform(-1, 1)
+    here = fractal_noise(shape, rng, wavelength_px=260, octaves=2) > rng.uniform(-1, 1)
     for part in (here, ~here):
         angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(np.log(1), np.log(4)))
         high, wide = np.sqrt(area_px / stretch), np.sqrt(area_px * stretch)
@@ -35,7 +35,7 @@ def rectangles(shape: tuple[int, int], rng: np.random.Generator, *, area_px: flo
         u = (y * np.sin(angle) + x * np.cos(angle)) / wide
         strip = np.floor(v).astype(np.int32)
         strip -= strip.min()
-        # Strips are shifted and cut differently: a chequerboard would be the generator's own mark.
+        # Strips are shifted and cut differently: a network would learn a checkerboard as the generator's mark.
         shift, scale = rng.random(strip.max() + 1), np.exp(rng.uniform(-0.5, 0.5, strip.max() + 1))
         column = np.floor(u * scale[strip] + 40 * shift[strip]).astype(np.int32)
         column -= column.min()
@@ -54,25 +54,25 @@ def towns(free: NDArray[np.bool_], slope: NDArray[np.float32], rng: np.random.Ge
     slope
         (y, x) rise per run.
     rng
-        Where, and how large.
+        Draws position and size.
     count
-        Towns.
+        Number of towns.
     """
     shape = free.shape
     built, roof, street = (np.zeros(shape, np.float32) for _ in range(3))
-    middles: list[tuple[int, int]] = []
+    centers: list[tuple[int, int]] = []
     gentle = np.flatnonzero(free & (slope < 0.1))
     if gentle.size == 0:
-        return Towns(built, roof, street, middles)
+        return Towns(built, roof, street, centers)
     for cell in rng.choice(gentle, count):
         row, column = divmod(int(cell), shape[1])
         radius = float(np.exp(rng.uniform(np.log(7), np.log(55))))
-        reach = int(1.6 * radius)
-        rows = slice(max(0, row - reach), min(shape[0], row + reach + 1))
-        columns = slice(max(0, column - reach), min(shape[1], column + reach + 1))
+        extent_px = int(1.6 * radius)
+        rows = slice(max(0, row - extent_px), min(shape[0], row + extent_px + 1))
+        columns = slice(max(0, column - extent_px), min(shape[1], column + extent_px + 1))
         y, x = np.mgrid[rows, columns].astype(np.float32)
         y, x = y - row, x - column
-        edge = np.hypot(y, x) / radius + 0.3 * fractal(y.shape, rng, wavelength_px=max(radius / 2, 4), octaves=3)
+        edge = np.hypot(y, x) / radius + 0.3 * fractal_noise(y.shape, rng, wavelength_px=max(radius / 2, 4), octaves=3)
         angle, block, depth = rng.uniform(0, np.pi), rng.uniform(3, 9), rng.uniform(2.5, 6)
         v = (y * np.cos(angle) - x * np.sin(angle)) / depth + 500
         u = (y * np.sin(angle) + x * np.cos(angle)) / block + 500
@@ -84,5 +84,5 @@ def towns(free: NDArray[np.bool_], slope: NDArray[np.float32], rng: np.random.Ge
         built[rows, columns] = np.where(inside & ~road, grain, built[rows, columns])
         roof[rows, columns] = np.where(inside & ~road, tone, roof[rows, columns])
         street[rows, columns] = np.where((edge < 1) & free[rows, columns] & road, 0.8, street[rows, columns])
-        middles.append((row, column))
-    return Towns(built, roof, street, middles)
+        centers.append((row, column))
+    return Towns(built, roof, street, centers)

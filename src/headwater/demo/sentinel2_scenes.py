@@ -1,4 +1,4 @@
-"""Sentinel-2-like scenes: reflectance of the surface under a season, a sun and a sky.  Pure arrays."""
+"""Sentinel-2-like scenes: reflectance of the land cover under season, sun and sky.  Pure arrays."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.demo.acquisitions import BOA_OFFSET, Acquisition
-from headwater.demo.character import Character
 from headwater.demo.clouds import TileSky
-from headwater.demo.noise import fractal
-from headwater.demo.sampling import Positions, sample
-from headwater.demo.surface import Surface
+from headwater.demo.land_cover import LandCover
+from headwater.demo.planet_parameters import PlanetParameters
+from headwater.demo.relief import fractal_noise
+from headwater.demo.resampling import GridPositions, resample
 
 # Reflectance in N, R, G, B.
 _GRASS_GREEN = (0.360, 0.055, 0.080, 0.042)
@@ -36,8 +36,8 @@ Field = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class TileSurface:
-    """The surface of a planet on a tile's 10 m grid: (field, y, x) float32 in the order of `Surface`."""
+class TileLandCover:
+    """Land cover on a tile's 10 m grid: (field, y, x) float32 in the field order of `LandCover`."""
 
     stack: Field
 
@@ -47,45 +47,47 @@ class TileSurface:
         return field
 
 
-_NAMES = {field.name: k for k, field in enumerate(fields(Surface))}
+_NAMES = {field.name: k for k, field in enumerate(fields(LandCover))}
 
 
-def over_tile(surface: Surface, at: Positions) -> TileSurface:
-    """Sample the surface on a tile's grid; beyond the window is sea."""
+def over_tile(land_cover: LandCover, at: GridPositions) -> TileLandCover:
+    """Resample land cover to a tile's grid; beyond the window is sea."""
     stack = np.empty((len(_NAMES), *at.shape), np.float32)
     for name, k in _NAMES.items():
-        stack[k] = sample(getattr(surface, name), at, fill=1.0 if name == "sea" else 0.0)
-    return TileSurface(stack)
+        stack[k] = resample(getattr(land_cover, name), at, fill=1.0 if name == "sea" else 0.0)
+    return TileLandCover(stack)
 
 
-def surface_reflectance(ground: TileSurface, nature: Character, date: Acquisition, rng: np.random.Generator) -> Field:
+def surface_reflectance(
+    ground: TileLandCover, parameters: PlanetParameters, date: Acquisition, rng: np.random.Generator
+) -> Field:
     """Return the (band, y, x) reflectance N, R, G, B without clouds."""
     season = date.season
-    cover = ground["moisture"] * (0.35 + 0.75 * season) + nature.field_contrast * ground["parcel"] * (
+    cover = ground["moisture"] * (0.35 + 0.75 * season) + parameters.field_contrast * ground["parcel"] * (
         0.4 + 0.6 * season
     )
     cover += 0.05 * ground["texture"]
-    if nature.ploughed:  # which fields lie bare changes from date to date
-        turn = (7.31 * ground["parcel"] + 0.37 * date.number) % 1
-        cover -= cover * np.float32(0.9) * ((turn < nature.ploughed) & (ground["parcel"] != 0))
+    if parameters.ploughed:  # which fields are bare changes from date to date
+        rotation = (7.31 * ground["parcel"] + 0.37 * date.number) % 1
+        cover -= cover * np.float32(0.9) * ((rotation < parameters.ploughed) & (ground["parcel"] != 0))
     np.clip(cover, 0.02, 0.95, out=cover)
     freshness = np.clip(season * 0.85 + 0.35 * (ground["moisture"] - 0.4), 0.03, 1)
     banks = ground["green"] * (0.45 + 0.35 * ground["moisture"]) * (1 - 0.6 * ground["canopy"])
-    banks = np.minimum(banks * np.float32(nature.riparian), 1)
-    ripples = fractal(cover.shape, rng, wavelength_px=60, octaves=3)
-    flow = np.float32(max(0.0, season - 0.3) / 0.7)  # how much of the intermittent beds carries water
+    banks = np.minimum(banks * np.float32(parameters.riparian), 1)
+    ripples = fractal_noise(cover.shape, rng, wavelength_px=60, octaves=3)
+    flow = np.float32(max(0.0, season - 0.3) / 0.7)  # fraction of the intermittent beds that carries water
     bright = 1 + 0.09 * ground["texture"]
     light = _illumination(ground, date)
-    turbidity: float | Field = nature.turbidity
-    if nature.turbidity_spread:
-        turbidity = np.clip(ground["murk"] + np.float32(nature.turbidity), 0, 1)
-    snow, ice = snow_and_ice(ground, nature, date)
+    turbidity: float | Field = parameters.turbidity
+    if parameters.turbidity_spread:
+        turbidity = np.clip(ground["murk"] + np.float32(parameters.turbidity), 0, 1)
+    snow, ice = snow_and_ice(ground, parameters, date)
     dark_roof = np.clip(0.5 + 0.5 * ground["parcel"], 0, 1)
     out = np.empty((4, *cover.shape), np.float32)
     for band in range(4):
         rock = ground["rock"] * ground["rock"]
-        layer = (nature.soil[band] * (1 - rock) + nature.rock[band] * rock) * bright
-        leaf = nature.leaf_nir if band == 0 else nature.leaf_visible
+        layer = (parameters.soil[band] * (1 - rock) + parameters.rock[band] * rock) * bright
+        leaf = parameters.leaf_nir if band == 0 else parameters.leaf_visible
         grass = _GRASS_DRY[band] + (_GRASS_GREEN[band] - _GRASS_DRY[band]) * freshness
         layer += (grass * leaf - layer) * cover
         layer += (_CANOPY[band] * leaf * (0.9 + 0.1 * season) * (1 + 0.05 * ground["texture"]) - layer) * ground[
@@ -94,7 +96,7 @@ def surface_reflectance(ground: TileSurface, nature: Character, date: Acquisitio
         layer += (_LUSH[band] * leaf - layer) * banks
         layer += (_SAND[band] - layer) * ground["wash"] * (1 - 0.8 * ground["canopy"]) * 0.7
         layer += (_ROAD[band] - layer) * ground["bare"]
-        if nature.towns:
+        if parameters.towns:
             roof = (_TILES[band] * (1 - dark_roof) + _METAL[band] * dark_roof) * (1 + 0.45 * ground["parcel"])
             layer += (roof - layer) * ground["built"]
         river = _CLEAR_WATER[band] + (_BROWN_WATER[band] - _CLEAR_WATER[band]) * turbidity * (0.4 + 0.6 * season)
@@ -112,12 +114,14 @@ def surface_reflectance(ground: TileSurface, nature: Character, date: Acquisitio
     return out
 
 
-def snow_and_ice(ground: TileSurface, nature: Character, date: Acquisition) -> tuple[Field, Field] | tuple[None, None]:
-    """Return the (y, x) shares of the ground under snow and of the water under ice; None where there is neither.
+def snow_and_ice(
+    ground: TileLandCover, parameters: PlanetParameters, date: Acquisition
+) -> tuple[Field, Field] | tuple[None, None]:
+    """Return the (y, x) fractions of ground under snow and of water under ice; None if there is neither.
 
-    The dry season is the winter half-year: the snow line comes down, and standing water freezes well above it.
+    The dry season is the winter half-year: the snow line descends, and standing water freezes well above it.
     """
-    line = nature.snow_line_m * (0.55 + 0.45 * date.season)
+    line = parameters.snow_line_m * (0.55 + 0.45 * date.season)
     above = ground["height"] - np.float32(line)
     if not bool((above > -200).any()):
         return None, None
@@ -128,29 +132,29 @@ def snow_and_ice(ground: TileSurface, nature: Character, date: Acquisition) -> t
     return snow, ice
 
 
-def white(ground: TileSurface, nature: Character, date: Acquisition) -> Field | None:
-    """Return the (y, x) share of snow and ice, None where there is neither."""
-    snow, ice = snow_and_ice(ground, nature, date)
+def snow_fraction(ground: TileLandCover, parameters: PlanetParameters, date: Acquisition) -> Field | None:
+    """Return the (y, x) fraction of snow and ice, None if there is neither."""
+    snow, ice = snow_and_ice(ground, parameters, date)
     if snow is None or ice is None:
         return None
     return (snow * (1 - ground["water"]) + ice * ground["water"]) * (1 - ground["sea"])
 
 
-def _illumination(ground: TileSurface, date: Acquisition) -> Field:
+def _illumination(ground: TileLandCover, date: Acquisition) -> Field:
     """Brightness of slopes under the sun relative to flat ground, with diffuse light in the shade."""
     zenith, azimuth = np.radians(date.sun_zenith), np.radians(date.sun_azimuth)
     east, north = ground["slope_east"], ground["slope_north"]
-    towards = np.cos(zenith) - np.sin(zenith) * (east * np.sin(azimuth) + north * np.cos(azimuth))
-    incidence = np.maximum(towards, 0) / np.sqrt(1 + east * east + north * north)
+    toward = np.cos(zenith) - np.sin(zenith) * (east * np.sin(azimuth) + north * np.cos(azimuth))
+    incidence = np.maximum(toward, 0) / np.sqrt(1 + east * east + north * north)
     light: Field = (0.28 + 0.72 * incidence / np.cos(zenith)).astype(np.float32)
     return np.minimum(light, 1.8)
 
 
-def under_sky(clear: Field, sky: TileSky, nature: Character, rng: np.random.Generator) -> Field:
+def add_sky_and_noise(clear: Field, sky: TileSky, parameters: PlanetParameters, rng: np.random.Generator) -> Field:
     """Add shadow, thin and thick cloud, haze and the sensor's noise to clear reflectance (band, y, x), in place."""
-    haze: np.float32 | Field = np.float32(rng.uniform(0, nature.haze))
-    if nature.haze_patches:
-        patches = nature.haze_patches * fractal(sky.cloud.shape, rng, wavelength_px=350, octaves=3)
+    haze: np.float32 | Field = np.float32(rng.uniform(0, parameters.haze))
+    if parameters.haze_patches:
+        patches = parameters.haze_patches * fractal_noise(sky.cloud.shape, rng, wavelength_px=350, octaves=3)
         haze = haze * np.clip(1 + patches, 0, 3).astype(np.float32)
     dim = 1 - 0.58 * sky.shadow
     billows = 0.85 + 0.15 * np.clip(sky.cloud, 0, 1)
@@ -161,20 +165,20 @@ def under_sky(clear: Field, sky: TileSky, nature: Character, rng: np.random.Gene
         layer += (_CLOUD[band] * billows - layer) * sky.cloud
         layer += haze * (0.6, 1.0, 1.3, 1.8)[band]
         noise = rng.standard_normal(layer.shape, dtype=np.float32)
-        layer += noise * ((0.0016 + 0.018 * layer) * np.float32(nature.sensor_noise))
+        layer += noise * ((0.0016 + 0.018 * layer) * np.float32(parameters.sensor_noise))
     return clear
 
 
 def digital_numbers(reflectance: Field, valid: NDArray[np.bool_], baseline: str) -> NDArray[np.uint16]:
-    """Return (band, y, x) DN: reflectance times 10,000, from baseline 04.00 on plus 1000; 0 where not `valid`."""
+    """Return (band, y, x) DN: reflectance times 10,000, plus 1000 from baseline 04.00 on; 0 where not `valid`."""
     offset = BOA_OFFSET if baseline >= "04.00" else 0
     dn: NDArray[np.uint16] = np.clip(np.rint(reflectance * 10_000) + offset, 1, 65_535).astype(np.uint16)
     dn[:, ~valid] = 0
     return dn
 
 
-def swath(shape: tuple[int, int], date: Acquisition) -> NDArray[np.bool_]:
-    """Return the (y, x) mask of pixels the satellite saw: all, or all west of a slanted edge."""
+def swath_mask(shape: tuple[int, int], date: Acquisition) -> NDArray[np.bool_]:
+    """Return the (y, x) mask of imaged pixels: all, or all west of a slanted edge."""
     if not date.swath_edge:
         return np.ones(shape, np.bool_)
     y, x = np.ogrid[0 : shape[0], 0 : shape[1]]

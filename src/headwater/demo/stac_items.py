@@ -1,4 +1,4 @@
-"""STAC items and collections in the shape the Planetary Computer gives them.  Pure: dictionaries from facts."""
+"""STAC items and collections as the Planetary Computer writes them.  Pure: dictionaries from facts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from headwater.demo.acquisitions import Acquisition
-from headwater.demo.dem import POSTS_PER_DEGREE, DegreeTile
-from headwater.demo.layout import MgrsTile
+from headwater.demo.glo30 import POSTS_PER_DEGREE, DegreeTile
+from headwater.demo.planet_grid import MgrsTile
 
 S2, GLO30 = "sentinel-2-l2a", "cop-dem-glo-30"
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -41,13 +41,13 @@ _CLASS_PROPERTIES = {
 
 
 def scene_id(tile: MgrsTile, date: Acquisition, baseline: str) -> str:
-    """Item id, as S2B_MSIL2A_20190629T212529_R043_T06VVN_20201006T080531."""
+    """Return the item id, e.g. S2B_MSIL2A_20190629T212529_R043_T06VVN_20201006T080531."""
     sensed, made = (t.strftime("%Y%m%dT%H%M%S") for t in (date.time, generation_time(date, baseline)))
     return f"{_satellite(date)}_MSIL2A_{sensed}_R{date.orbit:03d}_T{tile.name}_{made}"
 
 
 def generation_time(date: Acquisition, baseline: str) -> dt.datetime:
-    """When the product was made: hours after sensing, or in the reprocessing campaign of 2024."""
+    """Return when the product was made: hours after sensing, or in the reprocessing campaign of 2024."""
     if baseline == "05.10":
         return dt.datetime(2024, 6, 3, 11, 20, 31) + dt.timedelta(minutes=7 * date.number)
     return (date.time + dt.timedelta(hours=5, minutes=42)).replace(microsecond=0)
@@ -61,20 +61,20 @@ def scene_item(
     Parameters
     ----------
     tile, date, baseline
-        What was photographed when, and how it was processed.
+        Tile, acquisition and processing baseline.
     scl
-        (y, x) scene classification at 20 m; shares of classes come from it.
+        (y, x) scene classification at 20 m; gives the percentages of classes.
     swath
-        (y, x) bool at 10 m, True where the satellite saw the ground: the footprint.
+        (y, x) bool at 10 m, True where the satellite imaged the ground: the footprint.
     """
     name = scene_id(tile, date, baseline)
     counts = np.bincount(scl.ravel(), minlength=12)
     seen = max(int(counts[1:].sum()), 1)
-    share = {key: round(100 * int(counts[value]) / seen, 6) for key, value in _CLASS_PROPERTIES.items()}
-    clouds = sum(share[f"s2:{k}_percentage"] for k in ("medium_proba_clouds", "high_proba_clouds", "thin_cirrus"))
+    percentages = {key: round(100 * int(counts[value]) / seen, 6) for key, value in _CLASS_PROPERTIES.items()}
+    clouds = sum(percentages[f"s2:{k}_percentage"] for k in ("medium_proba_clouds", "high_proba_clouds", "thin_cirrus"))
     made = generation_time(date, baseline)
     number, sensed = baseline.replace(".", ""), date.time.strftime("%Y%m%dT%H%M%S")
-    # The catalogue writes either the old or the new projection property, never both.
+    # The catalog writes either the old or the new projection property, never both.
     coded = date.number % 2 == 1
     ring = _footprint(tile, swath)
     lon, lat = zip(*ring, strict=True)
@@ -102,7 +102,7 @@ def scene_item(
         "s2:nodata_pixel_percentage": round(100 * int(counts[0]) / scl.size, 6),
         "s2:degraded_msi_data_percentage": 0.0,
         "s2:reflectance_conversion_factor": 1.0,
-        **share,
+        **percentages,
     }
     return {
         "type": "Feature",
@@ -121,13 +121,13 @@ def scene_item(
 def _scene_assets(tile: MgrsTile, name: str) -> dict[str, Any]:
     right, bottom = tile.west + 10 * tile.width, tile.north - 10 * tile.height
     assets: dict[str, Any] = {}
-    for band, (title, common, centre, width) in _BANDS.items():
+    for band, (title, common, center, width) in _BANDS.items():
         bands = [
             {
                 "name": band,
                 "common_name": common,
                 "description": title.removesuffix(" - 10m"),
-                "center_wavelength": centre,
+                "center_wavelength": center,
                 "full_width_half_max": width,
             }
         ]
@@ -150,7 +150,7 @@ def _raster_asset(tile: MgrsTile, name: str, key: str, pixel_m: int) -> dict[str
 
 
 def _footprint(tile: MgrsTile, swath: NDArray[np.bool_]) -> list[list[float]]:
-    """Closed ring of longitude and latitude around the pixels seen (a quadrilateral: swath edges are straight)."""
+    """Closed ring of longitude and latitude around the imaged pixels (a quadrilateral: swath edges are straight)."""
     top, bottom = int(swath[0].sum()), int(swath[-1].sum())
     north, south = tile.north, tile.north - 10 * tile.height
     corners = [(0, north), (0, south), (bottom, south), (top, north), (0, north)]

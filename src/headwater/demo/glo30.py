@@ -1,7 +1,7 @@
-"""Elevation as Copernicus GLO-30 would show it: a surface model at one arc second, in tiles of a degree.  Pure arrays.
+"""Elevation like Copernicus GLO-30: a surface model at one arc second, in tiles of one degree.  Pure arrays.
 
-Pixel centres lie on the degree lines, so a tile reaches half a pixel north and west of its degree and lacks its
-southern and eastern lines, which belong to the neighbours.  Tiles without land do not exist.
+Pixel centers are on the degree lines, so a tile extends half a pixel north and west of its degree and lacks its
+southern and eastern lines, which belong to the neighbors.  Tiles without land do not exist.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from headwater.demo.character import Character
+from headwater.demo.lakes import LAKE
+from headwater.demo.land_cover import LandCover
 from headwater.demo.landscape import Landscape
-from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
-from headwater.demo.noise import fractal
-from headwater.demo.still_water import LAKE
-from headwater.demo.surface import Surface
+from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
+from headwater.demo.planet_parameters import PlanetParameters
+from headwater.demo.relief import fractal_noise
 
 POSTS_PER_DEGREE = 3_600
 """Rows and, below 50 degrees of latitude, columns of a tile."""
@@ -34,7 +34,7 @@ class DegreeTile:
     longitude: int
     """Western edge, degrees."""
     elevation: NDArray[np.float32]
-    """(3600, 3600) metres; sea 0."""
+    """(3600, 3600) meters; 0 in the sea."""
 
     @property
     def name(self) -> str:
@@ -44,16 +44,18 @@ class DegreeTile:
 
     @property
     def transform(self) -> Affine:
-        """Map from (column, row) corners to degrees: the origin lies half a pixel off the degree lines."""
+        """Map from (column, row) corners to degrees: the origin is half a pixel off the degree lines."""
         post = 1 / POSTS_PER_DEGREE
         return Affine(post, 0, self.longitude - post / 2, 0, -post, self.latitude + 1 + post / 2)
 
 
-def degree_tiles(place: Layout, nature: Character, land: Landscape, surface: Surface) -> list[DegreeTile]:
-    """Return the tiles of the planet that hold land, north to south and west to east."""
-    model, first_row, first_column = surface_model(place, nature, land, surface)
-    south, north = math.floor(place.bounds[1]) - 1, math.floor(place.bounds[3])
-    west, east = math.floor(place.bounds[0]) - 1, math.floor(place.bounds[2])
+def degree_tiles(
+    grid: PlanetGrid, parameters: PlanetParameters, land: Landscape, land_cover: LandCover
+) -> list[DegreeTile]:
+    """Return the planet's tiles that contain land, north to south and west to east."""
+    model, first_row, first_column = surface_model(grid, parameters, land, land_cover)
+    south, north = math.floor(grid.bounds[1]) - 1, math.floor(grid.bounds[3])
+    west, east = math.floor(grid.bounds[0]) - 1, math.floor(grid.bounds[2])
     tiles = []
     for latitude in range(north, south - 1, -1):
         for longitude in range(west, east + 1):
@@ -73,19 +75,19 @@ def degree_tiles(place: Layout, nature: Character, land: Landscape, surface: Sur
 
 
 def surface_model(
-    place: Layout, nature: Character, land: Landscape, surface: Surface
+    grid: PlanetGrid, parameters: PlanetParameters, land: Landscape, land_cover: LandCover
 ) -> tuple[NDArray[np.float32], int, int]:
     """Return the (y, x) surface model over the window at one arc second and the post number of its first row, column.
 
     Rows are counted southward from the north pole, columns eastward from longitude 0.
     """
-    rng = np.random.default_rng([place.seed, 10])
+    rng = np.random.default_rng([grid.seed, 10])
     truth = land.elevation.astype(np.float32)
-    # Radar sees most of the canopy's height, with gaps.
-    depth = 0.75 + 0.12 * fractal(truth.shape, rng, wavelength_px=10, octaves=2)
-    truth += surface.canopy * np.float32(nature.canopy_height_m) * depth
+    # Radar measures most of the canopy's height, with gaps.
+    depth = 0.75 + 0.12 * fractal_noise(truth.shape, rng, wavelength_px=10, octaves=2)
+    truth += land_cover.canopy * np.float32(parameters.canopy_height_m) * depth
     smooth = ndimage.gaussian_filter(truth, 1.1)
-    w, s, e, n = place.bounds
+    w, s, e, n = grid.bounds
     first_row, first_column = math.ceil((90 - n) * POSTS_PER_DEGREE - 1e-6), math.ceil(w * POSTS_PER_DEGREE - 1e-6)
     last_row, last_column = math.floor((90 - s) * POSTS_PER_DEGREE), math.floor(e * POSTS_PER_DEGREE)
     latitude = 90 - np.arange(first_row, last_row + 1) / POSTS_PER_DEGREE
@@ -94,8 +96,8 @@ def surface_model(
     columns = (longitude - w) * TRUTH_PER_DEGREE - 0.5
     at = np.meshgrid(rows, columns, indexing="ij")
     model = ndimage.map_coordinates(smooth, at, order=1, mode="nearest")
-    model += nature.dem_noise_m * (
-        0.8 * fractal(model.shape, rng, wavelength_px=6, octaves=3)
+    model += parameters.dem_noise_m * (
+        0.8 * fractal_noise(model.shape, rng, wavelength_px=6, octaves=3)
         + 0.6 * rng.standard_normal(model.shape, dtype=np.float32)
     )
     flat = _nearest(land.lake | (land.ponds > 0), rows, columns)
@@ -108,12 +110,12 @@ def surface_model(
         rings = _nearest(land.ponds == number, rows, columns)
         if rings.any():
             model[rings] = np.float32(round(float(land.elevation[land.ponds == number].min()), 2))
-    ashore = _nearest(land.land, rows, columns)
-    return np.where(ashore, np.maximum(model, 0.1), 0).astype(np.float32), first_row, first_column
+    on_land = _nearest(land.land, rows, columns)
+    return np.where(on_land, np.maximum(model, 0.1), 0).astype(np.float32), first_row, first_column
 
 
 def _nearest(field: NDArray, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray:  # type: ignore[type-arg]
-    """Take the nearest pixel; the posts are regular, so rows and columns are looked up apart."""
+    """Return the nearest pixels; posts are regular, so rows and columns are looked up separately."""
     r = np.clip(np.round(rows).astype(int), 0, field.shape[0] - 1)
     c = np.clip(np.round(columns).astype(int), 0, field.shape[1] - 1)
     nearest: NDArray = field[np.ix_(r, c)]  # type: ignore[type-arg]

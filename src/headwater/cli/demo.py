@@ -30,13 +30,13 @@ def demo(parser: argparse.ArgumentParser) -> None:
         size_degrees: tuple[float, float],
         cell_degrees: float,
         dates: int,
-        variety: str,
+        preset: str,
         jobs: int,
     ) -> None:
         from headwater.demo.build import build_planet
 
         build_planet(
-            seed, out, size_degrees=size_degrees, cell_degrees=cell_degrees, dates=dates, variety=variety, jobs=jobs
+            seed, out, size_degrees=size_degrees, cell_degrees=cell_degrees, dates=dates, preset=preset, jobs=jobs
         )
 
     build.set_defaults(run=run_build)

@@ -1,7 +1,7 @@
 """Scene readers: the contract for reading a scene by parts onto a cell's grid, and the registry of readers.
 
-The three built-in readers return the same pixels within the tolerance in tests/raster/test_scenes.py; docs/imagery.md
-has the measurements behind the default. Other packages add readers through the registry's entry points.
+The three built-in readers return the same pixels within the tolerance in tests/raster/test_scenes.py;
+docs/benchmarks.md has the measurements behind the default. Other packages add readers through entry points.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The posts of elevation tiles: only the window, on the tile's lattice or warped, on both sides of the antimeridian."""
+"""Elevation tiles: only the window, on the tile's lattice or warped, on both sides of the antimeridian."""
 
 import numpy as np
 import pytest
@@ -27,13 +27,13 @@ def read(path, grid=GRID, **options):
 
 @pytest.fixture(scope="module")
 def tile(tmp_path_factory):
-    path = tmp_path_factory.mktemp("posts") / "tile.tif"
+    path = tmp_path_factory.mktemp("elevation") / "tile.tif"
     rows, columns = np.mgrid[:3600, :3600]
     raster.write_cog(path, (rows + columns / 10)[np.newaxis].astype(np.float32), transform=TILE.transform)
     return path
 
 
-def test_only_the_window_around_the_grid_is_read_and_on_the_tiles_own_posts(tile):
+def test_only_the_window_around_the_grid_is_read_on_the_tiles_own_lattice(tile):
     part = read(tile)
     row, column = TILE.place_of(part.grid)
     rows, columns = np.mgrid[row : row + part.grid.height, column : column + part.grid.width]
@@ -41,19 +41,19 @@ def test_only_the_window_around_the_grid_is_read_and_on_the_tiles_own_posts(tile
     assert part.valid.all()
     assert part.covered.all()
     place = part.grid.place_of(GRID)
-    # It reaches to the end of the tile in the east and south, and a few posts beyond the grid elsewhere.
+    # It extends to the end of the tile in the east and south, and a few posts beyond the grid elsewhere.
     assert place is not None
     assert all(0 <= side <= MARGIN_POSTS + 1 for side in place)
     assert part.grid.height <= GRID.height + 2 * (MARGIN_POSTS + 1)
     assert part.grid.width <= GRID.width + 2 * (MARGIN_POSTS + 1)
 
 
-def test_a_tile_beside_the_grid_is_not_read(tile):
+def test_a_tile_outside_the_grid_is_not_read(tile):
     assert read(tile, GRID.crop(row=0, column=0, height=20, width=20)) is not None
     assert read(tile, elevation_grid(Cell.from_name("N08.00E012.05", 0.05), margin_px=32)) is None
 
 
-def test_a_tile_far_away_has_a_wrong_place(tile):
+def test_a_tile_far_from_the_cell_is_refused(tile):
     with pytest.raises(InputError, match="far from the cell"):
         read(tile, elevation_grid(Cell.from_name("N08.00E014.00", 0.05), margin_px=32))
 
@@ -61,7 +61,7 @@ def test_a_tile_far_away_has_a_wrong_place(tile):
 @pytest.mark.parametrize("epsg", [32601, 32660])
 @pytest.mark.parametrize("name", ["N66.00E179.95", "N66.00W180.00"])
 def test_a_tile_in_utm_across_the_antimeridian_is_warped_to_either_side(tmp_path, epsg, name):
-    # Chukotka: a place that zones 01 and 60 both hold.
+    # Chukotka: a place that zones 01 and 60 both cover.
     (x,), (y,) = transform("EPSG:4326", f"EPSG:{epsg}", [180.0], [66.025])
     west, north, size = x - 6000, y + 6000, 300
     east_m, north_m = west + (np.arange(size) + 0.5) * 40, north - (np.arange(size) + 0.5) * 40
@@ -78,11 +78,11 @@ def test_a_tile_in_utm_across_the_antimeridian_is_warped_to_either_side(tmp_path
     expected = 500 + 3000 * columns[np.newaxis] + 2000 * (rows[:, np.newaxis] - 66)
     inner = part.valid & np.roll(part.valid, 2, 0) & np.roll(part.valid, -2, 0)
     inner &= np.roll(part.valid, 2, 1) & np.roll(part.valid, -2, 1)
-    assert np.abs(part.values - expected)[inner].max() < 1.0  # the plane rises 2 m a pixel
+    assert np.abs(part.values - expected)[inner].max() < 1.0  # the plane rises 2 m per pixel
 
 
 @pytest.mark.parametrize("tagged", [True, False])
-def test_voids_of_an_integer_model_in_utm_are_not_interpolated_in(tmp_path, tagged):
+def test_voids_of_an_integer_model_in_utm_are_not_interpolated(tmp_path, tagged):
     (x,), (y,) = transform("EPSG:4326", "EPSG:32632", [11.975], [8.025])
     values = np.full((1, 400, 400), 700, np.int16)
     values[0, 190:210] = -32768
@@ -95,7 +95,7 @@ def test_voids_of_an_integer_model_in_utm_are_not_interpolated_in(tmp_path, tagg
     assert 15 * part.grid.width < (~part.valid).sum() < 25 * part.grid.width
 
 
-def test_an_internal_mask_tells_what_is_missing(tmp_path):
+def test_an_internal_mask_marks_missing_pixels(tmp_path):
     path = tmp_path / "masked.tif"
     mask = np.ones(GRID.shape, bool)
     mask[20:30] = False
@@ -103,7 +103,7 @@ def test_an_internal_mask_tells_what_is_missing(tmp_path):
     assert np.array_equal(read(path).valid, mask)
 
 
-def test_what_has_no_crs_at_all_is_refused(tmp_path):
+def test_a_file_without_any_crs_is_refused(tmp_path):
     path = tmp_path / "bare.tif"
     options = {"driver": "GTiff", "width": 10, "height": 10, "count": 1, "dtype": "float32"}
     with rasterio.open(path, "w", transform=GRID.transform, **options) as dataset:

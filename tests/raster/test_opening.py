@@ -1,4 +1,4 @@
-"""Opening over the network, before a server that fails in every way we know of (tests/faulty_server.py)."""
+"""Opening over the network, with a server that fails in every known way (tests/support/faulty_server.py)."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ def write(path, data, **options):
 
 
 def write_sparse(path, width, height, count=1, **options):
-    """A file of any size that takes no room."""
+    """Write a file of any size that takes no space."""
     facts = {"driver": "GTiff", "width": width, "height": height, "count": count, "dtype": "uint16"}
     with rasterio.open(path, "w", **(facts | PLACE | {"SPARSE_OK": "TRUE"} | options)):
         pass
@@ -36,12 +36,12 @@ def write_sparse(path, width, height, count=1, **options):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A COG, and a GeoTIFF whose header lies in many places: such a header can be read in part."""
+    """A COG, and a GeoTIFF with a scattered header, which can be read partially."""
     path = tmp_path_factory.mktemp("files")
     raster.write_cog(path / "cog.tif", DATA, **PLACE)
     tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"}
-    write(path / "strewn.tif", DATA, **tiles)
-    with rasterio.open(path / "strewn.tif", "r+") as dataset:
+    write(path / "scattered.tif", DATA, **tiles)
+    with rasterio.open(path / "scattered.tif", "r+") as dataset:
         dataset.build_overviews([2, 4, 8], Resampling.average)
     return path
 
@@ -54,7 +54,7 @@ def running(folder):
 
 @pytest.fixture
 def server(running, monkeypatch):
-    """The server, well again, and a reader without pauses."""
+    """The server without failures, and a reader without waits."""
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     for name, value in {"GDAL_HTTP_MAX_RETRY": "1", "GDAL_HTTP_RETRY_DELAY": "0.01"}.items():
         monkeypatch.setitem(opening.GDAL_HTTP_OPTIONS, name, value)
@@ -91,7 +91,7 @@ class Signer:
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_what_was_withdrawn_is_told_at_once(server, status):
+def test_a_withdrawn_file_is_reported_at_once(server, status):
     server.fail(status)
     signer = Signer()
     with pytest.raises(AssetGone, match=r"cog\.tif is no longer there.*snakemake refresh") as caught:
@@ -102,7 +102,7 @@ def test_what_was_withdrawn_is_told_at_once(server, status):
         with_retry(asset(server, "never.tif"), None, everything)
 
 
-def test_an_asset_on_disk_can_be_withdrawn_too(tmp_path):
+def test_a_missing_asset_on_disk_is_reported_as_gone(tmp_path):
     with pytest.raises(AssetGone, match=r"never\.tif is no longer there"):
         with_retry(Asset(str(tmp_path / "never.tif"), "c"), None, everything)
     (tmp_path / "empty.tif").touch()
@@ -110,7 +110,7 @@ def test_an_asset_on_disk_can_be_withdrawn_too(tmp_path):
         with_retry(Asset(str(tmp_path / "empty.tif"), "c"), None, everything)
 
 
-def test_only_a_refusal_asks_for_another_token(server):
+def test_only_a_refusal_renews_the_token(server):
     signer = Signer()
     server.fail(503, last=5)
     calm = with_retry(asset(server, "cog.tif"), signer, everything)
@@ -123,7 +123,7 @@ def test_only_a_refusal_asks_for_another_token(server):
     assert signer.renewals == [False, True, True]
 
 
-def test_a_token_that_ends_between_two_requests_is_renewed(server):
+def test_a_token_that_expires_between_two_requests_is_renewed(server):
     signer = Signer()
 
     def read(dataset):
@@ -131,11 +131,11 @@ def test_a_token_that_ends_between_two_requests_is_renewed(server):
         return everything(dataset)
 
     assert with_retry(asset(server, "cog.tif"), signer, read)
-    # GDAL keeps the status of a failed read to itself; the next opening meets it again.
+    # GDAL does not report the status of a failed read; the next opening fails with it again.
     assert signer.renewals == [False, False, True]
 
 
-def test_a_server_that_refuses_every_token_is_given_up(server):
+def test_reading_ends_if_the_server_refuses_every_token(server):
     signer = Signer()
     server.token("none of these")
     with pytest.raises(WorkError, match=r"cog\.tif could not be read: the server refuses it"):
@@ -143,8 +143,8 @@ def test_a_server_that_refuses_every_token_is_given_up(server):
     assert signer.renewals == [False, True, True, True, True]
 
 
-def test_a_failure_is_not_replayed(server):
-    """GDAL keeps that a file was not there, and halves of replies: the second try must ask again."""
+def test_a_failure_is_not_cached(server):
+    """GDAL caches missing files and truncated replies: the second attempt must send its requests again."""
     calm = with_retry(asset(server, "cog.tif"), None, everything)
     for kind in (500, "cut", "short", "end"):
         signer = Signer()
@@ -153,8 +153,8 @@ def test_a_failure_is_not_replayed(server):
         assert len(signer.renewals) <= 3, kind
 
 
-@pytest.mark.parametrize("name", ["cog.tif", "strewn.tif"])
-def test_a_fifth_of_all_replies_failed_or_cut_changes_no_value(server, name):
+@pytest.mark.parametrize("name", ["cog.tif", "scattered.tif"])
+def test_no_value_changes_if_a_fifth_of_all_replies_fail(server, name):
     calm = read_all(server, name)
     server.fail("mixed", fraction=0.2)
     for _ in range(10):
@@ -162,9 +162,9 @@ def test_a_fifth_of_all_replies_failed_or_cut_changes_no_value(server, name):
 
 
 @pytest.mark.parametrize("kind", ["cut", "short", "end"])
-@pytest.mark.parametrize("name", ["cog.tif", "strewn.tif"])
-def test_no_reply_cut_short_passes_for_a_whole_one(server, name, kind):
-    """Each request that describes the file is cut at several places, alone and with those after it."""
+@pytest.mark.parametrize("name", ["cog.tif", "scattered.tif"])
+def test_a_truncated_reply_is_never_taken_for_a_complete_one(server, name, kind):
+    """Each reply that describes the file is truncated at several places, alone and with those after it."""
     calm = read_all(server, name)
     for first in range(2, 7):
         for last in (first, first + 2):
@@ -173,14 +173,14 @@ def test_no_reply_cut_short_passes_for_a_whole_one(server, name, kind):
                 assert read_all(server, name) == calm, (first, last, left)
 
 
-def test_the_strewn_file_would_pass_unnoticed(server):
-    """The test above can fail: without our looking, GDAL takes the blocks of a header cut short for empty ones."""
+def test_gdal_alone_does_not_notice_the_truncated_header(server):
+    """The test above can fail: without our checks, GDAL treats the blocks of a truncated header as empty."""
     server.fail("cut", first=2, last=2, left=0.01)
-    with rasterio.Env(**opening.GDAL_HTTP_OPTIONS), rasterio.open(f"{server.url}/strewn.tif") as dataset:
+    with rasterio.Env(**opening.GDAL_HTTP_OPTIONS), rasterio.open(f"{server.url}/scattered.tif") as dataset:
         assert not dataset.read(1, window=((0, 64), (0, 64))).any()
 
 
-def test_blocks_and_overviews_that_are_missing_indeed_are_believed_in_the_end(server, folder):
+def test_missing_blocks_and_overviews_are_accepted_after_repeated_attempts(server, folder):
     write_sparse(folder / "sparse.tif", 600, 500, tiled=True)
     values, _, _ = raster.read_overview(asset(server, "sparse.tif"), max_px=100)
     assert values.shape == (83, 100)
@@ -190,11 +190,11 @@ def test_blocks_and_overviews_that_are_missing_indeed_are_believed_in_the_end(se
     again = len(server.log())
     server.fail("none")
     raster.read_overview(asset(server, "sparse.tif"), max_px=100)
-    assert len(server.log()) == again, "what was believed was doubted once more"
+    assert len(server.log()) == again, "an accepted finding was rejected again"
     assert again < 8
 
 
-def test_a_server_that_stands_still_is_left_in_bounded_time(server, monkeypatch):
+def test_a_stalled_server_is_abandoned_in_bounded_time(server, monkeypatch):
     monkeypatch.setattr(opening, "READ_ATTEMPTS", 2)
     monkeypatch.setitem(opening.GDAL_HTTP_OPTIONS, "GDAL_HTTP_LOW_SPEED_TIME", "1")
     start = time.monotonic()
@@ -204,14 +204,14 @@ def test_a_server_that_stands_still_is_left_in_bounded_time(server, monkeypatch)
     assert time.monotonic() - start < 15
 
 
-def test_no_try_begins_after_the_patience(server, monkeypatch):
+def test_no_attempt_begins_after_the_time_limit(server, monkeypatch):
     monkeypatch.setattr(opening, "READ_GIVE_UP_AFTER_S", 0.0)
     server.fail(500)
     with pytest.raises(WorkError, match=r"cog\.tif could not be read: HTTP response code: 500"):
         with_retry(asset(server, "cog.tif"), None, everything)
 
 
-def test_a_dead_server_is_told_without_the_signature(server, caplog):
+def test_a_dead_server_is_reported_without_the_signature(server, caplog):
     caplog.set_level(logging.DEBUG)
     server.fail(503)
     with pytest.raises(WorkError) as caught:
@@ -223,9 +223,9 @@ def test_a_dead_server_is_told_without_the_signature(server, caplog):
     assert "sig=" not in caplog.text
 
 
-def test_nothing_beside_the_file_is_asked_for(server, folder):
-    for beside in ("cog.tif.aux.xml", "cog.tif.ovr", "cog.tif.msk", "cog.tfw", "cog.TIF.MSK"):
-        (folder / beside).write_bytes((folder / "strewn.tif").read_bytes())
+def test_no_sidecar_file_is_requested(server, folder):
+    for sidecar in ("cog.tif.aux.xml", "cog.tif.ovr", "cog.tif.msk", "cog.tfw", "cog.TIF.MSK"):
+        (folder / sidecar).write_bytes((folder / "scattered.tif").read_bytes())
     read_all(server, "cog.tif", Signer())
     assert {path.split("?")[0] for _, path, _ in server.log()} == {"/cog.tif"}
 
@@ -235,7 +235,7 @@ VRT = """<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="
 </VRTDataset>"""
 
 
-def test_a_file_from_the_network_opens_no_file_of_this_machine(server, folder):
+def test_a_remote_file_opens_no_file_on_this_machine(server, folder):
     text = VRT.format(path=folder / "cog.tif")
     with rasterio.open(text) as dataset:
         assert dataset.read(1).any(), "the bait does not work"
@@ -261,13 +261,13 @@ def test_a_file_from_the_network_opens_no_file_of_this_machine(server, folder):
         ),
     ],
 )
-def test_rasters_of_no_sane_size_are_not_taken_from_the_network(server, folder, name, facts):
+def test_remote_rasters_of_unreasonable_size_are_refused(server, folder, name, facts):
     write_sparse(folder / f"{name[:3]}.tif", **facts)
     with pytest.raises(InputError, match="is not accepted from the network"):
         with_retry(asset(server, f"{name[:3]}.tif"), None, everything)
 
 
-def test_an_empty_file_and_a_web_page_are_told(server, folder):
+def test_an_empty_file_and_a_web_page_are_reported(server, folder):
     (folder / "empty.tif").touch()
     (folder / "page.tif").write_text("<html><body>Please log in.</body></html>")
     with pytest.raises(WorkError, match=r"empty\.tif could not be read: it is empty \(0 bytes\)"):
@@ -276,7 +276,7 @@ def test_an_empty_file_and_a_web_page_are_told(server, folder):
         with_retry(asset(server, "page.tif"), Signer(), everything)
 
 
-def test_a_jpeg_2000_is_read_by_its_suffix(server, folder):
+def test_jpeg_2000_is_recognized_by_its_suffix(server, folder):
     with rasterio.open(folder / "cog.tif") as dataset:
         data = dataset.read()
     write(folder / "scene.jp2", data, driver="JP2OpenJPEG", quality=100, reversible=True)

@@ -27,7 +27,7 @@ def masked(tmp_path):
     return path, valid
 
 
-def test_what_is_written_is_read_back_and_is_a_cog(masked):
+def test_a_written_raster_is_read_back_and_is_a_cog(masked):
     path, valid = masked
     data, mask, grid, tags = raster.read_raster(path)
     assert np.array_equal(mask, valid)
@@ -38,14 +38,14 @@ def test_what_is_written_is_read_back_and_is_a_cog(masked):
     assert good, errors
 
 
-def test_the_same_pixels_are_the_same_bytes(masked, tmp_path):
+def test_the_same_pixels_give_the_same_bytes(masked, tmp_path):
     path, valid = masked
     again = tmp_path / "again.tif"
     raster.write_cog(again, DATA, transform=GRID.transform, mask=valid, tags={"recipe": "x"}, band_names=("a", "b"))
     assert again.read_bytes() == path.read_bytes()
 
 
-def test_a_window_on_the_own_grid_is_unchanged_and_outside_is_not_valid(masked):
+def test_a_window_on_its_own_grid_is_unchanged_and_invalid_outside(masked):
     path, _ = masked
     window = GRID.crop(row=-10, column=-10, height=100, width=100)
     for resampling in ("nearest", "bilinear"):
@@ -56,7 +56,7 @@ def test_a_window_on_the_own_grid_is_unchanged_and_outside_is_not_valid(masked):
         assert np.array_equal(values[61:, 11:], DATA[1, 51:90, 1:90])
 
 
-def test_nodata_is_never_interpolated_in(tmp_path):
+def test_nodata_is_never_interpolated(tmp_path):
     path = tmp_path / "dn.tif"
     dn = np.full((1, 64, 64), 5000, np.uint16)
     dn[0, :, 32:] = 0
@@ -67,7 +67,7 @@ def test_nodata_is_never_interpolated_in(tmp_path):
     assert set(np.unique(values[valid])) == {5000}
 
 
-def test_a_scene_in_utm_lands_where_its_coordinates_say(tmp_path):
+def test_a_scene_in_utm_is_placed_by_its_coordinates(tmp_path):
     path = tmp_path / "utm.tif"
     # A bright pixel block at a known place.
     easting, northing = rasterio.warp.transform("EPSG:4326", "EPSG:32633", [15.05], [46.05])
@@ -92,7 +92,7 @@ def test_overviews_keep_the_extent(masked):
     assert crs.to_epsg() == 4326
 
 
-def test_a_mosaic_holds_each_cell_and_its_mask(tmp_path):
+def test_a_mosaic_contains_each_cell_and_its_mask(tmp_path):
     paths = []
     for number, row in enumerate((81, 80)):
         grid = cell_grid(Cell(row, 119, 0.1)).coarsen(10)
@@ -116,7 +116,7 @@ def test_a_mosaic_holds_each_cell_and_its_mask(tmp_path):
     assert set(np.unique(values[ok])) == {20}
 
 
-def test_a_mosaic_of_rasters_without_mask_is_valid_only_where_they_lie(tmp_path):
+def test_a_mosaic_of_rasters_without_mask_is_valid_inside_them_only(tmp_path):
     paths = []
     for row, column in ((81, 119), (80, 120)):
         grid = cell_grid(Cell(row, column, 0.1)).coarsen(10)
@@ -131,14 +131,14 @@ def test_a_mosaic_of_rasters_without_mask_is_valid_only_where_they_lie(tmp_path)
     assert (values[valid] == -5).all()
 
 
-def test_rasters_of_two_kinds_make_no_mosaic(tmp_path):
+def test_rasters_of_two_kinds_are_refused_in_a_mosaic(tmp_path):
     raster.write_cog(tmp_path / "a.tif", DATA, transform=GRID.transform)
     raster.write_cog(tmp_path / "b.tif", DATA[:1], transform=GRID.transform)
     with pytest.raises(InputError, match="differ"):
         raster.mosaic_vrt([tmp_path / "a.tif", tmp_path / "b.tif"])
 
 
-def test_bad_rasters_are_told_by_name(masked, tmp_path):
+def test_bad_rasters_are_reported_by_name(masked, tmp_path):
     with pytest.raises(InputError, match=r"none\.tif does not exist"):
         raster.read_window(tmp_path / "none.tif", GRID)
     whole = masked[0].read_bytes()
@@ -153,7 +153,7 @@ def test_bad_rasters_are_told_by_name(masked, tmp_path):
 
 
 class _Flaky(BaseHTTPRequestHandler):
-    """Serves one file with ranges; the first requests fail, and only a renewed token is let in."""
+    """Serves one file with ranges; the first requests fail, and only a renewed token is accepted."""
 
     content = b""
     failures = 0
@@ -214,7 +214,7 @@ def test_a_read_over_http_survives_failures_and_an_expired_token(flaky, monkeypa
     assert np.array_equal(values[valid], DATA[0][valid])
 
 
-def test_a_dead_asset_is_told_without_its_signature(flaky, monkeypatch):
+def test_a_dead_asset_is_reported_without_its_signature(flaky, monkeypatch):
     monkeypatch.setattr(opening, "READ_ATTEMPTS", 2)
     monkeypatch.setitem(opening.GDAL_HTTP_OPTIONS, "GDAL_HTTP_MAX_RETRY", "0")
     _Flaky.failures = 1000
@@ -224,7 +224,7 @@ def test_a_dead_asset_is_told_without_its_signature(flaky, monkeypatch):
     assert "secret" not in str(caught.value)
 
 
-def test_cells_are_read_together_onto_a_coarse_grid_from_their_overviews(tmp_path):
+def test_cells_are_read_onto_one_coarse_grid_from_their_overviews(tmp_path):
     paths = []
     for number, column in enumerate((119, 120)):
         grid = cell_grid(Cell(81, column, 0.1))
@@ -234,7 +234,7 @@ def test_cells_are_read_together_onto_a_coarse_grid_from_their_overviews(tmp_pat
         paths.append(tmp_path / f"{number}.tif")
         raster.write_cog(paths[-1], data, transform=grid.transform, mask=valid)
     coarse = RasterGrid(west=11.85, north=8.25, dx=0.005, dy=0.005, width=60, height=40)
-    # One that does not touch the grid is no more than left out.
+    # A raster outside the grid is ignored.
     elsewhere = tmp_path / "elsewhere.tif"
     raster.write_cog(elsewhere, np.ones((1, 4, 4), np.uint8), transform=Affine(0.1, 0, 100, 0, -0.1, 50))
     values, valid = raster.read_cells([elsewhere, *paths], coarse, resampling="average")
@@ -246,6 +246,6 @@ def test_cells_are_read_together_onto_a_coarse_grid_from_their_overviews(tmp_pat
     assert not valid[:10].any()
 
 
-def test_a_disk_that_cannot_take_the_file_is_told(tmp_path):
+def test_a_failed_write_is_reported(tmp_path):
     with pytest.raises(WorkError, match="could not be written"):
         raster.write_cog(Path("/proc/q.tif"), np.zeros((1, 8, 8), np.uint8), transform=Affine(1, 0, 5, 0, -1, 9))

@@ -38,7 +38,7 @@ def file(request, tmp_path_factory):
 
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("resampling", ["nearest", "bilinear"])
-def test_it_reads_what_the_warper_reads(file, name, resampling):
+def test_the_result_equals_that_of_the_warper(file, name, resampling):
     grid = GRIDS[name]
     values, valid = read_resampled(file, grid, resampling=resampling)
     expected, expected_valid = raster.read_window(file, grid, resampling=resampling)
@@ -48,7 +48,7 @@ def test_it_reads_what_the_warper_reads(file, name, resampling):
     else:
         assert not (valid & ~expected_valid).any()
         assert valid.sum() >= 0.95 * expected_valid.sum()
-    # Beside missing pixels and the edge both leave the missing ones out, each in its way.
+    # Next to missing pixels and the edge both ignore missing pixels, in different ways.
     eroded = valid.copy()
     for shift in (-2, -1, 1, 2):
         eroded &= np.roll(valid, shift, 0) & np.roll(valid, shift, 1)

@@ -1,4 +1,4 @@
-"""Rasters read and written by rows: the same as whole, in bounded memory."""
+"""Reading and writing by rows: the same result as at once, in bounded memory."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from headwater.geo.grid import RasterGrid
 GRID = RasterGrid(west=12.0, north=8.0, dx=0.001, dy=0.0009, width=700, height=1300)
 
 
-def bands_of(data, mask, heights):
+def strips_of(data, mask, heights):
     row = 0
     for height in heights:
         yield row, data[:, row : row + height], mask[row : row + height]
@@ -30,14 +30,14 @@ def pixels():
     return data, mask
 
 
-def test_bands_give_the_bytes_of_the_whole(tmp_path, pixels):
+def test_writing_by_rows_gives_the_same_bytes(tmp_path, pixels):
     data, mask = pixels
     named = {"tags": {"unit": "one"}, "band_names": ("probability",)}
     raster.write_cog(tmp_path / "whole.tif", data, transform=GRID.transform, mask=mask, **named)
     for number, heights in enumerate(([1300], [1, 511, 512, 276], [130] * 10)):
         path = tmp_path / f"bands{number}.tif"
         with raster.cog_writer(path, grid=GRID, dtype="uint8", **named) as write:
-            for row, values, valid in bands_of(data, mask, heights):
+            for row, values, valid in strips_of(data, mask, heights):
                 write(row, values, valid)
         assert path.read_bytes() == (tmp_path / "whole.tif").read_bytes()
         assert cog_validate(path)[0]
@@ -45,7 +45,7 @@ def test_bands_give_the_bytes_of_the_whole(tmp_path, pixels):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_rows_never_written_are_masked(tmp_path, pixels):
+def test_rows_that_are_not_written_are_masked(tmp_path, pixels):
     data, mask = pixels
     with raster.cog_writer(tmp_path / "half.tif", grid=GRID, dtype="uint8") as write:
         write(100, data[:, 100:200], mask[100:200])
@@ -56,7 +56,7 @@ def test_rows_never_written_are_masked(tmp_path, pixels):
     np.testing.assert_array_equal(values[0, 100:200], data[0, 100:200])
 
 
-def test_nothing_is_left_of_a_block_that_fails(tmp_path, pixels):
+def test_no_file_remains_if_the_block_fails(tmp_path, pixels):
     data, mask = pixels
     with (
         pytest.raises(ZeroDivisionError),
@@ -67,7 +67,7 @@ def test_nothing_is_left_of_a_block_that_fails(tmp_path, pixels):
     assert not list(tmp_path.iterdir())
 
 
-def test_rows_are_those_of_the_whole(tmp_path):
+def test_rows_equal_those_read_at_once(tmp_path):
     rng = np.random.default_rng(1)
     data = rng.integers(0, 256, (5, *GRID.shape), dtype=np.uint8)
     raster.write_cog(tmp_path / "five.tif", data, transform=GRID.transform, nodata=0)
@@ -77,7 +77,7 @@ def test_rows_are_those_of_the_whole(tmp_path):
 
 
 @pytest.mark.parametrize("nodata", [None, -9999.0, np.nan])
-def test_warped_rows_are_those_of_the_window_read_whole(tmp_path, nodata):
+def test_warped_rows_equal_those_read_at_once(tmp_path, nodata):
     rng = np.random.default_rng(2)
     heights = rng.normal(300, 50, (1, 400, 260)).astype(np.float32)
     heights[0, 50:60, 70:90] = np.nan if nodata is None else nodata
@@ -92,7 +92,7 @@ def test_warped_rows_are_those_of_the_window_read_whole(tmp_path, nodata):
     np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-3)
 
 
-def test_what_cannot_be_read_is_told(tmp_path):
+def test_unreadable_files_are_reported(tmp_path):
     (tmp_path / "text.tif").write_text("no raster")
     for opened in (lambda path: raster.row_reader(path, bands=1), lambda path: raster.warped_row_reader(path, GRID)):
         with pytest.raises(InputError, match="does not exist"), opened(tmp_path / "none.tif"):
@@ -101,7 +101,7 @@ def test_what_cannot_be_read_is_told(tmp_path):
             pass
 
 
-def test_a_raster_cut_short_is_told_when_its_end_is_read(tmp_path):
+def test_a_truncated_raster_is_reported_when_its_end_is_read(tmp_path):
     data = np.random.default_rng(0).integers(0, 256, (1, *GRID.shape), dtype=np.uint8)
     raster.write_cog(tmp_path / "cut.tif", data, transform=GRID.transform)
     content = (tmp_path / "cut.tif").read_bytes()
@@ -138,6 +138,6 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
         command = [sys.executable, "-c", PEAK, str(rows), str(tmp_path / f"{rows}.tif")]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
 
-    # 64 and 256 MB of pixels: caches of 64 and 128 MB are full with both.
+    # 64 and 256 MB of pixels: both fill the caches of 64 and 128 MB.
     small, large = peak_mb(2**14), peak_mb(2**16)
     assert large < small + 90

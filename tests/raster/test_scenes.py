@@ -1,4 +1,4 @@
-"""The three readers of scenes, on real files over real HTTP."""
+"""The three scene readers, on files over HTTP."""
 
 import subprocess
 import sys
@@ -16,9 +16,9 @@ from headwater.raster.scenes import READERS, SceneFiles, open_scene
 from headwater.stac.assets import Asset
 
 SLOPE_DN = (8, 5)
-"""DN a pixel of 10 m to the east and to the south: what a shift of the grid shows as."""
+"""DN per 10 m pixel to the east and to the south: reveals a shift of the grid."""
 TOLERANCE_PX = 0.25
-"""Readers may disagree by so much of a pixel: GDAL's approximate transformer allows an eighth to each."""
+"""Readers may differ by this fraction of a pixel: GDAL's approximate transformer allows each an eighth."""
 SIZE = 400
 BANDS = ("B08", "B04", "B03", "B02")
 
@@ -78,13 +78,13 @@ def test_all_readers_agree_within_a_quarter_of_a_pixel(files, reader):
     both = (ours != 0) & (theirs != 0)
     assert both.mean() > 0.8
     assert np.abs(ours[both].astype(int) - theirs[both]).max() <= TOLERANCE_PX * sum(SLOPE_DN) + 1
-    # Of an edge a quarter of a pixel aside: one pixel in four at most, along the rim of the swath and of the squares.
+    # With edges off by a quarter of a pixel: at most one pixel in four along the edges of the swath and of the squares.
     assert ((ours == 0) != (theirs == 0)).mean() < 0.01
     assert (our_scl != their_scl).mean() < 0.25 * 4 / 64
 
 
-def test_a_shifted_file_would_not_agree(files, tmp_path):
-    """What the tolerance of the test above can see."""
+def test_the_tolerance_detects_a_shifted_file(files, tmp_path):
+    """The test above can fail."""
     grid = grid_at(15.705, 46.301)
     shifted = RasterGrid(grid.west + grid.dx / 2, grid.north, grid.dx, grid.dy, grid.width, grid.height)
     ours, theirs = read("rasterio", files, grid)[0], read("rasterio", files, shifted)[0]
@@ -96,10 +96,10 @@ def test_a_shifted_file_would_not_agree(files, tmp_path):
     ("epsg", "lon", "lat"),
     [(32633, 15.7, 46.3), (32760, 179.95, -17.2), (32701, -179.95, -17.2), (32601, -179.9, 66.5), (32633, 15.2, 79.5)],
 )
-def test_pixels_are_where_the_projection_puts_them(tmp_path, epsg, lon, lat):
+def test_pixels_are_at_the_position_of_the_projection(tmp_path, epsg, lon, lat):
     """Both sides of the antimeridian (Fiji, Chukotka) and the far north, against the projection pixel by pixel."""
     files = write_files(tmp_path, epsg, lon, lat, gap=False)
-    # The grid of the cell west of 180 reaches beyond it; a scene east of it is found there.
+    # The grid of the cell west of 180 extends beyond it; a scene east of it is found there.
     grid = grid_at(lon if lon > 0 or abs(lon) < 179 else lon + 360, lat, width=200, height=180)
     dn = read("rasterio", files, grid)[0][0]
     columns, rows = np.meshgrid(np.arange(grid.width) + 0.5, np.arange(grid.height) + 0.5)
@@ -114,12 +114,12 @@ def test_pixels_are_where_the_projection_puts_them(tmp_path, epsg, lon, lat):
     assert np.abs(dn.ravel()[inside] - expected[inside]).max() <= 0.02 * sum(SLOPE_DN) + 1
 
 
-def test_parts_are_the_whole(files):
+def test_parts_equal_the_complete_read(files):
     grid = grid_at(15.705, 46.301)
-    whole, _ = read("rasterio", files, grid)
+    complete, _ = read("rasterio", files, grid)
     upper, _ = read("rasterio", files, grid.crop(row=0, column=0, height=100, width=grid.width))
     lower, _ = read("rasterio", files, grid.crop(row=100, column=0, height=180, width=grid.width))
-    assert np.abs(np.concatenate([upper, lower], axis=1).astype(int) - whole).max() <= 0.02 * sum(SLOPE_DN) + 1
+    assert np.abs(np.concatenate([upper, lower], axis=1).astype(int) - complete).max() <= 0.02 * sum(SLOPE_DN) + 1
 
 
 def test_the_overlap_is_where_the_scene_is(files):
@@ -139,7 +139,7 @@ def test_the_overlap_is_where_the_scene_is(files):
 
 
 @pytest.mark.parametrize("reader", READERS.names())
-def test_a_file_without_crs_takes_that_of_the_item_or_is_refused(tmp_path, reader):
+def test_a_file_without_crs_uses_that_of_the_item_or_is_refused(tmp_path, reader):
     files = write_files(tmp_path, 32633, 15.7, 46.3, crs=False)
     grid = grid_at(15.7, 46.3, width=100, height=100)
     if reader == "rasterio":
@@ -150,7 +150,7 @@ def test_a_file_without_crs_takes_that_of_the_item_or_is_refused(tmp_path, reade
 
 
 @pytest.mark.parametrize("reader", READERS.names())
-def test_eight_bits_are_no_digital_numbers(tmp_path, reader):
+def test_8_bit_reflectance_is_refused(tmp_path, reader):
     files = write_files(tmp_path, 32633, 15.7, 46.3)
     assets = {**files.assets, "B03": files.assets["SCL"]}
     with pytest.raises(InputError, match=r"B03 of S2A holds uint8"):
@@ -171,12 +171,12 @@ def test_an_unknown_reader_is_refused(files):
 
 
 @pytest.mark.parametrize("reader", READERS.names())
-def test_no_library_tells_a_signed_address(tmp_path, reader, capfd, monkeypatch):
-    """A file that breaks off behind a signed address: every library complains, none may say where."""
+def test_no_library_prints_a_signed_address(tmp_path, reader, capfd, monkeypatch):
+    """A truncated file at a signed address: every library reports it, none may print the address."""
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     files = write_files(tmp_path, 32633, 15.7, 46.3)
-    whole = (tmp_path / "B03.tif").read_bytes()
-    (tmp_path / "B03.tif").write_bytes(whole[: int(len(whole) * 0.6)])
+    content = (tmp_path / "B03.tif").read_bytes()
+    (tmp_path / "B03.tif").write_bytes(content[: int(len(content) * 0.6)])
     with serving(tmp_path) as url:
         assets = {name: Asset(f"{url}/{name}.tif", asset.collection) for name, asset in files.assets.items()}
         scene = open_scene(
@@ -187,13 +187,13 @@ def test_no_library_tells_a_signed_address(tmp_path, reader, capfd, monkeypatch)
         with pytest.raises(WorkError) as caught:
             scene.read(BANDS, grid_at(15.7, 46.3))
         scene.close()
-    said = capfd.readouterr()
-    assert "sig=" not in said.out + said.err + str(caught.value)
+    output = capfd.readouterr()
+    assert "sig=" not in output.out + output.err + str(caught.value)
 
 
 @contextmanager
 def serving(folder):
-    """Serve a folder from a process of its own: GDAL may hold the interpreter while it waits for an answer."""
+    """Serve a folder from a separate process: GDAL may block the interpreter while it waits for a reply."""
     code = (
         "import sys, uvicorn, socket\n"
         "from starlette.staticfiles import StaticFiles\n"

@@ -1,4 +1,4 @@
-"""elevation on tiles written as GLO-30 has them, in every latitude band, and on real ones."""
+"""The elevation step on generated tiles with GLO-30's layout, in every latitude band, and on real tiles."""
 
 import json
 from collections import Counter
@@ -25,9 +25,9 @@ from support.steps import elevation
 
 MARGIN_PX = 32
 COLUMNS = {0: 3600, 50: 2400, 60: 1800, 70: 1200, 80: 720, 85: 360}
-"""Columns of a GLO-30 tile from that latitude on (product handbook), on both hemispheres."""
+"""Columns of a GLO-30 tile by the lower limit of its latitude band (product handbook), on both hemispheres."""
 BAND_CELLS = {
-    # Name of a cell of 0.05 degrees and the band of its tiles: in the middle of a band, and beside each of its limits.
+    # Name of a cell of 0.05 degrees and the band of its tiles: in the middle of a band, and next to each of its limits.
     "N08.00E011.95": 0, "S08.05W071.95": 0, "N00.00E000.00": 0, "S00.05W000.05": 0,
     "N49.95E010.00": 0, "S50.00W070.00": 0, "N50.00E010.00": 50, "S50.05W070.00": 50,
     "N59.95E010.00": 50, "S60.00W070.00": 50, "N60.00E010.00": 60, "S60.05W070.00": 60,
@@ -37,7 +37,7 @@ BAND_CELLS = {
     "N89.00W050.00": 85, "S89.05W070.00": 85,
 }  # fmt: skip
 WAVE_M, WAVES = 300.0, 40.0
-"""The ground: height of its waves in meters, and radians a degree."""
+"""The ground: height of its waves in meters, and radians per degree."""
 
 
 def ground(lon, lat):
@@ -46,7 +46,7 @@ def ground(lon, lat):
 
 
 def centers(grid, per_degree=None):
-    """Longitudes and latitudes of pixel centers; exactly those of the posts, where their number a degree is given."""
+    """Return longitudes and latitudes of pixel centers; exactly those of the posts, given their number per degree."""
     lon = grid.west + (np.arange(grid.width) + 0.5) * grid.dx
     lat = grid.north - (np.arange(grid.height) + 0.5) * grid.dy
     if per_degree:
@@ -61,7 +61,7 @@ def tile_name(south, west):
 def write_tile(
     folder, south, west, cell, *, model=30, height=ground, missing=(), dtype="float32", nodata=None, **profile
 ):
-    """Write a tile of a degree as GLO-30 or GLO-90 has it; only what lies around a cell holds values.
+    """Write a one-degree tile with the layout of GLO-30 or GLO-90; only the part around a cell has values.
 
     `missing` are functions of the rows and columns of the tile that are True where it has no value.
     """
@@ -93,7 +93,7 @@ def write_tile(
 
 
 def tiles_around(cell):
-    """Degrees whose tiles the cell and its margin need: longitudes within -180 and 180."""
+    """Return the degrees whose tiles the cell and its margin need: longitudes within -180 and 180."""
     west, south, east, north = cell.bounds
     latitudes = sorted({int(np.floor(edge)) for edge in (south - 0.02, north + 0.02)} & set(range(-90, 90)))
     longitudes = sorted({(int(np.floor(edge)) + 180) % 360 - 180 for edge in (west - 0.06, east + 0.06)})
@@ -139,21 +139,21 @@ WEST, SOUTH, EAST, NORTH = CELL.bounds
 
 
 @pytest.mark.parametrize(("name", "band"), BAND_CELLS.items())
-def test_glo30_comes_through_unchanged_in_every_latitude_band(tmp_path, name, band):
+def test_glo30_is_unchanged_in_every_latitude_band(tmp_path, name, band):
     cell = Cell.from_name(name, 0.05)
     values, grid, tags = run(tmp_path, cell, write_all(tmp_path / "tiles", cell))
     assert grid == elevation_grid(cell, margin_px=MARGIN_PX)
     assert round(1 / grid.dx) == COLUMNS[band]
     lon, lat = centers(grid, COLUMNS[band])
     expected = ground(lon, lat).astype(np.float32)
-    # The row on a degree of latitude is the first of the tile below it.
+    # The row on a degree of latitude is the first of the tile south of it.
     degree = np.where(np.ceil(lat[:, 0]) == lat[:, 0], lat[:, 0] - 1, np.floor(lat[:, 0])).astype(int)
     own = (
         np.array([COLUMNS[max(x for x in COLUMNS if x <= (d if d >= 0 else -d - 1))] for d in degree]) == COLUMNS[band]
     )
     assert own.sum() >= 181
     assert np.array_equal(values[own], expected[own])
-    # Margins beyond a limit of bands come from posts of another spacing, linearly: bent ground is off by the sagitta.
+    # Margins beyond a band limit are interpolated linearly from another spacing: curved ground is off by the sagitta.
     spacing = max(1 / columns for columns in COLUMNS.values() if columns >= COLUMNS[band] // 2) if not own.all() else 0
     sagitta = WAVE_M * (WAVES * spacing) ** 2 / 8
     assert sagitta < 0.5
@@ -165,7 +165,7 @@ def test_glo30_comes_through_unchanged_in_every_latitude_band(tmp_path, name, ba
 @pytest.mark.parametrize(
     "name", ["S17.00E179.95", "S17.00W180.00", "N66.00E179.95", "N66.00W180.00"]
 )  # Fiji and Chukotka, both sides
-def test_a_cell_beside_the_antimeridian_reads_the_tiles_of_both_sides(tmp_path, name):
+def test_a_cell_at_the_antimeridian_reads_the_tiles_of_both_sides(tmp_path, name):
     cell = Cell.from_name(name, 0.05)
     degrees = tiles_around(cell)
     assert {west for _, west in degrees} == {179, -180}
@@ -174,14 +174,14 @@ def test_a_cell_beside_the_antimeridian_reads_the_tiles_of_both_sides(tmp_path, 
     lon, lat = centers(grid, round(1 / grid.dx))
     assert np.array_equal(values, ground(lon, lat).astype(np.float32))
     assert {tile[-4:] for tile in tags["tiles"].split()} == {"E179", "W180"}
-    # And these are the tiles that `select` lists: footprints as catalogs write them touch the cell's box.
+    # `select` lists these tiles: footprints as in catalogs intersect the cell's box.
     (cell_box,) = cell_boxes(read_plan(tmp_path / "plan.json"))
     touching = {west for west in (-180, -179, 178, 179) if touches(box(west, -17, west + 1, 68), cell_box)}
     assert touching == {179, -180}
 
 
 @pytest.mark.parametrize("name", ["S17.00E179.95", "S17.00W180.00"])
-def test_land_beyond_the_antimeridian_must_be_covered_too(tmp_path, name):
+def test_land_beyond_the_antimeridian_must_be_covered(tmp_path, name):
     cell = Cell.from_name(name, 0.05)
     polygons = basin(tmp_path / "b", MultiPolygon([box(179, -18, 180, -16), box(-180, -18, -179, -16)]))
     paths = write_all(tmp_path / "tiles", cell)
@@ -207,7 +207,7 @@ def test_land_beyond_the_antimeridian_must_be_covered_too(tmp_path, name):
     }.values(),
 )  # fmt: skip
 def test_seams_of_one_pixel_between_tiles_are_bridged(tmp_path, side, lacking):
-    # 66 N 20 E is a corner of four tiles: the cell lies in one and reaches into the others.
+    # 66 N 20 E is a corner of four tiles: the cell is in one and extends into the others.
     cell = Cell.from_name("N66.00E019.95", 0.05)
     of_side = {
         "west": lambda south, west: west == 19, "east": lambda south, west: west == 20,
@@ -219,17 +219,17 @@ def test_seams_of_one_pixel_between_tiles_are_bridged(tmp_path, side, lacking):
         write_tile(tmp_path / "tiles", *degree, cell, missing=[lacking] if of_side(*degree) else [])
         for degree in degrees
     ]
-    # A wide margin brings the corner well into the raster.
+    # With a wide margin the corner is well inside the raster.
     values, grid, tags = run(tmp_path, cell, paths, margin_px=128)
     expected = ground(*centers(grid, 1800))
     assert int(tags["seam_px"]) >= min(grid.shape)
     assert tags["void_px"] == "0"
     assert tags["source"] == "sea 0.0000; cop-dem-glo-30 1.0000"
-    # Two posts wide where tiles lack the columns on both sides of a degree: the sagitta over three posts.
+    # Seams are two posts wide where tiles lack the columns on both sides of a degree: the sagitta over three posts.
     assert np.abs(values - expected).max() < 1.5
 
 
-def test_a_seam_on_the_very_edge_of_the_raster_is_bridged_as_its_neighbor_does(tmp_path):
+def test_a_seam_on_the_edge_of_the_raster_is_bridged_as_in_the_adjacent_cell(tmp_path):
     grid = elevation_grid(HIGH, margin_px=MARGIN_PX)
     row = round((67 - (grid.north - 0.5 * grid.dy)) * 3600)
     column = round((grid.west + 0.5 * grid.dx - 19) * 1800)
@@ -241,7 +241,7 @@ def test_a_seam_on_the_very_edge_of_the_raster_is_bridged_as_its_neighbor_does(t
     assert np.abs(values - expected)[:, 0].max() < 0.5
 
 
-def test_the_ocean_is_zero_and_its_coast_is_no_seam(tmp_path):
+def test_the_ocean_is_zero_and_its_coast_is_not_a_seam(tmp_path):
     cell = Cell.from_name("N08.00E011.95", 0.05)
     degrees = [degree for degree in tiles_around(cell) if degree != (7, 12)]
     values, grid, tags = run(tmp_path, cell, write_all(tmp_path / "tiles", cell, degrees), margin_px=128)
@@ -268,19 +268,19 @@ def test_larger_voids_are_filled_from_glo90(tmp_path):
 
 
 def test_the_fallback_is_bicubic_where_the_best_model_has_no_tile_at_all(tmp_path):
-    """As in the neighboring cell, which a tile of the best model still touches."""
+    """As in the adjacent cell, which a tile of the best model still intersects."""
     paths = write_all(tmp_path / "tiles", CELL, model=90)
     both = ["cop-dem-glo-30", "cop-dem-glo-90"]
     values, grid, _ = run(tmp_path / "one", CELL, paths, collections=both)
     empty = write_all(tmp_path / "empty", CELL, missing=[lambda row, column: row >= 0])
-    beside, _, _ = run(tmp_path / "two", CELL, paths + empty, collections=both)
-    assert np.array_equal(values, beside)
+    adjacent, _, _ = run(tmp_path / "two", CELL, paths + empty, collections=both)
+    assert np.array_equal(values, adjacent)
     alone, _, _ = run(tmp_path / "three", CELL, paths, collections=both[1:])
     truth = ground(*centers(grid, 3600))
     assert np.abs(values - truth).max() < 0.5 * np.abs(alone - truth).max()
 
 
-def test_what_no_model_fills_is_interpolated_if_it_is_small_and_refused_if_not(tmp_path):
+def test_voids_that_no_model_fills_are_interpolated_if_small_and_refused_if_not(tmp_path):
     small = [lambda row, column: (np.abs(row - 3500) < 8) & (np.abs(column - 3510) < 8)]
     values, grid, tags = run(tmp_path, CELL, write_all(tmp_path / "tiles", CELL, missing=small))
     assert tags["void_px"] == str(15 * 15)
@@ -290,7 +290,7 @@ def test_what_no_model_fills_is_interpolated_if_it_is_small_and_refused_if_not(t
     paths = write_all(tmp_path / "tiles", CELL, missing=large)
     with pytest.raises(WorkError, match=r"1\.4 km2 of land in cell N08.00E011.95 \(1\.4 km2 of it are voids"):
         run(tmp_path, CELL, paths)
-    # Where the polygon says that it is sea, it is 0; and so if one asks for it.
+    # It is 0 where it is sea by the polygon, and with missing="zero".
     assert (run(tmp_path, CELL, paths, polygons=basin(tmp_path, box(11, 8.04, 12, 9)))[0] == 0).sum() == 39 * 39
     assert (run(tmp_path, CELL, paths, missing="zero")[0] == 0).sum() == 39 * 39
     with pytest.raises(WorkError, match="of land"):
@@ -305,7 +305,7 @@ def test_a_model_without_any_value_is_refused(tmp_path, missing):
     assert not (tmp_path / "elevation.tif").exists()
 
 
-def test_land_that_no_tile_covers_is_refused_with_its_area_and_a_remedy(tmp_path):
+def test_land_without_tiles_is_refused_with_its_area_and_a_remedy(tmp_path):
     paths = write_all(tmp_path / "tiles", CELL, [d for d in tiles_around(CELL) if d[1] == 11])
     polygons = basin(tmp_path, box(11, 7, 12.5, 9))
     with pytest.raises(WorkError, match=r"value for \d+\.\d km2 of land in cell N08.00E011.95\.") as failed:
@@ -327,18 +327,18 @@ def test_land_that_no_tile_covers_is_refused_with_its_area_and_a_remedy(tmp_path
     "polygon",
     [
         box(11, 7, 12, 9),  # ends at the coast
-        box(11, 7, 12 + 1 / 240, 9),  # drawn on HydroBASINS' grid, reaches over it by one of its pixels
+        box(11, 7, 12 + 1 / 240, 9),  # drawn on HydroBASINS' grid, extends one of its pixels beyond the coast
         MultiPolygon([box(11, 7, 12, 9), box(12.01, 8.02, 12.02, 8.03)]),  # an islet that no model has
     ],
 )
-def test_a_polygon_that_reaches_a_little_over_the_coast_is_no_fault(tmp_path, polygon):
+def test_a_polygon_that_extends_a_little_beyond_the_coast_is_accepted(tmp_path, polygon):
     paths = write_all(tmp_path / "tiles", CELL, [d for d in tiles_around(CELL) if d[1] == 11])
     values, grid, _ = run(tmp_path, CELL, paths, polygons=basin(tmp_path, polygon), margin_px=300)
     lon, _ = centers(grid, 3600)
     assert not values[:, lon[0] >= 12].any()
 
 
-def test_the_polygon_is_that_of_the_plan_or_the_one_named(tmp_path):
+def test_the_polygon_is_that_of_the_plan_or_of_basin_id(tmp_path):
     paths = write_all(tmp_path / "tiles", CELL, [d for d in tiles_around(CELL) if d[1] == 11])
     path = tmp_path / "two.gpkg"
     shapes = [box(11, 7, 12, 9), box(11, 7, 13, 9)]
@@ -350,7 +350,7 @@ def test_the_polygon_is_that_of_the_plan_or_the_one_named(tmp_path):
         run(tmp_path, CELL, paths, polygons=[path], basin_id="3", margin_px=300)
 
 
-def test_what_is_missing_is_sea_or_zero_or_extended_or_refused(tmp_path):
+def test_missing_pixels_are_sea_or_zero_or_extended_or_refused(tmp_path):
     paths = write_all(
         tmp_path / "tiles", CELL, [d for d in tiles_around(CELL) if d[1] == 11], height=lambda lon, lat: 40
     )
@@ -378,7 +378,7 @@ def test_a_cell_without_tiles_is_sea_unless_it_is_land(tmp_path):
         run(tmp_path, CELL, [], polygons=basin(tmp_path / "other", box(11, 7, 13, 9)))
 
 
-def test_each_tile_is_opened_once_and_the_fallback_only_where_something_is_missing(tmp_path, monkeypatch):
+def test_each_tile_is_opened_once_and_the_fallback_only_if_pixels_are_missing(tmp_path, monkeypatch):
     opened = Counter()
 
     def counting(signing, token_url):
@@ -391,7 +391,7 @@ def test_each_tile_is_opened_once_and_the_fallback_only_where_something_is_missi
     monkeypatch.setattr(step, "make_signer", counting)
     paths = write_all(tmp_path / "tiles", CELL)
     fallback = write_all(tmp_path / "tiles", CELL, model=90)
-    # The polygon is not even looked for.
+    # The polygon is not read at all.
     run(tmp_path, CELL, paths + fallback, polygons=[tmp_path / "there is none.gpkg"])
     assert opened == {str(path): 1 for path in paths}
     opened.clear()
@@ -399,7 +399,7 @@ def test_each_tile_is_opened_once_and_the_fallback_only_where_something_is_missi
     assert opened == {str(path): 1 for path in paths[:-1] + fallback}
 
 
-def test_the_same_tiles_are_the_same_bytes(tmp_path):
+def test_the_same_tiles_give_the_same_bytes(tmp_path):
     paths = write_all(tmp_path / "tiles", CELL) + write_all(tmp_path / "tiles", CELL, model=90)
     for name in ("a", "b"):
         run(tmp_path / name, CELL, paths[1:])
@@ -420,19 +420,19 @@ def test_a_broken_manifest_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("epsg", "told"),
+    ("epsg", "item_epsg"),
     [("EPSG:32632", 4326), ("EPSG:3857", 4326), (None, 32632)],
-    ids=["file in UTM", "file in Mercator", "item says UTM and the file nothing"],
+    ids=["file in UTM", "file in Mercator", "item in UTM and file without CRS"],
 )
-def test_a_tile_with_a_wrong_crs_is_refused(tmp_path, epsg, told):
-    # Degrees that are told to be meters lie somewhere else altogether.
+def test_a_tile_with_a_wrong_crs_is_refused(tmp_path, epsg, item_epsg):
+    # Degrees interpreted as meters are at another place.
     paths = write_all(tmp_path / "tiles", CELL, crs=epsg)
     with pytest.raises(InputError, match=r"glo30_N07E011.tif .*far from the cell") as failed:
-        run(tmp_path, CELL, paths, epsg=told)
+        run(tmp_path, CELL, paths, epsg=item_epsg)
     assert "CRS" in failed.value.remedy
 
 
-def test_a_tile_without_a_crs_takes_that_of_its_item(tmp_path):
+def test_a_tile_without_a_crs_uses_that_of_its_item(tmp_path):
     values, grid, _ = run(tmp_path, CELL, write_all(tmp_path / "tiles", CELL, crs=None))
     assert np.array_equal(values, ground(*centers(grid, 3600)).astype(np.float32))
 
@@ -443,7 +443,7 @@ def test_a_tile_of_another_place_is_refused(tmp_path):
         run(tmp_path, CELL, write_all(tmp_path / "tiles", other, [(9, 13)]))
 
 
-def test_an_asset_of_no_bytes_is_told(tmp_path):
+def test_an_empty_asset_is_reported(tmp_path):
     paths = write_all(tmp_path / "tiles", CELL)
     paths[0].write_bytes(b"")
     with pytest.raises(WorkError, match=r"glo30_N07E011\.tif could not be read"):
@@ -469,7 +469,7 @@ def test_minus_32768_is_a_void_of_integer_models(tmp_path, tagged):
 
 
 @pytest.mark.parametrize("value", [-32767.0, 9999.0, 1e20, -3.4e38])
-def test_values_that_are_no_elevation_are_refused(tmp_path, value):
+def test_values_out_of_range_are_refused(tmp_path, value):
     paths = write_all(tmp_path / "tiles", CELL, height=lambda lon, lat: np.where(lon > 11.97, value, ground(lon, lat)))
     with pytest.raises(InputError, match="not an elevation in meters") as failed:
         run(tmp_path, CELL, paths)
@@ -487,7 +487,7 @@ def test_infinity_is_a_void(tmp_path):
     assert int(tags["seam_px"]) > 0
 
 
-# Models that are not laid out as GLO-30
+# Models with another layout than GLO-30
 
 
 def test_a_model_in_utm_is_warped_and_extended(tmp_path):
@@ -519,10 +519,10 @@ def test_a_finer_model_in_degrees_is_averaged_and_stays_in_place(tmp_path):
 
 
 def overlap(values, grid, path):
-    """Return ours and theirs where a tile on our lattice lies, with the place of the tile's first pixel."""
+    """Return our values and the tile's where the two overlap; the tile is on our lattice."""
     theirs = raster.read_pixels(path)
     place = grid.place_of(raster.raster_grid(path))
-    assert place is not None, "the cell's posts are the tile's"
+    assert place is not None, "the cell is not on the tile's lattice"
     row, column = place
     rows = slice(max(0, row), min(grid.height, row + theirs.shape[0]))
     columns = slice(max(0, column), min(grid.width, column + theirs.shape[1]))
@@ -536,7 +536,7 @@ def overlap(values, grid, path):
     ("name", "file"),
     [("N34.00W118.05", "los_angeles_dem_geoid.tif"), ("N64.75W147.70", "fairbanks_tile_0.tif")],
 )
-def test_real_glo30_at_its_own_posting_comes_back_unchanged(tmp_path, shared_data, name, file):
+def test_real_glo30_at_its_own_posting_is_unchanged(tmp_path, shared_data, name, file):
     path = shared_data / "glo30" / file
     cell = Cell.from_name(name, 0.05)
     values, grid, _ = run(tmp_path, cell, [path], missing="zero")
@@ -547,8 +547,8 @@ def test_real_glo30_at_its_own_posting_comes_back_unchanged(tmp_path, shared_dat
 
 @pytest.mark.real
 @pytest.mark.parametrize("file", ["los_angeles", "fairbanks"])
-def test_a_real_raster_sampled_on_its_own_grid_comes_back_unchanged(shared_data, file):
-    # Fairbanks was resampled by its source to a lattice that is not GLO-30's.
+def test_a_real_raster_sampled_on_its_own_grid_is_unchanged(shared_data, file):
+    # The source of Fairbanks resampled it to another lattice than GLO-30's.
     path = shared_data / "glo30" / f"{file}_dem_geoid.tif"
     grid = raster.raster_grid(path)
     asset = Asset(href=str(path), collection="x")
@@ -561,7 +561,7 @@ def test_a_real_raster_sampled_on_its_own_grid_comes_back_unchanged(shared_data,
 
 
 @pytest.mark.real
-def test_a_real_model_in_stereographic_metres_stays_in_place(tmp_path, shared_data):
+def test_a_real_model_in_stereographic_meters_stays_in_place(tmp_path, shared_data):
     path = shared_data / "glo30/moldova_copdem_30m.tif"
     cell = Cell.from_name("N46.30E027.80", 0.05)
     values, grid, _ = run(tmp_path, cell, [path], missing="refuse")
@@ -577,29 +577,29 @@ def test_a_real_model_in_stereographic_metres_stays_in_place(tmp_path, shared_da
     assert inside.sum() > 20_000
     assert abs(np.median(residual)) < 0.02
     assert np.percentile(np.abs(residual), 95) < 1.0
-    # A shift of the raster would show as residuals that follow the slope: pixels of ours, southward and eastward.
+    # A shift of the raster would cause residuals proportional to the slope: in our pixels, southward and eastward.
     slopes = np.array([map_coordinates(slope, at[:, inside], order=1) for slope in np.gradient(values.astype(float))])
     shift, *_ = np.linalg.lstsq(slopes.T, residual, rcond=None)
     assert np.abs(shift).max() < 0.02
 
 
 @pytest.mark.real
-def test_glo90_takes_the_place_of_a_missing_tile_as_the_expected_merge_has_it(tmp_path, shared_data):
+def test_glo90_replaces_a_missing_tile_as_in_the_expected_merge(tmp_path, shared_data):
     folder = shared_data / "glo30"
     paths = [folder / "missing_tile_glo_30_left.tif", folder / "missing_tile_glo_90_right.tif"]
-    # 43 E is the edge of the cell; a wide margin brings the whole of the truth in.
+    # 43 E is the edge of the cell; a wide margin contains all of the truth.
     cell = Cell.from_name("N40.50E042.95", 0.05)
     values, grid, tags = run(tmp_path, cell, paths, margin_px=600, missing="zero")
     ours, expected = overlap(values, grid, folder / "missing_tile_glo_merged.tif")
-    # The truth's first and last row lie beyond GLO-30's half: coarse posts reach farther.
+    # The truth's first and last row are outside GLO-30's half: coarse posts extend farther.
     ours, expected = ours[1:-1], expected[1:-1]
     assert np.isfinite(expected).all()
-    assert ours.min() > 1700, "no sea, no hole"
+    assert ours.min() > 1700, "there is sea or a gap"
     truth_grid = raster.raster_grid(folder / "missing_tile_glo_merged.tif")
     assert expected.shape == (truth_grid.height - 2, truth_grid.width)
     east = int(np.flatnonzero(centers(truth_grid, 3600)[0][0] >= 43)[0])
     assert np.array_equal(ours[:, :east], expected[:, :east])
-    # The expected merge is bilinear, ours bicubic as the paper has it: alike at GLO-90's posts, near between them.
+    # The expected merge is bilinear, ours bicubic as in the paper: equal at GLO-90's posts, similar between them.
     apart = np.abs(ours - expected)[:, east:]
     assert apart.shape[1] > 60
     # Measured: mean 0.383 m, 99 of 100 below 2.87 m, at most 6.79 m in cliffs.
@@ -607,7 +607,7 @@ def test_glo90_takes_the_place_of_a_missing_tile_as_the_expected_merge_has_it(tm
     assert apart.mean() < 0.4
     assert np.percentile(apart, 99) < 3
     assert apart.max() < 7
-    # No other step at 43 E than the two sources have there (measured: 0.715 m and 0.714 m; absolute 1.35 and 1.41).
+    # The step at 43 E is that of the two sources (measured: 0.715 m and 0.714 m; absolute 1.35 and 1.41).
     step_ours, step_expected = (np.diff(x[:, east - 1 : east + 1].astype(float), axis=1) for x in (ours, expected))
     assert abs(step_ours.mean() - step_expected.mean()) < 0.05
     assert np.abs(step_ours).mean() < np.abs(step_expected).mean() + 0.05

@@ -1,4 +1,4 @@
-"""Shapes of the terrain: laws, and slow references written plainly."""
+"""Terrain indices: properties, and slow reference implementations."""
 
 import itertools
 import math
@@ -29,12 +29,12 @@ def rough(seed=0, shape=(24, 30)):
 
 
 def valley(shape=(40, 41)):
-    """A V-shaped valley along the middle column that falls southward."""
+    """A V-shaped valley along the middle column that descends southward."""
     rows, columns = np.indices(shape)
     return (200 - 0.5 * rows + 3 * np.abs(columns - shape[1] // 2)).astype(np.float32)
 
 
-MADE = {
+INDICES = {
     "position": lambda e: relief.topographic_position(e, radius_px=4),
     "annulus": lambda e: relief.topographic_position(e, radius_px=6, inner_px=3),
     "square": lambda e: relief.topographic_position(e, radius_px=2, square=True),
@@ -54,7 +54,7 @@ def test_position_of_a_plane_is_zero_also_at_its_borders(radius_px, kind, rises)
 
 @pytest.mark.parametrize("square", [False, True])
 @pytest.mark.parametrize(("radius_px", "inner_px"), [(1, 0), (3, 0), (5, 2), (5, 5), (4, 1)])
-def test_position_equals_the_written_out_mean(radius_px, inner_px, square):
+def test_position_equals_the_reference_mean(radius_px, inner_px, square):
     elevation = rough(1, (15, 13))
     elevation[7, 6] = np.nan
     got = relief.topographic_position(elevation, radius_px=radius_px, inner_px=inner_px, square=square)
@@ -82,7 +82,7 @@ def test_a_summit_stands_above_and_a_valley_below_its_surroundings():
 
 def test_a_level_plane_is_flat_and_a_tilted_one_a_slope():
     assert (relief.geomorphons(plane(), pixel_m=10) == relief.FLAT).all()
-    # Gentler than the threshold everywhere.
+    # Below the threshold everywhere.
     assert (relief.geomorphons(plane(0.05), pixel_m=10) == relief.FLAT).all()
     tilted = relief.geomorphons(plane(3.0, 1.0), pixel_m=10, search_px=5)
     assert (tilted[5:-5, 5:-5] == relief.SLOPE).all()
@@ -95,13 +95,13 @@ def test_known_landforms():
     forms = relief.geomorphons(level.astype(np.float32), pixel_m=10, search_px=6)
     assert (forms[8:-8, 20] == relief.VALLEY).all()
     assert (relief.geomorphons(-level.astype(np.float32), pixel_m=10, search_px=6)[8:-8, 20] == relief.RIDGE).all()
-    # Half plane, half slope: where the ground begins to rise and where it begins to fall.
+    # Half plane, half slope: where the ground begins to rise and where it begins to descend.
     foot = np.maximum(np.arange(41) - 20, 0)[None].repeat(31, axis=0).astype(np.float32) * 4
     assert (relief.geomorphons(foot, pixel_m=10, search_px=6)[10:-10, 20] == relief.FOOTSLOPE).all()
     assert (relief.geomorphons(-foot, pixel_m=10, search_px=6)[10:-10, 20] == relief.SHOULDER).all()
 
 
-def test_lines_of_sight_look_past_the_skip_radius_only():
+def test_lines_of_sight_ignore_pixels_within_the_skip_radius():
     elevation = plane()
     elevation[11, 15] += 5
     near = relief.geomorphons(elevation, pixel_m=10, search_px=6)
@@ -116,24 +116,24 @@ def test_lines_of_sight_look_past_the_skip_radius_only():
     assert relief.geomorphons(elevation, pixel_m=10, search_px=6, skip_px=2)[11, 15] == relief.FLAT
 
 
-def test_lines_of_sight_count_metres_the_same_on_diagonals():
+def test_lines_of_sight_have_the_same_length_on_diagonals():
     elevation = plane(shape=(41, 41))
     elevation[20 + 8, 20 + 8] += 100
     elevation[20, 20 + 8] += 100
-    # 8 diagonal steps are 11.3 pixels: seen from 12 pixels on.
+    # 8 diagonal steps are 11.3 pixels: visible from a search radius of 12 on.
     assert relief.geomorphons(elevation, pixel_m=10, search_px=8)[20, 20] == LANDFORM_OF_COUNTS[0, 1]
     far = relief.geomorphons(elevation, pixel_m=10, search_px=12, flat_degrees=30)
     assert far[20, 20] == LANDFORM_OF_COUNTS[0, 2]
 
 
-def test_the_table_knows_498_patterns_and_each_has_one_landform():
-    def turned(pattern):
+def test_the_table_has_498_patterns_with_one_landform_each():
+    def rotated(pattern):
         for start in range(8):
             yield (*pattern[start:], *pattern[:start])
 
     patterns = {}
     for pattern in itertools.product((-1, 0, 1), repeat=8):
-        name = min(min(turned(pattern)), min(turned(pattern[::-1])))
+        name = min(min(rotated(pattern)), min(rotated(pattern[::-1])))
         patterns.setdefault(name, set()).add(LANDFORM_OF_COUNTS[pattern.count(-1), pattern.count(1)])
     assert len(patterns) == 498
     assert all(len(forms) == 1 for forms in patterns.values())
@@ -141,7 +141,7 @@ def test_the_table_knows_498_patterns_and_each_has_one_landform():
     assert len(LANDFORMS) == 10
 
 
-def test_the_table_turns_over_with_the_terrain():
+def test_the_table_is_inverted_with_the_terrain():
     opposite = dict(zip(range(1, 11), (1, 10, 9, 8, 7, 6, 5, 4, 3, 2), strict=True))
     for lower in range(9):
         for higher in range(9 - lower):
@@ -149,23 +149,23 @@ def test_the_table_turns_over_with_the_terrain():
             assert opposite[form] == other, (lower, higher)
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", INDICES)
 @pytest.mark.parametrize("gap", [False, True])
-def test_turning_and_mirroring_permutes_nothing_but_place(name, gap):
+def test_rotation_and_reflection_permute_positions_only(name, gap):
     elevation = rough(2)
     if gap:
         elevation[5:7, 9] = np.nan
-    made = MADE[name](elevation)
+    index = INDICES[name](elevation)
     for turn in range(4):
-        np.testing.assert_allclose(MADE[name](np.rot90(elevation, turn)), np.rot90(made, turn), atol=2e-4)
-    np.testing.assert_allclose(MADE[name](elevation[:, ::-1]), made[:, ::-1], atol=2e-4)
+        np.testing.assert_allclose(INDICES[name](np.rot90(elevation, turn)), np.rot90(index, turn), atol=2e-4)
+    np.testing.assert_allclose(INDICES[name](elevation[:, ::-1]), index[:, ::-1], atol=2e-4)
 
 
 @given(offset=st.integers(-400, 8000))
 def test_only_differences_of_height_count(offset):
     elevation = np.round(rough(3))
-    for name, make in MADE.items():
-        np.testing.assert_allclose(make(elevation + np.float32(offset)), make(elevation), atol=2e-3, err_msg=name)
+    for name, compute in INDICES.items():
+        np.testing.assert_allclose(compute(elevation + np.float32(offset)), compute(elevation), atol=2e-3, err_msg=name)
 
 
 def test_wetness_is_larger_in_valleys_and_grows_downstream():
@@ -184,7 +184,7 @@ def test_wetness_by_hand_on_a_tilted_plane():
     np.testing.assert_allclose(wetness[:, 4], expected, rtol=1e-4)
 
 
-def test_wetness_of_flats_and_pits_is_finite_and_unknown_pixels_stay_so():
+def test_wetness_of_flats_and_pits_is_finite_and_unknown_pixels_stay_unknown():
     elevation = plane()
     elevation[8:12, 10:15] -= 30
     elevation[3, 3] = np.nan
@@ -195,7 +195,7 @@ def test_wetness_of_flats_and_pits_is_finite_and_unknown_pixels_stay_so():
 
 
 def test_upslope_area_by_hand_on_a_tilted_plane():
-    # Water runs south in columns: the pixel in row r drains r + 1 pixels of 0.0001 km2, told up to 10 of them.
+    # Water runs south in columns: the pixel in row r drains r + 1 pixels of 0.0001 km2, clipped at 10 of them.
     area = relief.upslope_area(plane(-2.0, shape=(12, 9)), pixel_m=10, smoothing_px=0, max_km2=0.001)
     expected = np.log10(np.minimum(np.arange(12) + 1, 10) * 1e-4)
     np.testing.assert_allclose(area[:, 4], expected, rtol=1e-5)
@@ -213,20 +213,20 @@ def test_upslope_area_counts_every_known_pixel_once():
     elevation[10:14, 20:25] = np.nan
     area = 10 ** relief.upslope_area(elevation, pixel_m=10, max_km2=1000) / 1e-4
     assert np.isnan(area).sum() == 20
-    # What the pixels at the edges of the known ground, where all water leaves, drain is at least the whole.
+    # All water leaves at the edges of the known ground, whose pixels together drain every pixel.
     assert np.nansum(np.where(np.isfinite(area), 1, 0)) <= np.nansum(area)
     assert np.nanmin(area) >= 1 - 1e-4
     assert np.nanmax(area) <= area.size
 
 
-def test_relative_elevation_does_not_see_beyond_its_reach():
+def test_relative_elevation_has_a_finite_support():
     elevation = rough(4, (80, 80))
-    reach = relief.SMOOTHING_PASSES * 5
+    support_px = relief.SMOOTHING_PASSES * 5
     other = elevation.copy()
     other[:20] += 1000
     np.testing.assert_allclose(
-        relief.relative_elevation(other, radius_px=5)[20 + reach :],
-        relief.relative_elevation(elevation, radius_px=5)[20 + reach :],
+        relief.relative_elevation(other, radius_px=5)[20 + support_px :],
+        relief.relative_elevation(elevation, radius_px=5)[20 + support_px :],
         atol=1e-3,
     )
 
@@ -236,13 +236,13 @@ def test_relative_elevation_of_a_plane_is_zero_inside():
     np.testing.assert_allclose(relative[12:-12, 12:-12], 0, atol=1e-3)
 
 
-def test_min_max_runs_from_0_to_1_and_takes_fixed_heights():
+def test_min_max_is_0_to_1_also_with_fixed_heights():
     elevation = rough(5)
     elevation[0, 0] = np.nan
-    made = relief.min_max_elevation(elevation)
-    assert np.nanmin(made) == 0
-    assert np.nanmax(made) == 1
-    assert np.isnan(made[0, 0])
+    scaled = relief.min_max_elevation(elevation)
+    assert np.nanmin(scaled) == 0
+    assert np.nanmax(scaled) == 1
+    assert np.isnan(scaled[0, 0])
     np.testing.assert_array_equal(relief.min_max_elevation(plane()), 0)
     fixed = relief.min_max_elevation(np.array([[-50, 0, 50, 100, 150]], np.float32), low_m=0, high_m=100)
     np.testing.assert_array_equal(fixed, [[0, 0, 0.5, 1, 1]])

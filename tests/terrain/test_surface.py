@@ -36,7 +36,7 @@ def surface(grid, values, valid=None):
 
 
 def plane(grid):
-    """Linear in longitude and latitude: what interpolation must give back."""
+    """Linear in longitude and latitude: interpolation must reproduce it."""
     columns = grid.west + (np.arange(grid.width) + 0.5) * grid.dx
     rows = grid.north - (np.arange(grid.height) + 0.5) * grid.dy
     return 300 + 4000 * (columns[np.newaxis] - 10) - 3000 * (rows[:, np.newaxis] - 50)
@@ -55,7 +55,7 @@ def test_a_seam_is_bridged_linearly_from_both_sides(width, turned):
     assert np.allclose(filled, elevation, atol=1e-4)
 
 
-def test_seams_that_cross_and_that_run_beside_the_edge_are_bridged():
+def test_crossing_seams_and_seams_along_the_edge_are_bridged():
     elevation = plane(GRID).astype(np.float32)
     valid = np.ones(GRID.shape, bool)
     valid[20] = valid[:, 30] = False
@@ -65,18 +65,18 @@ def test_seams_that_cross_and_that_run_beside_the_edge_are_bridged():
     assert np.allclose(filled, elevation, atol=0.01)
 
 
-def test_wider_stretches_are_no_seams():
+def test_wider_gaps_are_not_seams():
     valid = np.ones((30, 30), bool)
     valid[10:13] = False
     _, known = fill_seams(np.ones((30, 30), np.float32), valid)
     assert np.array_equal(known, valid)
 
 
-def test_a_lake_sized_void_is_no_seam():
+def test_a_lake_sized_void_is_not_a_seam():
     rows, columns = np.mgrid[:60, :60]
     valid = (rows - 30) ** 2 + (columns - 30) ** 2 > 12**2
     _, known = fill_seams(np.ones((60, 60), np.float32), valid)
-    # Not even its rim, but for the pixel or two at its four ends.
+    # Not even its rim, except for a pixel or two at its four ends.
     assert (known & ~valid).sum() <= 12
     assert not known[22:39, 22:39].any()
 
@@ -92,7 +92,7 @@ def test_the_open_sea_beyond_a_coast_is_never_bridged(land, turns):
 
 
 @given(hnp.arrays(np.float32, (9, 11), elements=heights), hnp.arrays(bool, (9, 11)))
-def test_bridging_keeps_what_is_known_and_stays_between_it(values, valid):
+def test_bridging_keeps_known_values_and_stays_between_them(values, valid):
     filled, known = fill_seams(np.where(valid, values, 0).astype(np.float32), valid)
     assert np.array_equal(filled[valid], values[valid])
     new = known & ~valid
@@ -102,7 +102,7 @@ def test_bridging_keeps_what_is_known_and_stays_between_it(values, valid):
 
 
 @given(layers)
-def test_the_first_model_wins_and_the_rest_is_sea(stack):
+def test_the_first_model_has_priority_and_the_rest_is_sea(stack):
     grid = GRID.crop(row=0, column=0, height=8, width=9)
     merged, source = Surface.empty(grid), np.zeros(grid.shape, np.uint8)
     for number, (values, valid) in enumerate(stack, start=1):
@@ -119,8 +119,8 @@ def test_the_first_model_wins_and_the_rest_is_sea(stack):
 
 
 @given(st.integers(-30, 80), st.integers(-30, 90))
-def test_a_tile_is_pasted_where_it_lies(row, column):
-    whole = GRID.crop(row=-40, column=-40, height=200, width=200)
+def test_a_tile_is_pasted_at_its_position(row, column):
+    around = GRID.crop(row=-40, column=-40, height=200, width=200)
     tile = GRID.crop(row=row, column=column, height=30, width=20)
     target = Surface.empty(GRID)
     paste(target, surface(tile, plane(tile)))
@@ -129,7 +129,7 @@ def test_a_tile_is_pasted_where_it_lies(row, column):
     assert np.array_equal(target.valid, expected)
     assert np.array_equal(target.covered, expected)
     assert np.allclose(target.values[expected], plane(GRID)[expected])
-    assert whole.place_of(GRID) == (40, 40)
+    assert around.place_of(GRID) == (40, 40)
 
 
 def test_a_tile_of_another_lattice_is_not_pasted():
@@ -180,7 +180,7 @@ def test_cubic_is_gdals_cubic():
     assert np.allclose(found[9:-9, 9:-9], expected[9:-9, 9:-9], atol=0.01)
 
 
-def test_a_missing_post_does_not_pull_its_neighbors_down():
+def test_a_missing_post_does_not_lower_its_neighbors():
     valid = np.ones(GRID.shape, bool)
     valid[20:30, 20:30] = False
     half = RasterGrid(GRID.west + GRID.dx / 3, GRID.north - GRID.dy / 3, GRID.dx, GRID.dy, 58, 48)
@@ -200,7 +200,7 @@ def test_two_tiles_of_one_lattice_are_interpolated_without_an_edge():
     assert np.allclose(sample(joined, fine).values, plane(fine), atol=0.01)
 
 
-def test_bridged_pixels_are_told_apart():
+def test_bridged_pixels_are_marked():
     valid = np.ones(GRID.shape, bool)
     valid[20] = False
     found = bridge_seams(surface(GRID, plane(GRID), valid))
@@ -208,7 +208,7 @@ def test_bridged_pixels_are_told_apart():
     assert np.array_equal(found.bridged, ~valid)
 
 
-def test_a_small_void_is_interpolated_within_the_values_around_it_and_a_large_one_left_whole():
+def test_a_small_void_is_interpolated_and_a_large_one_stays():
     elevation = plane(GRID).astype(np.float32)
     voids = np.zeros(GRID.shape, bool)
     voids[5:12, 5:12] = True
@@ -217,14 +217,14 @@ def test_a_small_void_is_interpolated_within_the_values_around_it_and_a_large_on
     filled, where = fill_voids(np.where(voids, 0, elevation).astype(np.float32), ~voids, voids, pixel_m=pixel_m)
     assert where[5:12, 5:12].all()
     assert where.sum() == 49
-    # The plane goes on through it.
+    # The plane continues through it.
     assert np.allclose(filled[5:12, 5:12], elevation[5:12, 5:12], atol=0.01)
     assert np.array_equal(filled[~voids], elevation[~voids])
 
 
 @pytest.mark.parametrize("half_width_m", [MAX_VOID_DISTANCE_M - 60, MAX_VOID_DISTANCE_M + 60])
-def test_the_size_of_a_void_is_counted_across_it_in_metres(half_width_m):
-    # A long void is as easily bridged as its width is.
+def test_the_size_of_a_void_is_its_width_in_meters(half_width_m):
+    # The width decides, however long the void is.
     pixel_m = (30.0, 20.0)
     voids = np.zeros((90, 400), bool)
     rows = round(2 * half_width_m / pixel_m[0])
@@ -237,14 +237,14 @@ def test_the_size_of_a_void_is_counted_across_it_in_metres(half_width_m):
 def test_a_filled_void_stays_between_the_values_on_its_rim(values, valid):
     filled, where = fill_voids(np.where(valid, values, 0).astype(np.float32), valid, ~valid, pixel_m=(30.0, 20.0))
     assert np.array_equal(filled[valid], values[valid])
-    # Nothing is far from a value here, and a void without a value beside it is the whole raster.
+    # No pixel is far from a value here, and a void without adjacent values is the complete raster.
     assert np.array_equal(where, ~valid) or not valid.any()
     if where.any():
         assert filled[where].max() <= values[valid].max() + 0.01
         assert filled[where].min() >= values[valid].min() - 0.01
 
 
-def test_nothing_comes_of_nothing():
+def test_without_values_nothing_is_filled():
     nothing = np.zeros((20, 20), bool)
     _, where = fill_voids(np.zeros((20, 20), np.float32), nothing, ~nothing, pixel_m=(30.0, 30.0))
     assert not where.any()
@@ -257,19 +257,19 @@ def test_edges_are_extended_with_the_nearest_elevation():
     assert np.array_equal(extend_edges(elevation, source), np.repeat(np.arange(5.0)[:, np.newaxis], 5, axis=1))
 
 
-def test_land_is_what_lies_in_the_polygon_farther_than_its_precision_from_its_edge():
+def test_land_is_inside_the_polygon_farther_than_its_precision_from_its_edge():
     grid = elevation_grid(Cell.from_name("N08.00E011.95", 0.05), margin_px=32)
     land = land_mask(box(11, 8.02, 13, 9), grid)
     rows = grid.north - (np.arange(grid.height) + 0.5) * grid.dy
     expected = rows > 8.02 + POLYGON_PRECISION_DEGREES
     assert np.abs(land.sum(axis=0) - expected.sum()).max() <= 2
-    # The grid's own edge is none of the polygon's.
+    # The grid's edge is not an edge of the polygon.
     assert land[0].all()
     assert not land_mask(box(20, 8, 21, 9), grid).any()
 
 
 @pytest.mark.parametrize("name", ["S17E179", "S17W180", "N66E179", "N66W180"])
-def test_land_on_both_sides_of_the_antimeridian_is_seen(name):
+def test_land_on_both_sides_of_the_antimeridian_is_found(name):
     # Fiji and Chukotka, cut at 180 as HydroBASINS are.
     south = Cell.from_name(name, 1.0).bounds[1]
     polygon = MultiPolygon([box(179, south, 180, south + 1), box(-180, south, -179, south + 1)])
@@ -279,7 +279,7 @@ def test_land_on_both_sides_of_the_antimeridian_is_seen(name):
     columns = grid.west + (np.arange(grid.width) + 0.5) * grid.dx
     beyond = np.abs(columns) > 180
     assert beyond.any()
-    # The cut of the polygon itself is an edge that its precision takes away, no more.
+    # The cut of the polygon at 180 is an edge too: only its precision is lost there.
     near = np.abs(np.abs(columns) - 180) < POLYGON_PRECISION_DEGREES + 2 * grid.dx
     assert inner[~near & (np.abs(columns) > 179.1)].all()
 

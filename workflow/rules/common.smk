@@ -6,10 +6,10 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import format as fill
 
 from headwater.core.errors import HeadwaterError
-from headwater.project.workflow import Workflow, memory_percent
+from headwater.project.workflow import Workflow, memory_percent, network_mb
 from headwater.runs import results, slurm, watch
 from headwater.runs.job_retries import grow_per_attempt as minutes
-from headwater.runs.job_retries import grow_per_attempt, network_memory_mb
+from headwater.runs.job_retries import grow_per_attempt
 
 try:
     RUN = Workflow(config)
@@ -70,8 +70,8 @@ def command(text, *sections, optional="", untracked=(), **patterns):
 
 def memory(mem_mb, **others):
     """Return memory and other resources of a job; memory grows with each attempt (headwater.runs.job_retries)."""
-    needed = mem_mb if callable(mem_mb) else grow_per_attempt(mem_mb)
-    percent = lambda wildcards, input, attempt: memory_percent(needed(wildcards, input=input, attempt=attempt))
+    needed = grow_per_attempt(mem_mb)
+    percent = lambda wildcards, input, attempt: memory_percent(needed(wildcards, input, attempt))
     return {"mem_mb": needed, "memory_percent": percent, **others}
 
 
@@ -79,8 +79,8 @@ def backbone_inputs(wildcards):
     return RUN.backbone_inputs(wildcards.basin)
 
 
-def network_memory(wildcards, input, attempt):
-    return network_memory_mb(input.segments, attempt)
+def network_memory(input):
+    return network_mb(input.segments)
 
 
 def files_of_cells(name):

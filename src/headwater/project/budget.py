@@ -2,7 +2,7 @@
 
 The cost model scales measured rates (data/rates.json) linearly with what each step touches: pixels of the 10 m grid
 with the margin (composite), posts (elevation), tiles (prediction), pixels of the 20 m grid (vectors), and one process
-start per job (docs/scale.md).
+start per job (docs/explanation/scale.md).
 """
 
 from __future__ import annotations

@@ -25,6 +25,10 @@ from headwater.project.config import Config, check_config
 from headwater.runs import results
 from headwater.waterways.network.formats import FORMATS
 
+NETWORK_MB_PER_MB_OF_SEGMENTS = 30
+"""A little more memory than benchmarks/network.py measures."""
+MIN_NETWORK_MB = 4000
+
 
 class Workflow:
     """The configured basins with their cells and files.
@@ -158,6 +162,12 @@ def memory_percent(mem_mb: int) -> int:
     """
     machine_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
     return math.ceil(100 * mem_mb / machine_mb)
+
+
+def network_mb(segments: Sequence[str]) -> int:
+    """Return the memory of a basin's step network, from the files of its cells' segments."""
+    measured = NETWORK_MB_PER_MB_OF_SEGMENTS * sum(Path(path).stat().st_size for path in segments) // 2**20
+    return max(MIN_NETWORK_MB, measured)
 
 
 @cache

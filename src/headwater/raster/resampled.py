@@ -85,7 +85,7 @@ def _read(
 
 
 @njit(cache=True)
-def _bilinear(source: Any, rows: Any, columns: Any) -> Any:
+def _bilinear(source: NDArray[Any], rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[Any]:
     """Interpolate at positions counted from the center of the first pixel."""
     height, width = source.shape
     out = np.empty((len(rows), len(columns)), source.dtype)

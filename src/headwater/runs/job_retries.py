@@ -11,40 +11,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-NETWORK_MB_PER_MB_OF_SEGMENTS = 30
-"""A little more memory than benchmarks/network.py measures."""
-MIN_NETWORK_MB = 4000
 
-
-def grow_per_attempt(amount: int) -> Callable[..., int]:
+def grow_per_attempt(amount: int | Callable[[Any], int]) -> Callable[..., int]:
     """Return a Snakemake resource function: `amount` on the first attempt, twice as much on the second, and so on.
 
     Parameters
     ----------
-    amount : int
-        Megabytes or minutes of the first attempt.
+    amount : int or callable
+        Megabytes or minutes of the first attempt, or a function of the rule's input that returns them.
     """
 
-    def resource(wildcards: Any, attempt: int, **_: Any) -> int:
-        return amount * attempt
+    def resource(wildcards: Any, input: Any, attempt: int) -> int:
+        return attempt * (amount(input) if callable(amount) else amount)
 
     return resource
-
-
-def network_memory_mb(segments: Iterable[str | Path], attempt: int) -> int:
-    """Return the memory of a basin's network job in megabytes.
-
-    Parameters
-    ----------
-    segments : iterable of path
-        The basin's waterways.parquet files of all cells.
-    attempt : int
-        Number of the attempt, from 1.
-    """
-    measured = NETWORK_MB_PER_MB_OF_SEGMENTS * sum(map(os.path.getsize, segments)) // 2**20
-    return attempt * max(MIN_NETWORK_MB, measured)

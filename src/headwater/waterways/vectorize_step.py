@@ -6,7 +6,6 @@ import math
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -170,7 +169,7 @@ def vectorize(
 
 
 def _with_water(settings: VectorizeSettings | None, water: Path | None) -> VectorizeSettings:
-    return replace(settings or VectorizeSettings(), water_polygons=water is not None)
+    return (settings or VectorizeSettings()).model_copy(update={"water_polygons": water is not None})
 
 
 def _joined(tables: Sequence[gpd.GeoDataFrame], nothing: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

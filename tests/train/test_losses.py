@@ -126,7 +126,7 @@ def slow_loss(prediction, elevation, label, weighting="constant", *, as_program=
 def case(seed=0, batch=2, shape=(9, 11)):
     generator = torch.Generator().manual_seed(seed)
     prediction = torch.rand((batch, 2, *shape), generator=generator, dtype=torch.float64)
-    # Whole metres: many ties.
+    # Integer meters give many ties.
     elevation = torch.randint(0, 6, (batch, 1, *shape), generator=generator).double()
     label = torch.randint(-1, 2, (batch, 1, *shape), generator=generator).double()
     return prediction, elevation, label

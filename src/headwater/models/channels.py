@@ -232,6 +232,7 @@ def make_channels(
     *,
     bands: Sequence[str] = IMAGE_BANDS,
     halo_px: tuple[int, int, int, int] = (0, 0, 0, 0),
+    fill: bool = True,
 ) -> tuple[Float32Array, float]:
     """Return the network's input for one tile.
 
@@ -248,11 +249,13 @@ def make_channels(
     halo_px : (top, bottom, left, right)
         Pixels at each side that are read but not returned (`Recipe.support_px` is the useful width). With them the
         channels of a tile equal those of the complete raster, unless the recipe `reads_entire_tile`.
+    fill : bool
+        Whether missing pixels of a channel hold its mean (0 if all are missing), as networks need; else NaN.
 
     Returns
     -------
     channels : (channel, y, x) float32
-        Finite everywhere: missing pixels of a channel hold its mean (0 if all are missing).
+        Finite everywhere if filled.
     missing_fraction : float
         Fraction of pixels at which at least one channel was missing, 0 to 1.
 
@@ -272,7 +275,10 @@ def make_channels(
         gaps = tile.unknown(values) if ELEVATION in definition.sources else tile.nodata(definition.sources)
         if gaps is not None:
             missing_any |= gaps
-            _fill_with_mean(values, gaps)
+            if fill:
+                _fill_with_mean(values, gaps)
+            else:
+                values[gaps] = np.nan
     return out, float(missing_any.mean())
 
 

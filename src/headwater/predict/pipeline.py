@@ -105,7 +105,43 @@ def predict_probability(
     InputError, WorkError
         See `predict_strips`.
     """
-    scale = model.config.scale
+    return predict_arrays(
+        [EnsembleMember(model, recipe)],
+        composite,
+        elevation,
+        Options(**options),  # type: ignore[arg-type]
+    )
+
+
+def predict_arrays(
+    members: Sequence[EnsembleMember],
+    composite: npt.NDArray[np.uint8],
+    elevation: Float32Array,
+    options: Options | None = None,
+) -> tuple[Float32Array, BoolArray]:
+    """Predict like `predict_probability` with one or several networks, whose probabilities are averaged.
+
+    Parameters
+    ----------
+    members : sequence of EnsembleMember
+        Networks of one scale with their recipes.
+    composite : (4, y, x) uint8
+        N, R, G, B at 10 m; 0 is nodata.
+    elevation : (y, x) float32
+        Meters on the same grid; NaN where unknown.
+    options : Options, optional
+        How to compute.
+
+    Returns
+    -------
+    probability : (y / s, x / s) float32
+        0 to 1, s being the networks' scale (2); 0 where not valid.
+    valid : (y / s, x / s) bool
+        False where no predicted tile reaches, and where the composite has no data in any pixel of the s x s block.
+    """
+    if not members:
+        raise InputError("There is no network to predict with.", "Give at least one checkpoint.")
+    scale = members[0].model.config.scale
     height, width = elevation.shape
     probability = np.zeros((height // scale, width // scale), dtype=np.float32)
     valid = np.zeros(probability.shape, dtype=bool)
@@ -116,8 +152,7 @@ def predict_probability(
     def write(row: int, values: Float32Array, known: BoolArray) -> None:
         probability[row : row + len(values)], valid[row : row + len(known)] = values, known
 
-    members = [EnsembleMember(model, recipe)]
-    predict_strips(members, (height, width), read, write, Options(**options))  # type: ignore[arg-type]
+    predict_strips(members, (height, width), read, write, options)
     return probability, valid
 
 

@@ -78,7 +78,7 @@ def read_strips(read: Read, tiling: Tiling, shape: tuple[int, int], *, halo_px: 
         has_data = (composite[:, row - first : next_row - first] != COMPOSITE_NODATA).any(axis=0)
         # Only an axis of one tile is padded: where rows are padded, this is the only strip.
         padded = (max(end, tiling.padded[0]) - first if tiling.padded[0] > height else end - first, tiling.padded[1])
-        yield Strip(number, first, _pad(composite, padded), _pad(elevation, padded), _any_in_block(has_data, scale))
+        yield Strip(number, first, pad_to(composite, padded), pad_to(elevation, padded), _any_in_block(has_data, scale))
 
 
 def make_tiles(
@@ -166,7 +166,7 @@ def _make_tile(
     return TileChannels(number, row, column, channels)
 
 
-def _pad(array: npt.NDArray[_S], shape: tuple[int, int]) -> npt.NDArray[_S]:
+def pad_to(array: npt.NDArray[_S], shape: tuple[int, int]) -> npt.NDArray[_S]:
     """Reflect an array (..., y, x) down and to the right until its last two axes have `shape`."""
     missing = [target - size for target, size in zip(shape, array.shape[-2:], strict=True)]
     if not any(missing):

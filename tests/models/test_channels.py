@@ -66,6 +66,18 @@ def test_missing_pixels_hold_the_mean_of_the_others():
     assert missing_fraction == pytest.approx(6 / elevation.size)
 
 
+def test_missing_pixels_stay_nan_on_request():
+    composite, elevation = tile(2)
+    composite[0, 0, 0] = 0
+    elevation[3, 4] = np.nan
+    filled, missing_fraction = make_channels(composite, elevation, PAPER)
+    channels, same = make_channels(composite, elevation, PAPER, fill=False)
+    assert same == missing_fraction
+    unknown = np.isnan(channels)
+    assert unknown[0].sum() == unknown[6].sum() == 1
+    np.testing.assert_array_equal(channels[~unknown], filled[~unknown])
+
+
 def test_a_tile_without_any_data_is_finite_and_completely_missing():
     channels, missing_fraction = make_channels(
         np.zeros((4, 4, 4), dtype=np.uint8), np.full((4, 4), np.nan, dtype=np.float32), RELEASE

@@ -10,7 +10,8 @@ from headwater.core.errors import InputError
 from headwater.models.channels import PAPER
 from headwater.models.waternet import WaterNet, WaterNetConfig
 from headwater.predict.blending import WINDOWS, blend_weights
-from headwater.predict.pipeline import predict_probability, quantize
+from headwater.predict.ensemble import EnsembleMember
+from headwater.predict.pipeline import Options, predict_arrays, predict_probability, quantize
 
 SIZES = WaterNetConfig(base_channels=1, encoders=2, decoders=1)
 
@@ -128,6 +129,21 @@ def test_an_empty_composite_gives_nothing():
     probability, valid = predict_probability(Brightness(), PAPER, composite * 0, elevation, tile_px=32, overlap_px=0)
     assert not valid.any()
     assert not probability.any()
+
+
+def test_arrays_are_predicted_by_the_mean_of_several_networks():
+    composite, elevation = place((64, 80))
+    networks = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        networks.append(WaterNet(SIZES).eval())
+    alone = [predict_probability(model, PAPER, composite, elevation, tile_px=32, overlap_px=8) for model in networks]
+    members = [EnsembleMember(model, PAPER) for model in networks]
+    mean, valid = predict_arrays(members, composite, elevation, Options(tile_px=32, overlap_px=8))
+    assert valid.all()
+    np.testing.assert_allclose(mean, (alone[0][0] + alone[1][0]) / 2, atol=1e-5)
+    with pytest.raises(InputError, match="no network"):
+        predict_arrays([], composite, elevation)
 
 
 def test_an_unknown_height_does_not_spread():

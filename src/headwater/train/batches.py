@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from headwater.evaluate.water_types import values_of_types
 from headwater.models.base import Directions
 from headwater.models.channels import Float32Array, Recipe, make_channels
 from headwater.train.chips import Chip
-from headwater.train.labels import values_of_types
 from headwater.train.orientation import orientation_classes
 from headwater.train.settings import Stage
 

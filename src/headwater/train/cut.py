@@ -17,10 +17,11 @@ from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.files import write_json
 from headwater.core.progress import progress
+from headwater.evaluate.nhd import WATER_TYPES, read_nhd
+from headwater.evaluate.water_types import UNKNOWN_TYPE, burn_types
 from headwater.geo.features import read_polygons
 from headwater.train.chips import CellChips, Chip
 from headwater.train.config import SPLITS, check_keys, check_list, current_names, filled, read_yaml
-from headwater.train.labels import UNKNOWN_TYPE, WATER_TYPES, burn_types, read_nhd
 from headwater.train.shards import BYTES_PER_PIXEL, FORMAT, MANIFEST, write_shard
 
 SHARD_BYTES = 256_000_000

@@ -17,6 +17,8 @@ from headwater.core.files import read_json, write_json
 from headwater.core.versions import STEP_VERSIONS
 from headwater.demo.build import GENERATOR_VERSION, build_planet
 from headwater.demo.character import VARIETIES
+from headwater.evaluate.nhd import read_nhd
+from headwater.evaluate.water_types import UNKNOWN_TYPE, burn_types
 from headwater.geo.grid import RasterGrid, check_cell_degrees
 from headwater.geo.plan import read_plan, write_plan
 from headwater.imagery.composite import composite
@@ -26,7 +28,6 @@ from headwater.imagery.select import select
 from headwater.stac.intervals import parse_date_range
 from headwater.terrain.elevation import elevation
 from headwater.train.chips import CellChips
-from headwater.train.labels import UNKNOWN_TYPE, burn_types, read_nhd
 
 MARGIN_PX = 64
 

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from headwater.evaluate.water_types import values_of_types
 from headwater.models.base import Network
 from headwater.models.channels import Recipe, make_channels
 from headwater.train.chips import Chip
-from headwater.train.labels import values_of_types
 from headwater.train.losses import targets_of_values
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from headwater.models.checkpoint import load_checkpoint
 from headwater.models.shipped import default_checkpoints
-from headwater.predict.arrays import predict_probability
+from headwater.predict.pipeline import predict_probability
 
 HELP = 'NAME=FILE, NAME=FILE,FILE for the mean of several, or "shipped" for the weights of the package'
 FLOW_KM2 = (0.02, 0.05, 0.1, 0.2, 0.5)

@@ -40,9 +40,9 @@ from headwater.models.channels import PAPER, make_channels
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.shipped import default_checkpoints
 from headwater.models.waternet import ChannelAttention, InstanceNorm, WaterNet, WaterNetConfig
-from headwater.predict.arrays import quantise
 from headwater.predict.devices import resolve_device, resolve_dtype
-from headwater.predict.ensemble import Ensemble, Member
+from headwater.predict.ensemble import Ensemble, EnsembleMember
+from headwater.predict.pipeline import quantize
 from headwater.predict.settings import PredictSettings
 from headwater.predict.step import predict
 
@@ -61,7 +61,7 @@ def main() -> None:
     model = _network(4 if options.quick else options.base_channels).to(device)
     dtype = resolve_dtype(options.dtype, device, [model])
     tiles = [_tile(number) for number in range(min(count, 4))]
-    ours = Ensemble([Member(model, PAPER)], device=device, dtype=dtype, batch_size=options.batch_size,
+    ours = Ensemble([EnsembleMember(model, PAPER)], device=device, dtype=dtype, batch_size=options.batch_size,
                     compiled=options.compile)  # fmt: skip
     ours.settle_batch_size((TILE_PX, TILE_PX), count)
     figures: dict[str, object] = {
@@ -262,9 +262,9 @@ def max_difference(device: str, dtype: torch.dtype, tiles: list[np.ndarray]) -> 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     maps = []
     for kind in (torch.float32, dtype):
-        ensemble = Ensemble([Member(weights.predictor, PAPER)], device=device, dtype=kind, batch_size=1)
+        ensemble = Ensemble([EnsembleMember(weights.predictor, PAPER)], device=device, dtype=kind, batch_size=1)
         parts = [ensemble.start([[tile]])[0].cpu().numpy() for tile in tiles[:2]]
-        maps.append(quantise(np.concatenate(parts)).astype(int))
+        maps.append(quantize(np.concatenate(parts)).astype(int))
     return int(np.quantile(np.abs(maps[0] - maps[1]), 0.999, method="higher"))
 
 
@@ -282,7 +282,7 @@ def _cell_figures(options: argparse.Namespace, model: WaterNet, rate: float) -> 
     degrees = options.cell_degrees or (1.0 if on_gpu else 0.1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        save_checkpoint(folder / "w.safetensors", model.cpu(), recipe=PAPER, licence="none", dtype=torch.float32)
+        save_checkpoint(folder / "w.safetensors", model.cpu(), recipe=PAPER, license="none", dtype=torch.float32)
         _write_cell(folder, Cell(round(8 / degrees), round(12 / degrees), degrees))
         command = [
             sys.executable, __file__, "--way", "cell", "--folder", name, "--device", options.device,

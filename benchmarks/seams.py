@@ -29,8 +29,8 @@ from headwater.models.base import Network
 from headwater.models.channels import RELATIVE, Channel, Scaling
 from headwater.models.checkpoint import load_checkpoint
 from headwater.models.shipped import default_checkpoints
-from headwater.predict.arrays import predict_probability, quantise
 from headwater.predict.blending import WINDOWS
+from headwater.predict.pipeline import predict_probability, quantize
 from headwater.predict.tiling import Tiling
 
 DISTANCES_PX = (0, 16, 64, 128, 10_000)
@@ -56,7 +56,7 @@ def main() -> None:
     recipe = weights.metadata.recipe
     low, high = float(np.nanmin(elevation)), float(np.nanmax(elevation))
     fixed = Channel("elevation", "min_max_elevation", {"low_m": low, "high_m": high}, Scaling(gain=high - low))
-    datum = [fixed if channel.quantity == "elevation" else channel for channel in recipe.channels]
+    datum = [fixed if channel.feature == "elevation" else channel for channel in recipe.channels]
     recipes = {
         "own": recipe,
         "datum": replace(recipe, name="datum", channels=tuple(datum)),
@@ -109,7 +109,7 @@ def compare(remembered, recipe, composite, elevation, overlap, window, options) 
             remembered, recipe, composite[(slice(None), *part)], elevation[part], window=window,
             threads=options.threads, **layout,
         )  # fmt: skip
-        maps.append(quantise(values).astype(np.int16))
+        maps.append(quantize(values).astype(np.int16))
         over = Tiling.over((size, size), **layout, multiple=remembered.config.multiple_px)
         edges.append(_inner_edges(over, size) + first)
     half = move // 2

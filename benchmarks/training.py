@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
+from headwater.models.base import Directions
 from headwater.models.channels import PAPER
 from headwater.models.registry import build_network
-from headwater.train.arithmetic import torch_as_set
-from headwater.train.batches import Batch, Batches, Directions, draw_batch
+from headwater.train.batches import Batch, Batches, draw_batch
 from headwater.train.chips import CellChips
 from headwater.train.cut import CutSettings, cut_chips
-from headwater.train.loop import make_optimizer, train_step
+from headwater.train.loop import make_optimizer, torch_settings, train_step
 from headwater.train.objective import Objective
 from headwater.train.settings import LoopSettings, Stage
 from headwater.train.shards import open_chips
@@ -44,7 +44,9 @@ def main() -> None:
         "--batch-sizes", type=int, nargs=2, default=(4, 1), help="of 224 and 832 px chips (default 4 1)"
     )
     parser.add_argument("--steps", type=int, default=10, help="measured steps of each kind (default 10)")
-    parser.add_argument("--loaders", type=int, default=0, help="threads that prepare batches (default 0)")
+    parser.add_argument(
+        "--loaders", dest="num_workers", type=int, default=0, help="threads that make batches ahead (default 0)"
+    )
     parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "float32"))
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
@@ -60,7 +62,7 @@ def main() -> None:
         for side_px, batch_size in zip(STORED_PX, options.batch_sizes, strict=True):
             stage = Stage(chip_px=side_px, batch_size=batch_size, steps=10_000, learning_rate=1e-3)
             settings = LoopSettings(
-                stages=(stage,), device=options.device, precision=options.precision, loaders=options.loaders
+                stages=(stage,), device=options.device, precision=options.precision, num_workers=options.num_workers
             )
             torch.manual_seed(0)
             objective = Objective(build_network("waternet", sizes), settings.losses, settings.precision)
@@ -69,8 +71,8 @@ def main() -> None:
             def make(step: int, number: int, stage: Stage = stage) -> Batch:
                 return draw_batch(part.draw, PAPER, stage, 0.2, np.random.default_rng([step]), Directions())
 
-            with torch_as_set(settings):
-                with closing(Batches(make, steps=stage.steps, threads=options.loaders)) as batches:
+            with torch_settings(settings):
+                with closing(Batches(make, steps=stage.steps, threads=options.num_workers)) as batches:
                     cached_s, real_s = step_seconds(objective, settings, make(0, 0), batches, options.steps)
                 start = time.perf_counter()
                 make(1, 0)

@@ -1,4 +1,4 @@
-"""Checkpoints: what is written is read back, what does not fit is refused by name."""
+"""Checkpoints: what is written is read back, and what does not fit is refused by name."""
 
 import json
 
@@ -25,7 +25,7 @@ def saved(tmp_path):
         path,
         model,
         recipe=RELEASE,
-        licence="CC0-1.0",
+        license="CC0-1.0",
         training={"seeds": [1]},
         scores={"f1": 0.5},
         dtype=torch.bfloat16,
@@ -34,7 +34,7 @@ def saved(tmp_path):
 
 
 def rewrite(path, tensors):
-    """Replace the weights and name their hash in the JSON, as a careless person might."""
+    """Replace the weights and write their hash into the JSON, as a careless person might."""
     import hashlib
 
     save_file(tensors, path)
@@ -49,7 +49,7 @@ def test_round_trip_casts_to_float32_and_keeps_the_metadata(saved):
     checkpoint = load_checkpoint(path)
     assert checkpoint.metadata.recipe == RELEASE
     assert checkpoint.metadata.network == "waternet"
-    assert checkpoint.metadata.licence == "CC0-1.0"
+    assert checkpoint.metadata.license == "CC0-1.0"
     assert checkpoint.metadata.training == {"seeds": [1]}
     assert checkpoint.metadata.input_pixel_m == 10
     assert [channel["name"] for channel in checkpoint.metadata.channels] == list(RELEASE.names)
@@ -61,10 +61,19 @@ def test_round_trip_casts_to_float32_and_keeps_the_metadata(saved):
     assert checkpoint.model(torch.rand(1, 10, 8, 8)).shape == (1, 1, 4, 4)
 
 
+def test_the_former_key_of_the_license_is_read(saved):
+    path, _ = saved
+    sidecar = path.with_suffix(".json")
+    values = json.loads(sidecar.read_text())
+    values["licence"] = values.pop("license")
+    sidecar.write_text(json.dumps(values))
+    assert load_checkpoint(path).metadata.license == "CC0-1.0"
+
+
 def test_same_weights_give_the_same_bytes(saved, tmp_path):
     path, model = saved
     again = tmp_path / "again.safetensors"
-    metadata = save_checkpoint(again, model, recipe=PAPER, licence="CC0-1.0", dtype=torch.bfloat16)
+    metadata = save_checkpoint(again, model, recipe=PAPER, license="CC0-1.0", dtype=torch.bfloat16)
     assert again.read_bytes() == path.read_bytes()
     assert metadata.sha256 == load_checkpoint(path).metadata.sha256
 
@@ -119,7 +128,7 @@ def test_a_file_that_is_no_safetensors_is_refused(saved):
     values = json.loads(sidecar.read_text())
     values["sha256"] = hashlib.sha256(b"not weights").hexdigest()
     sidecar.write_text(json.dumps(values))
-    with pytest.raises(InputError, match="not a whole safetensors file"):
+    with pytest.raises(InputError, match="not a complete safetensors file"):
         load_checkpoint(path)
 
 
@@ -143,7 +152,7 @@ def test_a_bad_description_is_refused(saved, change, message):
         load_checkpoint(path)
 
 
-def test_missing_files_are_told_apart(saved):
+def test_messages_name_the_missing_file(saved):
     path, _ = saved
     path.with_suffix(".json").unlink()
     with pytest.raises(InputError, match=r"has no w\.json"):
@@ -158,14 +167,14 @@ def test_weights_beyond_the_stored_type_are_refused(tmp_path):
     with torch.no_grad():
         model.encoders[0].decrease_conv.bias[0] = 1e6
     with pytest.raises(InputError, match=r"encoders\.0\.decrease_conv\.bias"):
-        save_checkpoint(tmp_path / "w.safetensors", model, recipe=PAPER, licence="CC0-1.0", dtype=torch.float16)
+        save_checkpoint(tmp_path / "w.safetensors", model, recipe=PAPER, license="CC0-1.0", dtype=torch.float16)
 
 
-def test_variances_of_batch_norms_are_kept_as_they_are(tmp_path):
+def test_variances_of_batch_norms_are_stored_unchanged(tmp_path):
     model = build_network("unet", {"in_channels": 10, "base_channels": 4})
     name = next(name for name, _ in model.named_buffers() if name.endswith("running_var"))
     model.get_buffer(name)[0] = 123456.789
-    save_checkpoint(tmp_path / "w.safetensors", model, recipe=PAPER, licence="CC0-1.0", dtype=torch.float16)
+    save_checkpoint(tmp_path / "w.safetensors", model, recipe=PAPER, license="CC0-1.0", dtype=torch.float16)
     again = load_checkpoint(tmp_path / "w.safetensors").model
     assert torch.equal(again.get_buffer(name), model.get_buffer(name))
 
@@ -182,13 +191,13 @@ def test_the_packages_weights_load_and_are_small():
         checkpoint = load_checkpoint(path)
         assert checkpoint.model.config.scale == 2
         assert {"test", "validation"} <= set(checkpoint.metadata.scores)
-        assert checkpoint.metadata.licence
+        assert checkpoint.metadata.license
 
 
-def test_another_recipe_than_the_networks_is_refused_at_once(tmp_path):
+def test_a_recipe_that_does_not_fit_the_network_is_refused_when_saving(tmp_path):
     model = build_network("unet", {"in_channels": 3, "base_channels": 2})
     with pytest.raises(InputError, match="makes 10 channels, the network takes 3"):
-        save_checkpoint(tmp_path / "w.safetensors", model, recipe=PAPER, licence="CC0-1.0")
+        save_checkpoint(tmp_path / "w.safetensors", model, recipe=PAPER, license="CC0-1.0")
 
 
 def test_the_packages_json_is_what_older_versions_wrote():

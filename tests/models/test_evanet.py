@@ -21,7 +21,7 @@ def test_size_of_the_published_network():
 @pytest.mark.real
 def test_published_weights_give_their_published_output(shared_data, tmp_path):
     folder, out = shared_data / "evanet_golden", tmp_path / "evanet.safetensors"
-    import_checkpoint("evanet", folder / CHECKPOINT, out, licence="MIT")
+    import_checkpoint("evanet", folder / CHECKPOINT, out, license="MIT")
     checkpoint = load_checkpoint(out)
     golden = load_file(folder / "pair.safetensors")
     with torch.inference_mode():
@@ -31,7 +31,7 @@ def test_published_weights_give_their_published_output(shared_data, tmp_path):
     torch.testing.assert_close(torch.sigmoid(logits), golden["output"], rtol=0, atol=2e-5)
     assert checkpoint.metadata.config == {"image_channels": 3, "base_channels": 8, "depth": 3, "scale": 1}
     assert checkpoint.metadata.recipe.name == "evanet_release"
-    assert checkpoint.metadata.licence == "MIT"
+    assert checkpoint.metadata.license == "MIT"
     assert len(checkpoint.model.state_dict()) == 222
     # For prediction: the stack, and flood where its score is the larger one.
     stack = torch.cat([golden["image"], golden["elevation"]], dim=1)

@@ -1,4 +1,4 @@
-"""Import of published weights: exact, and nothing but tensors is ever read."""
+"""Import of published weights: exact, and only tensors are read."""
 
 import argparse
 import os
@@ -45,7 +45,7 @@ def nest_compiled_lightning(tensors):
 
 @pytest.mark.parametrize("nest", [nest_plain, nest_lightning, nest_parallel, nest_training, nest_compiled_lightning])
 @pytest.mark.parametrize("suffix", [".pt", ".ckpt"])
-def test_tensors_are_found_wherever_trainings_put_them(weights, nest, suffix, tmp_path):
+def test_tensors_are_found_wherever_training_programs_put_them(weights, nest, suffix, tmp_path):
     source, out = tmp_path / f"published{suffix}", tmp_path / "ours.safetensors"
     torch.save(nest(weights), source)
     metadata = import_checkpoint("waternet", source, out)
@@ -69,13 +69,13 @@ def test_values_stay_exact_whatever_their_type(weights, tmp_path):
         assert kept == {torch.float32 if dtype == torch.float64 else dtype}
 
 
-def test_recipe_licence_and_pixel_size_are_recorded(weights, tmp_path):
+def test_recipe_license_and_pixel_size_are_recorded(weights, tmp_path):
     source, out = tmp_path / "published.pt", tmp_path / "ours.safetensors"
     torch.save(weights, source)
-    import_checkpoint("waternet", source, out, recipe="paper", licence="GPL-3.0", pixel_m=5)
+    import_checkpoint("waternet", source, out, recipe="paper", license="GPL-3.0", pixel_m=5)
     metadata = load_checkpoint(out).metadata
     assert metadata.recipe.name == "paper"
-    assert metadata.licence == "GPL-3.0"
+    assert metadata.license == "GPL-3.0"
     assert metadata.input_pixel_m == metadata.recipe.pixel_m == 5
     with pytest.raises(InputError, match="no channel recipe 'mine'"):
         import_checkpoint("waternet", source, out, recipe="mine")
@@ -109,7 +109,7 @@ class Evil:
         return os.mkdir, (os.environ["HEADWATER_TEST_EVIL"],)
 
 
-@pytest.mark.parametrize("where", ["alone", "beside", "raw"])
+@pytest.mark.parametrize("where", ["alone", "nested", "raw"])
 def test_pickled_code_is_refused_and_not_run(weights, where, tmp_path, monkeypatch):
     trace, source = tmp_path / "trace", tmp_path / "published.pt"
     monkeypatch.setenv("HEADWATER_TEST_EVIL", str(trace))
@@ -137,12 +137,12 @@ def test_damaged_files_are_refused(weights, legacy, tmp_path):
     content = source.read_bytes()
     for damaged in (content[: len(content) // 2], content[:50], b"", b"weights"):
         source.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"not a whole file|something else than plain tensors"):
+        with pytest.raises(InputError, match=r"not a complete file|other data than plain tensors"):
             read_state_dict(source)
     safe = tmp_path / "published.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, safe)
     safe.write_bytes(safe.read_bytes()[:-100])
-    with pytest.raises(InputError, match="not a whole safetensors file"):
+    with pytest.raises(InputError, match="not a complete safetensors file"):
         read_state_dict(safe)
     with pytest.raises(InputError, match="do not exist"):
         read_state_dict(tmp_path / "none.pt")
@@ -166,7 +166,7 @@ def test_files_without_tensors_are_refused(content, tmp_path):
             r"encoders\.1\.decrease_conv\.bias as \(9,\) where the network has \(4,\)",
         ),
         (lambda t: t["fully_connected.layers.0.bias"].fill_(float("nan")), r"fully_connected\.layers\.0\.bias that"),
-        (lambda t: t.pop("fully_connected.layers.3.weight"), r"no whole waternet.*layers\.3\.weight"),
+        (lambda t: t.pop("fully_connected.layers.3.weight"), r"no complete waternet.*layers\.3\.weight"),
         (lambda t: t.pop("attention.conv_block1.conv_1.weight"), "holds no waternet"),
         (
             lambda t: t.update({"encoders.1.decrease_conv.bias": torch.zeros(4, dtype=torch.int64)}),

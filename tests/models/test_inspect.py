@@ -22,9 +22,9 @@ def published(tmp_path):
 
 def test_list_names_every_network_recipe_and_default_checkpoint(capsys):
     assert main(["models", "list"]) == 0
-    said = capsys.readouterr().out
-    for name in (*NETWORKS, *RECIPES, *(path.name for path in default_checkpoints())):
-        assert name in said
+    printed = capsys.readouterr().out
+    for name in (*NETWORKS.names(), *RECIPES.names(), *(path.name for path in default_checkpoints())):
+        assert name in printed
 
 
 def test_import_info_and_verify_go_together(published, tmp_path, capsys):
@@ -33,10 +33,10 @@ def test_import_info_and_verify_go_together(published, tmp_path, capsys):
     assert json.loads(out.with_suffix(".json").read_text())["recipe"]["name"] == "release"
     capsys.readouterr()
     assert main(["models", "info", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert "CC0-1.0" in said
-    assert "base_channels 1" in said
-    assert "4 NDWI from G, N: (G - N) / (G + N + 1e-09)" in said
+    printed = capsys.readouterr().out
+    assert "CC0-1.0" in printed
+    assert "base_channels 1" in printed
+    assert "4 NDWI from G, N: (G - N) / (G + N + 1e-09)" in printed
     assert main(["models", "verify", str(out)]) == 0
     first = capsys.readouterr().out
     assert "the same twice" in first
@@ -44,13 +44,13 @@ def test_import_info_and_verify_go_together(published, tmp_path, capsys):
     assert capsys.readouterr().out == first
 
 
-def test_info_without_a_file_tells_of_the_default_checkpoints(capsys):
+def test_info_without_a_file_shows_the_default_checkpoints(capsys):
     assert main(["models", "info"]) == 0
-    said = capsys.readouterr().out
-    assert all(path.name in said for path in default_checkpoints())
+    printed = capsys.readouterr().out
+    assert all(path.name in printed for path in default_checkpoints())
 
 
-def test_verify_and_import_refuse_what_is_damaged(published, tmp_path, capsys):
+def test_verify_and_import_refuse_damaged_files(published, tmp_path, capsys):
     out = tmp_path / "ours.safetensors"
     main(["models", "import", "waternet", str(published), "--out", str(out)])
     out.write_bytes(out.read_bytes()[:-4])

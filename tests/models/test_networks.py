@@ -11,7 +11,7 @@ from headwater.models.base import Network
 from headwater.models.channels import RECIPES, Recipe
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import NETWORKS, build_network, describe_network
-from headwater.predict.arrays import predict_probability
+from headwater.predict.pipeline import predict_probability
 
 SMALL = {
     "waternet": {"in_channels": 4, "base_channels": 1, "encoders": 2, "decoders": 1},
@@ -37,7 +37,7 @@ def small(name, sizes, seed=0):
 
 
 def test_every_registered_network_is_tried():
-    assert set(SMALL) == set(NETWORKS)
+    assert set(SMALL) == set(NETWORKS.names())
 
 
 @pytest.mark.parametrize(("name", "sizes"), ALL)
@@ -56,7 +56,7 @@ def test_shapes_and_range_are_as_the_sizes_say(name, sizes):
     torch.testing.assert_close(probability, model.probability(x))
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "evanet"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS.names() if name != "evanet"])
 def test_baselines_give_half_the_inputs_size_by_default_like_waternet(name):
     with torch.device("meta"):
         model = build_network(name, {})
@@ -93,15 +93,15 @@ def test_images_of_a_batch_do_not_see_each_other(name, sizes):
 @pytest.mark.parametrize(("name", "sizes"), ALL)
 def test_name_and_sizes_build_it_again_and_its_checkpoint_is_the_same_network(name, sizes, tmp_path):
     model = small(name, sizes)
-    said, config = describe_network(model)
-    assert said == name
+    registered, config = describe_network(model)
+    assert registered == name
     assert build_network(name, json.loads(json.dumps(config))).config == model.config
     recipe = Recipe(name="four", channels=("R", "G", "B", "min_max_elevation"))
     path = tmp_path / "n.safetensors"
-    # Batch norms with a past.
+    # Batch norms that have seen data.
     model.train()
     model.logits(torch.rand(2, 4, 2 * model.config.multiple_px, 2 * model.config.multiple_px))
-    save_checkpoint(path, model, recipe=recipe, licence="CC0-1.0", dtype=torch.float32)
+    save_checkpoint(path, model, recipe=recipe, license="CC0-1.0", dtype=torch.float32)
     checkpoint = load_checkpoint(path)
     assert checkpoint.metadata.recipe == recipe
     for key, tensor in model.state_dict().items():
@@ -110,14 +110,14 @@ def test_name_and_sizes_build_it_again_and_its_checkpoint_is_the_same_network(na
         assert torch.equal(again, tensor), key
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS.names())
 def test_each_plugs_into_prediction(name):
     rng = np.random.default_rng(0)
     composite = rng.integers(1, 256, (4, 96, 80), dtype=np.uint8)
     elevation = rng.normal(100, 9, (96, 80)).astype(np.float32)
     model = small(name, SMALL[name]).eval()
     probability, valid = predict_probability(
-        model.predictor(), RECIPES["evanet"], composite, elevation, tile_px=64, overlap_px=16
+        model.predictor(), RECIPES.load("evanet"), composite, elevation, tile_px=64, overlap_px=16
     )
     scale = model.config.scale
     assert probability.shape == (96 // scale, 80 // scale)
@@ -148,7 +148,7 @@ def test_impossible_sizes_are_refused(name, sizes):
 
 
 @pytest.mark.parametrize(("degrees", "classes"), [(10, 37), (20, 19)])
-def test_orientation_has_a_class_a_bin_and_one_for_none(degrees, classes):
+def test_orientation_has_a_class_per_bin_and_one_for_none(degrees, classes):
     model = small("hourglass", {**SMALL["hourglass"], "bin_degrees": degrees}).eval()
     assert model.config.orientation_classes == classes
     with torch.inference_mode():
@@ -157,14 +157,14 @@ def test_orientation_has_a_class_a_bin_and_one_for_none(degrees, classes):
     assert [tuple(score.shape) for score in tasks.segmentation] == [(1, 1, 16, 8)] * 2 + [(1, 1, 32, 16)]
 
 
-def test_regulated_unet_heeds_its_elevation_channel_wherever_it_stands():
+def test_a_regulated_unet_uses_its_elevation_channel_at_any_position():
     x = torch.rand(1, 4, 16, 16)
     sizes = {**SMALL["unet"], "base_channels": 8, "encoders": 2, "decoders": 1}
     front, back = (small("unet", {**sizes, "elevation_channel": at}).eval() for at in (0, 3))
     back.load_state_dict(front.state_dict())
-    turned = torch.cat([x[:, 1:], x[:, :1]], dim=1)
+    moved = torch.cat([x[:, 1:], x[:, :1]], dim=1)
     with torch.inference_mode():
-        torch.testing.assert_close(back.logits(turned), front.logits(x))
+        torch.testing.assert_close(back.logits(moved), front.logits(x))
         other = x.clone()
         other[:, 0] = x[:, 0].flip(-1)
         assert (front.logits(other) - front.logits(x)).abs().max() > 1e-6

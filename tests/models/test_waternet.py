@@ -20,7 +20,7 @@ def test_parameter_counts_of_the_published_sizes(base_channels, parameters):
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the shared folder is not beside the checkout")
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the shared folder is not next to the checkout")
 @pytest.mark.parametrize("pair", ["pair", "pair_small"])
 def test_golden_pairs_are_reproduced(pair):
     model = WaterNet(WaterNetConfig()).eval()

@@ -1,4 +1,4 @@
-"""Ensembles, symmetries, and batches that do not fit."""
+"""Ensembles, symmetries, and batches that do not fit the memory."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,14 @@ import torch
 from headwater.core.errors import InputError, WorkError
 from headwater.models.channels import ESRI_STREAMS, PAPER, RELATIVE, RELEASE, Channel, Recipe, Scaling, make_channels
 from headwater.models.waternet import MultiplicationBlock, WaterNet, WaterNetConfig
-from headwater.predict.ensemble import SYMMETRIES, Ensemble, Member, check_symmetries, turn_back, turn_channels
+from headwater.predict.ensemble import (
+    SYMMETRIES,
+    Ensemble,
+    EnsembleMember,
+    check_symmetries,
+    transform_channels,
+    undo_symmetry,
+)
 
 SIZES = WaterNetConfig(base_channels=2, encoders=2, decoders=1)
 TRACES = Recipe(
@@ -28,8 +35,8 @@ def place(shape=(24, 36), seed=0):
     return rng.integers(1, 256, (4, *shape), dtype=np.uint8), rng.normal(100, 9, shape).astype(np.float32)
 
 
-def turn(array, symmetry):
-    """As the docstring says: quarter turns against the clock, then mirrored."""
+def rotate(array, symmetry):
+    """As the docstring defines it: counterclockwise quarter turns, then mirrored."""
     for _ in range(symmetry & 3):
         array = np.swapaxes(array, -1, -2)[..., ::-1, :]
     return np.ascontiguousarray(array[..., ::-1] if symmetry & 4 else array)
@@ -37,27 +44,27 @@ def turn(array, symmetry):
 
 @pytest.mark.parametrize("recipe", [PAPER, RELEASE, RELATIVE, TRACES], ids=lambda recipe: recipe.name)
 @pytest.mark.parametrize("symmetry", range(SYMMETRIES))
-def test_turned_channels_are_the_channels_of_the_turned_terrain(recipe, symmetry):
+def test_transformed_channels_are_the_channels_of_the_rotated_terrain(recipe, symmetry):
     composite, elevation = place()
     made, _ = make_channels(composite, elevation, recipe)
-    expected, _ = make_channels(turn(composite, symmetry), turn(elevation, symmetry), recipe)
-    turned = turn_channels(torch.from_numpy(made)[None], recipe, symmetry)
-    np.testing.assert_allclose(turned[0].numpy(), expected, atol=2e-4)
+    expected, _ = make_channels(rotate(composite, symmetry), rotate(elevation, symmetry), recipe)
+    transformed = transform_channels(torch.from_numpy(made)[None], recipe, symmetry)
+    np.testing.assert_allclose(transformed[0].numpy(), expected, atol=2e-4)
     plain = torch.from_numpy(made)[None, :1]
-    assert torch.equal(turn_back(turn_channels(plain, ESRI_STREAMS, symmetry), symmetry), plain)
+    assert torch.equal(undo_symmetry(transform_channels(plain, ESRI_STREAMS, symmetry), symmetry), plain)
 
 
 def test_the_eight_symmetries_differ():
     ramp = torch.arange(12.0).reshape(1, 1, 3, 4)
-    assert len({tuple(turn_channels(ramp, ESRI_STREAMS, s).flatten().tolist()) for s in range(SYMMETRIES)}) == 8
+    assert len({tuple(transform_channels(ramp, ESRI_STREAMS, s).flatten().tolist()) for s in range(SYMMETRIES)}) == 8
 
 
 @pytest.mark.parametrize(
     "channels",
     [(Channel("dE/dx"),), (Channel("dE/dx"), Channel("dE/dy", scaling=Scaling(gain=2)))],
 )
-def test_a_vector_that_cannot_be_turned_is_refused(channels):
-    with pytest.raises(InputError, match="cannot be turned"):
+def test_a_vector_that_cannot_be_rotated_is_refused(channels):
+    with pytest.raises(InputError, match="cannot be rotated"):
         check_symmetries([Recipe(name="odd", channels=channels)])
 
 
@@ -71,7 +78,7 @@ def channels_of(recipe, count):
 
 
 def test_an_ensemble_is_the_mean_of_its_members():
-    members = [Member(network(seed), PAPER) for seed in range(3)]
+    members = [EnsembleMember(network(seed), PAPER) for seed in range(3)]
     tiles = channels_of(PAPER, 1)
     alone = [Ensemble([member], batch_size=1).start(tiles)[0] for member in members]
     together = Ensemble(members, batch_size=1).start(tiles)[0]
@@ -80,7 +87,11 @@ def test_an_ensemble_is_the_mean_of_its_members():
 
 def test_each_member_gets_its_own_recipe():
     composite, elevation = place((16, 16))
-    members = [Member(network(0), PAPER), Member(network(1), RELEASE), Member(network(2), PAPER)]
+    members = [
+        EnsembleMember(network(0), PAPER),
+        EnsembleMember(network(1), RELEASE),
+        EnsembleMember(network(2), PAPER),
+    ]
     ensemble = Ensemble(members, batch_size=1)
     assert ensemble.recipes == [PAPER, RELEASE]
     made = [make_channels(composite, elevation, recipe)[0] for recipe in ensemble.recipes]
@@ -90,25 +101,25 @@ def test_each_member_gets_its_own_recipe():
     torch.testing.assert_close(ensemble.start([made])[0], torch.stack(expected).mean(dim=0))
 
 
-def test_symmetries_make_a_prediction_that_turns_with_the_terrain():
+def test_symmetries_make_a_prediction_that_rotates_with_the_terrain():
     composite, elevation = place((16, 24))
-    ensemble = Ensemble([Member(network(), PAPER)], batch_size=1, symmetries=SYMMETRIES)
+    ensemble = Ensemble([EnsembleMember(network(), PAPER)], batch_size=1, symmetries=SYMMETRIES)
     straight = ensemble.start([[make_channels(composite, elevation, PAPER)[0]]])[0][0].numpy()
     for symmetry in (1, 4, 6):
-        made, _ = make_channels(turn(composite, symmetry), turn(elevation, symmetry), PAPER)
-        np.testing.assert_allclose(ensemble.start([[made]])[0][0].numpy(), turn(straight, symmetry), atol=1e-4)
+        made, _ = make_channels(rotate(composite, symmetry), rotate(elevation, symmetry), PAPER)
+        np.testing.assert_allclose(ensemble.start([[made]])[0][0].numpy(), rotate(straight, symmetry), atol=1e-4)
 
 
 def test_networks_of_different_scale_are_refused():
     other = network(sizes=WaterNetConfig(base_channels=2, encoders=2, decoders=2))
     with pytest.raises(InputError, match="times smaller"):
-        Ensemble([Member(network(), PAPER), Member(other, PAPER)])
+        Ensemble([EnsembleMember(network(), PAPER), EnsembleMember(other, PAPER)])
     with pytest.raises(InputError, match="no network"):
         Ensemble([])
 
 
 class Narrow(torch.nn.Module):
-    """Runs out of memory above so many tiles."""
+    """Runs out of memory above a number of tiles."""
 
     config = SIZES
 
@@ -126,21 +137,21 @@ class Narrow(torch.nn.Module):
 def test_a_batch_that_does_not_fit_is_halved_for_good_and_no_tile_is_lost():
     tiles = channels_of(PAPER, 11)
     model = Narrow(3)
-    ensemble = Ensemble([Member(model, PAPER)], batch_size=8)
+    ensemble = Ensemble([EnsembleMember(model, PAPER)], batch_size=8)
     output = torch.cat(ensemble.start(tiles))
     np.testing.assert_array_equal(output[:, 0].numpy(), np.stack([tile[0][0, ::2, ::2] for tile in tiles]))
     assert model.batches == [8, 4, 2, 2, 2, 2, 2, 2]
     assert ensemble.batch_size == 2
 
 
-def test_one_tile_that_does_not_fit_says_what_to_do():
+def test_one_tile_that_does_not_fit_is_an_error_with_a_remedy():
     with pytest.raises(WorkError, match="does not fit"):
-        Ensemble([Member(Narrow(0), PAPER)], batch_size=2).start(channels_of(PAPER, 2))
+        Ensemble([EnsembleMember(Narrow(0), PAPER)], batch_size=2).start(channels_of(PAPER, 2))
 
 
 def test_the_last_batch_keeps_its_shape():
     model = Narrow(9)
-    output = Ensemble([Member(model, PAPER)], batch_size=4).start(channels_of(PAPER, 3))
+    output = Ensemble([EnsembleMember(model, PAPER)], batch_size=4).start(channels_of(PAPER, 3))
     assert model.batches == [4]
     assert sum(len(part) for part in output) == 3
 
@@ -149,8 +160,8 @@ def test_the_last_batch_keeps_its_shape():
 def test_a_shorter_type_leaves_the_callers_network_alone_and_stays_close(dtype):
     model = network()
     tiles = channels_of(PAPER, 1)
-    exact = Ensemble([Member(model, PAPER)], batch_size=1).start(tiles)[0]
-    short = Ensemble([Member(model, PAPER)], batch_size=1, dtype=dtype).start(tiles)[0]
+    exact = Ensemble([EnsembleMember(model, PAPER)], batch_size=1).start(tiles)[0]
+    short = Ensemble([EnsembleMember(model, PAPER)], batch_size=1, dtype=dtype).start(tiles)[0]
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert short.dtype == torch.float32
     assert not torch.equal(short, exact)
@@ -158,10 +169,10 @@ def test_a_shorter_type_leaves_the_callers_network_alone_and_stays_close(dtype):
 
 
 def test_the_batch_size_is_one_on_the_cpu_and_never_above_the_tiles():
-    for asked, found in ((0, 1), (4, 4), (9, 5)):
-        ensemble = Ensemble([Member(network(), PAPER)], batch_size=asked)
+    for requested, chosen in ((0, 1), (4, 4), (9, 5)):
+        ensemble = Ensemble([EnsembleMember(network(), PAPER)], batch_size=requested)
         ensemble.settle_batch_size((16, 16), 5)
-        assert ensemble.batch_size == found
+        assert ensemble.batch_size == chosen
 
 
 def test_gates_that_reach_millions_stay_within_float16():
@@ -174,8 +185,8 @@ def test_gates_that_reach_millions_stay_within_float16():
     peak = []
     gate = model.encoders[0].multiplication_blocks.multi_conv_block
     handle = gate.register_forward_hook(lambda _module, _inputs, output: peak.append(float(output.abs().max())))
-    exact = Ensemble([Member(model, PAPER)], batch_size=1).start(tiles)[0]
+    exact = Ensemble([EnsembleMember(model, PAPER)], batch_size=1).start(tiles)[0]
     handle.remove()
     assert peak[0] > 65504
-    short = Ensemble([Member(model, PAPER)], batch_size=1, dtype=torch.float16).start(tiles)[0]
+    short = Ensemble([EnsembleMember(model, PAPER)], batch_size=1, dtype=torch.float16).start(tiles)[0]
     torch.testing.assert_close(short, exact, atol=0.01, rtol=0)

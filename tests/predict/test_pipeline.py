@@ -1,4 +1,4 @@
-"""Laws of a prediction by bands: what the result does not depend on, and what memory does not grow with."""
+"""Laws of a prediction by strips: what the result does not depend on, and what memory does not grow with."""
 
 import itertools
 import subprocess
@@ -13,17 +13,16 @@ import torch
 from headwater.core.errors import InputError, WorkError
 from headwater.models.channels import PAPER, RELATIVE, Channel, Recipe, make_channels
 from headwater.models.waternet import WaterNet, WaterNetConfig
-from headwater.predict.arrays import predict_probability, quantise
 from headwater.predict.blending import WINDOWS
-from headwater.predict.ensemble import Member
-from headwater.predict.pipeline import Options, predict_bands
+from headwater.predict.ensemble import EnsembleMember
+from headwater.predict.pipeline import Options, predict_probability, predict_strips, quantize
 
 SIZES = WaterNetConfig(base_channels=1, encoders=2, decoders=1)
 LOCAL = Recipe(name="local", channels=(Channel("relative_elevation", parameters={"radius_px": 4}), Channel("dE/dx")))
 
 
 class Channel0(torch.nn.Module):
-    """Says the first channel, squeezed: local, so that only the channels can differ between tilings."""
+    """Returns the first channel, squeezed: local, so that only the channels can differ between tilings."""
 
     config = SIZES
 
@@ -65,7 +64,7 @@ def test_bytes_do_not_depend_on_threads_and_hardly_on_batches(network):
         batched, _ = predict_probability(
             network, RELATIVE, composite, elevation, threads=threads, batch_size=batch_size, **options
         )
-        assert np.abs(quantise(first).astype(int) - quantise(batched)).max() <= 1
+        assert np.abs(quantize(first).astype(int) - quantize(batched)).max() <= 1
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -79,8 +78,8 @@ def test_a_constant_field_predicts_a_constant_in_any_tiling(window, recipe):
             Channel0(), recipe, composite, elevation, tile_px=tile_px, overlap_px=overlap_px, tta=tta, window=window
         )
         assert valid.all()
-        assert np.ptp(quantise(probability)) == 0
-        values.add(int(quantise(probability)[0, 0]))
+        assert np.ptp(quantize(probability)) == 0
+        values.add(int(quantize(probability)[0, 0]))
     assert len(values) == 1
 
 
@@ -89,14 +88,14 @@ def test_moving_the_tiling_changes_nothing_of_a_local_network():
     options = {"tile_px": 40, "overlap_px": 12}
     whole, _ = predict_probability(Channel0(), LOCAL, composite, elevation, **options)
     moved, _ = predict_probability(Channel0(), LOCAL, composite[:, 6:, 10:], elevation[6:, 10:], **options)
-    # Beside the new border the smooth surface is another one.
-    reach = int(LOCAL.reach_px)
+    # Next to the new border the smooth surface differs.
+    reach = int(LOCAL.support_px)
     inside = (slice(reach, None), slice(reach, None))
-    off = np.abs(quantise(whole)[3:, 5:].astype(int) - quantise(moved))[inside]
+    off = np.abs(quantize(whole)[3:, 5:].astype(int) - quantize(moved))[inside]
     assert off.max() <= 1
 
 
-def test_rows_are_read_once_in_order_and_bands_written_in_order():
+def test_rows_are_read_once_in_order_and_strips_written_in_order():
     composite, elevation = place((200, 64))
     read_rows, written_rows, threads = [], [], set()
 
@@ -111,7 +110,7 @@ def test_rows_are_read_once_in_order_and_bands_written_in_order():
         assert probability.shape == valid.shape == (len(probability), 32)
 
     options = Options(tile_px=32, overlap_px=12, batch_size=3)
-    predict_bands([Member(Channel0(), RELATIVE)], (200, 64), read, write, options)
+    predict_strips([EnsembleMember(Channel0(), RELATIVE)], (200, 64), read, write, options)
     for rows, end in ((read_rows, 200), (written_rows, 100)):
         assert rows[0][0] == 0
         assert rows[-1][1] == end
@@ -131,14 +130,14 @@ def test_memory_does_not_grow_with_the_rows():
         tracemalloc.start()
         try:
             options = Options(tile_px=64, overlap_px=16)
-            predict_bands([Member(Channel0(), PAPER)], (rows, 256), read, lambda *_: None, options)
+            predict_strips([EnsembleMember(Channel0(), PAPER)], (rows, 256), read, lambda *_: None, options)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
     peak(128)
     small, large = peak(512), peak(4096)
-    # The whole composite and elevation alone would be 8 MB.
+    # The complete composite and elevation alone would take 8 MB.
     assert large < 1.1 * small + 200_000
     assert large < 4e6
 
@@ -163,7 +162,7 @@ def test_an_error_of_any_thread_ends_the_run():
         (Broken(), read, lambda *_: None),
     ):
         with pytest.raises(ZeroDivisionError):
-            predict_bands([Member(model, PAPER)], (200, 64), reads, writes, options)
+            predict_strips([EnsembleMember(model, PAPER)], (200, 64), reads, writes, options)
 
 
 def test_an_unknown_height_reaches_no_farther_than_its_tile_and_recipe():
@@ -175,7 +174,7 @@ def test_an_unknown_height_reaches_no_farther_than_its_tile_and_recipe():
     probability, valid = predict_probability(Channel0(), LOCAL, composite, holed, **options)
     assert valid.all()
     changed = np.argwhere(np.abs(whole - probability) > 1e-6)
-    reach = int(LOCAL.reach_px)
+    reach = int(LOCAL.support_px)
     assert changed.min() >= (20 - reach) // 2
     assert changed.max() <= (24 + reach) // 2
 
@@ -202,7 +201,7 @@ def test_impossible_options_are_refused(options, message):
         predict_probability(Channel0(), PAPER, *place((32, 32)), tile_px=32, **options)
 
 
-def test_an_output_that_is_not_finite_is_told():
+def test_an_output_that_is_not_finite_is_refused():
     class Overflowing(Channel0):
         def forward(self, x):
             return super().forward(x) * torch.inf
@@ -216,13 +215,15 @@ import resource, sys
 import numpy as np
 from headwater.models.channels import PAPER
 from headwater.models.registry import build_network
-from headwater.predict import Member, Options, predict_bands
+from headwater.predict.ensemble import EnsembleMember
+from headwater.predict.pipeline import Options, predict_strips
 rows = int(sys.argv[1])
 network = build_network("waternet", {"base_channels": 1, "encoders": 2, "decoders": 1}).eval()
 rng = np.random.default_rng(0)
 def read(first, end):
     return rng.integers(1, 256, (4, end - first, 512), dtype=np.uint8), np.zeros((end - first, 512), np.float32)
-predict_bands([Member(network, PAPER)], (rows, 512), read, lambda *_: None, Options(tile_px=256, overlap_px=32))
+options = Options(tile_px=256, overlap_px=32)
+predict_strips([EnsembleMember(network, PAPER)], (rows, 512), read, lambda *_: None, options)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

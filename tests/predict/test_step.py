@@ -11,7 +11,7 @@ from headwater.geo.grid import Cell, cell_grid, elevation_grid, prediction_grid
 from headwater.models.channels import PAPER, RELATIVE
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
-from headwater.predict.arrays import predict_probability
+from headwater.predict.pipeline import predict_probability
 from support.local_place import CELL, MARGIN_PX, write_plan
 from support.steps import predict
 
@@ -23,7 +23,7 @@ def weights(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     network = build_network("waternet", {"base_channels": 1, "encoders": 2, "decoders": 1})
-    save_checkpoint(path, network, recipe=PAPER, licence="CC0-1.0")
+    save_checkpoint(path, network, recipe=PAPER, license="CC0-1.0")
     return path
 
 
@@ -104,10 +104,10 @@ def test_the_elevation_of_another_cell_is_refused(tmp_path, weights):
     assert not (tmp_path / "p.tif").exists()
 
 
-def test_weights_for_other_pixels_take_slopes_of_these_and_say_so(tmp_path, weights, capsys):
+def test_weights_for_another_pixel_size_use_the_actual_one_and_say_so(tmp_path, weights, capsys):
     other = tmp_path / "other.safetensors"
     network = load_checkpoint(weights).model
-    save_checkpoint(other, network, recipe=replace(PAPER, pixel_m=2.0), licence="CC0-1.0")
+    save_checkpoint(other, network, recipe=replace(PAPER, pixel_m=2.0), license="CC0-1.0")
     composite, elevation, plan = write_inputs(tmp_path)
     predict(composite, elevation, CELL.name, plan, tmp_path / "p.tif", checkpoint=other, **TILES)
     assert "made for pixels of 2 m; those here have 10 m" in capsys.readouterr().err
@@ -118,7 +118,7 @@ def test_a_network_of_the_inputs_size_is_averaged_to_20_m(tmp_path):
     path = tmp_path / "same-size.safetensors"
     torch.manual_seed(1)
     network = build_network("waternet", {"base_channels": 1, "encoders": 2, "decoders": 2})
-    save_checkpoint(path, network, recipe=PAPER, licence="CC0-1.0")
+    save_checkpoint(path, network, recipe=PAPER, license="CC0-1.0")
     composite, elevation, plan = write_inputs(tmp_path)
     predict(composite, elevation, CELL.name, plan, tmp_path / "p.tif", checkpoint=path, **TILES)
     data, valid, _, _ = raster.read_raster(tmp_path / "p.tif")
@@ -130,25 +130,25 @@ def test_a_network_of_the_inputs_size_is_averaged_to_20_m(tmp_path):
     expected = full.reshape(rows, 2, columns, 2).mean(axis=(1, 3))
     core = expected[MARGIN_PX // 2 : rows - MARGIN_PX // 2, MARGIN_PX // 2 : columns - MARGIN_PX // 2]
     assert valid.all()
-    # Blended before or after averaging: the same but for the windows, a pixel apart.
+    # Blending before or after averaging differs only by the blend windows, which are a pixel apart.
     assert np.abs(data[0] - core * 255).max() <= 2
 
 
 def test_a_network_coarser_than_20_m_is_refused(tmp_path):
     path = tmp_path / "coarse.safetensors"
     network = build_network("waternet", {"base_channels": 1, "encoders": 3, "decoders": 1})
-    save_checkpoint(path, network, recipe=PAPER, licence="CC0-1.0")
+    save_checkpoint(path, network, recipe=PAPER, license="CC0-1.0")
     composite, elevation, plan = write_inputs(tmp_path)
     with pytest.raises(InputError, match="one encoder more"):
         predict(composite, elevation, CELL.name, plan, tmp_path / "p.tif", checkpoint=path, **TILES)
 
 
-def test_options_reach_the_map_and_are_told_in_its_tags(tmp_path, weights):
+def test_options_change_the_map_and_are_recorded_in_its_tags(tmp_path, weights):
     composite, elevation, plan = write_inputs(tmp_path)
     other = tmp_path / "other.safetensors"
     torch.manual_seed(5)
     network = build_network("waternet", {"base_channels": 1, "encoders": 2, "decoders": 1})
-    save_checkpoint(other, network, recipe=RELATIVE, licence="CC0-1.0")
+    save_checkpoint(other, network, recipe=RELATIVE, license="CC0-1.0")
     maps = {}
     for name, options in {
         "one": {"checkpoint": weights},
@@ -172,7 +172,7 @@ def test_options_reach_the_map_and_are_told_in_its_tags(tmp_path, weights):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_asked_for_where_there_is_none_is_told(tmp_path, weights):
+def test_a_gpu_that_does_not_exist_is_refused(tmp_path, weights):
     composite, elevation, plan = write_inputs(tmp_path)
     out = tmp_path / "probability.tif"
     for device in ("cuda", "cuda:1"):

@@ -21,7 +21,7 @@ def _one_thread():
 
 
 def river_cell(folder, seed, side_px=96, kind=19):
-    """A river that is dark in the near infrared and lies in a valley."""
+    """A river that is dark in the near infrared and is in a valley."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:side_px, :side_px]
     distance = np.abs(columns - side_px // 2 - side_px // 5 * np.sin(rows / 15 + seed))
@@ -56,13 +56,13 @@ def configure(tmp_path, chip_folder):
         values = {
             "work": str(tmp_path / name / "work"),
             "out": str(tmp_path / name / "net.safetensors"),
-            "licence": "Apache-2.0",
+            "license": "Apache-2.0",
             "chips": str(chip_folder),
             "validation_window_px": 64,
             "network": network or {"name": "waternet", "base_channels": 1, "encoders": 2, "decoders": 1},
             "loop": {
                 "precision": "float32",
-                "average_decay": 0.9,
+                "ema_decay": 0.9,
                 "validate_every": 10,
                 "save_minutes": 0,
                 "stages": [

@@ -64,7 +64,7 @@ def test_the_middle_divides_and_is_even(tmp_path):
     assert elevation[0, 0] == 100 * 6 + 10
 
 
-def test_cells_that_cannot_serve_are_refused(tmp_path):
+def test_unsuitable_cells_are_refused(tmp_path):
     with pytest.raises(InputError, match="as large as a chip of 64 px"):
         random_chip([cell(tmp_path / "a")], 64, 0.5, np.random.default_rng(0))
     with pytest.raises(InputError, match="hardly any data"):

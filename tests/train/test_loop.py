@@ -1,4 +1,4 @@
-"""The loop learns, can be stopped anywhere, and starts its learning rate gently."""
+"""The loop learns, can be interrupted anywhere, and raises its learning rate gradually."""
 
 import copy
 from dataclasses import replace
@@ -9,17 +9,18 @@ import pytest
 import torch
 
 from headwater.core.errors import InputError
-from headwater.models.channels import PAPER
+from headwater.models.channels import PAPER, Recipe
 from headwater.models.registry import build_network
 from headwater.train.chips import CellChips, random_chip
-from headwater.train.loop import _update_average, train_network, validation_scores
-from headwater.train.schedule import learning_rate, stage_at
+from headwater.train.distributed import Distributed
+from headwater.train.loop import _made_with, _update_average, train_network, validation_scores
 from headwater.train.settings import LoopSettings, Stage
+from headwater.train.state import learning_rate, stage_at
 
 SIZES = {"base_channels": 2, "encoders": 2, "decoders": 1}
 SETTINGS = LoopSettings(
     stages=(Stage(chip_px=32, batch_size=2, steps=4, learning_rate=0.01), Stage(64, 1, 3, 0.001)),
-    average_decay=0.9,
+    ema_decay=0.9,
     precision="float32",
     validate_every=3,
 )
@@ -27,7 +28,7 @@ SETTINGS = LoopSettings(
 
 @pytest.fixture
 def cells(tmp_path):
-    """Two cells with a river that is dark in the near infrared and lies in a valley."""
+    """Two cells with a river that is dark in the near infrared and is in a valley."""
     made = []
     for number in range(2):
         rng = np.random.default_rng(number)
@@ -76,7 +77,7 @@ def test_it_learns_a_river(tmp_path, cells):
     assert scores["f1"] > 0.9
 
 
-def test_killed_and_started_again_it_ends_the_same(tmp_path, cells):
+def test_an_interrupted_training_ends_the_same(tmp_path, cells):
     whole = run(network(), cells, SETTINGS, tmp_path / "whole.pt")
 
     class KilledError(Exception):
@@ -112,7 +113,7 @@ def test_finished_training_is_not_repeated(tmp_path, cells):
         assert torch.equal(tensor, second.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("change", [{"optimizer": "sgd"}, {"precision": "bfloat16"}, {"average_decay": 0.0}])
+@pytest.mark.parametrize("change", [{"optimizer": "sgd"}, {"precision": "bfloat16"}, {"ema_decay": 0.0}])
 def test_other_settings_change_the_weights_and_stay_finite(tmp_path, cells, change):
     torch.manual_seed(0)
     first = run(network(), cells, SETTINGS, tmp_path / "plain.pt").state_dict()
@@ -122,8 +123,8 @@ def test_other_settings_change_the_weights_and_stay_finite(tmp_path, cells, chan
     assert any(not torch.equal(first[name], after[name]) for name in first)
 
 
-def test_learning_rate_rises_then_falls_to_its_share():
-    stage = Stage(chip_px=64, batch_size=1, steps=100, learning_rate=1.0, final_share=0.1, warmup_steps=10)
+def test_learning_rate_rises_then_falls_to_its_final_fraction():
+    stage = Stage(chip_px=64, batch_size=1, steps=100, learning_rate=1.0, final_fraction=0.1, warmup_steps=10)
     rates = [learning_rate(stage, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[10] == pytest.approx(1)
@@ -140,11 +141,11 @@ def test_stages_follow_each_other():
         (second, 2),
     ]
     assert SETTINGS.steps == 7
-    with pytest.raises(ValueError, match="behind the last stage"):
+    with pytest.raises(ValueError, match="after the last stage"):
         stage_at(SETTINGS.stages, 7)
 
 
-def test_validation_leaves_out_what_training_does_not_count(cells, tmp_path):
+def test_validation_excludes_what_training_does_not_count(cells, tmp_path):
     model = network().eval()
     unmapped = CellChips.save(
         tmp_path / "unmapped",
@@ -159,11 +160,29 @@ def test_a_state_of_other_settings_is_refused_and_kept(cells, tmp_path):
     run(network(), cells, SETTINGS, tmp_path / "state.pt")
     before = (tmp_path / "state.pt").read_bytes()
     with pytest.raises(InputError, match="another network, recipe, data or settings"):
-        run(network(), cells, replace(SETTINGS, drop_share=0.5), tmp_path / "state.pt")
+        run(network(), cells, replace(SETTINGS, pixel_dropout=0.5), tmp_path / "state.pt")
     assert (tmp_path / "state.pt").read_bytes() == before
 
 
-def test_the_average_knows_what_batch_norms_have_seen():
+def test_states_of_older_versions_can_be_resumed():
+    model = build_network("waternet", SIZES)
+    recipe = Recipe(name="two", channels=("N", "R"))
+    assert _made_with(SETTINGS, recipe, model, "data", Distributed()) == (
+        "(LoopSettings(stages=(Stage(chip_px=32, batch_size=2, steps=4, learning_rate=0.01, final_share=0.0, "
+        "warmup_steps=50, accumulate=1), Stage(chip_px=64, batch_size=1, steps=3, learning_rate=0.001, "
+        "final_share=0.0, warmup_steps=50, accumulate=1)), losses=Losses(waternet=1.0, elevation=0.0, "
+        "elevation_weighting='constant', orientation=0.0), seed=0, optimizer='adamw', weight_decay=0.0001, "
+        "clip_norm=1.0, average_decay=0.9, halo_px=0, drop_share=0.2, grow_after=0, precision='float32', "
+        "validate_every=3, save_minutes=0.0, threads=1, loaders=0, device='', deterministic=None), "
+        "Recipe(name='two', channels=(Channel(name='N', quantity='N', parameters={}, scaling=Scaling(low=None, "
+        "high=None, levels=0, gain=1.0, offset=0.0)), Channel(name='R', quantity='R', parameters={}, "
+        "scaling=Scaling(low=None, high=None, levels=0, gain=1.0, offset=0.0))), index_epsilon=0.0, dy_sign=1, "
+        "max_missing_share=0.5, pixel_m=10.0), WaterNetConfig(in_channels=10, base_channels=2, encoders=2, "
+        "decoders=1, out_channels=1), 'data', 1)"
+    )
+
+
+def test_the_average_has_the_statistics_of_batch_norms():
     torch.manual_seed(0)
     model = build_network("unet", {"base_channels": 2, "encoders": 2, "decoders": 1})
     average = copy.deepcopy(model)

@@ -1,4 +1,4 @@
-"""What is minimised: each network with each loss that it can have."""
+"""The objective: each network with each loss that it supports."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,8 @@ from headwater.core.errors import InputError
 from headwater.models.channels import RECIPES
 from headwater.models.registry import NETWORKS, build_network
 from headwater.train.batches import draw_batch
-from headwater.train.config import RECIPE_OF_NETWORK
-from headwater.train.elevation_guided import evanet_loss, labels_of_water
-from headwater.train.losses import targets_of_values, waternet_loss
-from headwater.train.objective import Objective, orientation_loss
+from headwater.train.losses import evanet_loss, labels_of_water, targets_of_values, waternet_loss
+from headwater.train.objective import Objective
 from headwater.train.settings import Losses, Stage
 
 SIZES = {
@@ -23,7 +21,7 @@ SIZES = {
 }
 
 
-def draw(side_px, max_missing_share, rng):
+def draw(side_px, max_missing_fraction, rng):
     rows, columns = np.mgrid[:side_px, :side_px]
     distance = np.abs(columns - side_px // 2 - 5 * np.sin(rows / 8))
     types = np.where(distance < 2, 19, 0).astype(np.uint8)
@@ -33,11 +31,11 @@ def draw(side_px, max_missing_share, rng):
 
 def batch_for(objective, name, side_px=32):
     stage = Stage(chip_px=side_px, batch_size=2, steps=1, learning_rate=0.1)
-    recipe = RECIPES[RECIPE_OF_NETWORK[name]]
+    recipe = RECIPES.load(NETWORKS.load(name).default_recipe)
     return draw_batch(draw, recipe, stage, 0.0, np.random.default_rng(0), objective.directions)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS.names())
 @pytest.mark.parametrize("guided", [0.0, 0.5])
 def test_every_network_learns_by_its_own_recipe(name, guided):
     torch.manual_seed(0)
@@ -83,18 +81,7 @@ def test_a_published_size_evanet_is_guided_by_both_its_scores():
     torch.testing.assert_close(Objective(network, Losses(waternet=0, elevation=1), "float32")(batch), expected)
 
 
-def test_orientation_loss_is_the_mean_cross_entropy_of_what_counts():
-    scores = torch.randn(2, 5, 3, 3, generator=torch.Generator().manual_seed(0))
-    classes = torch.arange(18).reshape(2, 3, 3) % 5
-    counted = (torch.arange(18).reshape(2, 3, 3) % 3 > 0).float()
-    logs = torch.log(torch.exp(scores) / torch.exp(scores).sum(dim=1, keepdim=True))
-    picked = -torch.gather(logs, 1, classes[:, None])[:, 0]
-    expected = (picked * counted).sum() / counted.sum()
-    torch.testing.assert_close(orientation_loss(scores, classes, counted), expected)
-    assert orientation_loss(scores, classes, torch.zeros_like(counted)) == 0
-
-
-def test_losses_that_cannot_be_are_refused():
+def test_impossible_losses_are_refused():
     with pytest.raises(InputError, match="WaterNet has no orientation head"):
         Objective(build_network("waternet", SIZES["waternet"]), Losses(orientation=1), "float32")
     with pytest.raises(InputError, match="none above 0"):

@@ -1,11 +1,11 @@
-"""Directions of centre lines, against lines whose direction is known."""
+"""Directions of center lines, against lines of known direction."""
 
 import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from headwater.train.augment import turn
-from headwater.train.orientation import centre_lines, orientation_classes
+from headwater.train.batches import apply_symmetry
+from headwater.train.orientation import center_lines, orientation_classes
 
 SIDE = 61
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(float)
@@ -40,40 +40,40 @@ def test_away_from_lines_the_class_is_none():
 
 
 @pytest.mark.parametrize("symmetry", range(8))
-def test_directions_turn_with_the_chip(symmetry):
+def test_directions_rotate_with_the_chip(symmetry):
     water, elevation = straight(40, 1.5)
     angle = np.radians(40)
-    # Where the turn takes a step towards 40 degrees, found by turning a map of that direction's heights.
-    heights = turn(EAST * np.cos(angle) + NORTH * np.sin(angle), symmetry)
+    # The new direction of a step towards 40 degrees, from a transformed map of heights that rise in that direction.
+    heights = apply_symmetry(EAST * np.cos(angle) + NORTH * np.sin(angle), symmetry)
     south, east = np.gradient(heights)
     expected = np.degrees(np.arctan2(-south[30, 30], east[30, 30])) % 360
-    classes = orientation_classes(turn(water, symmetry), turn(elevation, symmetry), 20)
-    middle = classes[25:36, 25:36][turn(water, symmetry)[25:36, 25:36]]
+    classes = orientation_classes(apply_symmetry(water, symmetry), apply_symmetry(elevation, symmetry), 20)
+    middle = classes[25:36, 25:36][apply_symmetry(water, symmetry)[25:36, 25:36]]
     off = (middle * 20 - expected + 180) % 360 - 180
     assert (np.abs(off) <= 20).all()
 
 
 def test_a_wide_river_has_one_line_and_a_lake_none():
     river = np.abs(NORTH) <= 4
-    lines = centre_lines(river)
+    lines = center_lines(river)
     assert (lines[:, 10:-10].sum(axis=0) == 1).all()
     assert (lines & ~river).sum() == 0
-    assert not centre_lines(np.hypot(NORTH, EAST) <= 28)[20:40, 20:40].any()
+    assert not center_lines(np.hypot(NORTH, EAST) <= 28)[20:40, 20:40].any()
 
 
-def test_thin_lines_stay_whole():
+def test_thin_lines_stay_connected():
     bend = np.abs(NORTH - 12 * np.sin(EAST / 8)) <= 1.2
-    lines = centre_lines(bend)
+    lines = center_lines(bend)
     assert label(lines, np.ones((3, 3)))[1] == label(bend, np.ones((3, 3)))[1] == 1
 
 
-def test_unknown_elevation_leaves_a_direction_of_the_axis():
+def test_with_unknown_elevation_the_direction_follows_the_axis():
     water, elevation = straight(40)
     classes = orientation_classes(water, np.full_like(elevation, np.nan), 20)
     assert np.median(classes[10:-10, 10:-10][water[10:-10, 10:-10]]) == 2
 
 
-def test_one_unknown_height_turns_no_other_line():
+def test_one_unknown_height_changes_no_other_line():
     water, elevation = straight(40)
     whole = orientation_classes(water, elevation, 20)
     elevation[2, 2] = np.nan

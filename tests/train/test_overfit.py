@@ -1,4 +1,4 @@
-"""A small network learns twenty chips by heart: the loop, the loss and the channels hang together."""
+"""A small network memorizes twenty chips: the loop, the loss and the channels work together."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ SIDE = 64
 
 
 def chip(number):
-    """Two crossing rivers of random course among noise, darker in the near infrared and in valleys."""
+    """Two crossing rivers of random course in noise, darker in the near infrared and in valleys."""
     rng = np.random.default_rng(number)
     rows, columns = np.mgrid[:SIDE, :SIDE]
     bends = rng.uniform(4, 10, 2)
@@ -27,13 +27,13 @@ def chip(number):
     return composite.astype(np.uint8), elevation.astype(np.float32), np.where(distance < 2, 19, 0).astype(np.uint8)
 
 
-def test_twenty_chips_are_learnt_by_heart(tmp_path):
+def test_twenty_chips_are_memorized(tmp_path):
     chips = [chip(number) for number in range(20)]
     settings = LoopSettings(
         stages=(Stage(chip_px=SIDE, batch_size=4, steps=100, learning_rate=0.01, warmup_steps=10),),
         precision="float32",
-        average_decay=0.95,
-        drop_share=0.0,
+        ema_decay=0.95,
+        pixel_dropout=0.0,
         clip_norm=1.0,
         validate_every=50,
     )
@@ -42,7 +42,7 @@ def test_twenty_chips_are_learnt_by_heart(tmp_path):
     found = {}
     train_network(
         network,
-        lambda side, share, rng: chips[int(rng.integers(20))],
+        lambda side, missing, rng: chips[int(rng.integers(20))],
         PAPER,
         replace(settings, threads=1),
         state_path=tmp_path / "state.pt",

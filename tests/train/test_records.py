@@ -52,7 +52,7 @@ def with_tensorboard(path):
     return str(path)
 
 
-def test_without_tensorboard_one_line_says_so_and_training_goes_on(configure, monkeypatch, capsys):
+def test_without_tensorboard_one_line_reports_it_and_training_continues(configure, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     assert main(["train", with_tensorboard(configure(stages=STAGES))]) == 0
     assert capsys.readouterr().err.count("TensorBoard is not installed") == 1

@@ -1,4 +1,4 @@
-"""A training that is killed, meets a full disk, or is started again with another configuration."""
+"""A training that is interrupted, meets a full disk, or is restarted with another configuration."""
 
 import os
 import resource
@@ -16,15 +16,14 @@ from headwater.core.errors import WorkError
 from headwater.models.channels import PAPER
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
-from headwater.train.schedule import Progress
-from headwater.train.state import load_state, save_state
+from headwater.train.state import Progress, load_state, save_state
 
 SIZES = {"base_channels": 2, "encoders": 2, "decoders": 1}
 
 
 @contextmanager
 def full_disk(limit_bytes):
-    """No file may grow beyond so many bytes, as if the disk were full."""
+    """No file may grow beyond this size, as if the disk were full."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, before[1]))
@@ -41,7 +40,7 @@ def network(seed=0):
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path, configure):
-    grow = {"grow_after": 1, "optimizer": "sgd", "loaders": 1}
+    grow = {"batch_growth_patience": 1, "optimizer": "sgd", "num_workers": 1}
     assert main(["train", str(configure("whole", **grow))]) == 0
     config = configure("killed", **grow)
     state = tmp_path / "killed" / "work" / "state.pt"
@@ -71,7 +70,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(tmp_path, configure):
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 2}, {"grow_after": 3}, {"losses": {"elevation": 0.1}}, {"validate_every": 5}]
+    "change", [{"seed": 2}, {"batch_growth_patience": 3}, {"losses": {"elevation": 0.1}}, {"validate_every": 5}]
 )
 def test_another_configuration_is_refused(configure, capsys, change):
     stages = [{"chip_px": 24, "batch_size": 1, "steps": 3, "learning_rate": 0.01}]
@@ -97,17 +96,17 @@ def test_a_full_disk_leaves_the_last_state(tmp_path):
 @pytest.mark.parametrize("room", [10, 6000])
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, room):
     path = tmp_path / "best.safetensors"
-    save_checkpoint(path, network(0), recipe=PAPER, licence="Apache-2.0")
+    save_checkpoint(path, network(0), recipe=PAPER, license="Apache-2.0")
     before = [path.read_bytes(), path.with_suffix(".json").read_bytes()]
     assert len(before[1]) < 6000 < len(before[0])
     with full_disk(room), pytest.raises(OSError, match="too large"):
-        save_checkpoint(path, network(1), recipe=PAPER, licence="Apache-2.0")
+        save_checkpoint(path, network(1), recipe=PAPER, license="Apache-2.0")
     assert [path.read_bytes(), path.with_suffix(".json").read_bytes()] == before
     assert len(list(tmp_path.iterdir())) == 2
     load_checkpoint(path)
 
 
-def test_a_file_that_is_no_state_is_refused(configure, tmp_path, capsys):
+def test_a_file_that_is_not_a_state_is_refused(configure, tmp_path, capsys):
     (tmp_path / "a" / "work").mkdir(parents=True)
     (tmp_path / "a" / "work" / "state.pt").write_bytes(b"not a state")
     assert main(["train", str(configure())]) == 2

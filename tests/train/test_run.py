@@ -1,4 +1,4 @@
-"""Training configurations, and a whole training in small."""
+"""Training configurations, and a complete training in small."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_the_packages_trainings_are_valid_and_fit_the_limit(name):
     ("change", "message"),
     [
         (lambda v: v.update(epochs=3), "epochs"),
-        (lambda v: v.pop("licence"), "licence"),
+        (lambda v: v.pop("license"), "license"),
         (lambda v: v.update(recipe="mine"), "no channel recipe 'mine'"),
         (lambda v: v["planets"].update(sky="blue"), "sky"),
         (lambda v: v["planets"].update(test=v["planets"]["training"][:1]), "lists a planet twice"),
@@ -92,7 +92,7 @@ def test_a_missing_file_is_refused(tmp_path):
         run.read_config(tmp_path / "none.yaml")
 
 
-def test_a_whole_training_in_small(tmp_path, values, monkeypatch):
+def test_a_complete_training_in_small(tmp_path, values, monkeypatch):
     def planet(seed, work, settings):
         folder = work / f"{settings.variety}-{seed}"
         if folder.is_dir():
@@ -137,7 +137,7 @@ def test_a_whole_training_in_small(tmp_path, values, monkeypatch):
     assert str(tmp_path) not in sidecar.decode()
 
 
-def test_a_halo_that_the_chips_do_not_hold_is_refused_before_training(configure, tmp_path):
+def test_a_halo_wider_than_the_chips_is_refused_before_training(configure, tmp_path):
     with pytest.raises(InputError, match="no training chips of 80 px or more"):
         run.train(configure(halo_px=8))
     assert not (tmp_path / "a" / "work" / "state.pt").exists()

@@ -1,4 +1,4 @@
-"""Kept chips: cut, balanced, written, read again from a folder or over HTTP."""
+"""Stored chips: cut, balanced, written, read again from a folder or over HTTP."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 class QuietServer(ThreadingHTTPServer):
     def handle_error(self, *arguments):
-        """A client that has enough hangs up."""
+        """Ignore clients that disconnect early."""
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_chips_come_back_as_they_were_cut(tmp_path, chip_folder):
     assert len(chips) == 4
     for composite, elevation, types in chips:
         assert composite.shape == (4, 64, 64)
-        # Heights tell where it was cut.
+        # Heights identify the place of the chip.
         ((row, column),) = [
             (r, c)
             for r in range(0, 33, 2)
@@ -72,7 +72,7 @@ def test_the_manifest_counts_and_no_region_is_in_two_parts(chip_folder):
         open_chips(str(chip_folder), chip_folder)
 
 
-def test_regions_weigh_alike_and_chips_are_cut_to_size(tmp_path, river):
+def test_regions_have_equal_weight_and_chips_are_cut_to_size(tmp_path, river):
     cells = {"large": [river(tmp_path / "l", 1, 200)], "small": [river(tmp_path / "s", 2, 64)]}
     settings = CutSettings(sides_px=(48,), chips_per_region=(30,))
     cut_chips([(name, "training", places) for name, places in cells.items()], tmp_path / "chips", settings)
@@ -82,8 +82,8 @@ def test_regions_weigh_alike_and_chips_are_cut_to_size(tmp_path, river):
     rng = np.random.default_rng(0)
     chips = [part.draw(32, 0.5, rng) for _ in range(300)]
     assert {chip[2].shape for chip in chips} == {(32, 32)}
-    share = np.mean([set(chip[1].ravel().tolist()) <= heights for chip in chips])
-    assert 0.35 < share < 0.65
+    fraction = np.mean([set(chip[1].ravel().tolist()) <= heights for chip in chips])
+    assert 0.35 < fraction < 0.65
     again = np.random.default_rng(0)
     np.testing.assert_array_equal(part.draw(32, 0.5, again)[0], chips[0][0])
     with pytest.raises(InputError, match="no training chips of 64 px or more"):
@@ -103,7 +103,7 @@ def test_bad_chips_are_left_out_and_counted(tmp_path, river):
     assert len(find_candidates([good], 32, 0.1, np.random.default_rng(0)).candidates) >= 9
 
 
-def test_rare_types_are_not_lost():
+def test_rare_types_are_kept():
     kinds = [frozenset({0})] * 500 + [frozenset({19})] * 480 + [frozenset({19, 14})] * 20
     chosen = balanced_choice(kinds, 60, np.random.default_rng(0))
     assert len(set(chosen)) == 60
@@ -156,27 +156,27 @@ def test_chips_cut_again_are_read_again(tmp_path, chip_folder, served):
     "change",
     [{"file": "/tmp/planted"}, {"file": "../planted"}, {"side_px": "32"}, {"chips": -1}, {"sha256": "../planted"}],
 )
-def test_a_manifest_of_others_leads_nowhere_else(tmp_path, chip_folder, served, change):
+def test_an_untrusted_manifest_cannot_leave_its_folder(tmp_path, chip_folder, served, change):
     manifest = json.loads((chip_folder / "manifest.json").read_text())
     manifest["shards"][0] |= change
     (chip_folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="is no manifest of chips"):
+    with pytest.raises(InputError, match="is not a manifest of chips"):
         open_chips(served, tmp_path / "cache")
 
 
-def test_a_shard_of_more_or_other_chips_than_told_is_refused(tmp_path, chip_folder, served):
+def test_a_shard_that_differs_from_its_manifest_is_refused(tmp_path, chip_folder, served):
     manifest = json.loads((chip_folder / "manifest.json").read_text())
     first = manifest["shards"][0]
     first["chips"] += 1
     (chip_folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="other chips than its manifest says"):
+    with pytest.raises(InputError, match="other chips than its manifest lists"):
         open_chips(str(chip_folder), tmp_path).shards[0].chip(0)
     (chip_folder / first["file"]).write_bytes(bytes(20_000_000))
     with pytest.raises(WorkError, match="is larger than the"):
         open_chips(served, tmp_path / "cache").shards[0].chip(0)
 
 
-def test_a_cutting_that_is_killed_leaves_no_manifest(tmp_path, chip_folder, river):
+def test_an_interrupted_run_leaves_no_manifest(tmp_path, chip_folder, river):
     class Gone:
         @property
         def shape(self):
@@ -232,7 +232,7 @@ def test_chips_of_the_workflows_files(tmp_path, river, capsys):
         ({"sides_px": [25]}, "A side is odd"),
         ({"sides_px": 24}, "sides_px is 24"),
         ({"regions": None}, "regions is None"),
-        ({"seed": -1}, "seed or max_missing_share is out of range"),
+        ({"seed": -1}, "seed or max_missing_fraction is out of range"),
         ({"sides_px": [24, 48]}, "differ in length"),
         ({"regions": []}, "lists a region twice, or none"),
         ({"regions": [{"name": "a", "part": "train", "cells": "c", "labels": "l"}]}, "is for 'train'"),

@@ -1,1 +1,1 @@
-"""Networks: one file each with its frozen sizes, a registry of them, channel recipes and checkpoints."""
+"""Networks, one file each, with their registry; channel recipes and checkpoints."""

@@ -1,9 +1,9 @@
 """The channels a network sees, made by one function for training, evaluation and prediction.
 
-A recipe names its channels in the network's order; what each is made of, by which formula, stands in one table
-(`headwater.models.features.QUANTITIES`). The recipe (order, parameters, scaling, signs, constants) is a value stored in
-every checkpoint, so a network cannot be served other inputs than it was trained on (Pierson and Mehrabi 2024, arXiv
-2412.00050, and the behaviour of its release).
+A recipe lists its channels in the network's order; one table (`headwater.models.features.FEATURES`) defines the sources
+and the formula of each. The recipe (order, parameters, scaling, signs, constants) is data and is stored in every
+checkpoint, so a network always gets the inputs it was trained on (Pierson and Mehrabi 2024, arXiv 2412.00050, and the
+behavior of its release). To add a recipe, register one in `RECIPES` or by an entry point of another package.
 """
 
 from __future__ import annotations
@@ -16,29 +16,32 @@ import numpy as np
 import numpy.typing as npt
 
 from headwater.core.errors import InputError
+from headwater.core.plugins import Registry
 from headwater.core.sentinel2 import CHANNELS
-from headwater.models.features import ELEVATION, IMAGE_BANDS, QUANTITIES, BoolArray, Parameters, Quantity, Tile
+from headwater.models.features import ELEVATION, FEATURES, IMAGE_BANDS, BoolArray, Feature, Parameters, Tile
 
 Float32Array = npt.NDArray[np.float32]
 
 PIXEL_M = 10.0
-"""Pixel size a recipe is for unless it says otherwise."""
+"""Pixel size in meters that a recipe is for by default."""
+_KEYS_IN_JSON = {"max_missing_fraction": "max_missing_share", "feature": "quantity"}
+"""Names in JSON, by field: files keep their first names, so the same recipe gives the same bytes; both are read."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """What is done to a channel's values after its formula; nothing by default."""
+    """What is done to a channel's values after its formula; by default nothing."""
 
     low: float | None = None
-    """Lower values become this one."""
+    """Lower values are set to this."""
     high: float | None = None
-    """Higher values become this one."""
+    """Higher values are set to this."""
     levels: int = 0
-    """Above 0: low to high is stretched to whole numbers from 0 to so many (255: 8 bits)."""
+    """If above 0, low to high is stretched to integers from 0 to this (255: 8 bits)."""
     gain: float = 1.0
-    """Multiplies what the above gives."""
+    """Factor on the clipped or stretched values."""
     offset: float = 0.0
-    """Is added last."""
+    """Added last."""
 
     def __post_init__(self) -> None:
         if self.levels < 0 or (self.levels and (self.low is None or self.high is None)):
@@ -60,7 +63,7 @@ class Scaling:
             values += np.float32(self.offset)
 
     def describe(self) -> str:
-        """Return the scaling in words."""
+        """Describe the scaling in words."""
         parts = []
         if self.low is not None or self.high is not None:
             low, high = ("..." if bound is None else f"{bound:g}" for bound in (self.low, self.high))
@@ -74,60 +77,59 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel of a recipe: a quantity of the table with its parameters and scaling."""
+    """One channel of a recipe: a feature with its parameters and scaling."""
 
     name: str
     """Name within the recipe."""
-    quantity: str = ""
-    """Key of `headwater.models.features.QUANTITIES`; the name where empty."""
+    feature: str = ""
+    """Key of `headwater.models.features.FEATURES`; by default the name."""
     parameters: Parameters = field(default_factory=dict, hash=False)
-    """Of the quantity; those not given take its defaults, which are filled in here."""
+    """Parameters of the feature; its defaults are filled in."""
     scaling: Scaling = Scaling()
-    """Of its values."""
+    """Scaling of its values."""
 
     def __post_init__(self) -> None:
-        quantity = self.quantity or self.name
-        if quantity not in QUANTITIES:
-            raise InputError(f"There is no channel {quantity!r}.", f"Use some of: {', '.join(QUANTITIES)}.")
-        defaults = QUANTITIES[quantity].parameters
+        feature = self.feature or self.name
+        if feature not in FEATURES:
+            raise InputError(f"There is no channel {feature!r}.", f"Use some of: {', '.join(FEATURES)}.")
+        defaults = FEATURES[feature].parameters
         unknown = sorted(set(self.parameters) - set(defaults))
         if unknown:
             raise InputError(
                 f"The channel {self.name!r} has no parameter {', '.join(unknown)}.",
                 f"Use some of: {', '.join(defaults) or 'none, it takes no parameters'}.",
             )
-        object.__setattr__(self, "quantity", quantity)
+        object.__setattr__(self, "feature", feature)
         object.__setattr__(self, "parameters", {**defaults, **self.parameters})
-        # Refuses parameters that are no numbers.
-        QUANTITIES[quantity].reach(self.parameters)
+        # Refuses parameters that are not numbers.
+        FEATURES[feature].support_px(self.parameters)
 
     @property
-    def definition(self) -> Quantity:
-        """Its row of the table."""
-        return QUANTITIES[self.quantity]
+    def definition(self) -> Feature:
+        """Its feature, a row of the table."""
+        return FEATURES[self.feature]
 
     def to_json(self) -> str | dict[str, Any]:
-        """Return the channel as JSON stores it: its name alone says all of one without parameters and scaling."""
-        if self.name == self.quantity and not self.parameters and self.scaling == Scaling():
+        """Return the channel as JSON stores it: only its name if it has no parameters and no scaling."""
+        if self.name == self.feature and not self.parameters and self.scaling == Scaling():
             return self.name
         scaling = {key: value for key, value in asdict(self.scaling).items() if value != getattr(Scaling(), key)}
         return {
             "name": self.name,
-            "quantity": self.quantity,
+            _KEYS_IN_JSON["feature"]: self.feature,
             "parameters": dict(self.parameters),
             **({"scaling": scaling} if scaling else {}),
         }
 
     @staticmethod
     def from_json(value: str | Channel | Mapping[str, Any]) -> Channel:
-        """Read a channel from JSON; what is unknown in it is refused with an InputError."""
+        """Read a channel from JSON; refuse unknown keys with an InputError."""
         if isinstance(value, Channel):
             return value
         if isinstance(value, str):
-            # Alone, a name can only stand for a quantity, and is the recipe's to refuse.
             return Channel(value)
         try:
-            return Channel(**{**value, "scaling": Scaling(**value.get("scaling", {}))})
+            return Channel(**{**_fields_of_json(value), "scaling": Scaling(**value.get("scaling", {}))})
         except (AttributeError, TypeError) as error:
             raise InputError(
                 f"A channel of the recipe cannot be read ({error}).", "Use the recipe written with the checkpoint."
@@ -139,17 +141,17 @@ class Recipe:
     """How a network's channels are made from a composite and its elevation."""
 
     name: str
-    """Profile this recipe belongs to, for people."""
+    """Name of the recipe."""
     channels: tuple[Channel, ...] = CHANNELS  # type: ignore[assignment]
-    """The channels in the network's order; names alone are taken for channels by default."""
+    """The channels in the network's order; a name stands for the channel with that name and defaults."""
     index_epsilon: float = 0.0
-    """Added to the denominators of NDVI and NDWI, whose bands run from 0 to 1."""
+    """Added to the denominators of NDVI and NDWI, for bands from 0 to 1."""
     dy_sign: int = 1
     """1: dE/dy is positive where the terrain rises southward (down the rows); -1: northward."""
-    max_missing_share: float = 0.5
-    """A tile in which a larger share of pixels is missing is not predicted."""
+    max_missing_fraction: float = 0.5
+    """A tile with a larger fraction of missing pixels is not predicted."""
     pixel_m: float = PIXEL_M
-    """Pixel size in metres it is for; angles, slopes and areas count with it, radii are in pixels."""
+    """Pixel size in meters it is for; angles, slopes and areas use it, radii are in pixels."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(Channel.from_json(channel) for channel in self.channels))
@@ -159,10 +161,10 @@ class Recipe:
                 f"The channel recipe {self.name!r} lists {', '.join(names) or 'no channels'}.",
                 "List each channel once, at least one.",
             )
-        if self.dy_sign not in (1, -1) or not 0 <= self.max_missing_share <= 1 or not self.pixel_m > 0:
+        if self.dy_sign not in (1, -1) or not 0 <= self.max_missing_fraction <= 1 or not self.pixel_m > 0:
             raise InputError(
                 f"The channel recipe {self.name!r} has a value out of range.",
-                "Use dy_sign 1 or -1, max_missing_share from 0 to 1 and pixel_m above 0.",
+                "Use dy_sign 1 or -1, max_missing_fraction from 0 to 1 and pixel_m above 0.",
             )
 
     @property
@@ -176,14 +178,14 @@ class Recipe:
         return tuple(dict.fromkeys(source for channel in self.channels for source in channel.definition.sources))
 
     @property
-    def reach_px(self) -> float:
-        """How far from a pixel its channels look, in pixels; infinite where everything upstream counts."""
-        return max(channel.definition.reach(channel.parameters) for channel in self.channels)
+    def support_px(self) -> float:
+        """How far from a pixel its channels look, in pixels; infinite if all terrain upstream counts."""
+        return max(channel.definition.support_px(channel.parameters) for channel in self.channels)
 
     @property
-    def reads_whole_tile(self) -> bool:
-        """Whether a channel depends on the tile's own extremes, so that overlapping tiles differ: seams."""
-        return any(channel.definition.reads_whole_tile(channel.parameters) for channel in self.channels)
+    def reads_entire_tile(self) -> bool:
+        """Whether a channel depends on the extremes of the tile, so that overlapping tiles differ and seams appear."""
+        return any(channel.definition.reads_entire_tile(channel.parameters) for channel in self.channels)
 
     def describe(self) -> list[dict[str, Any]]:
         """Return name, source, formula, parameters and scaling of each channel, for people who read a checkpoint."""
@@ -202,16 +204,18 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON stores it."""
-        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        names = [item.name for item in fields(self)]
+        values: dict[str, Any] = {_KEYS_IN_JSON.get(name, name): getattr(self, name) for name in names}
         values["channels"] = [channel.to_json() for channel in self.channels]
         if self.pixel_m == PIXEL_M:
-            # As it was written before recipes named their pixel size: such a recipe is the same value.
+            # As written before recipes had a pixel size, so that the same recipe gives the same bytes.
             del values["pixel_m"]
         return values
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Recipe:
         """Read a recipe from JSON; unknown and missing keys are refused with an InputError."""
+        values = _fields_of_json(values) if isinstance(values, dict) else {}
         unknown = set(values) - {item.name for item in fields(Recipe)}
         if unknown or "name" not in values or "channels" not in values:
             raise InputError(
@@ -228,6 +232,7 @@ def make_channels(
     *,
     bands: Sequence[str] = IMAGE_BANDS,
     halo_px: tuple[int, int, int, int] = (0, 0, 0, 0),
+    fill: bool = True,
 ) -> tuple[Float32Array, float]:
     """Return the network's input for one tile.
 
@@ -236,26 +241,28 @@ def make_channels(
     composite : (band, y, x) uint8, optional
         The image; 0 is nodata. None for recipes of relief alone.
     elevation : (y, x) float32, optional
-        Metres on the same grid; NaN where unknown. None for recipes of imagery alone.
+        Meters on the same grid; NaN where unknown. None for recipes of imagery alone.
     recipe : Recipe
-        Channels, their order, signs and constants.
+        Channels with their order, signs and constants.
     bands : sequence of str
         Names of the composite's bands, in its order.
     halo_px : (top, bottom, left, right)
-        Pixels at each side that are read (`Recipe.reach_px` says how many are of use) but not returned: with them the
-        channels of a tile are those of the whole raster, unless the recipe `reads_whole_tile`.
+        Pixels at each side that are read but not returned (`Recipe.support_px` is the useful width). With them the
+        channels of a tile equal those of the complete raster, unless the recipe `reads_entire_tile`.
+    fill : bool
+        Whether missing pixels of a channel hold its mean (0 if all are missing), as networks need; else NaN.
 
     Returns
     -------
     channels : (channel, y, x) float32
-        Finite everywhere: a channel's missing pixels hold that channel's mean (0 if all are missing).
-    missing_share : float
-        Share of pixels at which at least one channel was missing, 0 to 1.
+        Finite everywhere if filled.
+    missing_fraction : float
+        Fraction of pixels at which at least one channel was missing, 0 to 1.
 
     Raises
     ------
     InputError
-        A band or the elevation is not there, or the grids differ.
+        A band or the elevation is missing, or the grids differ.
     """
     tile = _tile(composite, elevation, recipe, bands, halo_px)
     out = np.empty((len(recipe.channels), *tile.shape), dtype=np.float32)
@@ -264,11 +271,14 @@ def make_channels(
         definition = channel.definition
         definition.write(tile, channel.parameters, values)
         channel.scaling.apply(values)
-        # Unknown heights spread to the differences of their neighbours, each channel has its own gaps.
+        # Unknown heights spread to the differences of their neighbors, so each channel has its own gaps.
         gaps = tile.unknown(values) if ELEVATION in definition.sources else tile.nodata(definition.sources)
         if gaps is not None:
             missing_any |= gaps
-            _fill_with_mean(values, gaps)
+            if fill:
+                _fill_with_mean(values, gaps)
+            else:
+                values[gaps] = np.nan
     return out, float(missing_any.mean())
 
 
@@ -279,7 +289,7 @@ def _tile(
     bands: Sequence[str],
     halo_px: tuple[int, int, int, int],
 ) -> Tile:
-    """Bring what is given together, refusing what does not fit."""
+    """Combine the inputs, refusing those that do not fit."""
     have = dict(zip(bands, composite, strict=False)) if composite is not None else {}
     missing = [source for source in recipe.sources if source != ELEVATION and source not in have]
     if missing:
@@ -289,7 +299,7 @@ def _tile(
         )
     if elevation is None and ELEVATION in recipe.sources:
         raise InputError(
-            f"The channel recipe {recipe.name!r} needs the elevation, which is not there.", "Give it in metres."
+            f"The channel recipe {recipe.name!r} needs the elevation, which is not there.", "Give it in meters."
         )
     shapes = [array.shape for array in (composite, elevation) if array is not None]
     if any(shape[-2:] != shapes[0][-2:] for shape in shapes) or (composite is not None and len(composite) != len(have)):
@@ -317,7 +327,7 @@ def _tile(
 
 
 PAPER = Recipe(name="paper")
-"""As the paper's text has it."""
+"""As in the text of the paper."""
 RELEASE = Recipe(
     name="release",
     channels=("N", "R", "G", "B", "NDWI", "NDVI", "elevation", "dE/dx", "dE/dy", "gradient"),  # type: ignore[arg-type]
@@ -329,14 +339,14 @@ RELATIVE = Recipe(
     name="relative",
     channels=tuple(Channel("relative_elevation" if name == "elevation" else name) for name in CHANNELS),
 )
-"""The paper's with the elevation above a local smooth surface in place of the tile's lowest: nothing to make seams."""
+"""The paper's, with the elevation above a local smooth surface instead of the tile's minimum, which makes seams."""
 _OF_DRAINAGE = {"elevation": "relative_elevation", "gradient": "upslope_area"}
 DRAINAGE = Recipe(name="drainage", channels=tuple(Channel(_OF_DRAINAGE.get(name, name)) for name in CHANNELS))
-"""The same with the upslope area in place of the gradient, which follows from the two differences."""
+"""The same with the upslope area instead of the gradient, which follows from the two differences."""
 IMAGERY = Recipe(name="imagery", channels=CHANNELS[:6])  # type: ignore[arg-type]
-"""What the image alone shows."""
+"""The channels of the image alone."""
 RELIEF = Recipe(name="relief", channels=RELATIVE.channels[6:])
-"""What the elevation alone shows."""
+"""The channels of the elevation alone."""
 _EIGHT_BITS = 255
 ESRI_STREAMS = Recipe(
     name="esri_streams",
@@ -353,18 +363,36 @@ EVANET = Recipe(
     name="evanet",
     channels=(*(Channel(band, scaling=_UNIT) for band in "RGB"), Channel("min_max_elevation")),
 )
-"""Image and elevation on 0 to 1, the elevation last."""
+"""Image and elevation, both scaled to 0..1; the elevation is last."""
 EVANET_RELEASE = Recipe(
     name="evanet_release", channels=(*(Channel(band) for band in "RGB"), Channel("min_max_elevation"))
 )
-"""The same with the image on -1 to 1, as the published program of EvaNet trains."""
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (PAPER, RELEASE, RELATIVE, DRAINAGE, IMAGERY, RELIEF, ESRI_STREAMS, EVANET, EVANET_RELEASE)
-}
+"""The same with the image scaled to -1..1, as the published program of EvaNet trains."""
+RECIPES: Registry[Recipe] = Registry(
+    "channel recipe",
+    group="headwater.recipes",
+    builtin={
+        "paper": "headwater.models.channels:PAPER",
+        "release": "headwater.models.channels:RELEASE",
+        "relative": "headwater.models.channels:RELATIVE",
+        "drainage": "headwater.models.channels:DRAINAGE",
+        "imagery": "headwater.models.channels:IMAGERY",
+        "relief": "headwater.models.channels:RELIEF",
+        "esri_streams": "headwater.models.channels:ESRI_STREAMS",
+        "evanet": "headwater.models.channels:EVANET",
+        "evanet_release": "headwater.models.channels:EVANET_RELEASE",
+    },
+)
+"""Recipes by name."""
+
+
+def _fields_of_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return JSON with the names of fields for those of `_KEYS_IN_JSON`."""
+    field_of = {key: name for name, key in _KEYS_IN_JSON.items()}
+    return {field_of.get(key, key): value for key, value in values.items()}
 
 
 def _fill_with_mean(channel: Float32Array, gaps: BoolArray) -> None:
     known = channel[~gaps]
-    # Summed in double precision: the mean must not depend on where in the tile the gaps lie.
+    # Summed in double precision: the mean must not depend on the position of the gaps in the tile.
     channel[gaps] = known.mean(dtype=np.float64) if known.size else 0.0

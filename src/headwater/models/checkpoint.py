@@ -1,4 +1,4 @@
-"""Checkpoints: weights as safetensors and, beside them under the same stem, JSON that says all about them."""
+"""Checkpoints: weights as safetensors, and JSON that describes them in a file of the same stem."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from headwater.models.registry import build_network, describe_network
 
 @dataclass(frozen=True)
 class CheckpointMetadata:
-    """What a checkpoint's JSON file holds."""
+    """Content of a checkpoint's JSON file."""
 
     network: str
     """Name in the registry."""
     config: Mapping[str, Any]
     """Sizes of the network."""
     recipe: Recipe
-    """How its channels are made."""
+    """Recipe of its channels."""
     sha256: str
     """Hash of the weights file, hexadecimal."""
-    licence: str
-    """Licence of the weights."""
+    license: str
+    """License of the weights."""
     input_pixel_m: float = 10.0
-    """Pixel size of the input it was trained at."""
+    """Pixel size of the input it was trained with, in meters."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Data, command and settings of the training."""
     scores: Mapping[str, Any] = field(default_factory=dict)
     """Scores on data it was not trained on."""
     channels: Sequence[Mapping[str, Any]] = ()
-    """The recipe told for people: name, source, formula, parameters and scaling (the normalisation) of each channel."""
+    """The recipe for people: name, source, formula, parameters and scaling (the normalization) of each channel."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metadata as JSON stores it."""
@@ -51,21 +51,21 @@ class CheckpointMetadata:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network with its weights, and where they come from."""
+    """A network with its weights and their metadata."""
 
     model: Network
-    """In evaluation mode. WaterNet, hourglass, U-Net and FCN-8s take channels (batch, channel, y, x) float32 to
-    probabilities (batch, 1, y / scale, x / scale), EvaNet image and elevation to scores (batch, 2, y, x)."""
+    """In evaluation mode. WaterNet, hourglass, U-Net and FCN-8s map channels (batch, channel, y, x) float32 to
+    probabilities (batch, 1, y / scale, x / scale); EvaNet maps image and elevation to scores (batch, 2, y, x)."""
     metadata: CheckpointMetadata
 
     @property
     def predictor(self) -> Network:
-        """The same for prediction: whatever the network, channels (batch, channel, y, x) to probabilities."""
+        """The network for prediction: it maps channels (batch, channel, y, x) to probabilities, whatever its kind."""
         return self.model.predictor()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read weights and their JSON, checking that they belong together and fit the network.
+    """Read weights and their JSON; check that they belong together and fit the network.
 
     Parameters
     ----------
@@ -84,22 +84,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise InputError(f"The checkpoint {path} does not exist.", "Give the path of a .safetensors file.")
     if not sidecar.is_file():
         raise InputError(
-            f"The checkpoint {path} has no {sidecar.name} beside it.", "Keep the two files of a checkpoint together."
+            f"The checkpoint {path} has no {sidecar.name} next to it.", "Keep the two files of a checkpoint together."
         )
     metadata = _read_metadata(sidecar)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != metadata.sha256:
         raise InputError(
             f"The weights in {path} are not those {sidecar.name} describes (sha256 differs).",
-            "Copy both files again from where they came.",
+            "Copy both files again from their source.",
         )
     try:
         tensors = load_tensors(content)
     except (SafetensorError, ValueError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error}).", "Copy it again.") from error
+        raise InputError(f"{path} is not a complete safetensors file ({error}).", "Copy it again.") from error
     model = build_network(metadata.network, metadata.config)
     _check_channels(model, metadata.recipe, sidecar)
-    fill_network(model, tensors, path, remedy="Use the weights and the JSON file of one and the same training.")
+    fill_network(model, tensors, path, remedy="Use the weights and the JSON file of the same training.")
     return Checkpoint(model=model.eval().requires_grad_(False), metadata=metadata)
 
 
@@ -108,7 +108,7 @@ def save_checkpoint(
     model: Network,
     *,
     recipe: Recipe,
-    licence: str,
+    license: str,
     training: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float16,
@@ -120,14 +120,14 @@ def save_checkpoint(
     path : Path
         Where to write, ending in .safetensors.
     model : Network
-        The network; stays as it is.
+        The network; stays unchanged.
     recipe : Recipe
         The channels it was trained with.
-    licence, training, scores
+    license, training, scores
         See `CheckpointMetadata`.
     dtype : torch.dtype
-        How the weights are stored. What is not learnt stays as it is: the variances that batch norms keep may be larger
-        than float16 can tell.
+        Type of the stored weights. Tensors that are not learned keep their type: the variances of batch norms may
+        exceed the range of float16.
 
     Raises
     ------
@@ -139,10 +139,10 @@ def save_checkpoint(
     if path.suffix != ".safetensors":
         raise InputError(f"{path} does not end in .safetensors.", "Give the checkpoint that suffix.")
     _check_channels(model, recipe, path)
-    tensors, learnt = {}, {name for name, _ in model.named_parameters()}
+    tensors, learned = {}, {name for name, _ in model.named_parameters()}
     for name, tensor in model.state_dict().items():
         stored = tensor.detach().cpu().contiguous()
-        stored = stored.to(dtype) if name in learnt else stored
+        stored = stored.to(dtype) if name in learned else stored
         if not torch.isfinite(stored).all():
             raise InputError(
                 f"The tensor {name} is not finite as {stored.dtype}.", "Store it as float32 or train again."
@@ -155,13 +155,13 @@ def save_checkpoint(
         config=config,
         recipe=recipe,
         sha256=hashlib.sha256(content).hexdigest(),
-        licence=licence,
+        license=license,
         input_pixel_m=recipe.pixel_m,
         channels=recipe.describe(),
         training=training or {},
         scores=scores or {},
     )
-    # Both are on the disk before either takes its place: a full disk leaves the last pair as it was.
+    # Both files are written before either is renamed: a full disk leaves the last pair unchanged.
     with atomic_path(path.with_suffix(".json")) as sidecar:
         write_json(sidecar, metadata.to_dict())
         write_if_changed(path, content)
@@ -170,34 +170,37 @@ def save_checkpoint(
 
 def _read_metadata(sidecar: Path) -> CheckpointMetadata:
     values = read_json(sidecar)
+    if isinstance(values, dict) and "licence" in values:
+        # The name of this key in checkpoints of older versions.
+        values["license"] = values.pop("licence")
     known = {item.name for item in fields(CheckpointMetadata)}
-    needed = {"network", "config", "recipe", "sha256", "licence"}
+    needed = {"network", "config", "recipe", "sha256", "license"}
     if not isinstance(values, dict) or not needed <= set(values) <= known:
         raise InputError(
             f"{sidecar} does not describe a checkpoint.",
-            f"It must be an object with {', '.join(sorted(needed))}, as headwater train writes it.",
+            f"It must be an object with {', '.join(sorted(needed))}, as written by headwater train.",
         )
     return CheckpointMetadata(**{**values, "recipe": Recipe.from_dict(values["recipe"])})
 
 
 def fill_network(model: Network, tensors: Mapping[str, Tensor], path: Path, *, remedy: str) -> None:
-    """Put tensors into a network, refusing all that do not fit it exactly.
+    """Load tensors into a network, refusing all that do not fit exactly.
 
     Parameters
     ----------
     model : Network
         Changed in place.
     tensors : mapping
-        By the names of the network's state_dict; floating ones of any type become float32.
+        By the names of the network's state_dict; floating-point ones of any type become float32.
     path : Path
-        Where they were read, for messages.
+        File they were read from, for messages.
     remedy : str
-        What the user can do where they do not fit.
+        What the user can do if they do not fit.
 
     Raises
     ------
     InputError
-        Names the first tensor that is missing, unknown, of another shape or kind, or not finite.
+        A tensor is missing, unknown, of another shape or kind, or not finite; the message names the first.
     """
     expected = model.state_dict()
     problems = [f"lacks {name}" for name in expected if name not in tensors]
@@ -221,5 +224,5 @@ def _check_channels(model: Network, recipe: Recipe, path: Path) -> None:
         raise InputError(
             f"{path}: the recipe {recipe.name!r} makes {len(recipe.channels)} channels, "
             f"the network takes {model.config.in_channels}.",
-            "Use a network and a recipe that go together.",
+            "Use a network and a recipe that fit each other.",
         )

@@ -1,7 +1,7 @@
 """Elevation-regulated convolution, for any encoder-decoder (Sami et al. 2024, arXiv 2404.17917).
 
-A convolution of the image is multiplied by a gate in 0..1 that a second convolution makes from the elevation; image and
-gate then feed the next layer as its image and elevation. Tensor names are those of published checkpoints.
+A second convolution makes a gate in 0..1 from the elevation; the convolution of the image is multiplied by it. The next
+layer takes the product as its image and the gate as its elevation. Tensor names are those of published checkpoints.
 """
 
 from __future__ import annotations

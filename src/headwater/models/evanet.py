@@ -1,9 +1,10 @@
 """EvaNet: a U-Net of elevation-regulated convolutions (Sami et al. 2024, arXiv 2404.17917).
 
 Written from the published description and the behaviour of the published program; tensor names are those of published
-checkpoints, so these load by name. Image and elevation (min-max normalised to 0..1) go in side by side and are both
-carried through every layer; out come two maps of scores, flood and dry, at the input's size. Where the paper says 3 x 3
-transposed convolutions the checkpoints have 2 x 2, as here. The deepest block has no normalization, the last no ReLU.
+checkpoints, so these load by name. The inputs are an image and its elevation (min-max normalized to 0..1); both pass
+through every layer. The outputs are two maps of scores, flood and dry, at the input's size. Where the paper specifies
+3 x 3 transposed convolutions the checkpoints have 2 x 2, as here. The deepest block has no normalization, the last no
+ReLU.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ class EvaNetConfig:
     """Sizes of an EvaNet; the defaults are the published small network."""
 
     image_channels: int = 3
-    """Channels of the image, elevation not counted."""
+    """Channels of the image, without the elevation."""
     base_channels: int = 8
     """Channels of the first block; every block down doubles them."""
     depth: int = 3
     """Blocks down, and as many up."""
     scale: int = 1
-    """How many times smaller than the input `EvaNet.logits` makes its map, by averaging."""
+    """How many times smaller than the input the map of `EvaNet.logits` is, by averaging."""
 
     def __post_init__(self) -> None:
         if min(self.image_channels, self.base_channels, self.depth) < 1:
@@ -54,6 +55,9 @@ class EvaNetConfig:
 class EvaNet(Network):
     """Blocks down and up over image and elevation, with skips of both."""
 
+    config_type = EvaNetConfig
+    summary = "EvaNet (Sami et al. 2024), regulated by elevation"
+    default_recipe = "evanet"
     config: EvaNetConfig
 
     def __init__(self, config: EvaNetConfig | None = None) -> None:
@@ -95,14 +99,23 @@ class EvaNet(Network):
     def logits(self, x: Tensor) -> Tensor:
         """Log-odds of flood (batch, 1, y / scale, x / scale); the last channel of x is the elevation.
 
-        Flood where its score is the larger one, as the published program decides.
+        A pixel is flood where flood has the larger score, as in the published program.
         """
         scores = self(x[:, :-1], x[:, -1:])
         log_odds = scores[:, :1] - scores[:, 1:]
         return F.avg_pool2d(log_odds, self.config.scale) if self.config.scale > 1 else log_odds
 
+    def training_scores(self, x: Tensor) -> Tensor:
+        """Scores of flood and dry (batch, 2, y / scale, x / scale); the last channel of x is the elevation."""
+        scores: Tensor = self(x[:, :-1], x[:, -1:])
+        return F.avg_pool2d(scores, self.config.scale) if self.config.scale > 1 else scores
+
+    def scores_to_log_odds(self, scores: Tensor) -> Tensor:
+        """Log-odds of flood, the difference of its score and that of dry."""
+        return scores[:, :1] - scores[:, 1:]
+
     def predictor(self) -> Network:
-        """Return a network that takes the channels as one stack and gives the probability of flood."""
+        """Return a network that takes the channels as one stack and returns the probability of flood."""
         return _Stacked(self)
 
 
@@ -120,7 +133,7 @@ class _Stacked(Network):
 
 
 class DoubleConv(nn.Module):
-    """Two elevation-regulated convolutions; image and elevation each normalised and through ReLU after both."""
+    """Two elevation-regulated convolutions; image and elevation each normalized and passed through ReLU after both."""
 
     def __init__(
         self, channels: int, elevation_channels: int, out_channels: int, *, normalize: bool, activate: bool
@@ -157,7 +170,7 @@ class Stage(nn.Module):
 
 
 class Up(nn.Module):
-    """One level on the way up: doubles the sides, takes in the skip of that level."""
+    """One level on the way up: doubles the sides and merges the skip of that level."""
 
     def __init__(self, channels: int, skip_channels: int, *, activate: bool) -> None:
         super().__init__()

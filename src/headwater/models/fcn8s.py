@@ -1,7 +1,8 @@
 """FCN-8s (Long, Shelhamer and Darrell 2015, arXiv 1411.4038), a baseline.
 
-Five stages of convolutions and pooling; the scores of the last are doubled and added to those of the fourth, doubled
-again and added to those of the third, an eighth of the input's size, and then enlarged to half of it bilinearly.
+Five stages of convolutions and pooling. The scores of the last stage are enlarged twofold and added to those of the
+fourth, again enlarged and added to those of the third, at an eighth of the input's size, and then enlarged bilinearly
+to half of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from headwater.models.base import Network
 
 _STAGES = 5
 _STRIDE = 8
-"""How many times smaller than the input the sum of scores is, whence the network's name."""
+"""How many times smaller than the input the sum of scores is; it gives the network its name."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class FCN8sConfig:
     in_channels: int = 10
     """Channels of the input."""
     base_channels: int = 16
-    """Channels of the first stage; the next three double them, the fifth has as many as the fourth."""
+    """Channels of the first stage; the next three double them, the fifth keeps the fourth's."""
     out_channels: int = 1
     """Maps of log-odds."""
     scale: int = 2
@@ -46,6 +47,8 @@ class FCN8sConfig:
 class FCN8s(Network):
     """Stages down, scores of the last three added on the way up."""
 
+    config_type = FCN8sConfig
+    summary = "FCN-8s (Long et al. 2015), baseline"
     config: FCN8sConfig
 
     def __init__(self, config: FCN8sConfig | None = None) -> None:
@@ -70,7 +73,7 @@ class FCN8s(Network):
         return self.probability(x)
 
     def logits(self, x: Tensor) -> Tensor:
-        """The same before the sigmoid."""
+        """Log-odds, which `forward` passes through the sigmoid."""
         pooled = []
         for each in self.stages:
             x = each(x)

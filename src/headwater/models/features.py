@@ -1,4 +1,4 @@
-"""What a channel can show: one table of quantities, each with its sources, formula and parameters."""
+"""The features a channel can show: one table, each with its sources, formula and parameters."""
 
 from __future__ import annotations
 
@@ -21,80 +21,80 @@ Parameters = Mapping[str, float | None]
 IMAGE_BANDS = ("N", "R", "G", "B")
 """Bands of the composite in its order."""
 ELEVATION = "E"
-"""Source of the channels of relief: the elevation in metres."""
+"""Source of the channels of relief: the elevation in meters."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What the formulas read."""
+    """Input of the formulas."""
 
     bands: Mapping[str, npt.NDArray[np.uint8]]
     """(y, x) each, with the halo."""
     elevation: Float32Array | None
-    """(y, x) metres with the halo; NaN where unknown."""
+    """(y, x) meters with the halo; NaN where unknown."""
     elevation_known: bool
-    """Whether all of it is known."""
+    """Whether the elevation is known everywhere."""
     index_epsilon: float
     """Added to the denominators of the indices."""
     dy_sign: int
-    """Of dE/dy: 1 where it is positive southward."""
+    """Sign of dE/dy: 1 if it is positive southward."""
     pixel_m: float
-    """Side of a pixel in metres."""
+    """Side of a pixel in meters."""
     core: tuple[slice, slice]
-    """Where the tile lies between its halo."""
+    """The tile without its halo."""
     shape: tuple[int, int]
     """Rows and columns of the core."""
 
     @property
     def height(self) -> Float32Array:
-        """(y, x) metres with the halo."""
+        """(y, x) meters with the halo."""
         assert self.elevation is not None
         return self.elevation
 
     @cached_property
     def slope_x(self) -> Float32Array:
-        """Metres per pixel to the east, of the core."""
+        """Rise to the east of the core, in meters per pixel."""
         return relief.central_difference(self.height, axis=1)[self.core]
 
     @cached_property
     def slope_y(self) -> Float32Array:
-        """Metres per pixel to the south, of the core."""
+        """Rise to the south of the core, in meters per pixel."""
         return relief.central_difference(self.height, axis=0)[self.core]
 
     def band(self, name: str) -> npt.NDArray[np.uint8]:
-        """One band of the core."""
+        """(y, x) uint8 of one band, of the core."""
         return self.bands[name][self.core]
 
     def nodata(self, names: Sequence[str]) -> BoolArray | None:
-        """Where one of these bands has no data; None where all have."""
+        """Where any of these bands has no data; None if all have data everywhere."""
         gaps = np.zeros(self.shape, dtype=bool)
         for name in names:
             gaps |= self.band(name) == COMPOSITE_NODATA
         return gaps if gaps.any() else None
 
     def unknown(self, values: Float32Array) -> BoolArray | None:
-        """Where a channel made from the elevation is not known; None where all is."""
+        """Where a channel made from the elevation is unknown; None if it is known everywhere."""
         return None if self.elevation_known else ~np.isfinite(values)
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """What a channel can show."""
+class Feature:
+    """One thing a channel can show."""
 
     sources: tuple[str, ...]
     """Bands of the composite, or `ELEVATION`."""
     formula: str
-    """For people; v is a band's byte, E the elevation in metres. {epsilon} and {sign} are the recipe's."""
+    """For people; v is a band's byte, E the elevation in meters. {epsilon} and {sign} are the recipe's."""
     unit: str
-    """Of its values before scaling."""
+    """Unit of its values before scaling."""
     write: Callable[[Tile, Parameters, Float32Array], None]
     """Writes a tile's values; NaN where they are unknown."""
     parameters: Parameters = field(default_factory=dict)
-    """Names and defaults."""
-    reach: Callable[[Parameters], float] = lambda _: 0
-    """How far it looks, in pixels."""
-    reads_whole_tile: Callable[[Parameters], bool] = lambda _: False
-    """Whether it depends on the tile's extremes."""
+    """Names and defaults of its parameters."""
+    support_px: Callable[[Parameters], float] = lambda _: 0
+    """How far from a pixel it looks, in pixels."""
+    reads_entire_tile: Callable[[Parameters], bool] = lambda _: False
+    """Whether it depends on the extremes of the tile."""
 
 
 _REFLECTANCE = (np.arange(256) * 2 / 255 - 1).astype(np.float32)
@@ -109,12 +109,12 @@ def _write_band(name: str) -> Callable[[Tile, Parameters, Float32Array], None]:
 
 def _write_normalized_difference(first: str, second: str) -> Callable[[Tile, Parameters, Float32Array], None]:
     def write(tile: Tile, _: Parameters, out: Float32Array) -> None:
-        # Bands on 0..1 are meant; the ratio does not see that they are given on 0..255.
+        # The formula is for bands on 0..1; the ratio is the same for bands on 0..255.
         a, b = (tile.band(name).astype(np.float32) for name in (first, second))
         np.subtract(a, b, out=out)
         total = a + b
         total += np.float32(255 * tile.index_epsilon)
-        # Both bands missing: the pixel is filled later, any finite value will do.
+        # Where both bands are missing any finite value will do: the pixel is filled later.
         total[total == 0] = 1
         out /= total
 
@@ -139,7 +139,7 @@ def _write_gradient(tile: Tile, _: Parameters, out: Float32Array) -> None:
 
 
 def _write_relative(tile: Tile, parameters: Parameters, out: Float32Array) -> None:
-    out[...] = relief.relative_elevation(tile.height, radius_px=_whole(parameters, "radius_px"))[tile.core]
+    out[...] = relief.relative_elevation(tile.height, radius_px=_integer(parameters, "radius_px"))[tile.core]
 
 
 def _write_min_max(tile: Tile, parameters: Parameters, out: Float32Array) -> None:
@@ -149,8 +149,8 @@ def _write_min_max(tile: Tile, parameters: Parameters, out: Float32Array) -> Non
 def _write_position(tile: Tile, parameters: Parameters, out: Float32Array) -> None:
     out[...] = relief.topographic_position(
         tile.height,
-        radius_px=_whole(parameters, "radius_px"),
-        inner_px=_whole(parameters, "inner_px"),
+        radius_px=_integer(parameters, "radius_px"),
+        inner_px=_integer(parameters, "inner_px"),
         square=bool(parameters["square"]),
     )[tile.core]
 
@@ -159,8 +159,8 @@ def _write_geomorphons(tile: Tile, parameters: Parameters, out: Float32Array) ->
     landform = relief.geomorphons(
         tile.height,
         pixel_m=tile.pixel_m,
-        search_px=_whole(parameters, "search_px"),
-        skip_px=_whole(parameters, "skip_px"),
+        search_px=_integer(parameters, "search_px"),
+        skip_px=_integer(parameters, "skip_px"),
         flat_degrees=_number(parameters, "flat_degrees"),
     )[tile.core]
     out[...] = landform
@@ -189,84 +189,84 @@ def _number(parameters: Parameters, name: str) -> float:
     return value
 
 
-def _whole(parameters: Parameters, name: str) -> int:
+def _integer(parameters: Parameters, name: str) -> int:
     value = _number(parameters, name)
     if value != int(value):
         raise InputError(f"The parameter {name} of a channel is {value!r}.", "Give it a whole number of pixels.")
     return int(value)
 
 
-def _band(name: str) -> Quantity:
-    return Quantity((name,), f"2 v({name}) / 255 - 1", "-1 to 1", _write_band(name))
+def _band(name: str) -> Feature:
+    return Feature((name,), f"2 v({name}) / 255 - 1", "-1 to 1", _write_band(name))
 
 
-QUANTITIES: Mapping[str, Quantity] = {
+FEATURES: Mapping[str, Feature] = {
     **{name: _band(name) for name in IMAGE_BANDS},
-    "NDVI": Quantity(
+    "NDVI": Feature(
         ("N", "R"), "(N - R) / (N + R + {epsilon}) on v / 255", "-1 to 1", _write_normalized_difference("N", "R")
     ),
-    "NDWI": Quantity(
+    "NDWI": Feature(
         ("G", "N"), "(G - N) / (G + N + {epsilon}) on v / 255", "-1 to 1", _write_normalized_difference("G", "N")
     ),
-    "elevation": Quantity(
-        (ELEVATION,), "E - min(E) over the tile", "m", _write_shifted, reads_whole_tile=lambda _: True
+    "elevation": Feature(
+        (ELEVATION,), "E - min(E) over the tile", "m", _write_shifted, reads_entire_tile=lambda _: True
     ),
-    "dE/dx": Quantity(
-        (ELEVATION,), "(E[r, c + 1] - E[r, c - 1]) / 2", "m per pixel", _write_slope_x, reach=lambda _: 1
+    "dE/dx": Feature(
+        (ELEVATION,), "(E[r, c + 1] - E[r, c - 1]) / 2", "m per pixel", _write_slope_x, support_px=lambda _: 1
     ),
-    "dE/dy": Quantity(
-        (ELEVATION,), "{sign}(E[r + 1, c] - E[r - 1, c]) / 2", "m per pixel", _write_slope_y, reach=lambda _: 1
+    "dE/dy": Feature(
+        (ELEVATION,), "{sign}(E[r + 1, c] - E[r - 1, c]) / 2", "m per pixel", _write_slope_y, support_px=lambda _: 1
     ),
-    "gradient": Quantity(
-        (ELEVATION,), "sqrt((dE/dx)^2 + (dE/dy)^2)", "m per pixel", _write_gradient, reach=lambda _: 1
+    "gradient": Feature(
+        (ELEVATION,), "sqrt((dE/dx)^2 + (dE/dy)^2)", "m per pixel", _write_gradient, support_px=lambda _: 1
     ),
-    "relative_elevation": Quantity(
+    "relative_elevation": Feature(
         (ELEVATION,),
         "E - its running mean over squares of 2 radius_px + 1 pixels, taken three times over",
         "m",
         _write_relative,
         {"radius_px": 32},
-        reach=lambda p: relief.SMOOTHING_PASSES * _whole(p, "radius_px"),
+        support_px=lambda p: relief.SMOOTHING_PASSES * _integer(p, "radius_px"),
     ),
-    "min_max_elevation": Quantity(
+    "min_max_elevation": Feature(
         (ELEVATION,),
         "(E - low_m) / (high_m - low_m), clipped to 0 to 1; by default between the tile's min(E) and max(E)",
         "0 to 1",
         _write_min_max,
         {"low_m": None, "high_m": None},
-        reads_whole_tile=lambda p: p["low_m"] is None or p["high_m"] is None,
+        reads_entire_tile=lambda p: p["low_m"] is None or p["high_m"] is None,
     ),
-    "TPI": Quantity(
+    "TPI": Feature(
         (ELEVATION,),
         "E - mean(E) over the disc (square: 1, the square) of radius_px without that nearer than inner_px",
         "m",
         _write_position,
         {"radius_px": 3, "inner_px": 0, "square": 0},
-        reach=lambda p: _whole(p, "radius_px"),
+        support_px=lambda p: _integer(p, "radius_px"),
     ),
-    "geomorphon": Quantity(
+    "geomorphon": Feature(
         (ELEVATION,),
         "landform 1 to 10 by lines of sight in 8 directions from skip_px to search_px, flat below flat_degrees",
         "1 flat, 2 peak, 3 ridge, 4 shoulder, 5 spur, 6 slope, 7 hollow, 8 footslope, 9 valley, 10 pit",
         _write_geomorphons,
         {"search_px": 10, "skip_px": 0, "flat_degrees": 1.0},
-        reach=lambda p: _whole(p, "search_px"),
+        support_px=lambda p: _integer(p, "search_px"),
     ),
-    "TWI": Quantity(
+    "TWI": Feature(
         (ELEVATION,),
         "ln(a / tan b): D8 upstream area per pixel's width, slope of at least min_slope, depressions filled",
         "ln(m)",
         _write_wetness,
         {"min_slope": 1e-3},
-        reach=lambda _: math.inf,
+        support_px=lambda _: math.inf,
     ),
-    "upslope_area": Quantity(
+    "upslope_area": Feature(
         (ELEVATION,),
         "log10 of the D8 upstream area, at most most_km2, on E smoothed by smoothing_px, depressions filled",
         "log10(km2)",
         _write_upslope_area,
         {"smoothing_px": 1.5, "most_km2": 1.0},
-        reach=lambda _: math.inf,
+        support_px=lambda _: math.inf,
     ),
 }
-"""Everything a channel can show; a recipe that names anything else is refused."""
+"""All features; a recipe that names any other is refused."""

@@ -1,4 +1,4 @@
-"""Stacked hourglass with two tasks: where the lines are and which way they run.
+"""Stacked hourglass with two tasks: where lines are and in which direction they run.
 
 After Batra et al. 2019 (Improved road connectivity by joint learning of orientation and segmentation, CVPR) on the
 stacked hourglass of Newell, Yang and Deng 2016 (arXiv 1603.06937). Directions come in bins, the last class is "none".
@@ -8,14 +8,14 @@ The output is at half the input's size: the last doubling of the resolution is l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headwater.models.base import Network
+from headwater.models.base import Directions, Network, Tasks
 
 _STEM_STRIDE = 4
+"""How many times smaller than the input the hourglasses and their predictions are."""
 _EXPANSION = 2
 
 
@@ -28,7 +28,7 @@ class HourglassConfig:
     base_channels: int = 64
     """Channels of the hourglasses; even."""
     stacks: int = 2
-    """Hourglasses one after the other, each with its own two predictions."""
+    """Hourglasses in sequence, each with its own two predictions."""
     depth: int = 3
     """Halvings of the resolution in each hourglass."""
     bin_degrees: int = 20
@@ -55,22 +55,16 @@ class HourglassConfig:
 
     @property
     def orientation_classes(self) -> int:
-        """Bins of direction and one class for none."""
+        """Bins of direction, and one class for "none"."""
         return 360 // self.bin_degrees + 1
 
 
-class Tasks(NamedTuple):
-    """Scores of both tasks: one pair a stack at a quarter of the input's size, then the final pair."""
-
-    segmentation: tuple[Tensor, ...]
-    """(batch, out, y, x) log-odds each."""
-    orientation: tuple[Tensor, ...]
-    """(batch, orientation_classes, y, x) logits each."""
-
-
 class Hourglass(Network):
-    """Stem, stacked hourglasses with two heads each, and a decoder for either task."""
+    """Stem, stacked hourglasses with two heads each, and a decoder for each task."""
 
+    config_type = HourglassConfig
+    summary = "stacked hourglass with an orientation head (Batra et al. 2019)"
+    default_recipe = "esri_streams"
     config: HourglassConfig
 
     def __init__(self, config: HourglassConfig | None = None) -> None:
@@ -95,11 +89,16 @@ class Hourglass(Network):
         return self.probability(x)
 
     def logits(self, x: Tensor) -> Tensor:
-        """The same before the sigmoid."""
+        """Log-odds, which `forward` passes through the sigmoid."""
         return self.tasks(x).segmentation[-1]
 
+    @property
+    def directions(self) -> Directions:
+        """Directions at the size of the stacks' predictions and at that of the output."""
+        return Directions((_STEM_STRIDE, self.config.scale), self.config.bin_degrees)
+
     def tasks(self, x: Tensor) -> Tasks:
-        """Scores of both tasks, after every stack and at the end, for training."""
+        """Scores of both tasks for training: after every stack, at a quarter of the input's size, and at the end."""
         x = self.stem(x)
         segmentation, orientation = [], []
         for stack in self.stacks:
@@ -110,7 +109,7 @@ class Hourglass(Network):
 
 
 class Stack(nn.Module):
-    """An hourglass, a prediction of both tasks, and both taken back into the features."""
+    """An hourglass and a prediction of both tasks, which are merged back into the features."""
 
     def __init__(self, channels: int, depth: int, outputs: tuple[int, int]) -> None:
         super().__init__()
@@ -129,7 +128,7 @@ class Stack(nn.Module):
 
 
 class HourglassModule(nn.Module):
-    """Down to the lowest resolution and up again, adding a branch at every resolution."""
+    """Goes down to the lowest resolution and up again, adding a branch at every resolution."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Published weights into checkpoints of ours: tensors are read by name, code never."""
+"""Import of published weights as Headwater checkpoints: tensors are read by name, code is never executed."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from headwater.models.registry import build_network
 Tensors = Mapping[str, Tensor]
 
 _NESTS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
-"""Where programs put the tensors within what they save."""
-_UNKNOWN_LICENCE = "not stated with the weights"
+"""Keys under which programs save the tensors."""
+_UNKNOWN_LICENSE = "not stated with the weights"
 
 
 @dataclass(frozen=True)
 class Published:
-    """How a published network is recognised."""
+    """How a published network is recognized."""
 
     anchor: str
-    """A tensor it has under this name, before which prefixes may stand."""
+    """Name of a tensor it has; prefixes may precede it."""
     sizes: Callable[[Tensors], dict[str, int]]
-    """Sizes of the network from the shapes of its tensors."""
+    """Derives the sizes of the network from the shapes of its tensors."""
     recipe: str
-    """Channels its program trains with."""
+    """Channel recipe its program trains with."""
 
 
 def import_checkpoint(
@@ -46,38 +46,36 @@ def import_checkpoint(
     out: Path,
     *,
     recipe: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     pixel_m: float | None = None,
 ) -> CheckpointMetadata:
-    """Write a checkpoint of ours from a published file of weights.
+    """Write a Headwater checkpoint from a published file of weights.
 
     Parameters
     ----------
     network : str
         Key of `PUBLISHED`.
     source : Path
-        .pt, .ckpt or .safetensors: a state_dict, alone or within what a training program saved, its names with or
-        without a common prefix such as "model." or "module.".
+        .pt, .ckpt or .safetensors: a state_dict, alone or nested in what a training program saved, with or without a
+        common prefix of its names such as "model." or "module.".
     out : Path
-        Where to write, ending in .safetensors; the JSON goes beside it.
+        File to write, ending in .safetensors; the JSON is written next to it.
     recipe : str, optional
-        Name of the channel recipe; that of the published program where not given.
-    licence : str, optional
-        Licence of the weights.
+        Name of the channel recipe; by default that of the published program.
+    license : str, optional
+        License of the weights.
     pixel_m : float, optional
-        Pixel size of what they were trained on, in metres; the recipe's where not given.
+        Pixel size of the training data, in meters; by default the recipe's.
 
     Raises
     ------
     InputError
-        The file holds code, is not whole, or its tensors are not those of the network, by name and shape.
+        The file contains code, is incomplete, or its tensors differ from those of the network in name or shape.
     """
     if network not in PUBLISHED:
         raise InputError(f"There is no import of {network!r}.", f"Use one of: {', '.join(PUBLISHED)}.")
     published = PUBLISHED[network]
-    channels = RECIPES.get(recipe or published.recipe)
-    if channels is None:
-        raise InputError(f"There is no channel recipe {recipe!r}.", f"Use one of: {', '.join(RECIPES)}.")
+    channels = RECIPES.load(recipe or published.recipe)
     if pixel_m is not None:
         channels = replace(channels, pixel_m=pixel_m)
     source = Path(source)
@@ -86,7 +84,7 @@ def import_checkpoint(
         sizes = published.sizes(tensors)
     except (KeyError, IndexError) as error:
         raise InputError(
-            f"{source} holds no whole {network}: the tensor {error} is missing or of too few axes.",
+            f"{source} holds no complete {network}: the tensor {error} is missing or has too few axes.",
             "Give the file as it was published.",
         ) from error
     model = build_network(network, sizes)
@@ -96,7 +94,7 @@ def import_checkpoint(
         out,
         model,
         recipe=channels,
-        licence=licence or _UNKNOWN_LICENCE,
+        license=license or _UNKNOWN_LICENSE,
         training=training,
         dtype=_common_dtype(tensors),
     )
@@ -108,12 +106,12 @@ def read_state_dict(path: Path) -> Tensors:
     Parameters
     ----------
     path : Path
-        Safetensors, or what torch.save wrote; recognised by suffix.
+        Safetensors, recognized by suffix, or a file of torch.save.
 
     Raises
     ------
     InputError
-        The file is missing, damaged, holds anything but plain data, or no tensors.
+        The file is missing or damaged, contains anything but plain data, or no tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -122,14 +120,14 @@ def read_state_dict(path: Path) -> Tensors:
         try:
             return load_tensors(path.read_bytes())
         except (SafetensorError, ValueError) as error:
-            raise InputError(f"{path} is not a whole safetensors file ({error}).", "Copy it again.") from error
+            raise InputError(f"{path} is not a complete safetensors file ({error}).", "Copy it again.") from error
     try:
         with warnings.catch_warnings():
-            # It warns of pickles by other programs before it refuses them.
+            # PyTorch warns about pickles of other programs before it refuses them.
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # A damaged pickle can fail in any way; what it asks to execute is refused before it runs.
+        # A damaged pickle can fail in any way; code in it is refused before it runs.
         forbidden = re.search(r"(?:GLOBAL|Unsupported class|Unsupported global)[:\s]+(?:GLOBAL )?(\S+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and forbidden:
             raise InputError(
@@ -138,11 +136,11 @@ def read_state_dict(path: Path) -> Tensors:
             ) from error
         if isinstance(error, pickle.UnpicklingError):
             raise InputError(
-                f"{path} holds something else than plain tensors as torch.save writes them, which is not read.",
+                f"{path} contains other data than plain tensors as torch.save writes them, which is not read.",
                 "Ask its author for the tensors alone, as a state_dict or safetensors.",
             ) from error
         first = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
-        raise InputError(f"{path} is not a whole file of weights ({first}).", "Copy it again.") from error
+        raise InputError(f"{path} is not a complete file of weights ({first}).", "Copy it again.") from error
     tensors = _find_tensors(content)
     if tensors is None:
         raise InputError(
@@ -162,7 +160,7 @@ def _find_tensors(content: Any) -> Tensors | None:
 
 
 def _without_prefix(tensors: Tensors, anchor: str, network: str, path: Path) -> Tensors:
-    """Cut the prefix that stands before the anchor off all names; a name without it is left, to be refused by name."""
+    """Remove the anchor's prefix from all names; a name without it stays, and is refused later as unknown."""
     full = [name for name in tensors if name == anchor or name.endswith(f".{anchor}")]
     if not full:
         raise InputError(
@@ -194,7 +192,7 @@ def _count(tensors: Tensors, pattern: str) -> int:
 
 
 def _common_dtype(tensors: Tensors) -> torch.dtype:
-    """The type of all floating tensors where they share one of at most 32 bits, so that values stay exact."""
+    """Return the common type of all floating-point tensors if it has 16 bits, so values stay exact; else float32."""
     kinds = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
     kind = kinds.pop() if len(kinds) == 1 else torch.float32
     return kind if kind in (torch.float16, torch.bfloat16) else torch.float32

@@ -1,4 +1,4 @@
-"""models: what networks and checkpoints there are, what is in one, import of published weights, a check of one."""
+"""models: list networks and checkpoints, show one, import published weights, verify a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from headwater.core.errors import WorkError
+from headwater.core.errors import InputError, WorkError
 from headwater.models.base import Network
 from headwater.models.channels import RECIPES
 from headwater.models.checkpoint import Checkpoint, load_checkpoint
@@ -25,14 +25,24 @@ _SEED = 0
 def list_models() -> None:
     """Print the networks with their default sizes, the channel recipes and the checkpoints that come with Headwater."""
     print("networks (parameters and sizes by default)")
-    for name, entry in NETWORKS.items():
-        with torch.device("meta"):
-            model = build_network(name, {})
-        print(f"  {name:<10} {_count(model):>11,}  {entry.summary}")
+    for name in NETWORKS.names():
+        try:
+            with torch.device("meta"):
+                model = build_network(name, {})
+        except InputError as error:
+            # A plugin that cannot be imported leaves the others usable.
+            print(f"  {name:<10} {error.cause}")
+            continue
+        print(f"  {name:<10} {_count(model):>11,}  {model.summary}")
         print(f"  {'':<10} {'':>11}  {_sizes(asdict(model.config))}")
     print("channel recipes")
-    for recipe in RECIPES.values():
-        print(f"  {recipe.name:<15} {recipe.pixel_m:g} m: {', '.join(recipe.names)}")
+    for name in RECIPES.names():
+        try:
+            recipe = RECIPES.load(name)
+        except InputError as error:
+            print(f"  {name:<15} {error.cause}")
+            continue
+        print(f"  {name:<15} {recipe.pixel_m:g} m: {', '.join(recipe.names)}")
     print(f"import: {', '.join(PUBLISHED)}")
     print("default checkpoints, whose predictions are averaged")
     for path in default_checkpoints():
@@ -41,12 +51,12 @@ def list_models() -> None:
 
 
 def show_model(file: Path | None = None) -> None:
-    """Print all that a checkpoint says of itself, and its size.
+    """Print the metadata and the size of a checkpoint.
 
     Parameters
     ----------
     file : Path, optional
-        The .safetensors file; those that come with Headwater, one after the other, where not given.
+        The .safetensors file; by default those that come with Headwater, one after the other.
     """
     for path in default_checkpoints() if file is None else [file]:
         _show(path)
@@ -57,7 +67,7 @@ def _show(path: Path) -> None:
     metadata, sizes = checkpoint.metadata, checkpoint.model.config
     print(path.name)
     print(_line(checkpoint))
-    print(f"licence: {metadata.licence}")
+    print(f"license: {metadata.license}")
     print(f"sha256: {metadata.sha256}")
     print(
         f"input: {sizes.in_channels} channels at {metadata.input_pixel_m:g} m, both sides divisible by "
@@ -82,14 +92,14 @@ def import_model(
     licence: str | None = None,
     pixel_m: float | None = None,
 ) -> None:
-    """Write a checkpoint from a published file of weights; see `headwater.models.import_checkpoint`."""
-    import_checkpoint(network, file, out, recipe=recipe, licence=licence, pixel_m=pixel_m)
+    """Write a checkpoint from a published file of weights; see `headwater.models.importing.import_checkpoint`."""
+    import_checkpoint(network, file, out, recipe=recipe, license=licence, pixel_m=pixel_m)
     checkpoint = load_checkpoint(out)
     print(f"{out}: {_line(checkpoint).strip()}, recipe {checkpoint.metadata.recipe.name}")
 
 
 def verify_model(file: Path) -> None:
-    """Load a checkpoint, run it twice on a seeded input and print what came out.
+    """Load a checkpoint, run it twice on a seeded input and print a digest of the output.
 
     Parameters
     ----------
@@ -101,7 +111,7 @@ def verify_model(file: Path) -> None:
     InputError
         The checkpoint cannot be loaded.
     WorkError
-        The two outputs differ, or are no probabilities.
+        The two outputs differ, or are not probabilities.
     """
     checkpoint = load_checkpoint(file)
     model, sizes = checkpoint.predictor, checkpoint.model.config
@@ -116,9 +126,9 @@ def verify_model(file: Path) -> None:
     finally:
         torch.set_num_threads(threads)
     if not torch.equal(first, second):
-        raise WorkError(f"{file} gives two outputs of one input.", "Try another machine, or report it.")
+        raise WorkError(f"{file} gives different outputs for one input.", "Try another machine, or report it.")
     if not (torch.isfinite(first).all() and first.min() >= 0 and first.max() <= 1):
-        raise WorkError(f"{file} gives values that are no probabilities.", "Use other weights.")
+        raise WorkError(f"{file} gives values that are not probabilities.", "Use other weights.")
     digest = hashlib.sha256(first.contiguous().numpy().tobytes()).hexdigest()
     print(f"{file}: sha256 of the weights as stated, {_line(checkpoint).strip()}")
     print(f"input {tuple(image.shape)} of seed {_SEED}, output {tuple(first.shape)}, the same twice")

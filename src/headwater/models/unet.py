@@ -1,7 +1,7 @@
 """U-Net (Ronneberger et al. 2015, arXiv 1505.04597), the baseline, plain or with elevation-regulated convolutions.
 
-Like WaterNet it halves the resolution once more than it doubles it, so that its output is at half the input's size: the
-last doubling is left out.
+Like WaterNet it halves the resolution once more than it doubles it: the last doubling is omitted, so its output has
+half the input's size.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class UNetConfig:
         if not 0 <= self.decoders <= self.encoders:
             raise ValueError(f"{self.decoders} decoders do not fit {self.encoders} encoders")
         if self.elevation_channel is not None and not (0 <= self.elevation_channel < self.in_channels > 1):
-            raise ValueError(f"there is no channel {self.elevation_channel} among {self.in_channels} beside another")
+            raise ValueError(f"there is no channel {self.elevation_channel} next to another among {self.in_channels}")
 
     @property
     def multiple_px(self) -> int:
@@ -55,6 +55,8 @@ class UNetConfig:
 class UNet(Network):
     """Convolution blocks down and up with skips, and a 1 x 1 head."""
 
+    config_type = UNetConfig
+    summary = "U-Net (Ronneberger et al. 2015), baseline; elevation_channel regulates it"
     config: UNetConfig
 
     def __init__(self, config: UNetConfig | None = None) -> None:
@@ -81,7 +83,7 @@ class UNet(Network):
         return self.probability(x)
 
     def logits(self, x: Tensor) -> Tensor:
-        """The same before the sigmoid."""
+        """Log-odds, which `forward` passes through the sigmoid."""
         elevation, position = None, self.config.elevation_channel
         if position is not None:
             elevation = x[:, position : position + 1]
@@ -93,7 +95,7 @@ class UNet(Network):
             skips.append((x, gate))
         skips.pop()
         for upsampling, decoder in zip(self.upsamplings, self.decoders, strict=True):
-            # The gate of the way down regulates the way up too: it knows the elevation at this resolution.
+            # The gate of the way down, made from the elevation at this resolution, also regulates the way up.
             skip, gate = skips.pop()
             x, _ = decoder(torch.cat([skip, upsampling(x)], dim=1), gate)
         logits: Tensor = self.head(x)
@@ -101,7 +103,7 @@ class UNet(Network):
 
 
 class Block(nn.Module):
-    """Twice a 3 x 3 convolution, batch norm and ReLU; with `gate_channels` the convolutions are regulated by a gate."""
+    """Twice a 3 x 3 convolution, batch norm and ReLU; with `gate_channels` a gate regulates the convolutions."""
 
     def __init__(self, channels: int, out_channels: int, *, gate_channels: int) -> None:
         super().__init__()

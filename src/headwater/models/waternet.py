@@ -1,8 +1,8 @@
 """WaterNet: the segmentation network of Pierson and Mehrabi (2024, arXiv 2412.00050), any width and depth.
 
 Written from the published description. Tensor names are those of published checkpoints, so these load by name. The
-input is (batch, 10, y, x) channels at 10 m, the output (batch, 1, y / 2, x / 2) probabilities when there is one encoder
-more than there are decoders. Both sides of the input must divide by 2 ** encoders.
+input is (batch, 10, y, x) channels at 10 m, the output (batch, 1, y / 2, x / 2) probabilities if there is one encoder
+more than decoders. Both sides of the input must be multiples of 2 ** encoders.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from headwater.models.base import Network
 LEAK = 0.01
 NORM_EPSILON = 1e-5
 GATE_SHRINK = 0.25
-"""Per convolution, of gates in float16."""
+"""Factor on the weights of each convolution of a gate in float16."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,10 @@ class WaterNetConfig:
 class WaterNet(Network):
     """Attention over channels, encoders and decoders with skips, and a 1 x 1 head."""
 
-    config: WaterNetConfig
+    config_type = WaterNetConfig
+    summary = "WaterNet (Pierson and Mehrabi 2024), the main network"
     keeps_within_float16 = True
+    config: WaterNetConfig
 
     def __init__(self, config: WaterNetConfig | None = None) -> None:
         super().__init__()
@@ -85,7 +87,7 @@ class WaterNet(Network):
         return self.probability(x)
 
     def logits(self, x: Tensor) -> Tensor:
-        """The same before the sigmoid, for losses that want the logarithm."""
+        """Log-odds, which `forward` passes through the sigmoid; losses use them."""
         x = self.attention(x.contiguous(memory_format=torch.channels_last))
         if self.shorter is not None:
             x = x.to(self.shorter)
@@ -100,7 +102,7 @@ class WaterNet(Network):
         return logits
 
     def lower_precision(self, dtype: torch.dtype) -> WaterNet:
-        """Compute all but the attention in a shorter type: elevations in metres need more than bfloat16's 8 bits."""
+        """Compute all but the attention in a shorter type: elevations in meters need more than bfloat16's 8 bits."""
         if dtype == torch.float16:
             for module in self.modules():
                 if isinstance(module, MultiplicationBlock):
@@ -112,7 +114,7 @@ class WaterNet(Network):
 
 
 class ChannelAttention(nn.Module):
-    """Weighs the input's channels by their own values and by the whole image's mean and spread."""
+    """Weights the input's channels by their own values and by the mean and spread of the complete image."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -140,17 +142,17 @@ class ChannelAttention(nn.Module):
     def _statistics(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and unbiased standard deviation over space of the first block's output, each (batch, 5 * channels).
 
-        The block's last layer is linear, so both follow from the mean and the covariance of what enters it, which
-        has half the channels: the widest map of the network is never made.
+        The block's last layer is linear, so both follow from the mean and the covariance of its input, which has half
+        the channels: the widest map of the network is never computed.
         """
         hidden = leaky_relu_(F.linear(pixels, self.conv_block1.conv_1.weight[:, :, 0, 0])).float()
         weight = self.conv_block1.conv_2.weight[:, :, 0, 0].float()
         with torch.autocast(pixels.device.type, enabled=False):
             hidden_mean = hidden.mean(dim=1, keepdim=True)
-            centred = hidden - hidden_mean
-            covariance = centred.transpose(1, 2) @ centred / (pixels.shape[1] - 1)
+            centered = hidden - hidden_mean
+            covariance = centered.transpose(1, 2) @ centered / (pixels.shape[1] - 1)
             variance = ((weight @ covariance) * weight).sum(dim=2)
-            # The floor keeps the gradient of the root finite on an image of one value.
+            # The floor keeps the gradient of the root finite on a constant image.
             mean, spread = hidden_mean[:, 0] @ weight.T, variance.clamp_min(1e-12).sqrt()
         return mean.to(pixels.dtype), spread.to(pixels.dtype)
 
@@ -178,7 +180,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Doubles the resolution, halves the channels and takes in the encoder's output of that resolution."""
+    """Doubles the resolution, halves the channels and merges the encoder's output of that resolution."""
 
     def __init__(self, channels: int, *, max_kernel: int) -> None:
         super().__init__()
@@ -205,7 +207,7 @@ class Decoder(nn.Module):
 
 
 class ResidualBlocks(nn.Module):
-    """Three residual blocks one after the other, kernels of at most 5 pixels."""
+    """Three residual blocks in sequence, with kernels of at most 5 pixels."""
 
     def __init__(self, channels: int, *, max_kernel: int, reflect: bool) -> None:
         super().__init__()
@@ -219,7 +221,7 @@ class ResidualBlocks(nn.Module):
 
 
 class MultiplicationBlock(nn.Module):
-    """The input times a gate in 0..1, which three convolution blocks of falling kernel size make from it."""
+    """The input times a gate in 0..1, which three convolution blocks of decreasing kernel size compute from it."""
 
     def __init__(self, channels: int, *, max_kernel: int, reflect: bool) -> None:
         super().__init__()
@@ -235,10 +237,10 @@ class MultiplicationBlock(nn.Module):
         return x * torch.sigmoid(gate).to(x.dtype)
 
     def shrink_gate(self) -> None:
-        """Keep the gate within float16, which ends at 65504: six convolutions without norms between reach millions.
+        """Keep the gate within float16, whose largest value is 65504: six convolutions without norms reach millions.
 
-        They have no bias and leaky ReLU is linear on rays from 0, so the gate shrinks with each of their weights, by
-        powers of two, and is enlarged again before the sigmoid: nothing else changes.
+        They have no bias, and leaky ReLU is linear on rays from 0. So the gate shrinks with the weights, which are
+        scaled by powers of two, and is enlarged again before the sigmoid: nothing else changes.
         """
         for convolution_ in self.modules():
             if isinstance(convolution_, nn.Conv2d):
@@ -263,7 +265,7 @@ class ConvBlocks(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Convolution, leaky ReLU, convolution; no bias; zero or reflection padding keeps the size."""
+    """Convolution, leaky ReLU, convolution, without bias; zero or reflection padding keeps the size."""
 
     def __init__(self, channels: int, hidden: int, out_channels: int, *, kernel: int, reflect: bool = False) -> None:
         super().__init__()
@@ -290,7 +292,7 @@ class ResidualBlock(ConvBlock):
 
 
 class PointwiseLayers(nn.Module):
-    """1 x 1 convolutions with bias and leaky ReLU between: a small network on every pixel."""
+    """1 x 1 convolutions with bias and leaky ReLU between: a small network for every pixel."""
 
     def __init__(self, widths: Sequence[int], *, last_bias: bool = True) -> None:
         super().__init__()
@@ -309,8 +311,7 @@ class PointwiseLayers(nn.Module):
 class InstanceNorm(nn.Module):
     """Instance normalization without running statistics.
 
-    Written out because PyTorch's own leaves the channels-last format, in which this network runs twice as fast on
-    a CPU.
+    PyTorch's own leaves the channels-last format, in which this network runs twice as fast on a CPU.
     """
 
     def __init__(self, channels: int, *, affine: bool) -> None:
@@ -337,11 +338,11 @@ def convolution(channels: int, out_channels: int, kernel: int, *, reflect: bool)
 
 
 def leaky_relu_(x: Tensor) -> Tensor:
-    """Leaky ReLU in place, for the outputs of convolutions, whose values no gradient needs."""
+    """Leaky ReLU in place, for outputs of convolutions, whose values no gradient needs."""
     return F.leaky_relu(x, LEAK, inplace=True)
 
 
 def narrowing(channels: int, out_channels: int) -> list[int]:
-    """Widths of the three 1 x 1 layers that bring concatenated blocks back to `out_channels`."""
+    """Widths of the three 1 x 1 layers that reduce concatenated blocks to `out_channels`."""
     first = int(0.75 * channels)
     return [channels, first, int(0.75 * first), out_channels]

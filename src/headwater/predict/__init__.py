@@ -1,1 +1,1 @@
-"""Tiles in, blended probability out: networks run over a cell, a band of tiles at a time."""
+"""Prediction: composite and elevation in, blended probability of water out, one strip of tiles at a time."""

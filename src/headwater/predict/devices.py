@@ -1,9 +1,13 @@
-"""Where and in which precision a network computes."""
+"""The device and the precision a network computes in, and one GPU for each process."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -11,13 +15,13 @@ from torch import nn
 from headwater.core.errors import InputError
 
 THREADS = 1
-"""Tiles computed side by side on the CPU, one thread each. The order of the sums within a network, and so the last bits
-of a probability, would depend on the threads it has: one thread a tile gives the same bytes whatever this number."""
+"""Tiles computed in parallel on the CPU, with one thread each. The order of sums within a network, and so the last bits
+of a probability, depends on its number of threads: with one thread a tile the bytes do not depend on this setting."""
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(device: str) -> str:
-    """Return the device to compute on: "auto" is the first GPU where there is one, else the CPU.
+    """Return the device to compute on: "auto" is a GPU if there is one, else the CPU.
 
     Raises
     ------
@@ -39,9 +43,9 @@ def resolve_device(device: str) -> str:
 def resolve_dtype(dtype: str, device: str, networks: Sequence[nn.Module] = ()) -> torch.dtype:
     """Return the type networks compute in: "auto" is 16 bits on a GPU, float32 on the CPU.
 
-    Of the two types float16 is eight times finer, and taken where no network overflows in it; else bfloat16, where the
-    GPU has it. On the CPU auto is float32 even where bfloat16 would be faster: the result must not depend on the
-    processor at hand.
+    Of the two types of 16 bits float16 is eight times finer; it is used if no network overflows in it, else bfloat16,
+    if the GPU supports it. On the CPU auto is float32 even where bfloat16 would be faster: the result must not depend
+    on the processor.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def resolve_dtype(dtype: str, device: str, networks: Sequence[nn.Module] = ()) -
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Compute with one thread each, then with as many as before."""
+    """Let PyTorch compute with one thread; restore the number of threads afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -73,3 +77,37 @@ def single_threaded() -> Iterator[None]:
 def gpus() -> int:
     """Return how many GPUs this process sees."""
     return torch.cuda.device_count()
+
+
+@contextmanager
+def claimed_gpu(count: int, folder: Path | None = None) -> Iterator[int]:
+    """Claim a GPU that no other process of this user has claimed, until the block ends.
+
+    Jobs that run at the same time on a machine with several GPUs so use different ones. The claim is a lock on a file,
+    which ends with its process, however that ends. If all GPUs are claimed, they are shared by process id.
+
+    Parameters
+    ----------
+    count : int
+        Number of GPUs, at least 1.
+    folder : Path, optional
+        Folder of the lock files; by default one of this user in the folder for temporary files.
+
+    Yields
+    ------
+    int
+        Number of the GPU, from 0.
+    """
+    # Numbers are those within CUDA_VISIBLE_DEVICES: processes that see other GPUs have other files.
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace("/", "_")[:100]
+    folder = folder or Path(tempfile.gettempdir()) / f"headwater-gpu-{os.getuid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        with (folder / f"{visible}.{number}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield number
+            return
+    yield os.getpid() % count

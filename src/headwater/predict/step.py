@@ -19,11 +19,9 @@ from headwater.geo.plan import read_plan
 from headwater.models.channels import PIXEL_M, Float32Array, Recipe
 from headwater.models.checkpoint import Checkpoint, load_checkpoint
 from headwater.models.shipped import default_checkpoints
-from headwater.predict.arrays import quantise
-from headwater.predict.devices import gpus, resolve_device, resolve_dtype
-from headwater.predict.ensemble import Member, at_scale
-from headwater.predict.gpu_locks import claimed_gpu
-from headwater.predict.pipeline import Options, predict_bands
+from headwater.predict.devices import claimed_gpu, gpus, resolve_device, resolve_dtype
+from headwater.predict.ensemble import EnsembleMember, at_scale
+from headwater.predict.pipeline import Options, predict_strips, quantize
 from headwater.predict.settings import PredictSettings
 
 
@@ -82,9 +80,7 @@ def predict(
         tta=settings.tta,
     )
     weights = [load_checkpoint(path) for path in _paths(checkpoint)]
-    members = [
-        Member(at_scale(each.predictor, PREDICTION_FACTOR), _recipe(each, settings.max_missing)) for each in weights
-    ]
+    members = members_of(weights, max_missing=settings.max_missing)
     the_plan = read_plan(plan)
     the_cell = the_plan.cell(cell)
     grid = cell_grid(the_cell, margin_px=the_plan.margin_px)
@@ -95,7 +91,7 @@ def predict(
     with (
         raster.row_reader(composite, bands=4) as read_composite,
         raster.warped_row_reader(elevation, grid) as read_elevation,
-        _on_a_gpu_of_its_own(options) as options,
+        _on_own_gpu(options) as options,
         raster.cog_writer(
             out, grid=core, dtype="uint8", tags=_tags(weights, members, options), band_names=("probability",)
         ) as write_rows,
@@ -105,13 +101,26 @@ def predict(
             return read_composite(first, end), read_elevation(first, end)
 
         def write(row: int, probability: Float32Array, valid: npt.NDArray[np.bool_]) -> None:
-            # Without the margin, whose tiles belong to the neighbours.
+            # Without the margin, which belongs to the neighboring cells.
             rows = slice(max(0, margin - row), max(0, margin + core.height - row))
             window = (rows, slice(margin, margin + core.width))
             if valid[window].size:
-                write_rows(max(0, row - margin), quantise(probability[window])[None], valid[window])
+                write_rows(max(0, row - margin), quantize(probability[window])[None], valid[window])
 
-        predict_bands(members, grid.shape, read, write, options)
+        predict_strips(members, grid.shape, read, write, options)
+
+
+def members_of(weights: Sequence[Checkpoint], *, max_missing: float | None = None) -> list[EnsembleMember]:
+    """Return checkpoints as the members of an ensemble that predicts on the 20 m grid.
+
+    Parameters
+    ----------
+    weights : sequence of Checkpoint
+        Networks with their recipes.
+    max_missing : float, optional
+        Maximum fraction of missing pixels of a tile that is predicted; by default that of each recipe.
+    """
+    return [EnsembleMember(at_scale(each.predictor, PREDICTION_FACTOR), _recipe(each, max_missing)) for each in weights]
 
 
 def _paths(checkpoint: Path | Sequence[Path] | None) -> Sequence[Path]:
@@ -124,13 +133,13 @@ def _recipe(weights: Checkpoint, max_missing: float | None) -> Recipe:
     recipe = weights.metadata.recipe
     if recipe.pixel_m != PIXEL_M:
         say(f"the weights were made for pixels of {recipe.pixel_m:g} m; those here have {PIXEL_M:g} m.")
-        # Slopes and areas are those of the pixels that there are.
+        # Slopes and areas are computed with the actual pixel size.
         recipe = replace(recipe, pixel_m=PIXEL_M)
-    return recipe if max_missing is None else replace(recipe, max_missing_share=max_missing)
+    return recipe if max_missing is None else replace(recipe, max_missing_fraction=max_missing)
 
 
 @contextmanager
-def _on_a_gpu_of_its_own(options: Options) -> Iterator[Options]:
+def _on_own_gpu(options: Options) -> Iterator[Options]:
     if options.device != "cuda":
         yield options
         return
@@ -143,7 +152,7 @@ def _check_composite(path: Path, expected: RasterGrid) -> None:
     if facts["count"] < 4 or facts["dtype"] != "uint8":
         raise InputError(
             f"{path} has {facts['count']} band(s) of {facts['dtype']}; four of uint8 are needed.",
-            "Give a composite.tif as headwater composite writes it.",
+            "Give a composite.tif written by headwater composite.",
         )
     grid = raster.raster_grid(path)
     aligned = np.allclose(grid.bounds, expected.bounds, rtol=0, atol=grid.dy / 100)
@@ -163,8 +172,8 @@ def _check_elevation(path: Path, cell: Cell) -> None:
         raise InputError(f"{path} does not cover the cell {cell.name}.", "Give the elevation.tif of the same cell.")
 
 
-def _tags(weights: Sequence[Checkpoint], members: Sequence[Member], options: Options) -> dict[str, str]:
-    """Return what says how the map was made; of an ensemble in the order of its checkpoints."""
+def _tags(weights: Sequence[Checkpoint], members: Sequence[EnsembleMember], options: Options) -> dict[str, str]:
+    """Return tags that record how the map was made; those of an ensemble are in the order of its checkpoints."""
     dtype = resolve_dtype(options.dtype, options.device, [member.model for member in members])
     return {
         "checkpoint_sha256": ", ".join(each.metadata.sha256 for each in weights),

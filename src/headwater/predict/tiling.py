@@ -1,4 +1,4 @@
-"""Where the tiles of a prediction lie."""
+"""Positions of the tiles of a prediction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headwater.core.errors import InputError
 from headwater.geo.grid import tiles
 
 OVERLAP_PX = 208
-"""Least overlap of neighbouring tiles on the 10 m grid, chosen with benchmarks/seams.py (docs/benchmarks.md)."""
+"""Minimum overlap of neighboring tiles on the 10 m grid, chosen with benchmarks/seams.py (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,16 @@ class Tiling:
 
     @staticmethod
     def over(shape: tuple[int, int], *, tile_px: int, overlap_px: int, multiple: int) -> Tiling:
-        """Lay tiles over a raster.
+        """Place tiles over a raster.
 
         Parameters
         ----------
         shape : (rows, columns)
-            Of the raster. Where it is smaller than a tile, the tile shrinks to what `multiple` allows.
+            Size of the raster. Where it is smaller than a tile, the tile shrinks to what `multiple` allows.
         tile_px, overlap_px : int
-            Side of a tile and least overlap of neighbours.
+            Side of a tile and minimum overlap of neighbors.
         multiple : int
-            What the sides of a tile must divide by.
+            The sides of a tile are multiples of this.
 
         Raises
         ------
@@ -44,17 +44,17 @@ class Tiling:
         """
         if tile_px < 2 * multiple or tile_px % multiple:
             raise InputError(
-                f"A tile of {tile_px} px does not suit a network whose input must divide by {multiple} px.",
+                f"A tile of {tile_px} px does not suit a network whose input must be a multiple of {multiple} px.",
                 f"Use a multiple of {multiple} px, at least {2 * multiple}.",
             )
         if 2 * overlap_px > tile_px:
             raise InputError(
-                f"Tiles of {tile_px} px cannot overlap by {overlap_px} px: more than half of one is its neighbour's.",
+                f"Tiles of {tile_px} px cannot overlap by {overlap_px} px, which is more than half a tile.",
                 f"Use an overlap of {tile_px // 2} px or less.",
             )
         sides, padded, starts = [], [], []
         for length in shape:
-            # Two pixels at the deepest level at least: the variance of one is not defined.
+            # At least two pixels at the deepest level: the variance of one is not defined.
             small = max(2, -(-length // multiple)) * multiple
             side = min(tile_px, small)
             size = max(length, side)

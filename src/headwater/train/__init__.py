@@ -1,1 +1,1 @@
-"""Training of networks on demo planets: labels, chips, losses and one readable loop."""
+"""Training of networks on demo planets and on chips: labels, chips, losses and one readable loop."""

@@ -1,4 +1,4 @@
-"""Chips: windows cut from cells kept on disk as memory-mapped arrays of composite, elevation and water types."""
+"""Chips: windows cut from cells on disk, which are memory-mapped arrays of composite, elevation and water types."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy.typing as npt
 from headwater.core.errors import InputError
 
 Chip = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.uint8]]
-"""Composite (4, y, x), elevation (y, x) in metres and water types (y, x)."""
+"""Composite (4, y, x), elevation (y, x) in meters and water types (y, x)."""
 
-_TRIES = 50
+_MAX_DRAWS = 50
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CellChips:
     """One cell's arrays on disk, on the 10 m grid with its margin."""
 
     folder: Path
-    """Holds composite.npy, elevation.npy and types.npy."""
+    """Contains composite.npy, elevation.npy and types.npy."""
 
     @cached_property
     def composite(self) -> npt.NDArray[np.uint8]:
@@ -33,7 +33,7 @@ class CellChips:
 
     @cached_property
     def elevation(self) -> npt.NDArray[np.float32]:
-        """(y, x) metres, memory-mapped."""
+        """(y, x) meters, memory-mapped."""
         return self._array("elevation")
 
     @cached_property
@@ -52,7 +52,7 @@ class CellChips:
         return window_of((self.composite, self.elevation, self.types), row, column, height, width)
 
     def middle(self, side_px: int, multiple: int) -> Chip:
-        """Return the window in the middle, at most `side_px` long and divisible by `multiple` on both sides."""
+        """Return the central window, at most `side_px` long and with sides that are multiples of `multiple`."""
         return middle_of((self.composite, self.elevation, self.types), side_px, multiple)
 
     @staticmethod
@@ -83,31 +83,33 @@ def window_of(chip: Chip, row: int, column: int, height: int, width: int) -> Chi
 
 
 def middle_of(chip: Chip, side_px: int, multiple: int) -> Chip:
-    """Return the window in the middle, at most `side_px` long and divisible by `multiple` on both sides."""
+    """Return the central window, at most `side_px` long and with sides that are multiples of `multiple`."""
     shape = chip[2].shape
     height, width = (min(side_px, length) // multiple * multiple for length in shape)
-    row, column = ((have - want) // 4 * 2 for have, want in zip(shape, (height, width), strict=True))
+    row, column = ((outer - inner) // 4 * 2 for outer, inner in zip(shape, (height, width), strict=True))
     return window_of(chip, row, column, height, width)
 
 
-def random_chip(cells: Sequence[CellChips], side_px: int, max_missing_share: float, rng: np.random.Generator) -> Chip:
-    """Cut a square chip at a random place, cells weighing by their area; mostly missing ones are drawn again.
+def random_chip(
+    cells: Sequence[CellChips], side_px: int, max_missing_fraction: float, rng: np.random.Generator
+) -> Chip:
+    """Cut a square chip at a random place, each cell weighted by its area; redraw chips with too much missing.
 
     Parameters
     ----------
     cells : sequence of CellChips
-        Where to cut.
+        Cells to cut from.
     side_px : int
-        Side of the chip; a smaller cell is not drawn from.
-    max_missing_share : float
-        Largest share of pixels without composite.
+        Side of the chip; smaller cells are skipped.
+    max_missing_fraction : float
+        Maximum fraction of pixels without composite.
     rng : numpy Generator
         Source of randomness.
 
     Raises
     ------
     InputError
-        No cell is large enough or none has enough data.
+        No cell is large enough, or none has enough data.
     """
     large = [cell for cell in cells if min(cell.shape) >= side_px]
     if not large:
@@ -115,11 +117,11 @@ def random_chip(cells: Sequence[CellChips], side_px: int, max_missing_share: flo
             f"No cell is as large as a chip of {side_px} px.", "Use larger cells, or smaller chips in the stages."
         )
     areas = np.array([rows * columns for rows, columns in (cell.shape for cell in large)], dtype=np.float64)
-    for _ in range(_TRIES):
+    for _ in range(_MAX_DRAWS):
         cell = large[int(rng.choice(len(large), p=areas / areas.sum()))]
-        # Even starts: a 20 m pixel is never cut.
+        # Starts are even, so that no 20 m pixel is cut.
         row, column = (2 * int(rng.integers((length - side_px) // 2 + 1)) for length in cell.shape)
         chip = cell.chip(row, column, side_px, side_px)
-        if (chip[0] == 0).any(axis=0).mean() <= max_missing_share:
+        if (chip[0] == 0).any(axis=0).mean() <= max_missing_fraction:
             return chip
-    raise InputError("The cells hold hardly any data.", "Look at the composites in the training's work folder.")
+    raise InputError("The cells contain hardly any data.", "Look at the composites in the training's work folder.")

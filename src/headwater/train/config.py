@@ -10,25 +10,18 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 
 from headwater.core.errors import InputError
+from headwater.core.events import say
 from headwater.geo.grid import PREDICTION_FACTOR
 from headwater.models.channels import PIXEL_M, RECIPES, Recipe
-from headwater.models.registry import build_network
+from headwater.models.registry import NETWORKS, build_network
 from headwater.predict.devices import resolve_device
 from headwater.train.objective import Objective
 from headwater.train.planets import MARGIN_PX, PlanetSettings, read_planet
-from headwater.train.settings import LoopSettings, Losses, Stage
+from headwater.train.settings import RENAMED_KEYS, LoopSettings, Losses, Stage
 
 SPLITS = ("training", "validation", "test")
-NEEDED = ("work", "out", "licence", "network", "loop")
+NEEDED = ("work", "out", "license", "network", "loop")
 OPTIONAL = ("recipe", "planets", "chips", "validation_window_px", "tensorboard")
-RECIPE_OF_NETWORK: Mapping[str, str] = {
-    "waternet": "paper",
-    "evanet": "evanet",
-    "hourglass": "esri_streams",
-    "unet": "paper",
-    "fcn8s": "paper",
-}
-"""Channels a network gets where a configuration names none."""
 _WORDS: Mapping[Any, str] = {
     int: "a whole number",
     float: "a number such as 0.01",
@@ -45,23 +38,23 @@ class TrainConfig:
     """A training configuration, checked."""
 
     work: Path
-    """Folder of planets, states and weights on the way."""
+    """Folder of planets, states and intermediate weights."""
     out: Path
     """The checkpoint to write."""
-    licence: str
-    """Licence of the weights."""
+    license: str
+    """License of the weights."""
     network: Mapping[str, Any]
-    """name, and the sizes that the registry takes."""
+    """name, and the sizes of the network."""
     recipe: Recipe
-    """Channels."""
+    """Channels of the network."""
     loop: LoopSettings
-    """Stages, optimizer and the rest."""
+    """Stages, optimizer, losses and other settings."""
     chips: str = ""
-    """Folder or address of chips that `headwater chips` cut; empty to train on planets."""
+    """Folder or address of chips cut by `headwater chips`; empty to train on planets."""
     planets: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
-    """Planets for training, validation and test by variety and seed; none is in two."""
+    """Planets for training, validation and test by variety and seed; each is in one part only."""
     planet: PlanetSettings = field(default_factory=PlanetSettings)
-    """How they are built."""
+    """How planets are built."""
     validation_window_px: int = 832
     """Side of the window scored in each validation cell or chip."""
     tensorboard: bool = False
@@ -76,16 +69,16 @@ def read_config(path: Path) -> TrainConfig:
     InputError
         The file is not readable, or has unknown, missing or impossible values.
     """
-    values = read_yaml(path, like="config/train-demo.yaml")
+    (values,) = current_names([read_yaml(path, like="config/train-demo.yaml")], {"licence": "license"}, path)
     check_keys(values, {*NEEDED, *OPTIONAL}, "the top level", path, needed=NEEDED)
     if ("planets" in values) == ("chips" in values):
-        raise InputError(f"{path} gives both planets and chips, or neither.", "Give one of them to train on.")
+        raise InputError(f"{path} gives both planets and chips, or neither.", "Give exactly one of them to train on.")
     planets, planet = _read_planets(values["planets"], path) if "planets" in values else ({}, PlanetSettings())
-    for key in ("work", "out", "licence", "chips"):
+    for key in ("work", "out", "license", "chips"):
         if not isinstance(values.get(key, "text"), str):
             raise InputError(f"In {path}, {key} is {values[key]!r}.", f"Give {_WORDS[str]}.")
     if Path(values["out"]).suffix != ".safetensors":
-        raise InputError(f"In {path}, out is {values['out']}.", "Weights are stored as .safetensors: name such a file.")
+        raise InputError(f"In {path}, out is {values['out']}.", "Give a file ending in .safetensors.")
     side, tensorboard = values.get("validation_window_px", 832), values.get("tensorboard", False)
     if type(side) is not int or type(tensorboard) is not bool:
         raise InputError(
@@ -95,16 +88,16 @@ def read_config(path: Path) -> TrainConfig:
     network = values["network"]
     if not isinstance(network, dict) or not isinstance(network.get("name"), str):
         raise InputError(f"{path} does not name a network.", "Set network.name, for instance to waternet.")
-    recipe = values.get("recipe", RECIPE_OF_NETWORK.get(network["name"], "paper"))
-    if not isinstance(recipe, str) or recipe not in RECIPES:
-        raise InputError(f"There is no channel recipe {recipe!r}.", f"Use one of: {', '.join(RECIPES)}.")
+    recipe = values.get("recipe", NETWORKS.load(network["name"]).default_recipe)
+    if not isinstance(recipe, str):
+        raise InputError(f"There is no channel recipe {recipe!r}.", f"Use one of: {', '.join(RECIPES.names())}.")
     config = TrainConfig(
         work=Path(values["work"]),
         out=Path(values["out"]),
-        licence=values["licence"],
+        license=values["license"],
         network=network,
-        # Chips have 10 m pixels, whatever the recipe was first meant for.
-        recipe=replace(RECIPES[recipe], pixel_m=PIXEL_M),
+        # Chips have 10 m pixels, whatever the recipe's own pixel size is.
+        recipe=replace(RECIPES.load(recipe), pixel_m=PIXEL_M),
         loop=_read_loop(values["loop"], path),
         chips=str(values.get("chips", "")),
         planets=planets,
@@ -117,15 +110,44 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_yaml(path: Path, *, like: str) -> Any:
-    """Read a YAML file; one that cannot be read is refused with an example to look at."""
+    """Read a YAML file; refuse one that cannot be read, naming an example."""
     try:
         return yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read ({error}).", f"Give a YAML file like {like}.") from error
 
 
+def current_names(values: Sequence[Any], renamed: Mapping[str, str], path: Path) -> list[Any]:
+    """Return mappings with the current names of their keys, and report each former name once.
+
+    Parameters
+    ----------
+    values : sequence
+        Mappings of one kind; other values stay unchanged.
+    renamed : mapping
+        Current names by former ones.
+    path : Path
+        Configuration file, for messages.
+
+    Raises
+    ------
+    InputError
+        A mapping has a key under both names.
+    """
+    mappings = [each for each in values if isinstance(each, dict)]
+    for former, name in renamed.items():
+        if any(former in each and name in each for each in mappings):
+            raise InputError(f"In {path}, both {former} and {name} are given.", f"Keep {name} only.")
+        if any(former in each for each in mappings):
+            say(f"in {path}, the key {former} is now called {name}; the former name is still read.")
+    return [
+        {renamed.get(key, key): value for key, value in each.items()} if isinstance(each, dict) else each
+        for each in values
+    ]
+
+
 def check_keys(values: Any, known: set[str], place: str, path: Path, *, needed: Sequence[str]) -> None:
-    """Refuse a mapping with unknown or missing keys."""
+    """Refuse anything but a mapping with the needed and no unknown keys."""
     wanted = set(needed)
     if not isinstance(values, dict) or not wanted <= set(values) or set(values) - known:
         have = set(values) if isinstance(values, dict) else set()
@@ -137,14 +159,14 @@ def check_keys(values: Any, known: set[str], place: str, path: Path, *, needed: 
 
 
 def check_list(values: Any, place: str, path: Path, *, of: type | tuple[type, ...]) -> list[Any]:
-    """Return a list as it is; refuse anything else, and values in it of another kind."""
+    """Return a list unchanged; refuse anything else, and a list with values of another type."""
     if not isinstance(values, list) or any(not isinstance(value, of) or isinstance(value, bool) for value in values):
         raise InputError(f"In {path}, {place} is {values!r}.", f"Give a list for {place} (docs/reference/training.md).")
     return values
 
 
 def filled(kind: type[_T], values: Mapping[str, Any], place: str, path: Path) -> _T:
-    """Return a dataclass with its fields from a mapping, refusing values of another type."""
+    """Return a dataclass with its fields from a mapping; refuse values of another type."""
     hints = get_type_hints(kind)
     for key, value in values.items():
         hint = hints[key]
@@ -170,16 +192,17 @@ def _read_planets(planets: Any, path: Path) -> tuple[dict[str, tuple[tuple[str, 
     if len(set(everything)) < len(everything) or not names["training"] or not names["validation"]:
         raise InputError(
             f"{path} lists a planet twice, or none for training or validation.",
-            "Give every planet to one part only; training and validation need one at least.",
+            "Assign every planet to one part only; training and validation need at least one.",
         )
     return names, settings
 
 
 def _read_loop(loop: Any, path: Path) -> LoopSettings:
+    (loop,) = current_names([loop], RENAMED_KEYS, path)
     check_keys(loop, {item.name for item in fields(LoopSettings)}, "loop", path, needed=("stages",))
     needed = ("chip_px", "batch_size", "steps", "learning_rate")
     stages = []
-    for stage in check_list(loop["stages"], "loop.stages", path, of=dict):
+    for stage in current_names(check_list(loop["stages"], "loop.stages", path, of=dict), RENAMED_KEYS, path):
         check_keys(stage, {item.name for item in fields(Stage)}, "loop.stages", path, needed=needed)
         stages.append(filled(Stage, stage, "loop.stages", path))
     losses = loop.get("losses", {})
@@ -193,7 +216,7 @@ def _read_loop(loop: Any, path: Path) -> LoopSettings:
 
 
 def _check_sizes(config: TrainConfig, path: Path) -> None:
-    """Refuse a network that does not fit the recipe, the chips or the losses before any planet is built."""
+    """Refuse a network that does not fit the recipe, the chips or the losses, before any planet is built."""
     sizes = {key: value for key, value in config.network.items() if key != "name"}
     network = build_network(config.network["name"], sizes)
     Objective(network, config.loop.losses, config.loop.precision)
@@ -201,13 +224,13 @@ def _check_sizes(config: TrainConfig, path: Path) -> None:
     if channels != takes:
         raise InputError(
             f"In {path}, the recipe {config.recipe.name!r} makes {channels} channels, the network takes {takes}.",
-            f"Leave out recipe, or set in_channels of the network to {channels}.",
+            f"Omit recipe, or set in_channels of the network to {channels}.",
         )
     maps, scale = sizes.get("out_channels", 1), network.config.scale
     if maps != 1 or scale > PREDICTION_FACTOR:
         raise InputError(
             f"In {path}, the network gives {maps} map(s), {scale} times smaller than its input.",
-            f"Choose sizes that give one, at most {PREDICTION_FACTOR} times smaller: that of water at 20 m.",
+            f"Choose sizes that give one map, of water at 20 m, at most {PREDICTION_FACTOR} times smaller.",
         )
     if config.planets and config.loop.halo_px > MARGIN_PX:
         raise InputError(
@@ -218,6 +241,6 @@ def _check_sizes(config: TrainConfig, path: Path) -> None:
     for side in (*(stage.chip_px for stage in config.loop.stages), config.validation_window_px):
         if side % multiple or side < multiple:
             raise InputError(
-                f"In {path}, {side} px do not divide by {multiple}, as the network asks.",
+                f"In {path}, {side} px do not divide by {multiple}, as the network needs.",
                 f"Use {max(1, side // multiple) * multiple} px.",
             )

@@ -1,4 +1,4 @@
-"""`headwater chips CONFIG`: chips cut from composites, elevation and NHD labels of any cells, balanced and kept."""
+"""`headwater chips CONFIG`: cut balanced chips from composites, elevation and NHD labels of cells, and store them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from headwater.evaluate.nhd import WATER_TYPES, read_nhd
 from headwater.evaluate.water_types import UNKNOWN_TYPE, burn_types
 from headwater.geo.features import read_polygons
 from headwater.train.chips import CellChips, Chip
-from headwater.train.config import SPLITS, check_keys, check_list, filled, read_yaml
-from headwater.train.shards import BYTES_A_PIXEL, FORMAT, MANIFEST, write_shard
+from headwater.train.config import SPLITS, check_keys, check_list, current_names, filled, read_yaml
+from headwater.train.shards import BYTES_PER_PIXEL, FORMAT, MANIFEST, write_shard
 
 SHARD_BYTES = 256_000_000
+"""Maximum size of a shard, if it has more than one chip."""
 _TYPES = 256
 
 
@@ -33,37 +34,42 @@ class CutSettings:
     """How chips are cut."""
 
     sides_px: tuple[int, ...] = (244, 832)
-    """Sides of the chips, at 10 m; one set for each."""
+    """Sides of the chips in 10 m pixels; one set of chips for each."""
     chips_per_region: tuple[int, ...] = (2000, 200)
-    """Chips of each side a region gives at most, so that regions weigh alike."""
-    max_missing_share: float = 0.1
-    """Largest share of pixels without image, elevation or label."""
+    """Maximum number of chips of each side per region, so that regions have equal weight."""
+    max_missing_fraction: float = 0.1
+    """Maximum fraction of pixels without image, elevation or label."""
     seed: int = 0
-    """Of the places and the choice."""
+    """Seed of the places and the choice."""
 
     def __post_init__(self) -> None:
         if len(self.sides_px) != len(self.chips_per_region) or not self.sides_px:
             raise InputError("sides_px and chips_per_region differ in length.", "Give one number for each side.")
         if any(side < 2 or side % 2 for side in self.sides_px) or min(self.chips_per_region) < 1:
-            raise InputError("A side is odd, or a number is 0 or less.", "Give even sides: a 20 m pixel is never cut.")
-        if self.seed < 0 or not 0 <= self.max_missing_share <= 1:
-            raise InputError("seed or max_missing_share is out of range.", "Give a seed from 0, a share from 0 to 1.")
+            raise InputError(
+                "A side is odd, or a number is 0 or less.",
+                "Give even sides, so that no 20 m pixel is cut, and positive numbers.",
+            )
+        if self.seed < 0 or not 0 <= self.max_missing_fraction <= 1:
+            raise InputError(
+                "seed or max_missing_fraction is out of range.", "Give a seed from 0 and a fraction from 0 to 1."
+            )
 
 
 @dataclass(frozen=True)
 class Region:
-    """A place all chips of which are for one part: a planet, or a HU4 region."""
+    """A place whose chips all belong to one part: a planet, or a HU4 region."""
 
     name: str
-    """For file names."""
+    """Its name in file names."""
     part: str
     """training, validation or test."""
     cells: str
-    """Folder that holds a folder a cell with composite.tif and elevation.tif, as the workflow leaves it."""
+    """Folder with one folder per cell, which contains composite.tif and elevation.tif as written by the workflow."""
     labels: str
     """GeoPackage of the NHD."""
     area: str = ""
-    """Polygons beyond which nobody has mapped the water; empty if the labels cover the cells."""
+    """Polygons outside which water is not mapped; empty if the labels cover the cells."""
 
 
 @dataclass(frozen=True)
@@ -71,27 +77,27 @@ class Candidate:
     """A window that could be a chip."""
 
     cell: CellChips
-    """Where it lies."""
+    """Its cell."""
     row: int
     """First row."""
     column: int
     """First column."""
     types: frozenset[int]
-    """Water types within; 0 alone if there is none."""
+    """Its water types; only 0 if it has none."""
 
 
 @dataclass
-class Found:
-    """Candidates, and how many were left out."""
+class CandidateWindows:
+    """Candidates, and the number of windows that were left out."""
 
     candidates: list[Candidate] = field(default_factory=list)
-    """Good ones."""
+    """Windows that can be chips."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """By reason."""
+    """Number of the others by reason."""
 
 
 def chips(config_path: Path) -> None:
-    """Cut chips as a configuration says and write shards and manifest.
+    """Cut chips as configured and write shards and manifest.
 
     Parameters
     ----------
@@ -107,7 +113,7 @@ def chips(config_path: Path) -> None:
     def read() -> Iterator[tuple[str, str, Sequence[CellChips]]]:
         for region in regions:
             yield region.name, region.part, read_region(region, scratch)
-            shutil.rmtree(scratch)  # the cells of one region at a time: they are nine bytes a pixel
+            shutil.rmtree(scratch)  # Only the cells of one region are on disk at a time: they take nine bytes a pixel.
 
     try:
         cut_chips(read(), out, settings)
@@ -117,7 +123,11 @@ def chips(config_path: Path) -> None:
 
 def read_cut_config(path: Path) -> tuple[Path, CutSettings, list[Region]]:
     """Read and check a configuration of `headwater chips`."""
-    values = read_yaml(path, like="the one in docs/reference/training.md")
+    (values,) = current_names(
+        [read_yaml(path, like="the one in docs/reference/training.md")],
+        {"max_missing_share": "max_missing_fraction"},
+        path,
+    )
     known = {item.name for item in fields(CutSettings)}
     check_keys(values, {"out", "regions", *known}, "the top level", path, needed=("out", "regions"))
     for key in ("sides_px", "chips_per_region"):
@@ -133,21 +143,21 @@ def read_cut_config(path: Path) -> tuple[Path, CutSettings, list[Region]]:
             raise InputError(f"In {path}, a region is for {region['part']!r}.", f"Use one of: {', '.join(SPLITS)}.")
         regions.append(filled(Region, {**region, "name": str(region["name"])}, "regions", path))
     if len({region.name for region in regions}) < len(regions) or not regions:
-        raise InputError(f"{path} lists a region twice, or none.", "Give each region once: it is for one part only.")
+        raise InputError(f"{path} lists a region twice, or none.", "Give each region once, for one part only.")
     return Path(values["out"]), filled(CutSettings, settings, "the top level", path), regions
 
 
 def check_region(region: Region) -> None:
-    """Refuse a region that names files which are not there, before hours go into the others."""
+    """Refuse a region whose files do not exist, before hours are spent on the others."""
     if not any(Path(region.cells).glob("*/composite.tif")):
         raise InputError(f"There is no */composite.tif in {region.cells}.", "Give the folder of a basin's cells.")
     for file in (region.labels, region.area):
         if file and not Path(file).exists():
-            raise InputError(f"{file} of region {region.name} does not exist.", "Give a file that is there.")
+            raise InputError(f"{file} of region {region.name} does not exist.", "Give an existing file.")
 
 
 def read_region(region: Region, scratch: Path) -> list[CellChips]:
-    """Read the cells of a region onto the composite's grid and burn their labels, one cell in memory at a time."""
+    """Read the cells of a region onto the composite's grid and rasterize their labels, one cell in memory at a time."""
     folders = sorted(path.parent for path in Path(region.cells).glob("*/composite.tif"))
     features = read_nhd(Path(region.labels))
     area = read_polygons(Path(region.area)) if region.area else None
@@ -167,36 +177,36 @@ def read_region(region: Region, scratch: Path) -> list[CellChips]:
 def cut_chips(
     regions: Iterable[tuple[str, str, Sequence[CellChips]]], out: Path, settings: CutSettings
 ) -> dict[str, Any]:
-    """Choose chips of each region and side, write them, and the manifest last; return the manifest.
+    """Choose chips of each region and side, write them, then the manifest; return the manifest.
 
     Parameters
     ----------
     regions : iterable of (name, part, cells)
-        Part is training, validation or test. The cells of one region need not last when the next is taken.
+        Part is training, validation or test. The cells of a region are not used after the next one is requested.
     out : Path
         Folder of shards and manifest.
     settings : CutSettings
-        Sides, numbers and seed.
+        Sides, numbers and seed of the chips.
 
     Raises
     ------
     InputError
-        No window could be a chip.
+        No window can be a chip.
     """
     shards: list[dict[str, Any]] = []
     counts: dict[str, Counter[str]] = {part: Counter() for part in SPLITS}
     left_out: Counter[str] = Counter()
-    # A cutting that is killed leaves no manifest of other shards than it wrote.
+    # An interrupted run leaves no manifest of shards that it did not write.
     (out / MANIFEST).unlink(missing_ok=True)
     for number, (region, part, places) in enumerate(regions):
         for side, quota in zip(settings.sides_px, settings.chips_per_region, strict=True):
             rng = np.random.default_rng([settings.seed, number, side])
-            found = find_candidates(places, side, settings.max_missing_share, rng)
+            found = find_candidates(places, side, settings.max_missing_fraction, rng)
             left_out.update(found.left_out)
             chosen = balanced_choice([candidate.types for candidate in found.candidates], quota, rng)
             counts[part].update(_name(kind) for index in chosen for kind in found.candidates[index].types)
             picked = [found.candidates[index] for index in chosen]
-            for first, chunk in _chunks(picked, max(1, SHARD_BYTES // (BYTES_A_PIXEL * side * side))):
+            for first, chunk in _chunks(picked, max(1, SHARD_BYTES // (BYTES_PER_PIXEL * side * side))):
                 file = f"{part}/{region}-{side}-{first:06d}.safetensors"
                 sha256 = write_shard(out / file, [_cut(candidate, side) for candidate in chunk])
                 row = {"file": file, "part": part, "region": region, "side_px": side, "chips": len(chunk)}
@@ -205,7 +215,7 @@ def cut_chips(
         why = ", ".join(f"{reason} ({count})" for reason, count in sorted(left_out.items()))
         raise InputError(
             f"Not one chip could be cut: {why or 'every cell is smaller than a chip'}.",
-            "Check that images, elevation, labels and area are of one place.",
+            "Check that images, elevation, labels and area are of the same place.",
         )
     manifest = {
         "format": FORMAT,
@@ -219,25 +229,25 @@ def cut_chips(
 
 
 def find_candidates(
-    cells: Sequence[CellChips], side_px: int, max_missing_share: float, rng: np.random.Generator
-) -> Found:
-    """Lay a grid of windows, half over each other, over each cell at a random even shift; leave out bad ones.
+    cells: Sequence[CellChips], side_px: int, max_missing_fraction: float, rng: np.random.Generator
+) -> CandidateWindows:
+    """Place a grid of windows with half overlap on each cell at a random even shift; leave out bad ones.
 
     Parameters
     ----------
     cells : sequence of CellChips
-        Of one region.
+        Cells of one region.
     side_px : int
         Side of a window.
-    max_missing_share : float
-        A window with more without image, without elevation or without label is left out, and counted by reason.
+    max_missing_fraction : float
+        A window with a larger fraction without image, elevation or label is left out, and counted by reason.
     rng : numpy Generator
         Source of the shift.
     """
-    found = Found()
+    found = CandidateWindows()
     stride = max(2, side_px // 4 * 2)
     for cell in cells:
-        # The shift is within what the grid leaves over, so that it never costs a window.
+        # The shift is at most the remainder of the grid, so that it never costs a window.
         starts = [
             range(2 * int(rng.integers((length - side_px) % stride // 2 + 1)), length - side_px + 1, stride)
             for length in cell.shape
@@ -245,7 +255,7 @@ def find_candidates(
         for row in starts[0]:
             for column in starts[1]:
                 composite, elevation, types = cell.chip(row, column, side_px, side_px)
-                reason = _fault(composite, elevation, types, max_missing_share)
+                reason = _defect(composite, elevation, types, max_missing_fraction)
                 if reason:
                     found.left_out[reason] += 1
                 else:
@@ -254,21 +264,22 @@ def find_candidates(
 
 
 def balanced_choice(types: Sequence[frozenset[int]], quota: int, rng: np.random.Generator) -> list[int]:
-    """Choose chips so that rare water types are not lost among the common ones.
+    """Choose chips so that rare water types are kept among the common ones.
 
     Parameters
     ----------
     types : sequence of frozenset
         Water types of each candidate.
     quota : int
-        How many to choose; all if there are no more.
+        Number of chips to choose; all if there are fewer.
     rng : numpy Generator
         Source of randomness.
 
     Returns
     -------
     list of int
-        Positions in random order, each once. A candidate weighs the sum over its types of 1 / candidates of that type.
+        Positions in random order, each once. The weight of a candidate is the sum over its types of 1 / candidates of
+        that type.
     """
     if not types:
         return []
@@ -278,18 +289,18 @@ def balanced_choice(types: Sequence[frozenset[int]], quota: int, rng: np.random.
     return [int(index) for index in chosen]
 
 
-def _fault(
+def _defect(
     composite: npt.NDArray[np.uint8],
     elevation: npt.NDArray[np.float32],
     types: npt.NDArray[np.uint8],
-    max_missing_share: float,
+    max_missing_fraction: float,
 ) -> str:
     for reason, missing in (
         ("no image", (composite == 0).any(axis=0)),
         ("no elevation", ~np.isfinite(elevation)),
         ("no label", types == UNKNOWN_TYPE),
     ):
-        if missing.mean() > max_missing_share:
+        if missing.mean() > max_missing_fraction:
             return reason
     return ""
 

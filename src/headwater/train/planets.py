@@ -1,4 +1,4 @@
-"""Training planets: built, run through the pipeline's own steps, labelled; only the arrays of their cells are kept."""
+"""Training planets: built, processed by the pipeline's own steps, labeled; only the arrays of their cells are kept."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ class PlanetSettings:
     """How planets are built and composited for training."""
 
     cell_degrees: float = 0.1
-    """Side of a cell."""
+    """Side of a cell in degrees."""
     datetime: str = "2023-01-01/2023-12-31"
-    """Interval of the images."""
+    """Date range of the images."""
     method: str = "mean"
-    """Of the composite."""
+    """Method of the composite."""
     dilate_px: int = 2
-    """Pixels by which clouds are grown before compositing."""
+    """Pixels by which clouds are dilated before compositing."""
     jobs: int = 1
-    """Processes that build a planet."""
+    """Distributed that build a planet."""
     variety: str = "plain"
     """How much planets differ that do not say it themselves: plain as in the demo, or wide."""
 
     def __post_init__(self) -> None:
-        """Refuse what the steps would refuse after the first planet is built."""
+        """Refuse now what the steps would refuse after the first planet is built."""
         check_cell_degrees(self.cell_degrees)
         parse_date_range(self.datetime)
         if self.method not in METHODS or self.variety not in PRESETS or self.dilate_px < 0 or self.jobs < 1:
@@ -82,16 +82,16 @@ def read_planet(name: int | str, variety: str) -> tuple[str, int]:
 def prepare_planet(seed: int, work: Path, settings: PlanetSettings) -> list[CellChips]:
     """Build a planet, make the composite, elevation and labels of its cells, and keep only these.
 
-    A planet that is already there is used as it is; one that was not finished, or made otherwise, is made again.
+    A finished planet is used unchanged; one that is not finished, or was made with other settings, is made again.
 
     Parameters
     ----------
     seed : int
-        The planet.
+        Seed of the planet.
     work : Path
         Folder of all planets of the training.
     settings : PlanetSettings
-        Cell size, interval and the rest.
+        How the planet is built.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def prepare_planet(seed: int, work: Path, settings: PlanetSettings) -> list[Cell
 
 
 def made_with_settings(settings: PlanetSettings) -> dict[str, Any]:
-    """Return all that decides what the arrays of a planet hold, beside its variety and seed."""
+    """Return everything that defines the arrays of a planet, besides its variety and seed."""
     values = {**asdict(settings), "generator_version": GENERATOR_VERSION, "margin_px": MARGIN_PX}
     del values["jobs"]
     return {**values, "steps": {step: STEP_VERSIONS[step] for step in ("search", "select", "composite", "elevation")}}
@@ -153,7 +153,7 @@ def _process(scratch: Path, folder: Path, settings: PlanetSettings) -> list[str]
 
 
 def _inside(grid: RasterGrid, bounds: Sequence[float]) -> npt.NDArray[np.bool_]:
-    """Tell which pixel centres lie within bounds: beyond the planet nobody has mapped the water."""
+    """Mark pixels whose centers are within bounds: outside the planet water is not mapped."""
     west, south, east, north = bounds
     x = grid.west + (np.arange(grid.width) + 0.5) * grid.dx
     y = grid.north - (np.arange(grid.height) + 0.5) * grid.dy

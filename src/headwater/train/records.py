@@ -1,4 +1,4 @@
-"""Scalars and example images for TensorBoard, where it is installed (the extra `train`)."""
+"""Scalars and example images for TensorBoard, if it is installed (the extra `train`)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from headwater.train.losses import targets_of_values
 
 
 class Records:
-    """What is written while a network trains."""
+    """Writes scalars and images during training."""
 
     def __init__(self, writer: Any, example: Callable[[Network], npt.NDArray[np.float32]]) -> None:
         self._writer, self._example = writer, example
 
     def step(self, step: int, **values: float) -> None:
-        """Write what a step gave."""
+        """Write the values of a step."""
         for name, value in values.items():
             self._writer.add_scalar(f"training/{name}", value, step)
 
@@ -38,7 +38,7 @@ class Records:
 
 
 def open_records(folder: Path, example: Callable[[Network], npt.NDArray[np.float32]]) -> Records | None:
-    """Return records written to a folder, or None, having said so, where TensorBoard is not installed."""
+    """Return records written to a folder; None, after a message, if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -51,7 +51,7 @@ def open_records(folder: Path, example: Callable[[Network], npt.NDArray[np.float
 
 
 def example_image(network: Network, chip: Chip, recipe: Recipe, device: str) -> npt.NDArray[np.float32]:
-    """Return a chip's image in natural colours, its label and the probability side by side, (3, y, 3 x) of 0 to 1."""
+    """Return a chip's image in natural colors, its label and the probability side by side, (3, y, 3 x) of 0 to 1."""
     composite, elevation, types = chip
     channels, _ = make_channels(composite, elevation, recipe)
     network.eval()
@@ -59,7 +59,7 @@ def example_image(network: Network, chip: Chip, recipe: Recipe, device: str) -> 
         probability = network.probability(torch.from_numpy(channels)[None].to(device)).cpu()[0]
     scale = network.config.scale
     label = targets_of_values(torch.from_numpy(values_of_types(types))[None, None], scale=scale).target[0]
-    # Bands are N, R, G, B; colours come at the size of the output.
-    colours = composite[1:4, ::scale, ::scale].astype(np.float32) / 255
-    maps = (np.broadcast_to(values.numpy(), colours.shape) for values in (label, probability))
-    return np.concatenate([colours, *maps], axis=2)
+    # Bands are N, R, G, B; colors have the size of the output.
+    colors = composite[1:4, ::scale, ::scale].astype(np.float32) / 255
+    maps = (np.broadcast_to(values.numpy(), colors.shape) for values in (label, probability))
+    return np.concatenate([colors, *maps], axis=2)

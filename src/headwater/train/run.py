@@ -1,4 +1,4 @@
-"""`headwater train CONFIG`: chips, training, scores, checkpoint; started again, it goes on where it was."""
+"""`headwater train CONFIG`: prepare data, train, score, write the checkpoint; an interrupted training resumes."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from headwater.evaluate.water_types import water_and_counted
 from headwater.models.base import Network
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
-from headwater.predict.arrays import predict_probability
+from headwater.predict.pipeline import predict_probability
 from headwater.train.batches import Draw
 from headwater.train.chips import CellChips, Chip, middle_of, random_chip
 from headwater.train.config import SPLITS, TrainConfig, read_config
-from headwater.train.find_rate import rate_table, try_rates
-from headwater.train.loop import say, train_network, validation_scores
+from headwater.train.distributed import Distributed, join_processes, local_device
+from headwater.train.loop import print_status, train_network, validation_scores
+from headwater.train.lr_finder import rate_table, try_rates
 from headwater.train.planets import made_with_settings, prepare_planet
-from headwater.train.processes import Processes, own_device, processes
 from headwater.train.records import Records, example_image, open_records
 from headwater.train.shards import open_chips
 
-_NOT_TOLD = ("save_minutes", "threads", "loaders", "device", "deterministic")
-"""Settings of the loop that say something of the machine, not of the weights."""
+_MACHINE_SETTINGS = ("save_minutes", "threads", "num_workers", "device", "deterministic")
+"""Settings of the loop that depend on the machine and do not change the weights."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a network is trained, validated and tested on."""
+    """Data for training, validation and test."""
 
     draw: Draw
     """Draws a chip for training."""
     validation: Callable[[], Iterable[Chip]]
-    """Goes through the chips of validation."""
+    """Yields the chips of validation."""
     test: Callable[[], Iterable[Chip]]
-    """Goes through whole cells or chips for the test."""
+    """Yields complete cells or chips of the test."""
     description: Mapping[str, Any]
-    """What a checkpoint and the state tell of it."""
+    """Description in the checkpoint and the state."""
 
 
 def train(config_path: Path, *, find_lr: bool = False) -> None:
-    """Train a network and write its checkpoint with scores; in several processes where torchrun started them.
+    """Train a network and write its checkpoint with scores; in several processes if torchrun started them.
 
     Parameters
     ----------
     config_path : Path
         YAML, see config/train-demo.yaml and docs/reference/training.md.
     find_lr : bool
-        Only try learning rates, print a table and a suggestion.
+        Only try learning rates; print a table and a suggestion.
 
     Raises
     ------
@@ -62,21 +62,21 @@ def train(config_path: Path, *, find_lr: bool = False) -> None:
         The configuration has unknown, missing or impossible values.
     """
     config = read_config(config_path)
-    config = replace(config, loop=replace(config.loop, device=own_device(config.loop.device)))
-    with processes(config.loop.device) as together:
-        with together.first_goes_before():
+    config = replace(config, loop=replace(config.loop, device=local_device(config.loop.device)))
+    with join_processes(config.loop.device) as distributed:
+        with distributed.main_first():
             data = prepare(config)
         torch.manual_seed(config.loop.seed)
         sizes = {key: value for key, value in config.network.items() if key != "name"}
         model = build_network(config.network["name"], sizes)
         if find_lr:
-            if together.first:
+            if distributed.is_main:
                 print(rate_table(try_rates(model, data.draw, config.recipe, config.loop)))
             return
-        _train(config, config_path, model, data, together)
+        _train(config, config_path, model, data, distributed)
 
 
-def _train(config: TrainConfig, config_path: Path, model: Network, data: Data, together: Processes) -> None:
+def _train(config: TrainConfig, config_path: Path, model: Network, data: Data, distributed: Distributed) -> None:
     best = config.work / "best.safetensors"
 
     def validate(network: Network) -> dict[str, float]:
@@ -87,8 +87,8 @@ def _train(config: TrainConfig, config_path: Path, model: Network, data: Data, t
             best,
             network,
             recipe=config.recipe,
-            licence=config.licence,
-            training={**_describe(config, config_path, data, together), "steps_done": step},
+            license=config.license,
+            training={**_describe(config, config_path, data, distributed), "steps_done": step},
             scores={"validation": _rounded(scores)},
         )
 
@@ -101,22 +101,22 @@ def _train(config: TrainConfig, config_path: Path, model: Network, data: Data, t
         validate=validate,
         keep=keep,
         data=repr((data.description, config.validation_window_px)),
-        together=together,
-        records=_records(config, data) if config.tensorboard and together.first else None,
+        distributed=distributed,
+        records=_records(config, data) if config.tensorboard and distributed.is_main else None,
     )
-    if together.first:
+    if distributed.is_main:
         finish(config, best, data)
 
 
 def prepare(config: TrainConfig) -> Data:
-    """Open the chips, or make the planets that are not there yet."""
+    """Open the chips, or make the planets that do not exist yet."""
     if config.chips:
         return _data_of_chips(config)
     cells: dict[str, list[CellChips]] = {}
     for part in SPLITS:
         cells[part] = []
         for variety, seed in config.planets[part]:
-            say(f"planet {variety}-{seed} ({part})")
+            print_status(f"planet {variety}-{seed} ({part})")
             cells[part] += prepare_planet(seed, config.work / "planets", replace(config.planet, variety=variety))
     side, multiple = config.validation_window_px, _multiple(config)
     return Data(
@@ -132,26 +132,26 @@ def prepare(config: TrainConfig) -> Data:
 
 
 def finish(config: TrainConfig, best: Path, data: Data) -> None:
-    """Score the best weights, as they are stored, on the test data and write the checkpoint."""
+    """Score the best weights as stored on the test data, and write the checkpoint."""
     checkpoint = load_checkpoint(best)
     scores = dict(checkpoint.metadata.scores)
     counts = test_counts(checkpoint.model, config, data.test())
     if counts is not None:
         scores["test"] = _rounded(counts.scores())
-        say(f"test: {scores['test']}")
+        print_status(f"test: {scores['test']}")
     save_checkpoint(
         config.out,
         checkpoint.model,
         recipe=config.recipe,
-        licence=config.licence,
+        license=config.license,
         training=checkpoint.metadata.training,
         scores=scores,
     )
-    say(f"wrote {config.out}")
+    print_status(f"wrote {config.out}")
 
 
 def test_counts(model: Network, config: TrainConfig, places: Iterable[Chip]) -> PixelCounts | None:
-    """Compare a network with the labels of whole places, tiled and blended as in prediction; None without a place."""
+    """Count pixels of complete places, tiled and blended as in prediction, against labels; None without a place."""
     total = None
     for composite, elevation, types in places:
         probability, valid = predict_probability(
@@ -175,7 +175,7 @@ def _data_of_chips(config: TrainConfig) -> Data:
     for stage in config.loop.stages:
         parts["training"].side_for(stage.chip_px + 2 * config.loop.halo_px)
     for part in ("validation", "test"):
-        # What the end would refuse is refused before the beginning.
+        # Refuse before training what the test would refuse after it.
         if parts[part].sides or part == "validation":
             parts[part].side_for(side)
     return Data(
@@ -195,17 +195,17 @@ def _records(config: TrainConfig, data: Data) -> Records | None:
 
 def _multiple(config: TrainConfig) -> int:
     sizes = {key: value for key, value in config.network.items() if key != "name"}
-    # An even number too: a 20 m pixel is never cut.
+    # At least 2, so that no 20 m pixel is cut.
     return max(2, build_network(config.network["name"], sizes).config.multiple_px)
 
 
-def _describe(config: TrainConfig, config_path: Path, data: Data, together: Processes) -> dict[str, Any]:
-    """Return what the checkpoint tells of its training."""
+def _describe(config: TrainConfig, config_path: Path, data: Data, distributed: Distributed) -> dict[str, Any]:
+    """Return the description of the training in the checkpoint."""
     return {
         **data.description,
         "command": f"headwater train {config_path.name}",
-        "loop": {key: value for key, value in asdict(config.loop).items() if key not in _NOT_TOLD},
-        **({"processes": together.size} if together.size > 1 else {}),
+        "loop": {key: value for key, value in asdict(config.loop).items() if key not in _MACHINE_SETTINGS},
+        **({"processes": distributed.size} if distributed.size > 1 else {}),
     }
 
 

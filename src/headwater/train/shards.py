@@ -1,7 +1,7 @@
-"""Kept chips: safetensors shards and a manifest, written by `headwater chips`, read by training.
+"""Stored chips: safetensors shards and a manifest, written by `headwater chips`, read by training.
 
-A shard is a header and plain arrays one after the other: a chip is read as a slice of a memory map without decoding,
-nothing in it is executed, and a remote store gives it whole in one request (once, into the training's work folder).
+A shard is a header followed by plain arrays: a chip is read as a slice of a memory map without decoding, and nothing in
+it is executed. A shard of a remote store is downloaded once, in one request, into the training's work folder.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from headwater.train.chips import Chip, window_of
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-BYTES_A_PIXEL = 9
-"""Four bands, one height of 4 bytes, one water type."""
+BYTES_PER_PIXEL = 9
+"""Four bands of one byte, one height of 4 bytes, one water type."""
 _DTYPES: Mapping[str, type[Any]] = {"U8": np.uint8, "F32": np.float32}
-_PATIENCE_S = 60
-_HEADER_BYTES = 1 << 20
-_MANIFEST_BYTES = 1 << 28
+_TIMEOUT_S = 60
+_MAX_HEADER_BYTES = 1 << 20
+_MAX_MANIFEST_BYTES = 1 << 28
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -45,31 +45,31 @@ def write_shard(path: Path, chips: Sequence[Chip]) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the hash of a file."""
+    """Return the sha256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A row of the manifest, and where the file is."""
+    """A row of the manifest, and the location of its file."""
 
     source: str
     """Folder or address of the manifest."""
     cache: Path
-    """Where shards of a remote store are kept."""
+    """Folder for shards of a remote store."""
     file: str
-    """Name beside the manifest."""
+    """Path relative to the manifest."""
     part: str
     """training, validation or test."""
     region: str
-    """Its region; all its chips lie there."""
+    """Region of all its chips."""
     side_px: int
     """Side of its chips."""
     chips: int
-    """How many there are."""
+    """Number of chips."""
     sha256: str
-    """Of the file."""
+    """sha256 of the file."""
 
     def chip(self, index: int) -> Chip:
         """Return a chip, memory-mapped."""
@@ -83,15 +83,15 @@ class Shard:
     def _path(self) -> Path:
         if not _is_remote(self.source):
             return Path(self.source) / self.file
-        # Kept by content: shards that were cut again are others, and no name of a manifest leads out of the cache.
+        # Named by content: shards that were cut again are other files, and no name in a manifest leaves the cache.
         path = self.cache / f"{self.sha256}.safetensors"
         if not path.is_file():
-            most_bytes = self.chips * self.side_px**2 * BYTES_A_PIXEL + _HEADER_BYTES
+            max_bytes = self.chips * self.side_px**2 * BYTES_PER_PIXEL + _MAX_HEADER_BYTES
             with atomic_path(path) as temporary:
-                _download(f"{self.source.rstrip('/')}/{self.file}", temporary, most_bytes)
+                _download(f"{self.source.rstrip('/')}/{self.file}", temporary, max_bytes)
                 if file_sha256(temporary) != self.sha256:
                     raise WorkError(
-                        f"{self.file} came from {self.source} damaged (sha256 differs).",
+                        f"{self.file} from {self.source} is damaged (sha256 differs).",
                         "Start again, or copy the chips there again.",
                     )
         return path
@@ -117,7 +117,7 @@ class Shard:
             if {name: array.shape for name, array in arrays.items()} != {
                 "composite": (self.chips, 4, *chip[1:]), "elevation": chip, "types": chip,
             }:  # fmt: skip
-                raise ValueError("it has other chips than its manifest says")
+                raise ValueError("it has other chips than its manifest lists")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
             raise InputError(f"The shard {self._path} cannot be read ({error}).", "Copy it again.") from error
         return arrays
@@ -128,13 +128,13 @@ class Part:
     """The chips of training, of validation or of test."""
 
     name: str
-    """Which."""
+    """training, validation or test."""
     shards: tuple[Shard, ...]
-    """In the order of the manifest."""
+    """Its shards in the order of the manifest."""
 
     @property
     def sides(self) -> list[int]:
-        """Sides of its chips, ascending."""
+        """Sides of its chips in pixels, ascending."""
         return sorted({shard.side_px for shard in self.shards})
 
     def side_for(self, side_px: int) -> int:
@@ -147,8 +147,8 @@ class Part:
             f"Cut some with headwater chips, or use smaller ones (there are {self.sides or 'none'}).",
         )
 
-    def draw(self, side_px: int, max_missing_share: float, rng: np.random.Generator) -> Chip:
-        """Draw a chip, regions weighing alike, and cut it to size at a random even place."""
+    def draw(self, side_px: int, max_missing_fraction: float, rng: np.random.Generator) -> Chip:
+        """Draw a chip, all regions with equal probability, and cut it to size at a random even place."""
         by_region = self._by_region[self.side_for(side_px)]
         shards = by_region[int(rng.integers(len(by_region)))]
         index = int(rng.integers(sum(shard.chips for shard in shards)))
@@ -160,7 +160,7 @@ class Part:
         return window_of(shard.chip(index), row, column, side_px, side_px)
 
     def each(self, side_px: int) -> Iterator[Chip]:
-        """Go through the chips of the smallest side that holds `side_px`, whole."""
+        """Yield the complete chips of the smallest side that holds `side_px`."""
         side = self.side_for(side_px)
         for shard in self.shards:
             if shard.side_px == side:
@@ -184,9 +184,9 @@ class ChipStore:
     """A manifest and its shards."""
 
     sha256: str
-    """Of the manifest, and so of all it lists."""
+    """sha256 of the manifest, which contains the hashes of all shards."""
     shards: tuple[Shard, ...]
-    """All."""
+    """All shards."""
 
     @property
     def regions(self) -> dict[str, list[str]]:
@@ -205,9 +205,9 @@ def open_chips(source: str, cache: Path) -> ChipStore:
     Parameters
     ----------
     source : str
-        Where manifest.json lies.
+        Folder or address of manifest.json.
     cache : Path
-        Shards of a remote store are copied here when first asked for, and checked.
+        Folder to which shards of a remote store are copied, and checked, when they are first used.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def open_chips(source: str, cache: Path) -> ChipStore:
     if _is_remote(source):
         path = cache / MANIFEST
         with atomic_path(path) as temporary:
-            _download(f"{source.rstrip('/')}/{MANIFEST}", temporary, _MANIFEST_BYTES)
+            _download(f"{source.rstrip('/')}/{MANIFEST}", temporary, _MAX_MANIFEST_BYTES)
     manifest = read_json(path)
     try:
         if manifest["format"] != FORMAT:
@@ -226,7 +226,9 @@ def open_chips(source: str, cache: Path) -> ChipStore:
         rows = [{key: row[key] for key in _ROW} for row in manifest["shards"]]
         shards = tuple(Shard(source=source, cache=cache, **_checked(row)) for row in rows)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is no manifest of chips ({error}).", "Cut the chips with headwater chips.") from error
+        raise InputError(
+            f"{path} is not a manifest of chips ({error}).", "Cut the chips with headwater chips."
+        ) from error
     part_of: dict[str, str] = {}
     for shard in shards:
         if part_of.setdefault(shard.region, shard.part) != shard.part:
@@ -240,12 +242,12 @@ _ROW = ("file", "part", "region", "side_px", "chips", "sha256")
 
 
 def _checked(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of a manifest, which anybody may have written."""
+    """Return a row of a manifest, which may come from an untrusted source, if its values are valid."""
     file = PurePosixPath(row["file"])
     if file.is_absolute() or ".." in file.parts:
-        raise ValueError(f"it leads to {file}, out of its folder")
+        raise ValueError(f"it leads to {file}, outside its folder")
     if any(type(row[key]) is not int or row[key] < 1 for key in ("side_px", "chips")):
-        raise ValueError(f"{file} has a side or a number of chips that is none")
+        raise ValueError(f"{file} has no valid side or number of chips")
     if not _SHA256.fullmatch(row["sha256"]):
         raise ValueError(f"{file} has no sha256")
     return row
@@ -255,13 +257,13 @@ def _is_remote(source: str) -> bool:
     return source.startswith(("http://", "https://"))
 
 
-def _download(url: str, path: Path, most_bytes: int) -> None:
+def _download(url: str, path: Path, max_bytes: int) -> None:
     try:
-        with requests.get(url, stream=True, timeout=_PATIENCE_S) as reply, path.open("wb") as file:
+        with requests.get(url, stream=True, timeout=_TIMEOUT_S) as reply, path.open("wb") as file:
             reply.raise_for_status()
-            for piece in reply.iter_content(1 << 20):
-                file.write(piece)
-                if file.tell() > most_bytes:
-                    raise WorkError(f"{url} is larger than the {most_bytes} bytes it may have.", "Check the address.")
+            for block in reply.iter_content(1 << 20):
+                file.write(block)
+                if file.tell() > max_bytes:
+                    raise WorkError(f"{url} is larger than the {max_bytes} bytes allowed.", "Check the address.")
     except requests.RequestException as error:
         raise WorkError(f"{url} cannot be read ({error}).", "Check the address and the network.") from error

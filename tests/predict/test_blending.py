@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from headwater.core.errors import InputError
 from headwater.models.channels import PAPER
 from headwater.models.waternet import WaterNet, WaterNetConfig
-from headwater.predict.arrays import predict_probability, quantise
 from headwater.predict.blending import WINDOWS, blend_weights
-from headwater.predict.devices import resolve_device
+from headwater.predict.ensemble import EnsembleMember
+from headwater.predict.pipeline import Options, predict_arrays, predict_probability, quantize
 
 SIZES = WaterNetConfig(base_channels=1, encoders=2, decoders=1)
 
 
 class Brightness(torch.nn.Module):
-    """Says the mean of the near infrared over each 2 x 2 block, 0..1: a network that is local and exact."""
+    """Returns the mean of the near infrared over each 2 x 2 block, 0..1: a network that is local and exact."""
 
     config = SIZES
 
@@ -76,7 +76,7 @@ def test_shapes_stay_fixed_and_divide():
     assert set(model.shapes) == {(1, 10, 40, 32)}
 
 
-def test_weights_fall_from_the_centre_and_never_vanish():
+def test_weights_fall_from_the_center_and_never_vanish():
     weights = blend_weights((9, 9))
     assert weights[4, 4] == 1
     assert weights.argmax() == 40
@@ -88,7 +88,7 @@ def test_weights_fall_from_the_centre_and_never_vanish():
 
 
 @pytest.mark.parametrize("overlap", [2, 10, 20])
-def test_weights_of_neighbours_add_up_over_the_overlap(overlap):
+def test_weights_of_neighbors_add_up_over_the_overlap(overlap):
     across = blend_weights((1, 40), (1, overlap))[0]
     np.testing.assert_allclose((across[-overlap:] + across[:overlap]) / across.max(), 1, rtol=5e-3)
     assert (across[overlap : 40 - overlap] == across.max()).all()
@@ -103,7 +103,7 @@ def test_every_window_is_positive_and_symmetric(window):
 
 def test_nodata_where_the_composite_has_none_in_the_block():
     composite, elevation = place((64, 64))
-    composite[:, 10:12, 20:22] = 0  # a whole block
+    composite[:, 10:12, 20:22] = 0  # a complete block
     composite[:, 30:32, 41] = 0  # half a block
     composite[0, 50:52, 50:52] = 0  # one band of a block
     probability, valid = predict_probability(Brightness(), PAPER, composite, elevation, tile_px=32, overlap_px=8)
@@ -119,16 +119,31 @@ def test_tiles_that_are_mostly_missing_are_not_predicted():
     composite[:, 4:6, 100:102] = 99
     model = Brightness()
     _, valid = predict_probability(model, PAPER, composite, elevation, tile_px=32, overlap_px=0)
-    # The first tile is full; the others, most of them missing, are left out with the little data in them.
+    # The first tile is full; the others are mostly missing and are skipped with the little data they have.
     np.testing.assert_array_equal(valid, np.arange(64)[None] < np.full((16, 1), 16))
     assert len(model.shapes) == 1
 
 
-def test_nothing_to_see_gives_nothing():
+def test_an_empty_composite_gives_nothing():
     composite, elevation = place((32, 32))
     probability, valid = predict_probability(Brightness(), PAPER, composite * 0, elevation, tile_px=32, overlap_px=0)
     assert not valid.any()
     assert not probability.any()
+
+
+def test_arrays_are_predicted_by_the_mean_of_several_networks():
+    composite, elevation = place((64, 80))
+    networks = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        networks.append(WaterNet(SIZES).eval())
+    alone = [predict_probability(model, PAPER, composite, elevation, tile_px=32, overlap_px=8) for model in networks]
+    members = [EnsembleMember(model, PAPER) for model in networks]
+    mean, valid = predict_arrays(members, composite, elevation, Options(tile_px=32, overlap_px=8))
+    assert valid.all()
+    np.testing.assert_allclose(mean, (alone[0][0] + alone[1][0]) / 2, atol=1e-5)
+    with pytest.raises(InputError, match="no network"):
+        predict_arrays([], composite, elevation)
 
 
 def test_an_unknown_height_does_not_spread():
@@ -170,8 +185,8 @@ def test_the_number_of_threads_is_the_settings_not_the_machines():
     np.testing.assert_array_equal(*results)
 
 
-def test_quantise_rounds_to_the_nearest():
-    np.testing.assert_array_equal(quantise(np.array([0, 0.5, 1, 0.0019, 0.002], dtype=np.float32)), [0, 128, 255, 0, 1])
+def test_quantize_rounds_to_the_nearest():
+    np.testing.assert_array_equal(quantize(np.array([0, 0.5, 1, 0.0019, 0.002], dtype=np.float32)), [0, 128, 255, 0, 1])
 
 
 @pytest.mark.parametrize(
@@ -186,10 +201,3 @@ def test_quantise_rounds_to_the_nearest():
 def test_impossible_tilings_are_refused(shape, options, message):
     with pytest.raises(InputError, match=message):
         predict_probability(Brightness(), PAPER, *place(shape), **options)
-
-
-def test_devices():
-    assert resolve_device("cpu") == "cpu"
-    assert resolve_device("auto") in ("cpu", "cuda")
-    with pytest.raises(InputError, match="no device"):
-        resolve_device("abacus")

@@ -1,4 +1,4 @@
-"""Two processes on the CPU train as one that takes in twice the batches."""
+"""Two processes on the CPU train like one process with twice the batches."""
 
 import os
 import subprocess
@@ -16,10 +16,10 @@ def test_two_processes_train_as_one_with_twice_the_batch(tmp_path, configure):
             {"chip_px": 64, "batch_size": 1, "steps": 2, "learning_rate": 0.01, "accumulate": accumulate},
         ]
 
-    together = configure("two", optimizer="sgd", stages=stages(1), validate_every=3)
+    two_processes = configure("two", optimizer="sgd", stages=stages(1), validate_every=3)
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "headwater", "train"]
     done = subprocess.run(
-        [sys.executable, *command, str(together)],
+        [sys.executable, *command, str(two_processes)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

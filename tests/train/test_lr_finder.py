@@ -7,16 +7,16 @@ import torch
 import yaml
 
 from headwater.cli import main
-from headwater.train.find_rate import HIGHEST, LOWEST, Trial, rate_table, suggested_rate
+from headwater.train.lr_finder import MAX_RATE, MIN_RATE, Trial, rate_table, suggested_rate
 
 
 def test_the_rate_where_the_loss_falls_fastest_is_suggested():
     rates = [10 ** (power / 10) for power in range(-60, 1)]
-    # Flat, then falling round 1e-2, then exploding.
+    # Flat, then falling around 1e-2, then diverging.
     trials = [Trial(rate, 1 / (1 + (rate / 1e-2) ** 2) + (rate / 0.3) ** 4) for rate in rates]
     assert suggested_rate(trials) == pytest.approx(1e-2, rel=0.3)
     assert suggested_rate([*trials, Trial(1.1, math.nan)]) == suggested_rate(trials)
-    assert suggested_rate(trials[:1]) == LOWEST
+    assert suggested_rate(trials[:1]) == MIN_RATE
     assert rate_table(trials).splitlines()[-1].startswith("suggested learning_rate: ")
 
 
@@ -27,7 +27,7 @@ def test_the_command_prints_a_table_and_trains_nothing(tmp_path, configure, caps
     assert lines[0] == "learning rate  loss"
     assert 10 <= len(lines) <= 30
     suggestion = float(lines[-1].split(":")[1])
-    assert LOWEST <= suggestion <= HIGHEST
+    assert MIN_RATE <= suggestion <= MAX_RATE
     assert not (tmp_path / "a" / "work").exists()
     assert yaml.safe_load(config.read_text())["loop"]["stages"][0]["learning_rate"] == 0.01
     assert not torch.are_deterministic_algorithms_enabled()

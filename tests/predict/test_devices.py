@@ -1,16 +1,28 @@
+"""The device to compute on, and one GPU for each process."""
+
 import os
 import subprocess
 import sys
 
-from headwater.predict.gpu_locks import claimed_gpu
+import pytest
+
+from headwater.core.errors import InputError
+from headwater.predict.devices import claimed_gpu, resolve_device
 
 HOLD = """
 import pathlib, sys
-from headwater.predict.gpu_locks import claimed_gpu
+from headwater.predict.devices import claimed_gpu
 with claimed_gpu(2, pathlib.Path(sys.argv[1])) as number:
     print(number, flush=True)
     sys.stdin.read()
 """
+
+
+def test_devices():
+    assert resolve_device("cpu") == "cpu"
+    assert resolve_device("auto") in ("cpu", "cuda")
+    with pytest.raises(InputError, match="no device"):
+        resolve_device("abacus")
 
 
 def test_processes_take_different_gpus_and_share_when_all_are_taken(tmp_path):

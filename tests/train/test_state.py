@@ -1,7 +1,7 @@
 """The batch schedule of the paper."""
 
-from headwater.train.schedule import Progress
 from headwater.train.settings import Stage
+from headwater.train.state import Progress
 
 
 def test_the_batch_grows_by_two_of_the_original_after_fifteen_validations_without_a_rise():

@@ -1,0 +1,103 @@
+"""The retry policy: which failures are repeated, how often, and how long to wait in between.
+
+Every retry in the project runs through `retry_policy`: exponential backoff with full jitter, so that many jobs that
+failed at once do not return at once. The numbers (attempts, deadlines) belong to the callers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    stop_before_delay,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+from tenacity.nap import sleep, sleep_using_event
+from tenacity.stop import StopBaseT
+
+from headwater.core.events import retrying
+
+DEFAULT_MULTIPLIER_S = 0.3
+DEFAULT_MAX_WAIT_S = 10.0
+
+
+def retry_policy(
+    what: str,
+    on: type[BaseException] | tuple[type[BaseException], ...],
+    *,
+    max_attempts: int,
+    multiplier_s: float = DEFAULT_MULTIPLIER_S,
+    max_wait_s: float = DEFAULT_MAX_WAIT_S,
+    give_up_after_s: float | None = None,
+    deadline_s: float | None = None,
+    requested_wait_s: Callable[[BaseException], float] | None = None,
+    is_final: Callable[[BaseException, int], bool] | None = None,
+    cancelled: threading.Event | None = None,
+) -> Retrying:
+    """Return a retry policy: iterate over it (`for attempt in policy: with attempt: ...`) or call it with a function.
+
+    Before attempt n + 1 it waits a random time between 0 and min(`max_wait_s`, `multiplier_s` * 2**(n - 1)). Each
+    retry is counted and recorded as an event. After the last attempt the error of that attempt is raised.
+
+    Parameters
+    ----------
+    what : str
+        What is retried, for events: "read", "search" or "token".
+    on : exception type or tuple of them
+        Errors that are retried; all others are raised at once.
+    max_attempts : int
+        Attempts in all, the first included.
+    multiplier_s : float
+        Upper bound of the first wait, seconds; it doubles with each attempt.
+    max_wait_s : float
+        Upper bound of all waits, seconds.
+    give_up_after_s : float, optional
+        No retry is planned once so many seconds have passed since the first attempt; one wait may follow.
+    deadline_s : float, optional
+        Stricter: no attempt begins later than so many seconds after the first, its wait included.
+    requested_wait_s : callable, optional
+        Returns the seconds that a server requested with an error (Retry-After); the wait is never shorter.
+    is_final : callable, optional
+        Takes an error and the number of attempts so far; returns whether to give up early.
+    cancelled : threading.Event, optional
+        Once set, waits end and no further attempt begins.
+    """
+    backoff = wait_random_exponential(multiplier=multiplier_s, max=max_wait_s)
+    stops: list[StopBaseT] = [stop_after_attempt(max_attempts)]
+    if give_up_after_s is not None:
+        stops.append(stop_after_delay(give_up_after_s))
+    if deadline_s is not None:
+        stops.append(stop_before_delay(deadline_s))
+    if cancelled is not None:
+        stops.append(stop_when_event_set(cancelled))
+
+    def wait(state: RetryCallState) -> float:
+        pause = backoff(state)
+        error = _error_of(state)
+        requested = requested_wait_s(error) if requested_wait_s is not None and error is not None else 0.0
+        return max(requested, pause)
+
+    def stop(state: RetryCallState) -> bool:
+        error = _error_of(state)
+        final = is_final is not None and error is not None and is_final(error, state.attempt_number)
+        return final or any(condition(state) for condition in stops)
+
+    return Retrying(
+        stop=stop,
+        wait=wait,
+        retry=retry_if_exception_type(on),
+        sleep=sleep if cancelled is None else sleep_using_event(cancelled),
+        before_sleep=retrying(what),
+        reraise=True,
+    )
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None

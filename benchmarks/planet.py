@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.geo.grid import Cell, neighbourhoods
+from headwater.geo.grid import Cell, neighborhoods
 from headwater.imagery.selection import SelectionRule, choose_scenes
 from headwater.project.budget import read_land_tiles
 from headwater.project.costs import basin_cost
@@ -62,7 +62,7 @@ def push(cells: Sequence[Cell]) -> dict[str, float]:
     basin_cost(cells, margin_px=64)
     names = [cell.name for cell in cells]
     times.append(time.process_time())
-    neighbourhoods(cells)
+    neighborhoods(cells)
     times.append(time.process_time())
     chosen = sum(len(choose_scenes([scenes_of(name)], clear_view, SelectionRule())) for name in names)
     times.append(time.process_time())

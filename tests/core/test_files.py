@@ -8,7 +8,7 @@ from headwater.core.errors import InputError
 from headwater.core.files import atomic_path, read_json, write_if_changed, write_json
 
 
-def test_an_output_appears_whole_or_not_at_all(tmp_path):
+def test_an_output_appears_complete_or_not_at_all(tmp_path):
     target = tmp_path / "deep" / "file.txt"
     with pytest.raises(RuntimeError), atomic_path(target) as temporary:
         temporary.write_text("half")
@@ -16,9 +16,9 @@ def test_an_output_appears_whole_or_not_at_all(tmp_path):
     assert list(target.parent.iterdir()) == []
     with atomic_path(target) as temporary:
         assert temporary.suffix == ".txt"
-        temporary.write_text("whole")
+        temporary.write_text("complete")
         assert not target.exists()
-    assert target.read_text() == "whole"
+    assert target.read_text() == "complete"
     assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
 
 
@@ -41,7 +41,7 @@ def test_the_same_content_leaves_the_file_untouched(tmp_path):
     assert target.read_bytes() == b"other"
 
 
-def test_json_that_is_not_there_or_broken_is_told(tmp_path):
+def test_missing_or_broken_json_is_reported(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_json(tmp_path / "none.json")
     (tmp_path / "half.json").write_text('{"a": ')
@@ -49,17 +49,17 @@ def test_json_that_is_not_there_or_broken_is_told(tmp_path):
         read_json(tmp_path / "half.json")
 
 
-def test_what_a_killed_process_left_is_removed_but_not_what_a_living_one_writes(tmp_path):
+def test_leftovers_of_killed_processes_are_removed_but_not_files_of_living_ones(tmp_path):
     target = tmp_path / "file.txt"
     dead = subprocess.Popen(["true"])
     dead.wait()
     host = socket.gethostname()
     gone = tmp_path / f".file.{host}-{dead.pid}-abc.part.txt"
     kept = [tmp_path / f".file.{host}-{os.getpid()}-abc.part.txt", tmp_path / ".file.elsewhere-1-abc.part.txt"]
-    beside = tmp_path / f"{gone.name}.ovr.tmp"
-    for path in (gone, beside, *kept):
+    sidecar = tmp_path / f"{gone.name}.ovr.tmp"
+    for path in (gone, sidecar, *kept):
         path.touch()
     write_if_changed(target, b"x")
     assert not gone.exists()
-    assert not beside.exists()
+    assert not sidecar.exists()
     assert all(path.exists() for path in kept)

@@ -14,8 +14,8 @@ from headwater.geo.grid import (
     cell_grid,
     cells_intersecting,
     elevation_grid,
-    neighbourhoods,
-    neighbours,
+    neighborhoods,
+    neighbors,
     prediction_grid,
     tiles,
 )
@@ -128,14 +128,14 @@ def test_cell_sizes_that_do_not_divide_a_degree_are_refused():
         cells_intersecting(box(0, 0, 1, 1), 0.3)
 
 
-def test_neighbours_are_the_cell_and_those_around_it():
+def test_neighbors_are_the_cell_and_those_around_it():
     field = [Cell(row, column, 1.0) for row in range(4) for column in range(4)]
-    assert len(neighbours(Cell(1, 1, 1.0), field)) == 9
-    assert len(neighbours(Cell(0, 0, 1.0), field)) == 4
+    assert len(neighbors(Cell(1, 1, 1.0), field)) == 9
+    assert len(neighbors(Cell(0, 0, 1.0), field)) == 4
 
 
 @pytest.mark.parametrize("degrees", SIZES)
-def test_cells_on_both_sides_of_the_antimeridian_are_neighbours(degrees):
+def test_cells_on_both_sides_of_the_antimeridian_are_neighbors(degrees):
     # Chukotka: the last column of the eastern hemisphere and the first of the western one.
     per_degree = round(1 / degrees)
     rows = range(66 * per_degree, 66 * per_degree + 3)
@@ -144,24 +144,24 @@ def test_cells_on_both_sides_of_the_antimeridian_are_neighbours(degrees):
     east, west = field[4 + 3], field[4]
     assert east.bounds[2] == 180
     assert west.bounds[0] == -180
-    assert west in neighbours(east, field)
-    assert east in neighbours(west, field)
-    assert len(neighbours(east, field)) == len(neighbours(west, field)) == 9
+    assert west in neighbors(east, field)
+    assert east in neighbors(west, field)
+    assert len(neighbors(east, field)) == len(neighbors(west, field)) == 9
 
 
 @given(cells(), cells())
-def test_being_neighbours_is_mutual(one, other):
+def test_being_neighbors_is_mutual(one, other):
     other = Cell(other.row, other.column, one.degrees)
-    assert (one in neighbours(other, [one])) == (other in neighbours(one, [other]))
+    assert (one in neighbors(other, [one])) == (other in neighbors(one, [other]))
 
 
 def test_a_turned_grid_has_the_same_pixels_a_whole_turn_away():
     grid = cell_grid(Cell.from_name("S17E179", 1.0), margin_px=64)
-    turned = grid.turned(-360)
+    shifted = grid.shifted(-360)
     assert grid.bounds[2] > 180
-    assert turned.bounds == pytest.approx((grid.west - 360, grid.bounds[1], grid.bounds[2] - 360, grid.north))
-    assert (turned.shape, turned.dx, turned.dy) == (grid.shape, grid.dx, grid.dy)
-    assert turned.turned(360).west == pytest.approx(grid.west)
+    assert shifted.bounds == pytest.approx((grid.west - 360, grid.bounds[1], grid.bounds[2] - 360, grid.north))
+    assert (shifted.shape, shifted.dx, shifted.dy) == (grid.shape, grid.dx, grid.dy)
+    assert shifted.shifted(360).west == pytest.approx(grid.west)
 
 
 @given(cells(), st.integers(-5000, 5000), st.integers(-5000, 5000))
@@ -214,8 +214,8 @@ def test_coarsening_halves_the_grid():
 
 
 @pytest.mark.parametrize("degrees", [1.0, 0.1])
-def test_neighbourhoods_are_the_neighbours_of_each_cell(degrees):
+def test_neighborhoods_are_the_neighbors_of_each_cell(degrees):
     around = round(360 / degrees)
     cells = [Cell(row, column, degrees) for row in (3, 4, 5, 9) for column in (-around // 2, -2, 0, 1, around // 2 - 1)]
-    assert neighbourhoods(cells) == {cell.name: neighbours(cell, cells) for cell in cells}
-    assert neighbourhoods([]) == {}
+    assert neighborhoods(cells) == {cell.name: neighbors(cell, cells) for cell in cells}
+    assert neighborhoods([]) == {}

@@ -6,7 +6,7 @@ import pytest
 from shapely import MultiPolygon, box
 
 from headwater.core.errors import InputError
-from headwater.geo.grid import neighbours
+from headwater.geo.grid import neighbors
 from headwater.geo.plan import cell_paths, check_grid, plan_basin, read_plan, write_plan
 
 
@@ -45,7 +45,7 @@ def test_a_basin_on_both_sides_of_the_antimeridian_has_cells_on_both(tmp_path, s
     plan = read_plan(tmp_path / "plan.json")
     west, east = plan.cells
     assert (west.bounds[0], east.bounds[2]) == (-180, 180)
-    assert neighbours(west, plan.cells) == [west, east]
+    assert neighbors(west, plan.cells) == [west, east]
     assert plan.bounds == (-180, south, 180, south + 0.1)
 
 
@@ -54,7 +54,7 @@ def test_a_basin_that_was_begun_on_another_grid_is_refused(polygons, tmp_path):
     check_grid(out, cell_degrees=1, margin_px=2)
     write_plan(polygons, "42", out, cell_degrees=0.1, margin_px=64)
     check_grid(out, cell_degrees=0.1, margin_px=64)
-    with pytest.raises(InputError, match=r"grid\.cell_degrees 0\.1, .* says 0\.05.* Set grid"):
+    with pytest.raises(InputError, match=r"grid\.cell_degrees 0\.1, .* sets 0\.05.* Set grid"):
         check_grid(out, cell_degrees=0.05, margin_px=64)
     with pytest.raises(InputError, match=r"grid\.margin_px 64"):
         check_grid(out, cell_degrees=0.1, margin_px=32)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from headwater.core.errors import InputError
-from headwater.imagery.compositor import METHODS, Compositor, harmonise, scaling_tables, sigmoid_scale
+from headwater.imagery.compositor import METHODS, Compositor, harmonize, scaling_tables, sigmoid_scale
 
 SHAPE = (6, 7)
 scenes = st.lists(
@@ -27,8 +27,8 @@ def composite(stack, method):
 
 def test_the_offset_goes_and_nodata_stays():
     dn = np.array([0, 1, 999, 1000, 1001, 5000, 65535], np.uint16)
-    assert harmonise(dn, offset=1000).tolist() == [0, 1, 1, 1, 1, 4000, 64535]
-    assert harmonise(dn, offset=0) is dn
+    assert harmonize(dn, offset=1000).tolist() == [0, 1, 1, 1, 1, 4000, 64535]
+    assert harmonize(dn, offset=0) is dn
 
 
 def test_the_sigmoid_is_the_formula_of_the_release():

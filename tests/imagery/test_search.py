@@ -10,8 +10,8 @@ import pytest
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.server.serve import running_catalogue
-from headwater.geo.plan import read_plan
-from headwater.imagery.search import cell_boxes, search
+from headwater.geo.plan import cell_boxes, read_plan
+from headwater.imagery.search import search
 from headwater.stac.pins import read_items, read_query
 from support.tiny_catalogue import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalogue, write_tiny_plan
 

@@ -16,9 +16,9 @@ from headwater.core.errors import WorkError
 from headwater.core.files import write_json
 from headwater.demo.server.serve import running_catalogue
 from headwater.geo.grid import Cell, cells_intersecting
-from headwater.geo.plan import read_plan
-from headwater.imagery.search import cell_boxes, search
-from headwater.stac import session as patient_io
+from headwater.geo.plan import cell_boxes, read_plan
+from headwater.imagery.search import search
+from headwater.stac import session
 from headwater.stac.pins import read_items, write_items
 from support.faults import Faults
 from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
@@ -31,7 +31,7 @@ ALONE: dict[str, Any] = {"datetime": SUMMER, "years_back": 0, "dem_collections":
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_io, "LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr(session, "MAX_WAIT_S", 0.02)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_flaky_catalogue_gives_the_pin_of_a_calm_one(flaky: tuple[Faults, str]
 def test_a_dead_catalogue_stops_the_search_and_what_it_gave_is_kept(
     flaky: tuple[Faults, str], plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headwater.stac.api.PATIENCE_S", 1.0)
+    monkeypatch.setattr("headwater.stac.api.DEADLINE_S", 1.0)
     faults, url = flaky
     out = tmp_path / "items.parquet"
     start = time.monotonic()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.server.serve import running_catalogue
-from headwater.geo.antimeridian_boxes import touches
+from headwater.geo.longitudes import touches
 from headwater.imagery.search import search
 from headwater.imagery.select import _around, select
 from headwater.stac.pins import _table, read_items, read_query, write_items
@@ -80,7 +80,7 @@ def test_manifests_hold_what_the_composite_needs(folder: Path, selecting: Select
     assert all(set(item) == {"id", "collection", "href", "epsg"} for item in dem["items"])
 
 
-def test_statistics_are_harmonised_and_of_clear_pixels_only(folder: Path, selecting: Select) -> None:
+def test_statistics_are_harmonized_and_of_clear_pixels_only(folder: Path, selecting: Select) -> None:
     scenes, _ = selecting(str(folder))
     half_cloudy = next(
         scene for scene in scenes["scenes"] if "20230620" in scene["id"] and scene["mgrs_tile"] == "33TWM"
@@ -94,7 +94,7 @@ def test_statistics_are_harmonised_and_of_clear_pixels_only(folder: Path, select
         assert mean == pytest.approx(clear.mean(), rel=0.01)
         assert std == pytest.approx(clear.std(), rel=0.01)
     old = next(scene for scene in scenes["scenes"] if scene["baseline"] == "03.01")
-    assert old["mean"][0] == pytest.approx(half_cloudy["mean"][0], rel=0.03), "one of the two was not harmonised"
+    assert old["mean"][0] == pytest.approx(half_cloudy["mean"][0], rel=0.03), "one of the two was not harmonized"
 
 
 def test_over_http_with_tokens_nothing_signed_is_written(folder: Path, selecting: Select, tmp_path: Path) -> None:

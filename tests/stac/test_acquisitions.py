@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
-from headwater.stac.acquisitions import newest_processing
+from headwater.stac.items import newest_processing
 from support.places import SHARED
 
 BOXES = {"west": box(0, 0, 1, 1), "east": box(1, 0, 2, 1), "whole": box(0, 0, 2, 1)}

@@ -6,10 +6,10 @@ from starlette.responses import Response
 
 from headwater.core.errors import WorkError
 from headwater.stac import api as api_module
-from headwater.stac import session as patient_io
+from headwater.stac import session
 from headwater.stac.api import StacApi
 from headwater.stac.intervals import parse_interval
-from headwater.stac.query import Link, LostPlace, Page, Query
+from headwater.stac.query import Link, Page, Query, StalePageToken
 from support.scripted_api import CORE, CQL2, Body, made_item, paged, scripted_api
 
 S2 = "sentinel-2-l2a"
@@ -25,7 +25,7 @@ WANTED = {item["id"] for item in ITEMS} - {"cloudy"}
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_io, "LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr(session, "MAX_WAIT_S", 0.02)
 
 
 def ids(pages: Sequence[Page]) -> set[str]:
@@ -74,7 +74,7 @@ def test_an_answer_is_gone_on_with_from_any_page() -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 410, 500])
 def test_a_link_that_is_refused_is_told_apart_from_trouble(status: int) -> None:
-    with scripted_api(lambda body: Response("{}", status)) as script, pytest.raises(LostPlace):
+    with scripted_api(lambda body: Response("{}", status)) as script, pytest.raises(StalePageToken):
         list(StacApi(script.url).pages(QUERY, {"rel": "next", "href": f"{script.url}search", "method": "POST"}))
 
 
@@ -108,7 +108,7 @@ def test_an_empty_page_is_not_the_end() -> None:
 
 
 def test_pages_without_end_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_module, "MOST_PAGES", 20)
+    monkeypatch.setattr(api_module, "MAX_PAGES", 20)
 
     def answer(body: Body) -> dict[str, Any]:
         number = int(body.get("token", 0)) + 1
@@ -148,7 +148,7 @@ def test_items_of_other_times_and_collections_are_left_out() -> None:
     assert ids([page]) == WANTED
     assert page.left_out[1:] == [
         ("late", ""),
-        ("other", "the collection that was asked for"),
+        ("other", "the requested collection"),
         ("", "the form of a STAC item"),
         ("a/b", "an id that can name a file"),
     ]

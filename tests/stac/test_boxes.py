@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.geo.antimeridian_boxes import Box, enclosing_box, split_box
-from headwater.stac.boxes import MOST_BOXES, cover_boxes
+from headwater.geo.longitudes import Box, enclosing_box, split_box
+from headwater.stac.boxes import MAX_BOXES, cover_boxes
 
 cells = st.lists(
     st.builds(
@@ -29,7 +29,7 @@ def area(boxes: list[Box]) -> float:
 
 @given(cells, st.integers(1, 20))
 def test_every_cell_lies_in_one_of_the_boxes_and_none_crosses_180(some: list[Box], most: int) -> None:
-    boxes = cover_boxes(some, most=most)
+    boxes = cover_boxes(some, max_boxes=most)
     assert 1 <= len(boxes) <= most
     assert all(-180 <= west <= east <= 180 and -90 <= south <= north <= 90 for west, south, east, north in boxes)
     for cell in some:
@@ -53,7 +53,7 @@ def test_a_crooked_basin_costs_far_less_than_its_box() -> None:
     """A river that runs diagonally through 30 x 30 degrees."""
     some = [(float(k), k + dy, k + 1.0, k + dy + 1.0) for k in range(30) for dy in (0.0, 1.0)]
     boxes = cover_boxes(some)
-    assert 4 < len(boxes) <= MOST_BOXES
+    assert 4 < len(boxes) <= MAX_BOXES
     assert area(boxes) < 0.3 * area([(0, 0, 30, 31)])
 
 

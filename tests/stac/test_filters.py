@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
-from headwater.stac.filters import check_query, field, matches_box, matches_geometry, matches_query, matches_time
 from headwater.stac.intervals import parse_interval
+from headwater.stac.query import check_query, item_field, matches_box, matches_geometry, matches_query, matches_time
 
 
 def item(**properties: Any) -> dict[str, Any]:
@@ -61,5 +61,5 @@ def test_place() -> None:
 
 
 def test_fields_by_both_names() -> None:
-    assert field(item(x=1), "x") == field(item(x=1), "properties.x") == 1
-    assert field(item(), "id") == "a"
+    assert item_field(item(x=1), "x") == item_field(item(x=1), "properties.x") == 1
+    assert item_field(item(), "id") == "a"

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,15 @@ from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
 from headwater.core.errors import InputError
-from headwater.stac.pins import iter_items, pinned_item, read_items, read_query, write_items, write_sorted
+from headwater.stac.pins import (
+    iter_items,
+    pinned_item,
+    read_items,
+    read_query,
+    rows_touching,
+    write_items,
+    write_sorted,
+)
 from support.places import SHARED
 
 QUERY = {"datetime": ["2023-05-01T00:00:00Z/2023-09-30T23:59:59Z"], "bbox": [0, 0, 1, 1]}
@@ -99,8 +109,8 @@ def test_loose_types_fit_into_one_table(tmp_path_factory: pytest.TempPathFactory
     ]
     write_items(path, items, url="u", query={})
     for item, (cloud, _) in zip(read_items(path), rows, strict=True):
-        told = item["properties"].get("eo:cloud_cover")
-        assert told == (float(cloud) if isinstance(cloud, int | float) else None)
+        read = item["properties"].get("eo:cloud_cover")
+        assert read == (float(cloud) if isinstance(cloud, int | float) else None)
 
 
 def test_earth_search_names_and_box_with_height_are_kept() -> None:
@@ -178,6 +188,7 @@ def test_whatever_a_catalogue_writes_is_pinned_as_it_comes_back(
     write_items(path, [item], url="u", query={})
     (back,) = read_items(path)
     assert pinned_item(back) == pinned
+    assert list(iter_items(path)) == [back], "the reader of pins and the library disagree"
 
 
 def test_instants_are_one_however_they_are_written() -> None:
@@ -224,4 +235,20 @@ def test_a_box_leaves_out_only_what_cannot_touch_it(
     }
     items = [{**scene(name), "bbox": list(edges)} for name, edges in boxes.items()]
     write_items(tmp_path / "items.parquet", items, url="https://x/stac", query={})
-    assert {item["id"] for item in read_items(tmp_path / "items.parquet", box=wanted)} == found
+    path = tmp_path / "items.parquet"
+    back = read_items(path, box=wanted)
+    assert {item["id"] for item in back} == found
+    assert list(iter_items(path, filter=rows_touching(pq.read_schema(path), wanted))) == back
+
+
+def test_a_pin_is_read_without_imports_that_take_longer_than_reading(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    write_items(path, [scene("a"), scene("b", updated="2023-07-01T00:00:00Z")], url="u", query={})
+    code = (
+        "import sys; from pathlib import Path; import headwater.imagery.select;"
+        "from headwater.stac.pins import read_items, read_query;"
+        "read_items(Path(sys.argv[1]), box=(0, 0, 1, 1)), read_query(Path(sys.argv[1]));"
+        "print(*{'pandas', 'requests', 'stac_geoparquet', 'pystac', 'tqdm', 'numba'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""

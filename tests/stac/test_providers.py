@@ -2,7 +2,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,13 @@ import pytest
 
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.server.serve import running_catalogue
+from headwater.stac.api import StacApi
 from headwater.stac.intervals import parse_interval
+from headwater.stac.item_folder import ItemFolder
 from headwater.stac.pins import write_items
-from headwater.stac.providers import ItemFolder, Provider, Query, StacApi, find_items, make_provider
+from headwater.stac.providers import PROVIDERS, find_items, make_provider
+from headwater.stac.query import Link, Page, Provider, Query, RequestLimits
+from support.scripted_api import made_item
 from support.tiny_catalogue import DEFAULT_SCENES, write_tiny_catalogue
 
 PLACE = (15.0, 45.9, 15.2, 46.2)
@@ -168,3 +172,41 @@ def stuck_catalogue(folder: Path) -> Iterator[str]:
 def test_a_server_that_repeats_its_page_is_not_followed_for_ever(stuck_catalogue: str) -> None:
     with pytest.raises(WorkError, match="repeats"):
         find_items(StacApi(stuck_catalogue), Query("sentinel-2-l2a", PLACE))
+
+
+class MemoryCatalog:
+    """A provider of another package: items in memory, at addresses memory:NAME."""
+
+    remote = False
+
+    @staticmethod
+    def recognizes(url: str) -> bool:
+        return url.startswith("memory:")
+
+    @classmethod
+    def open(cls, url: str, limits: RequestLimits) -> "MemoryCatalog":
+        return cls()
+
+    def pages(self, query: Query, after: Link | None = None) -> Iterator[Page]:
+        yield Page([made_item("a")])
+
+    def by_ids(self, collection: str, ids: Sequence[str]) -> Iterator[Page]:
+        yield Page([])
+
+    def give_up(self) -> None:
+        pass
+
+
+def test_another_package_brings_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PROVIDERS, "_added", {})
+    PROVIDERS.add("memory", MemoryCatalog)
+    assert names(find_items(make_provider("memory:x"), Query("sentinel-2-l2a", PLACE))) == ["a"]
+
+
+def test_a_provider_that_cannot_be_imported_leaves_the_others_usable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PROVIDERS, "_addresses", {"broken": "no_such_package:Catalog", **PROVIDERS._addresses})
+    assert isinstance(make_provider(str(folder)), ItemFolder)
+    with pytest.raises(InputError, match=r"neither.*provider 'broken' .* cannot be imported"):
+        make_provider("memory:x")

@@ -5,10 +5,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.stac.acquisitions import newest_processing
+from headwater.stac.items import newest_processing
 from headwater.stac.pages import write_lines
 from headwater.stac.pins import pinned_item
-from headwater.stac.search_results import Findings, digest_of, is_older, updated_of
+from headwater.stac.search_results import SearchResult, digest_of, is_older, updated_of
 from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"
@@ -26,8 +26,8 @@ def item(name: str, updated: str | None = None, baseline: str = "05.09", cloud: 
     return pinned_item(made_item(name, day, **more, **({"updated": updated} if updated else {})))
 
 
-def findings(folder: Path, pages: list[list[dict[str, Any]]], usable: Callable[[Any], bool] = bool) -> Findings:
-    found = Findings()
+def findings(folder: Path, pages: list[list[dict[str, Any]]], usable: Callable[[Any], bool] = bool) -> SearchResult:
+    found = SearchResult()
     for number, page in enumerate(pages):
         write_lines(folder / f"{number}.jsonl", page)
         found.add(folder / f"{number}.jsonl", usable)

@@ -16,9 +16,9 @@ import requests
 
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.server.serve import running_catalogue
-from headwater.stac import tokens as token_cache
-from headwater.stac.assets import Asset
-from headwater.stac.signing import make_signer
+from headwater.stac import tokens
+from headwater.stac.items import Asset
+from headwater.stac.signing import SIGNERS, make_signer
 from support.tiny_catalogue import TinyScene, write_tiny_catalogue
 
 LOCAL = Asset("/data/B02.tif", "sentinel-2-l2a")
@@ -39,7 +39,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def in_a_new_process(signing: str, url: str | None, asset: Asset = REMOTE) -> subprocess.Popen[str]:
     """Sign an asset in another process, which prints the address."""
     code = (
-        "import sys; from headwater.stac.assets import Asset; from headwater.stac.signing import make_signer;"
+        "import sys; from headwater.stac.items import Asset; from headwater.stac.signing import make_signer;"
         "print(make_signer(sys.argv[1], sys.argv[2] or None)(Asset(*sys.argv[3:])))"
     )
     words = [sys.executable, "-c", code, signing, url or "", asset.href, asset.collection]
@@ -203,15 +203,15 @@ def test_a_folder_that_others_may_have_made_is_not_used(spoil: Any, runtime: Pat
         spoil(folder, tmp_path / "aside")
         make_signer.cache_clear()
         assert make_signer("token", url)(REMOTE).endswith("TWO")
-        assert token_cache.shared_folder() is None
+        assert tokens.shared_folder() is None
 
 
 def test_a_place_where_others_may_exchange_folders_is_passed_over(runtime: Path) -> None:
     runtime.chmod(0o777)
-    folder = token_cache.shared_folder()
+    folder = tokens.shared_folder()
     assert folder is None or folder.parent != runtime
     runtime.chmod(0o700)
-    folder = token_cache.shared_folder()
+    folder = tokens.shared_folder()
     assert folder is not None
     assert folder.parent == runtime
 
@@ -254,7 +254,7 @@ def test_links_and_files_of_others_in_the_folder_are_not_followed(runtime: Path,
 
 
 def test_without_any_place_to_share_each_process_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_cache, "shared_folder", lambda: None)
+    monkeypatch.setattr(tokens, "shared_folder", lambda: None)
     with endpoint(token("ONE"), token("TWO")) as (url, asked):
         signer = make_signer("token", url)
         assert [signer(REMOTE)[-3:] for _ in range(3)] == ["ONE"] * 3
@@ -382,7 +382,7 @@ def test_what_the_sdk_cannot_use_is_told_without_quoting_it(sdk: Any, reply: tup
 
 
 def test_an_sdk_that_waits_for_ever_is_left_alone(sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headwater.stac.signing._SDK_PATIENCE_S", 0.3)
+    monkeypatch.setattr("headwater.stac.planetary_computer.SDK_DEADLINE_S", 0.3)
     with endpoint(token("ONE"), delay_s=2) as (url, _):
         sdk(url)
         start = time.monotonic()
@@ -413,3 +413,9 @@ def test_a_token_is_not_given_twice_nor_sent_over_an_open_line():
     signer = make_signer("token", "https://127.0.0.1:9/token")
     for href in ("http://elsewhere.example/x.tif", "https://elsewhere.example/x.tif?sig=own&se=1", "/a/file.tif"):
         assert signer(Asset(href, "sentinel-2-l2a")) == href
+
+
+def test_another_package_brings_a_signing_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SIGNERS, "_added", {})
+    SIGNERS.add("suffix", lambda token_url: lambda asset, *, renew=False: f"{asset.href}?by={token_url}")
+    assert make_signer("suffix", "me")(REMOTE) == f"{REMOTE.href}?by=me"

@@ -13,10 +13,9 @@ from shapely import MultiPolygon, box
 
 from headwater import raster
 from headwater.core.errors import InputError, WorkError
-from headwater.geo.antimeridian_boxes import touches
 from headwater.geo.grid import Cell, RasterGrid, elevation_grid
-from headwater.geo.plan import read_plan
-from headwater.imagery.search import cell_boxes
+from headwater.geo.longitudes import touches
+from headwater.geo.plan import cell_boxes, read_plan
 from headwater.raster.elevation_tiles import read_posts
 from headwater.terrain import elevation as step
 from headwater.terrain.elevation import elevation

@@ -15,7 +15,7 @@ from headwater.geo.basins import file_for_basin
 from headwater.project.config import check_config
 from headwater.models.shipped import default_checkpoints
 from headwater.core.errors import HeadwaterError
-from headwater.geo.grid import neighbourhoods
+from headwater.geo.grid import neighborhoods
 from headwater.geo.plan import check_grid, plan_basin
 from headwater.waterways.network.formats import FORMATS
 from headwater.core.versions import STEP_VERSIONS
@@ -101,7 +101,7 @@ def begin_run():
 
 @cache
 def neighbours_of(basin):
-    return neighbourhoods(list(cells_of(basin).values()))
+    return neighborhoods(list(cells_of(basin).values()))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Names: Sentinel-2 bands and classes, composite bands, channels. The one home of each."""
+"""Names of Sentinel-2 bands, clear SCL classes, composite bands and channels; each is defined only here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SCL = "SCL"
 """Scene classification layer."""
 
 CLEAR_SCL = (2, 4, 5, 6, 7, 11)
-"""Classes taken as a clear view: dark area, vegetation, bare soil, water, unclassified, snow (method.md, Imagery)."""
+"""SCL classes that count as clear: dark area, vegetation, bare soil, water, unclassified, snow (method.md, Imagery)."""
 
 OFFSET_DN = 1000
 """Added to reflectance from processing baseline 04.00 on."""

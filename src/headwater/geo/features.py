@@ -1,4 +1,4 @@
-"""Lines and polygons that users give, checked."""
+"""Reading and checking lines and polygons that users provide."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headwater.geo.grid import CRS
 
 
 def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
-    """Read lines with their columns, in EPSG:4326; rows without geometry are left out.
+    """Read lines with their columns, in EPSG:4326; rows without geometry are skipped.
 
     Raises
     ------
@@ -34,12 +34,12 @@ def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
     table = table[~(table.geometry.isna() | table.geometry.is_empty)]
     if not table.geometry.geom_type.isin(("LineString", "MultiLineString")).all():
-        raise InputError(f"{path} does not hold lines alone.", "Give the true channels as lines.")
+        raise InputError(f"{path} holds other shapes than lines.", "Give the true channels as lines.")
     return table.to_crs(CRS)
 
 
 def read_polygons(path: Path) -> list[BaseGeometry]:
-    """Read polygons, in EPSG:4326; rows without geometry are left out.
+    """Read polygons, in EPSG:4326; rows without geometry are skipped.
 
     Raises
     ------
@@ -54,5 +54,5 @@ def read_polygons(path: Path) -> list[BaseGeometry]:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
     shapes = [shape for shape in table.to_crs(CRS).geometry if shape is not None and not shape.is_empty]
     if not shapes or any(shape.geom_type not in ("Polygon", "MultiPolygon") for shape in shapes):
-        raise InputError(f"{path} does not hold polygons alone.", "Give an area as polygons.")
+        raise InputError(f"{path} holds other shapes than polygons.", "Give an area as polygons.")
     return shapes

@@ -1,7 +1,7 @@
-"""Choosing the scenes of one MGRS tile: best first, until nearly all of it was seen clearly once.
+"""Choosing the scenes of one MGRS tile: best first, until nearly all of it has one clear view.
 
 After method.md ("Imagery", the published WaterNet release): the cloud limit rises in steps, a scene is accepted if it
-shows a set share of what no accepted scene has shown, and a year back is tried when this year does not suffice.
+shows a given fraction of what no accepted scene shows, and the year before is tried if this year does not suffice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from headwater.stac.items import Scene
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 ClearViews = Callable[[Scene], NDArray[np.bool_] | None]
-"""Gives (y, x) bool, True where a scene shows the ground clearly; coarse, over the whole tile. None: it is gone."""
+"""Returns (y, x) bool, True where a scene shows the ground clearly; coarse, over the full tile. None: it is gone."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class SelectionRule:
     """How many scenes, how cloudy, and what each must add."""
 
     max_scenes: int = 6
-    """Most scenes of one tile."""
+    """Maximum number of scenes of one tile."""
     cloud_steps: tuple[float, ...] = (1, 11, 21, 31, 41, 51, 61, 71, 81, 91, 101)
     """Cloud limits in percent, tried one after the other."""
     min_gain: float = 0.1
-    """Share of the uncovered pixels a scene must add."""
+    """Fraction of the uncovered pixels that a scene must add."""
     stop_uncovered: float = 0.01
-    """Enough when less than this share of the tile is uncovered."""
+    """The choice ends when less than this fraction of the tile is uncovered."""
 
 
 def choose_scenes(years: Sequence[Sequence[Scene]], clear_views: ClearViews, rule: SelectionRule) -> list[Scene]:
@@ -42,7 +42,7 @@ def choose_scenes(years: Sequence[Sequence[Scene]], clear_views: ClearViews, rul
     years : sequence of sequence of Scene
         Candidates of the newest period, then of the same period a year earlier, and so on, in any order.
     clear_views : callable
-        Looked at only for scenes whose turn comes.
+        Called only for scenes that are considered.
     rule : SelectionRule
         Limits.
 

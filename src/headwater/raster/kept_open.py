@@ -9,7 +9,7 @@ import rasterio
 from rasterio.io import DatasetReader
 
 from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ERRORS, open_once, with_retry
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 
 _T = TypeVar("_T")
 

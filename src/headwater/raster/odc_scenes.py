@@ -13,7 +13,7 @@ from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.raster.loaded_scenes import LoadedScene
 from headwater.raster.scenes import SceneFiles, resampling_of
-from headwater.stac.assets import Signer
+from headwater.stac.items import Signer
 
 # It logs the address of a file that it cannot read, signature and all; our own message names the file without.
 logging.getLogger("odc").addHandler(logging.NullHandler())

@@ -35,7 +35,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop
 from headwater.core.errors import InputError, NetworkError, WorkError
 from headwater.core.events import BYTES, REQUESTS, RETRIES, add_meter, count, retrying, without_query
 from headwater.geo.grid import RasterGrid
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 
 _T = TypeVar("_T")
 

@@ -20,7 +20,7 @@ from headwater.core.errors import InputError
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import check_blocks, crs_of, doubt, grid_of, is_remote, public_name, with_retry
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 
 
 def read_window(
@@ -209,7 +209,7 @@ def read_cells(
         if found is None:
             continue  # not on the map
         part, turned = found
-        own = part.turned(-turned)
+        own = part.shifted(-turned)
         level = _overview_level(path, part.dx)
         cell_values, cell_valid = with_retry(
             path, None, partial(_read_warped, source=path, grid=own, band=band, resampling=resampling), level=level

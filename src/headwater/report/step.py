@@ -16,7 +16,7 @@ from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.files import atomic_path, read_json, write_if_changed
 from headwater.geo.grid import RasterGrid
-from headwater.geo.longitudes import middle_longitudes, turned, turns_to
+from headwater.geo.longitudes import SHIFTS, middle_longitudes, shift_longitudes, wraps_to
 from headwater.geo.plan import Plan, read_plan
 from headwater.models.shipped import default_checkpoints
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colours
@@ -76,8 +76,8 @@ def report(
 
     title = f"Basin {basin}"
     lines = waterways.geometry.to_numpy()
-    turns = turns_to(middle_longitudes(lines), (grid.bounds[0] + grid.bounds[2]) / 2)
-    drawn = waterways.set_geometry(turned(lines, turns), crs=waterways.crs)
+    turns = wraps_to(middle_longitudes(lines), (grid.bounds[0] + grid.bounds[2]) / 2)
+    drawn = waterways.set_geometry(shift_longitudes(lines, turns), crs=waterways.crs)
     draw_network(folder / "network.png", drawn, shade, grid, title=f"{title}: waterways", by="strahler_order")
     draw_network(folder / "sources.png", drawn, shade, grid, title=f"{title}: sources", by="source")
     inside = _inside(the_plan, grid)
@@ -129,7 +129,7 @@ def _read_relief(elevation: Sequence[Path], grid: RasterGrid) -> NDArray[np.floa
 def _inside(plan: Plan, grid: RasterGrid) -> NDArray[np.bool_]:
     """Return where the map shows cells of the basin: they need not fill their rectangle."""
     edges = [cell.bounds for cell in plan.cells]
-    squares = [box(w + turn, s, e + turn, n) for w, s, e, n in edges for turn in (-360, 0, 360)]
+    squares = [box(w + turn, s, e + turn, n) for w, s, e, n in edges for turn in SHIFTS]
     inside: NDArray[np.uint8] = rasterize(squares, out_shape=grid.shape, transform=grid.transform, dtype="uint8")
     return inside > 0
 

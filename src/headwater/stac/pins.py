@@ -1,7 +1,7 @@
 """Pinning: the items of a search in one STAC GeoParquet file that every later step reads instead of searching.
 
-An item is pinned with what later steps read and what tells where it came from, under a fixed set of names and types:
-catalogues write 0 beside 0.5 and text beside numbers, and a table needs one type a column.
+An item is pinned with what later steps read and with its origin, under a fixed set of names and types: catalogs mix 0
+with 0.5 and text with numbers, and a table needs one type per column.
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ import json
 import math
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import shapely.geometry
+from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
-from headwater.geo.antimeridian_boxes import Box, split_box
+from headwater.geo.longitudes import SHIFTS, Box, split_box
 from headwater.stac.intervals import parse_instant
 from headwater.stac.items import EARTH_SEARCH_NAMES, PINNED_ASSETS, asset_of, unsigned
 
@@ -55,13 +57,14 @@ _PROPERTIES: dict[str, type] = {
 }
 _ASSET_FIELDS: dict[str, type] = {"type": str, "proj:code": str, "proj:epsg": int}
 PINNED_COLUMNS = ("type", "stac_version", "id", "collection", "geometry", "bbox", "links", "assets", *_PROPERTIES)
-"""Of a STAC GeoParquet file, whoever wrote it."""
+"""Columns to read from a STAC GeoParquet file, whoever wrote it."""
 _INSTANTS = ("created", "datetime", "end_datetime", "start_datetime", "updated")
 BBOX_EDGES = ("xmin", "ymin", "xmax", "ymax")
 _METADATA_KEY = b"headwater"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW_GROUP = 2000
-_LONGEST_TEXT = 1000
-_LARGEST_WHOLE = 2**53
+_MAX_TEXT = 1000
+_MAX_INTEGER = 2**53
 
 
 def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[str, Any]) -> bool:
@@ -74,9 +77,9 @@ def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[s
     items : iterable of dict
         STAC items of one or several collections, at least one; any order.
     url : str
-        Catalogue they came from, recorded in the file.
+        Catalog they came from, recorded in the file.
     query : mapping
-        Query they answer, recorded in the file.
+        Query that found them, recorded in the file.
 
     Returns
     -------
@@ -93,16 +96,16 @@ def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[s
 
 
 def write_sorted(path: Path, pinned: Iterable[Item], *, url: str, query: Mapping[str, Any]) -> bool:
-    """Write items that are cut and sorted already, few of them in memory at a time; else as `write_items`.
+    """Write items that are already reduced and sorted, few of them in memory at a time; otherwise as `write_items`.
 
     Parameters
     ----------
     path : Path
         File to write, if its content differs.
     pinned : iterable of dict
-        As `pinned_item` gives them, sorted by collection and id.
+        As `pinned_item` returns them, sorted by collection and id.
     url, query
-        As of `write_items`.
+        See `write_items`.
     """
     items = iter(pinned)
     batches = iter(lambda: list(islice(items, _ROW_GROUP)), [])
@@ -120,7 +123,7 @@ def write_sorted(path: Path, pinned: Iterable[Item], *, url: str, query: Mapping
 
 
 def _table(items: Sequence[Item]) -> pa.Table:
-    """Return items as STAC GeoParquet arranges them: properties are columns, the box is a struct, times are times."""
+    """Return items as STAC GeoParquet has them: properties as columns, the box as a struct, instants as timestamps."""
     rows = []
     for item in items:
         properties = dict(item["properties"])
@@ -134,7 +137,7 @@ def _table(items: Sequence[Item]) -> pa.Table:
 
 
 def _library_metadata(table: pa.Table) -> dict[bytes, bytes]:
-    """Return the STAC and GeoParquet metadata that the library writes, which takes none of ours beside them."""
+    """Return the STAC and GeoParquet metadata that the library writes; it accepts no further metadata of ours."""
     import stac_geoparquet.arrow as stac_arrow
 
     with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +148,7 @@ def _library_metadata(table: pa.Table) -> dict[bytes, bytes]:
 
 @cache
 def _schema() -> pa.Schema:
-    """Return the columns of a pin: the same for every catalogue."""
+    """Return the columns of a pin: the same for every catalog."""
     kinds = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
     instant = pa.timestamp("us", tz="UTC")
     asset = pa.struct([("href", pa.string()), *((name, kinds[kind]) for name, kind in _ASSET_FIELDS.items())])
@@ -179,13 +182,14 @@ def read_items(path: Path, *, box: Box | None = None) -> list[Item]:
     InputError
         The file is missing or is not STAC GeoParquet.
     """
-    if box is None or not path.is_file():
-        return list(iter_items(path))
     try:
+        own = _read_own_pin(path, box)
+        if own is not None:
+            return own
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
-        return list(iter_items(path))  # which says what is wrong with it
-    return list(iter_items(path, filter=rows_touching(schema, box) if "bbox" in schema.names else None))
+        return list(iter_items(path))  # reports what is wrong with it
+    return list(iter_items(path, filter=rows_touching(schema, box) if box and "bbox" in schema.names else None))
 
 
 def iter_items(
@@ -198,22 +202,23 @@ def iter_items(
     path : Path
         File.
     filter : pyarrow.compute.Expression, optional
-        Of the rows wanted.
+        Filter of the rows wanted.
     columns : collection of str, optional
-        The columns wanted, where the file has them.
+        The columns wanted, if the file has them.
 
     Raises
     ------
     InputError
         The file is missing or is not STAC GeoParquet.
     """
+    import pyarrow.dataset as ds
     import stac_geoparquet.arrow as stac_arrow
 
     try:
         table = ds.dataset(path, format="parquet")
         names = [name for name in table.schema.names if columns is None or name in columns]
-        # One row group after the other, and of those only the ones that may hold a row: the whole file at once would
-        # be read ahead of us.
+        # One row group after the other, and only those that may contain a row: otherwise pyarrow would read ahead the
+        # complete file.
         groups = (group for file in table.get_fragments() for group in file.split_by_row_group(filter, table.schema))
         for group in groups:
             for batch in group.to_batches(
@@ -231,14 +236,14 @@ def iter_items(
 
 
 def rows_touching(schema: pa.Schema, box: Box) -> pc.Expression | None:
-    """Return the rows whose box touches one, as Parquet's own statistics can tell; None where the file has no boxes.
+    """Return a filter for the rows whose box touches one, which Parquet's statistics can evaluate; None without boxes.
 
-    A box that the table writes with west > east crosses the antimeridian and is always looked at.
+    A row whose box has west > east crosses the antimeridian and is always read.
 
     Parameters
     ----------
     schema : pyarrow.Schema
-        Of the file.
+        Schema of the file.
     box : tuple of float
         West, south, east, north; may cross the antimeridian.
     """
@@ -246,12 +251,12 @@ def rows_touching(schema: pa.Schema, box: Box) -> pc.Expression | None:
     if not (pa.types.is_struct(kind) and {kind.field(k).name for k in range(kind.num_fields)} >= set(BBOX_EDGES)):
         return None
     xmin, ymin, xmax, ymax = (pc.field("bbox", edge) for edge in BBOX_EDGES)
-    beside = xmin > xmax
+    overlaps_x = xmin > xmax
     for west, _south, east, _north in split_box(box):
-        # Boxes of other catalogues may reach beyond 180 or -180.
-        for turn in (-360.0, 0.0, 360.0):
-            beside |= (xmin <= east + turn) & (xmax >= west + turn)
-    return (ymin <= box[3]) & (ymax >= box[1]) & beside
+        # Boxes of other catalogs may reach beyond 180 or -180.
+        for shift in SHIFTS:
+            overlaps_x |= (xmin <= east + shift) & (xmax >= west + shift)
+    return (ymin <= box[3]) & (ymax >= box[1]) & overlaps_x
 
 
 def read_query(path: Path) -> dict[str, Any]:
@@ -266,9 +271,9 @@ def read_query(path: Path) -> dict[str, Any]:
 
 
 def pinned_item(item: Item) -> Item:
-    """Return an item cut to what is pinned, with unsigned addresses; what has a wrong type is left out.
+    """Return an item reduced to what is pinned, with unsigned addresses; values of a wrong type are left out.
 
-    Cutting again changes nothing, nor does writing and reading: two items that are pinned alike are equal.
+    Neither reducing again nor writing and reading changes anything: two items that are pinned alike are equal.
 
     Raises
     ------
@@ -308,27 +313,77 @@ def _bbox(value: object) -> list[float] | None:
 
 
 def _typed(values: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, Any]:
-    """Return the values that are named, each made the type it should have; what cannot be is left out."""
+    """Return the named values, each converted to its type; values that cannot be converted are left out."""
     typed = {}
     for name, kind in types.items():
         value = values.get(name)
         if not isinstance(value, str | int | float):
             continue
         try:
-            made = bool(value) if kind is bool else kind(value)
+            converted = bool(value) if kind is bool else kind(value)
             if name in _INSTANTS:
-                made = parse_instant(str(value)).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        except (TypeError, ValueError, OverflowError):  # text that is no number, a number that is no date
+                converted = _instant_text(parse_instant(str(value)))
+        except (TypeError, ValueError, OverflowError):  # text that is not a number, a number that is not a date
             continue
-        if _fits(made):
-            typed[name] = made
+        if _fits(converted):
+            typed[name] = converted
     return typed
 
 
 def _fits(value: str | float | int) -> bool:
     if isinstance(value, str):
-        return value.isprintable() and len(value) <= _LONGEST_TEXT
-    return math.isfinite(value) and abs(value) < _LARGEST_WHOLE
+        return value.isprintable() and len(value) <= _MAX_TEXT
+    return math.isfinite(value) and abs(value) < _MAX_INTEGER
+
+
+def _read_own_pin(path: Path, box: Box | None) -> list[Item] | None:
+    """Return the items of a file that `write_items` wrote, as `read_items` does; None for another file.
+
+    Many short jobs read a pin: neither pandas nor the library is imported, which would take longer than reading.
+    """
+    items: list[Item] = []
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        if _METADATA_KEY not in (schema.metadata or {}) or not schema.equals(_schema()):
+            return None
+        for batch in file.iter_batches(batch_size=_ROW_GROUP):
+            wanted = np.arange(batch.num_rows) if box is None else np.flatnonzero(_touching(batch.column("bbox"), box))
+            items += [_item_of_row(batch, row) for row in wanted.tolist()]
+    return items
+
+
+def _touching(boxes: pa.StructArray, box: Box) -> NDArray[np.bool_]:
+    """Return which of the boxes of a pin touch one, the same rows as `rows_touching`."""
+    # Not `to_numpy`, which imports pandas.
+    edges = [boxes.field(name) for name in BBOX_EDGES]
+    xmin, ymin, xmax, ymax = (
+        np.frombuffer(edge.buffers()[1], np.float64, count=len(edge), offset=8 * edge.offset) for edge in edges
+    )
+    overlaps_x = xmin > xmax
+    for west, _south, east, _north in split_box(box):
+        for shift in SHIFTS:
+            overlaps_x |= (xmin <= east + shift) & (xmax >= west + shift)
+    return np.asarray((ymin <= box[3]) & (ymax >= box[1]) & overlaps_x)
+
+
+def _item_of_row(batch: pa.RecordBatch, row: int) -> Item:
+    """Return the item in a row of a pin."""
+    # `as_py` of a timestamp imports pandas; its value is microseconds since 1970.
+    scalars = {name: batch.column(name)[row] for name in batch.schema.names}
+    values = {name: scalar.value if name in _INSTANTS else scalar.as_py() for name, scalar in scalars.items()}
+    shape = shapely.from_wkb(values["geometry"])
+    item = {name: values[name] for name in ("type", "stac_version", "id", "collection", "links", "assets")}
+    item["geometry"] = {"type": shape.geom_type, "coordinates": _lists(shape.__geo_interface__["coordinates"])}
+    item["bbox"] = [values["bbox"][edge] for edge in BBOX_EDGES]
+    item["properties"] = {name: values[name] for name in _PROPERTIES}
+    for name in _INSTANTS:
+        if values[name] is not None:
+            item["properties"][name] = _instant_text(_EPOCH + timedelta(microseconds=values[name]))
+    return _plain(item)
+
+
+def _instant_text(instant: datetime) -> str:
+    return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _plain(item: Item) -> Item:

@@ -18,7 +18,7 @@ from headwater.geo.basins import basin_polygon
 from headwater.geo.grid import RasterGrid, elevation_grid
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster.elevation_tiles import POSTS_AROUND, read_posts
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 from headwater.stac.signing import make_signer
 from headwater.terrain import surface as terrain
 from headwater.terrain.surface import Surface

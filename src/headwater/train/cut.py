@@ -15,8 +15,8 @@ from rasterio.features import rasterize
 
 from headwater import raster
 from headwater.core.errors import InputError
+from headwater.core.events import progress
 from headwater.core.files import write_json
-from headwater.core.progress import progress
 from headwater.geo.features import read_polygons
 from headwater.train.chips import CellChips, Chip
 from headwater.train.config import SPLITS, check_keys, check_list, filled, read_yaml

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headwater.core.progress import progress as reported
+from headwater.core.events import progress as reported
 from headwater.evaluate.pixels import PixelCounts, count_pixels
 from headwater.evaluate.water_types import water_and_counted
 from headwater.models.base import Network

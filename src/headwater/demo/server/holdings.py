@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from headwater.core.errors import InputError
-from headwater.stac.providers import read_item
+from headwater.stac.item_folder import read_item
 
 Item = dict[str, Any]
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from shapely.geometry import box
 
 from headwater.core.errors import InputError
-from headwater.stac import table as table_module
+from headwater.stac import item_table
 from headwater.stac.intervals import parse_interval
+from headwater.stac.item_table import ItemTable, table_files
 from headwater.stac.pins import iter_items, write_items
 from headwater.stac.providers import find_items
 from headwater.stac.query import Query, answers
-from headwater.stac.table import ItemTable, table_files
 from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"
@@ -67,7 +67,7 @@ def test_rows_that_cannot_answer_are_not_made_into_items(tmp_path: Path, monkeyp
             made += 1
             yield item
 
-    monkeypatch.setattr(table_module, "iter_items", counted)
+    monkeypatch.setattr(item_table, "iter_items", counted)
     found = find_items(ItemTable(tmp_path / "index.parquet"), Query(S2, (10, 0, 30, 1), parse_interval("2023-03")))
     assert 0 < made == len(found) < 4
 

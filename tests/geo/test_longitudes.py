@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
-from headwater.geo.antimeridian_boxes import enclosing_box, footprint, split_box, touches
+from headwater.geo.longitudes import enclosing_box, footprint, split_box, touches
 
 longitudes = st.floats(-180, 180)
 widths = st.floats(0.01, 300)

@@ -58,7 +58,7 @@ def test_names_that_are_no_cells_are_refused():
 
 
 @given(cells())
-def test_pixels_are_square_in_metres_at_the_middle_latitude(cell):
+def test_pixels_are_square_in_meters_at_the_middle_latitude(cell):
     grid = cell_grid(cell)
     west, south, _east, north = cell.bounds
     middle = (south + north) / 2
@@ -69,7 +69,7 @@ def test_pixels_are_square_in_metres_at_the_middle_latitude(cell):
 
 
 @given(cells())
-def test_pixel_edges_lie_on_the_cell_edges_and_both_grids_agree(cell):
+def test_pixel_edges_are_on_the_cell_edges_and_both_grids_agree(cell):
     fine, coarse = cell_grid(cell), prediction_grid(cell)
     assert fine.width % 2 == 0
     assert fine.height == round(10_800 * cell.degrees)
@@ -87,7 +87,7 @@ def test_cells_of_one_row_of_the_world_share_one_grid(cell, step):
 
 
 @given(cells(), st.integers(0, 200))
-def test_elevation_has_pixel_centres_on_the_degree_lines_and_covers_the_margin(cell, margin):
+def test_elevation_has_pixel_centers_on_the_degree_lines_and_covers_the_margin(cell, margin):
     grid = elevation_grid(cell, margin_px=margin)
     west, _south, _east, north = cell.bounds
     for edge, origin, step in ((west, grid.west, grid.dx), (north, -grid.north, grid.dy)):
@@ -155,7 +155,7 @@ def test_being_neighbors_is_mutual(one, other):
     assert (one in neighbors(other, [one])) == (other in neighbors(one, [other]))
 
 
-def test_a_turned_grid_has_the_same_pixels_a_whole_turn_away():
+def test_a_shifted_grid_has_the_same_pixels_360_degrees_away():
     grid = cell_grid(Cell.from_name("S17E179", 1.0), margin_px=64)
     shifted = grid.shifted(-360)
     assert grid.bounds[2] > 180
@@ -165,7 +165,7 @@ def test_a_turned_grid_has_the_same_pixels_a_whole_turn_away():
 
 
 @given(cells(), st.integers(-5000, 5000), st.integers(-5000, 5000))
-def test_a_grid_finds_the_place_of_another_on_its_lattice(cell, row, column):
+def test_a_grid_finds_the_position_of_another_on_its_lattice(cell, row, column):
     grid = elevation_grid(cell, margin_px=64)
     other = grid.crop(row=row, column=column, height=100, width=90)
     assert grid.place_of(other) == (row, column)
@@ -175,7 +175,7 @@ def test_a_grid_finds_the_place_of_another_on_its_lattice(cell, row, column):
     assert grid.place_of(coarser) is None
 
 
-def test_neighbouring_cells_of_one_latitude_band_share_elevation_posts():
+def test_neighboring_cells_of_one_latitude_band_share_elevation_postings():
     for name, other in (("N49E010", "N48E011"), ("N64E010", "N63E009"), ("S51W070", "S52W071")):
         one, two = (elevation_grid(Cell.from_name(n, 1.0), margin_px=64) for n in (name, other))
         assert one.place_of(two) is not None
@@ -185,7 +185,7 @@ def test_neighbouring_cells_of_one_latitude_band_share_elevation_posts():
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(32, 900), st.data())
-def test_tiles_cover_the_raster_with_the_overlap_asked_for(height, width, tile, data):
+def test_tiles_cover_the_raster_with_the_requested_overlap(height, width, tile, data):
     overlap = data.draw(st.integers(0, tile // 2))
     found = tiles((height, width), tile_px=tile, overlap_px=overlap)
     for length, starts in ((height, sorted({t.row for t in found})), (width, sorted({t.column for t in found}))):

@@ -57,7 +57,7 @@ def test_pages_come_back_as_they_were(out: Path) -> None:
         ("u", Query("landsat", QUERY.box, QUERY.interval, QUERY.below)),
     ],
 )
-def test_another_question_never_meets_these_answers(out: Path, address: str, query: Query) -> None:
+def test_another_query_never_reads_these_pages(out: Path, address: str, query: Query) -> None:
     with PageStore(out) as store:
         store.slice("u", QUERY).add(Page([made_item("a")]), attempt=1)
         other = store.slice(address, query)
@@ -80,11 +80,11 @@ def test_a_link_with_a_secret_is_never_written(out: Path, secret: dict[str, obje
         pages.add(Page([made_item("a")], next={**NEXT, **secret}), attempt=1)
         assert b"SECRET" not in pages.paths[0].read_bytes()
         pages.load()
-        assert pages.headers == [], "pages that cannot be gone on from were kept"
+        assert pages.headers == [], "pages that cannot be resumed from were kept"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]\n", b'{"asked": 1}\n'])
-def test_pages_that_are_not_whole_are_forgotten(out: Path, content: bytes) -> None:
+def test_incomplete_pages_are_removed(out: Path, content: bytes) -> None:
     with PageStore(out) as store:
         pages = store.slice("u", QUERY)
         pages.add(Page([made_item("a")], next=NEXT), attempt=1)

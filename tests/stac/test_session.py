@@ -27,14 +27,14 @@ def ask(script: Script, *, max_attempts: int = 5, timeout_s: float = 5, deadline
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_a_server_that_stumbles_is_asked_again(api: Script, status: int) -> None:
+def test_transient_errors_are_retried(api: Script, status: int) -> None:
     api.answer = lambda body: Response("Busy", status) if len(api.asked) < 4 else {"features": []}
     assert ask(api)["features"] == []
     assert len(api.asked) == 4
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
-def test_a_refusal_is_taken_at_its_word(api: Script, status: int) -> None:
+def test_a_refusal_is_not_retried(api: Script, status: int) -> None:
     api.answer = lambda body: Response('{"description": "no\nsuch \x1b[31m thing"}', status)
     with pytest.raises(Refused, match="no such") as refused:
         ask(api)
@@ -43,7 +43,7 @@ def test_a_refusal_is_taken_at_its_word(api: Script, status: int) -> None:
     assert len(api.asked) == 1
 
 
-def test_tries_and_patience_end(api: Script) -> None:
+def test_attempts_and_deadline_end(api: Script) -> None:
     api.answer = lambda body: Response("Busy", 503)
     with pytest.raises(TransientError, match="503"):
         ask(api, max_attempts=3)
@@ -53,14 +53,14 @@ def test_tries_and_patience_end(api: Script) -> None:
     assert len(api.asked) < 300
 
 
-def test_an_internal_error_that_stays_is_not_waited_for_long(api: Script) -> None:
+def test_a_lasting_internal_error_is_given_up_early(api: Script) -> None:
     api.answer = lambda body: Response("Traceback", 500)
     with pytest.raises(TransientError, match="500"):
         ask(api, max_attempts=100)
     assert len(api.asked) == 4
 
 
-def test_a_server_may_ask_to_wait_but_not_for_long(api: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_may_request_a_wait_but_not_a_long_one(api: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "MAX_REQUESTED_WAIT_S", 0.4)
     api.answer = lambda body: (
         Response("Busy", 429, headers={"Retry-After": "3600"}) if len(api.asked) == 1 else {"features": []}
@@ -79,7 +79,7 @@ def slowly(body: Body) -> Response:
     return StreamingResponse(drops())
 
 
-def test_an_answer_that_drips_is_not_waited_for(api: Script) -> None:
+def test_an_answer_that_drips_is_given_up(api: Script) -> None:
     """Each drop comes within the time limit; all of them together do not."""
     api.answer = slowly
     start = time.monotonic()
@@ -109,7 +109,7 @@ def test_an_answer_that_is_too_large_is_not_read(api: Script, monkeypatch: pytes
         ("", TransientError),
     ],
 )
-def test_what_is_not_json_is_told(api: Script, text: str, error: type[Exception]) -> None:
+def test_an_answer_that_is_not_json_is_reported(api: Script, text: str, error: type[Exception]) -> None:
     api.answer = lambda body: PlainTextResponse(text)
     with pytest.raises(error, match="not JSON"):
         ask(api, max_attempts=2)
@@ -120,14 +120,14 @@ def test_nan_is_no_number(api: Script) -> None:
     assert ask(api)["features"] == [None, None]
 
 
-def test_a_signature_in_a_refusal_is_not_told(api: Script) -> None:
+def test_a_signature_in_a_refusal_is_not_shown(api: Script) -> None:
     api.answer = lambda body: Response("cannot read https://x.test/a?sig=SECRET", 400)
     with pytest.raises(Refused) as refused:
         ask(api)
     assert "SECRET" not in str(refused.value)
 
 
-def test_nobody_waits_once_it_is_cancelled(api: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_waits_once_it_is_cancelled(api: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "MAX_WAIT_S", 60)
     api.answer = lambda body: Response("Busy", 503)
     io = RetryingStacIO(timeout_s=5, max_attempts=10, deadline_s=300)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.stac.pins import pinned_item
+from headwater.stac.pinned_items import pinned_item
 from headwater.stac.validation import (
     asset_defect,
     is_plain_id,
@@ -40,7 +40,7 @@ def test_other_ids_are_fine(name: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["id", "collection", "properties", "assets", "geometry", "bbox"]), json_values))
-def test_whatever_a_reply_holds_is_told_or_can_be_pinned(changes: dict[str, Any]) -> None:
+def test_whatever_a_reply_contains_has_a_defect_or_can_be_pinned(changes: dict[str, Any]) -> None:
     feature = made_item("a") | changes
     lack = item_defect(feature, S2)
     if lack is None:
@@ -73,13 +73,13 @@ def test_only_web_addresses_are_taken_from_the_web(href: str, web: bool) -> None
 
 
 @pytest.mark.parametrize("day", [None, "yesterday", "2023-13-01T00:00:00Z", 5])
-def test_a_scene_without_a_time_is_of_no_use(day: Any) -> None:
+def test_a_scene_without_a_time_is_useless(day: Any) -> None:
     item = made_item("a")
     item["properties"]["datetime"] = day
     assert asset_defect(pinned_item(item), remote=True, bands=True) == "a valid date and time"
 
 
-def test_what_is_shown_is_short_printable_and_still_tells_apart() -> None:
+def test_sanitized_ids_are_short_printable_and_still_distinct() -> None:
     assert sanitize_for_log("a\x1b[31m") == "a?[31m"
     assert sanitize_for_log(None) == ""
     assert sanitize_for_log(3) == "3"

@@ -1,7 +1,8 @@
 """What a job reports: events as JSON lines in a file next to its log, and messages and progress on stderr.
 
 An event has time, level, step, event name and, in the workflow, basin, rule and cell; docs/observing.md lists the
-events. Queries of addresses are never written: they may hold a signature. If the file cannot be written, work goes on.
+events. Queries of addresses are never written: they may contain a signature. If the file cannot be written, work goes
+on.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Place:
 
 @contextmanager
 def recorded(step: str, log: Path | None) -> Iterator[None]:
-    """Record the events of the block: its begin, what it reports and its end.
+    """Record the events of the block: its start, its reports and its end.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def recorded(step: str, log: Path | None) -> Iterator[None]:
     _RECORD.path, _RECORD.facts = log.with_suffix(EVENTS_SUFFIX), {k: v for k, v in facts.items() if v is not None}
     # Meters count from the start of the process.
     _RECORD.counts = Counter({name: -amount for name, amount in _metered().items()})
-    begun = time.monotonic()
+    started = time.monotonic()
     emit(BEGUN, process=os.getpid(), host=socket.gethostname())
     try:
         yield
@@ -102,10 +103,10 @@ def recorded(step: str, log: Path | None) -> Iterator[None]:
         facts = {"cause": cause_of(error), "error": type(error).__name__}
         # The text of an unexpected error may contain anything; only stderr has it.
         cause = getattr(error, "cause", None)
-        emit(FAILED, level="error", **facts, **({"text": cause} if cause else {}), **_numbers(begun))
+        emit(FAILED, level="error", **facts, **({"text": cause} if cause else {}), **_numbers(started))
         raise
     else:
-        emit(DONE, **_numbers(begun))
+        emit(DONE, **_numbers(started))
     finally:
         _RECORD.path = None
 
@@ -197,7 +198,7 @@ def progress(
                 if note is not None:
                     bar.set_postfix_str(note(), refresh=False)
         return
-    begun = last = time.monotonic()
+    started = last = time.monotonic()
     for done, item in enumerate(items, start=start + 1):
         yield item
         now = time.monotonic()
@@ -205,7 +206,7 @@ def progress(
             last = now
             of = f" of {total}" if total is not None else ""
             more = f", {note()}" if note is not None else ""
-            print(f"{description}: {done}{of}, {now - begun:.0f} s{more}", file=sys.stderr, flush=True)
+            print(f"{description}: {done}{of}, {now - started:.0f} s{more}", file=sys.stderr, flush=True)
             emit(PROGRESSED, text=description, done=done, total=total)
 
 
@@ -221,7 +222,7 @@ def add_meter(meter: Callable[[], Mapping[str, int]]) -> None:
 
 
 def without_query(text: str) -> str:
-    """Remove the query of every address from a text: it may hold a signature."""
+    """Remove the query of every address from a text: it may contain a signature."""
     return _QUERY.sub("", text)
 
 
@@ -235,7 +236,7 @@ def _metered() -> Counter[str]:
     return totals
 
 
-def _numbers(begun: float) -> dict[str, Any]:
+def _numbers(started: float) -> dict[str, Any]:
     """Return what the job used: wall and CPU seconds, peak memory, and all counters."""
     import resource
 
@@ -244,7 +245,7 @@ def _numbers(begun: float) -> dict[str, Any]:
     totals.update(_RECORD.counts)
     totals.update(_metered())
     return {
-        "seconds": round(time.monotonic() - begun, 3),
+        "seconds": round(time.monotonic() - started, 3),
         "cpu_s": round(sum(use.ru_utime + use.ru_stime for use in (own, children)), 3),
         "max_rss_mb": max(own.ru_maxrss, children.ru_maxrss) // 1024,
         **totals,

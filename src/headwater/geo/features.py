@@ -19,7 +19,7 @@ def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
     Raises
     ------
     InputError
-        The file cannot be read, has several layers or no CRS, or holds other shapes than lines.
+        The file cannot be read, has several layers or no CRS, or contains other shapes than lines.
     """
     try:
         if path.suffix != ".parquet" and layer is None and len(layers := pyogrio.list_layers(path)) > 1:
@@ -34,7 +34,7 @@ def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
     table = table[~(table.geometry.isna() | table.geometry.is_empty)]
     if not table.geometry.geom_type.isin(("LineString", "MultiLineString")).all():
-        raise InputError(f"{path} holds other shapes than lines.", "Give the true channels as lines.")
+        raise InputError(f"{path} contains other shapes than lines.", "Give the true channels as lines.")
     return table.to_crs(CRS)
 
 
@@ -44,7 +44,7 @@ def read_polygons(path: Path) -> list[BaseGeometry]:
     Raises
     ------
     InputError
-        The file cannot be read, has no CRS, or holds anything else.
+        The file cannot be read, has no CRS, or contains other shapes.
     """
     try:
         table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
@@ -54,5 +54,5 @@ def read_polygons(path: Path) -> list[BaseGeometry]:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
     shapes = [shape for shape in table.to_crs(CRS).geometry if shape is not None and not shape.is_empty]
     if not shapes or any(shape.geom_type not in ("Polygon", "MultiPolygon") for shape in shapes):
-        raise InputError(f"{path} holds other shapes than polygons.", "Give an area as polygons.")
+        raise InputError(f"{path} contains other shapes than polygons.", "Give an area as polygons.")
     return shapes

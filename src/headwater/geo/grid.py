@@ -230,7 +230,7 @@ def check_cell_degrees(degrees: float) -> None:
     columns_fit = all((side * columns).denominator == 1 for _, columns in GLO30_COLUMNS[:4])
     if not 0 < side <= 1 or rows.denominator != 1 or (1 / side).denominator != 1 or not columns_fit:
         raise InputError(
-            f"grid.cell_degrees is {degrees}, which does not divide one degree into whole pixels.",
+            f"grid.cell_degrees is {degrees}, which does not divide one degree into an integer number of pixels.",
             "Use 1, 0.5, 0.25, 0.2, 0.1 or 0.05.",
         )
 
@@ -249,7 +249,7 @@ def cells_intersecting(polygon: BaseGeometry, degrees: float) -> list[Cell]:
     prepared = prep(polygon)
     found: set[tuple[int, int]] = set()
     side = _exact(degrees)
-    # Part by part: a basin with islands on both sides of the antimeridian must not visit the whole world.
+    # Part by part: a basin with islands on both sides of the antimeridian must not visit all cells of the world.
     for part in getattr(polygon, "geoms", [polygon]):
         west, south, east, north = (Fraction(value) for value in part.bounds)
         for row in range(math.floor(south / side), math.ceil(north / side)):

@@ -95,7 +95,7 @@ def write_plan(polygons: Sequence[Path], basin_id: str, out: Path, *, cell_degre
     cell_degrees : float
         Side of a cell.
     margin_px : int
-        Pixels of the 10 m grid by which composite and elevation extend beyond the cell.
+        Pixels of the 10 m grid by which composite and elevation reach beyond the cell.
     """
     plan = plan_basin(polygons, basin_id, cell_degrees=cell_degrees, margin_px=margin_px)
     write_json(

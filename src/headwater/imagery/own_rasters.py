@@ -99,7 +99,7 @@ def _copy_band(source: Path, target: Path) -> Path:
     facts = raster.raster_facts(source)
     data = raster.read_pixels(source)
     if data.dtype not in (np.uint8, np.uint16, np.int16):
-        raise InputError(f"{source} holds {data.dtype}, not Sentinel-2 numbers.", "Give bands as uint16.")
+        raise InputError(f"{source} contains {data.dtype}, not Sentinel-2 numbers.", "Give bands as uint16.")
     # Reflectance in int16 may be slightly below zero.
     values: NDArray[Any] = np.maximum(data, 0).astype(np.uint8 if target.stem == SCL else np.uint16)
     if facts["nodata"] not in (None, 0):

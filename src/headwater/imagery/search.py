@@ -88,7 +88,7 @@ def search(
     InputError
         The interval, a number or the address is not valid.
     WorkError
-        The catalogue does not answer, or has no usable Sentinel-2 item there.
+        The catalog does not answer, or has no usable Sentinel-2 item there.
     """
     intervals = _intervals(datetime, years_back)
     _check_limits(slice_days, workers, max_cloud_cover)

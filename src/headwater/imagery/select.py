@@ -54,7 +54,7 @@ def select(
 ) -> None:
     """Write scenes.json and dem.json of a cell, each only if it changes.
 
-    Scenes are chosen per MGRS tile over the whole tile, so that neighbouring cells choose the same.
+    Scenes are chosen per MGRS tile over the complete tile, so that neighboring cells choose the same.
 
     Parameters
     ----------

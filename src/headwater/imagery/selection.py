@@ -81,7 +81,7 @@ def rank(scene: Scene) -> tuple[float, str, str]:
 
 
 def resize_nearest(values: NDArray[_Kind], shape: tuple[int, ...]) -> NDArray[_Kind]:
-    """Return a (y, x) array at another shape over the same ground, by nearest neighbour."""
+    """Return a (y, x) array at another shape over the same ground, by nearest neighbor."""
     if values.shape == shape:
         return values
     rows = ((np.arange(shape[0]) + 0.5) * values.shape[0] / shape[0]).astype(int)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from headwater.core.errors import InputError, NetworkError, WorkError
-from headwater.stac.pins import pinned_item
+from headwater.stac.pinned_items import pinned_item
 from headwater.stac.query import (
     WORLD,
     Item,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from headwater.core.errors import InputError
 from headwater.stac.items import with_absolute_paths
-from headwater.stac.pins import pinned_item
+from headwater.stac.pinned_items import pinned_item
 from headwater.stac.query import Item, Link, Page, Query, RequestLimits, answers
 from headwater.stac.validation import item_defect, sanitize_for_log
 

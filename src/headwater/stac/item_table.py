@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from headwater.core.errors import InputError
 from headwater.stac.items import with_absolute_paths
-from headwater.stac.pins import PINNED_COLUMNS, iter_items, pinned_item, rows_touching
+from headwater.stac.pinned_items import pinned_item
+from headwater.stac.pins import PINNED_COLUMNS, iter_items, rows_touching
 from headwater.stac.query import Link, Page, Query, RequestLimits, answers
 from headwater.stac.validation import item_defect, sanitize_for_log
 

@@ -62,7 +62,7 @@ class Scene:
     id: str
     collection: str
     datetime: str
-    """As the catalogue writes it, RFC 3339."""
+    """As the catalog writes it, RFC 3339."""
     mgrs_tile: str
     """Five characters, 33TWL; the item's id if it has none, so that it forms a tile of its own."""
     baseline: str
@@ -184,7 +184,7 @@ def mgrs_tile(item: Item) -> str | None:
         match = _MGRS.fullmatch(text)
         if match:
             return f"{int(match[1]):02d}{match[2]}{match[3]}"
-    # Planetary Computer ids hold _T33TWL_, Earth Search ids S2A_33TWL_20230815_0_L2A.
+    # Planetary Computer ids contain _T33TWL_, Earth Search ids S2A_33TWL_20230815_0_L2A.
     in_id = _MGRS_IN_ID.search(item["id"])
     return in_id[1] if in_id else None
 

@@ -1,13 +1,11 @@
 """Pinning: the items of a search in one STAC GeoParquet file that every later step reads instead of searching.
 
-An item is pinned with what later steps read and with its origin, under a fixed set of names and types: catalogs mix 0
-with 0.5 and text with numbers, and a table needs one type per column.
+`headwater.stac.pinned_items` reduces items to what is pinned.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,44 +25,17 @@ from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
 from headwater.geo.longitudes import SHIFTS, Box, split_box
 from headwater.stac.intervals import parse_instant
-from headwater.stac.items import EARTH_SEARCH_NAMES, PINNED_ASSETS, asset_of, unsigned
+from headwater.stac.items import EARTH_SEARCH_NAMES, PINNED_ASSETS
+from headwater.stac.pinned_items import ASSET_FIELDS, INSTANTS, PROPERTIES, coordinate_lists, instant_text, pinned_item
 
 Item = dict[str, Any]
 
-_PROPERTIES: dict[str, type] = {
-    "created": str,
-    "datetime": str,
-    "earthsearch:boa_offset_applied": bool,
-    "end_datetime": str,
-    "eo:cloud_cover": float,
-    "grid:code": str,
-    "gsd": float,
-    "mgrs:grid_square": str,
-    "mgrs:latitude_band": str,
-    "mgrs:utm_zone": int,
-    "platform": str,
-    "proj:code": str,
-    "proj:epsg": int,
-    "processing:version": str,
-    "s2:generation_time": str,
-    "s2:mgrs_tile": str,
-    "s2:nodata_pixel_percentage": float,
-    "s2:processing_baseline": str,
-    "s2:product_uri": str,
-    "sat:relative_orbit": int,
-    "start_datetime": str,
-    "updated": str,
-}
-_ASSET_FIELDS: dict[str, type] = {"type": str, "proj:code": str, "proj:epsg": int}
-PINNED_COLUMNS = ("type", "stac_version", "id", "collection", "geometry", "bbox", "links", "assets", *_PROPERTIES)
+PINNED_COLUMNS = ("type", "stac_version", "id", "collection", "geometry", "bbox", "links", "assets", *PROPERTIES)
 """Columns to read from a STAC GeoParquet file, whoever wrote it."""
-_INSTANTS = ("created", "datetime", "end_datetime", "start_datetime", "updated")
 BBOX_EDGES = ("xmin", "ymin", "xmax", "ymax")
 _METADATA_KEY = b"headwater"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW_GROUP = 2000
-_MAX_TEXT = 1000
-_MAX_INTEGER = 2**53
 
 
 def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[str, Any]) -> bool:
@@ -127,7 +98,7 @@ def _table(items: Sequence[Item]) -> pa.Table:
     rows = []
     for item in items:
         properties = dict(item["properties"])
-        for name in _INSTANTS:
+        for name in INSTANTS:
             if properties.get(name) is not None:
                 properties[name] = parse_instant(properties[name])
         bbox = dict(zip(BBOX_EDGES, item["bbox"], strict=True))
@@ -151,7 +122,7 @@ def _schema() -> pa.Schema:
     """Return the columns of a pin: the same for every catalog."""
     kinds = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
     instant = pa.timestamp("us", tz="UTC")
-    asset = pa.struct([("href", pa.string()), *((name, kinds[kind]) for name, kind in _ASSET_FIELDS.items())])
+    asset = pa.struct([("href", pa.string()), *((name, kinds[kind]) for name, kind in ASSET_FIELDS.items())])
     return pa.schema(
         [
             ("type", pa.string()),
@@ -162,7 +133,7 @@ def _schema() -> pa.Schema:
             ("bbox", pa.struct([(edge, pa.float64()) for edge in BBOX_EDGES])),
             ("links", pa.list_(pa.struct([("href", pa.string()), ("rel", pa.string())]))),
             ("assets", pa.struct([(name, asset) for name in (*PINNED_ASSETS, *EARTH_SEARCH_NAMES.values())])),
-            *((name, instant if name in _INSTANTS else kinds[kind]) for name, kind in _PROPERTIES.items()),
+            *((name, instant if name in INSTANTS else kinds[kind]) for name, kind in PROPERTIES.items()),
         ]
     )
 
@@ -270,72 +241,6 @@ def read_query(path: Path) -> dict[str, Any]:
     return dict(json.loads(metadata.get(_METADATA_KEY, b"{}")))
 
 
-def pinned_item(item: Item) -> Item:
-    """Return an item reduced to what is pinned, with unsigned addresses; values of a wrong type are left out.
-
-    Neither reducing again nor writing and reading changes anything: two items that are pinned alike are equal.
-
-    Raises
-    ------
-    ValueError
-        The geometry is not valid GeoJSON.
-    """
-    shape = shapely.geometry.shape(item["geometry"])
-    assets = {}
-    for name in PINNED_ASSETS:
-        found = asset_of(item, name)
-        if found is not None:
-            key, asset = found
-            assets[key] = {"href": unsigned(asset["href"]), **_typed(asset, _ASSET_FIELDS)}
-    return {
-        "type": "Feature",
-        "stac_version": _typed(item, {"stac_version": str}).get("stac_version", "1.0.0"),
-        "id": item["id"],
-        "collection": item["collection"],
-        "geometry": {"type": shape.geom_type, "coordinates": _lists(shape.__geo_interface__["coordinates"])},
-        "bbox": _bbox(item.get("bbox")) or list(shape.bounds),
-        "properties": {"datetime": None, **_typed(item["properties"], _PROPERTIES)},
-        "links": [],
-        "assets": assets,
-    }
-
-
-def _lists(coordinates: Any) -> Any:
-    return [_lists(part) for part in coordinates] if isinstance(coordinates, tuple | list) else float(coordinates)
-
-
-def _bbox(value: object) -> list[float] | None:
-    if not isinstance(value, list) or len(value) not in (4, 6):
-        return None
-    edges = value if len(value) == 4 else [*value[:2], *value[3:5]]
-    known = all(isinstance(edge, int | float) and math.isfinite(edge) for edge in edges)
-    return [float(edge) for edge in edges] if known else None
-
-
-def _typed(values: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, Any]:
-    """Return the named values, each converted to its type; values that cannot be converted are left out."""
-    typed = {}
-    for name, kind in types.items():
-        value = values.get(name)
-        if not isinstance(value, str | int | float):
-            continue
-        try:
-            converted = bool(value) if kind is bool else kind(value)
-            if name in _INSTANTS:
-                converted = _instant_text(parse_instant(str(value)))
-        except (TypeError, ValueError, OverflowError):  # text that is not a number, a number that is not a date
-            continue
-        if _fits(converted):
-            typed[name] = converted
-    return typed
-
-
-def _fits(value: str | float | int) -> bool:
-    if isinstance(value, str):
-        return value.isprintable() and len(value) <= _MAX_TEXT
-    return math.isfinite(value) and abs(value) < _MAX_INTEGER
-
-
 def _read_own_pin(path: Path, box: Box | None) -> list[Item] | None:
     """Return the items of a file that `write_items` wrote, as `read_items` does; None for another file.
 
@@ -370,20 +275,19 @@ def _item_of_row(batch: pa.RecordBatch, row: int) -> Item:
     """Return the item in a row of a pin."""
     # `as_py` of a timestamp imports pandas; its value is microseconds since 1970.
     scalars = {name: batch.column(name)[row] for name in batch.schema.names}
-    values = {name: scalar.value if name in _INSTANTS else scalar.as_py() for name, scalar in scalars.items()}
+    values = {name: scalar.value if name in INSTANTS else scalar.as_py() for name, scalar in scalars.items()}
     shape = shapely.from_wkb(values["geometry"])
     item = {name: values[name] for name in ("type", "stac_version", "id", "collection", "links", "assets")}
-    item["geometry"] = {"type": shape.geom_type, "coordinates": _lists(shape.__geo_interface__["coordinates"])}
+    item["geometry"] = {
+        "type": shape.geom_type,
+        "coordinates": coordinate_lists(shape.__geo_interface__["coordinates"]),
+    }
     item["bbox"] = [values["bbox"][edge] for edge in BBOX_EDGES]
-    item["properties"] = {name: values[name] for name in _PROPERTIES}
-    for name in _INSTANTS:
+    item["properties"] = {name: values[name] for name in PROPERTIES}
+    for name in INSTANTS:
         if values[name] is not None:
-            item["properties"][name] = _instant_text(_EPOCH + timedelta(microseconds=values[name]))
+            item["properties"][name] = instant_text(_EPOCH + timedelta(microseconds=values[name]))
     return _plain(item)
-
-
-def _instant_text(instant: datetime) -> str:
-    return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _plain(item: Item) -> Item:

@@ -13,7 +13,8 @@ from typing import Any
 from headwater.core.errors import InputError
 from headwater.stac.items import acquisition, newest_processing
 from headwater.stac.pages import PageStore, read_lines, write_lines
-from headwater.stac.pins import iter_items, pinned_item, read_query
+from headwater.stac.pinned_items import pinned_item
+from headwater.stac.pins import iter_items, read_query
 from headwater.stac.query import Item, Provider
 
 PinnedDigests = dict[tuple[str, str], bytes]
@@ -197,7 +198,7 @@ def describe_changes(pinned: PinnedDigests, entries: Sequence[FoundItem]) -> str
 
 
 def digest_of(item: Item) -> bytes:
-    """Return a digest of an item's content, as `headwater.stac.pins.pinned_item` reduces it."""
+    """Return a digest of an item's content, as `headwater.stac.pinned_items.pinned_item` reduces it."""
     return _digest(json.dumps(item, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 

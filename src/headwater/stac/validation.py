@@ -59,7 +59,7 @@ def asset_defect(item: Item, *, remote: bool, bands: bool) -> str | None:
     Parameters
     ----------
     item : dict
-        As `headwater.stac.pins.pinned_item` reduces it.
+        As `headwater.stac.pinned_items.pinned_item` reduces it.
     remote : bool
         Whether it came over the network; its addresses must then be http(s), or a reply could name local files.
     bands : bool

@@ -22,11 +22,6 @@ def item(identifier: str = "a", assets: dict[str, Any] | None = None, **properti
     return {"id": identifier, "collection": "c", "assets": assets or {}, "properties": properties}
 
 
-def properties(**values: Any) -> dict[str, Any]:
-    """Keyword arguments with colons."""
-    return {name.replace("__", ":"): value for name, value in values.items()}
-
-
 @pytest.mark.parametrize(
     ("properties", "offset"),
     [

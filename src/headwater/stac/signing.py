@@ -10,10 +10,13 @@ theirs in the entry point group "headwater.signers".
 from __future__ import annotations
 
 from functools import cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from headwater.core.plugins import Registry
-from headwater.stac.items import Asset, Signer
+
+# The command line imports this module for the names of schemes: shapely waits.
+if TYPE_CHECKING:
+    from headwater.stac.items import Asset, Signer
 
 
 class OpenSigner(Protocol):

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.geo.grid import Cell, neighbourhoods
+from headwater.geo.grid import Cell, neighborhoods
 from headwater.imagery.selection import choose_scenes
 from headwater.imagery.settings import SelectSettings
 from headwater.project.budget import basin_cost, read_land_tiles
@@ -63,7 +63,7 @@ def push(cells: Sequence[Cell]) -> dict[str, float]:
     basin_cost(cells, margin_px=64)
     names = [cell.name for cell in cells]
     times.append(time.process_time())
-    neighbourhoods(cells)
+    neighborhoods(cells)
     times.append(time.process_time())
     chosen = sum(len(choose_scenes([scenes_of(name)], clear_view, SelectSettings())) for name in names)
     times.append(time.process_time())

@@ -20,9 +20,9 @@ def log(tmp_path):
     return folder / "N40.05W106.10.log"
 
 
-def test_a_job_records_its_start_its_messages_and_what_it_took(log, capsys):
+def test_a_job_records_its_begin_its_messages_and_what_it_used(log, capsys):
     with events.recorded("composite", log):
-        events.say("scene A is left out.", share=0.5)
+        events.say("scene A is left out.", fraction=0.5)
         events.count(events.BYTES, 12)
         sum(range(200_000))
     begun, said, done = lines_of(log)
@@ -30,7 +30,7 @@ def test_a_job_records_its_start_its_messages_and_what_it_took(log, capsys):
     for line in (begun, said, done):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
         assert (line["step"], line["basin"], line["cell"]) == ("composite", "7020038340", "N40.05W106.10")
-    assert (said["text"], said["share"]) == ("scene A is left out.", 0.5)
+    assert (said["text"], said["fraction"]) == ("scene A is left out.", 0.5)
     assert capsys.readouterr().err == "headwater: scene A is left out.\n"
     assert done["bytes_down"] == 12
     assert done["retries"] == 0
@@ -39,7 +39,7 @@ def test_a_job_records_its_start_its_messages_and_what_it_took(log, capsys):
     assert done["max_rss_mb"] > 1
 
 
-def test_each_attempt_of_a_job_is_appended_and_counted_separately(log):
+def test_each_attempt_of_a_job_is_appended_and_has_its_own_counters(log):
     with pytest.raises(NetworkError), events.recorded("composite", log):
         events.count(events.RETRIES, 3)
         raise NetworkError("https://x.org/a.tif?se=1&sig=SECRET could not be read.", "Wait.")
@@ -57,7 +57,7 @@ def test_each_attempt_of_a_job_is_appended_and_counted_separately(log):
     assert failed["text"] == "https://x.org/a.tif could not be read."
 
 
-def test_what_was_metered_before_belongs_to_no_job(log, monkeypatch):
+def test_what_was_metered_before_a_job_does_not_count(log, monkeypatch):
     metered = {"bytes_down": 5}
     monkeypatch.setattr(events, "_METERS", [lambda: metered])
     with events.recorded("composite", log):
@@ -66,7 +66,7 @@ def test_what_was_metered_before_belongs_to_no_job(log, monkeypatch):
     assert lines_of(log)[-1]["bytes_down"] == 19
 
 
-def test_the_message_of_an_unforeseen_error_is_not_written(log):
+def test_the_text_of_an_unexpected_error_is_not_written(log):
     with pytest.raises(KeyError), events.recorded("composite", log):
         raise KeyError("sv=2024&sig=SECRET")
     assert "SECRET" not in log.with_suffix(".jsonl").read_text()
@@ -99,7 +99,7 @@ def test_failures_have_causes(error, cause):
         ("r/logs/12/vectorize/S00.50E010.10.jsonl", events.Place("12", "vectorize", "S00.50E010.10")),
     ],
 )
-def test_the_path_of_a_log_identifies_its_job(path, place):
+def test_the_path_of_a_log_names_its_job(path, place):
     assert events.Place.of_file(Path(path)) == place
 
 
@@ -109,10 +109,20 @@ def test_a_missing_folder_stops_no_work(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_line_records_bad_input_and_prints_it_on_stderr(tmp_path, capsys):
+def test_the_command_line_records_bad_input_and_keeps_its_text_on_stderr(tmp_path, capsys):
     log = tmp_path / "1" / "plan.log"
     log.parent.mkdir()
     code = main(["plan", "--log", str(log), "--polygons", "none.gpkg", "--basin", "1", "--out", str(tmp_path / "p")])
     assert code == 2
     assert len(capsys.readouterr().err.splitlines()) == 2
     assert [(line["event"], line.get("cause")) for line in lines_of(log)] == [("begun", None), ("failed", INPUT)]
+
+
+def test_progress_lines_in_a_log_count_from_the_start_value(monkeypatch, capsys):
+    monkeypatch.setattr(events, "_SECONDS_BETWEEN_LINES", 0.0)
+    notes = iter(["loss 0.5", "loss 0.4"])
+    seen = list(events.progress(range(2), description="step", total=7, start=5, note=lambda: next(notes)))
+    assert seen == [0, 1]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step: 6 of 7", "step: 7 of 7"]
+    assert [line.split(", ")[-1] for line in lines] == ["loss 0.5", "loss 0.4"]

@@ -16,9 +16,9 @@ def test_an_output_appears_complete_or_not_at_all(tmp_path):
     assert list(target.parent.iterdir()) == []
     with atomic_path(target) as temporary:
         assert temporary.suffix == ".txt"
-        temporary.write_text("whole")
+        temporary.write_text("complete")
         assert not target.exists()
-    assert target.read_text() == "whole"
+    assert target.read_text() == "complete"
     assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
 
 
@@ -41,7 +41,7 @@ def test_the_same_content_leaves_the_file_untouched(tmp_path):
     assert target.read_bytes() == b"other"
 
 
-def test_missing_or_broken_json_is_an_error(tmp_path):
+def test_missing_or_broken_json_is_reported(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_json(tmp_path / "none.json")
     (tmp_path / "half.json").write_text('{"a": ')
@@ -49,7 +49,7 @@ def test_missing_or_broken_json_is_an_error(tmp_path):
         read_json(tmp_path / "half.json")
 
 
-def test_leftovers_of_a_killed_process_are_removed_but_not_files_of_a_running_one(tmp_path):
+def test_leftovers_of_killed_processes_are_removed_but_not_files_of_living_ones(tmp_path):
     target = tmp_path / "file.txt"
     dead = subprocess.Popen(["true"])
     dead.wait()

@@ -123,7 +123,7 @@ def test_the_scores_are_written_and_bad_truth_is_told(place, capsys):
         )  # fmt: skip
     (folder / "truth.gpkg").unlink()
     (folder / "basin.gpkg").rename(folder / "truth.gpkg")
-    with pytest.raises(InputError, match="lines alone"):
+    with pytest.raises(InputError, match="other shapes than lines"):
         run(folder)
     (folder / "truth.gpkg").write_text("nothing")
     with pytest.raises(InputError, match=r"truth\.gpkg cannot be read"):

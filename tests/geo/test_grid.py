@@ -14,8 +14,8 @@ from headwater.geo.grid import (
     cell_grid,
     cells_intersecting,
     elevation_grid,
-    neighbourhoods,
-    neighbours,
+    neighborhoods,
+    neighbors,
     prediction_grid,
     tiles,
 )
@@ -58,7 +58,7 @@ def test_names_that_are_no_cells_are_refused():
 
 
 @given(cells())
-def test_pixels_are_square_in_metres_at_the_middle_latitude(cell):
+def test_pixels_are_square_in_meters_at_the_middle_latitude(cell):
     grid = cell_grid(cell)
     west, south, _east, north = cell.bounds
     middle = (south + north) / 2
@@ -69,7 +69,7 @@ def test_pixels_are_square_in_metres_at_the_middle_latitude(cell):
 
 
 @given(cells())
-def test_pixel_edges_lie_on_the_cell_edges_and_both_grids_agree(cell):
+def test_pixel_edges_are_on_the_cell_edges_and_both_grids_agree(cell):
     fine, coarse = cell_grid(cell), prediction_grid(cell)
     assert fine.width % 2 == 0
     assert fine.height == round(10_800 * cell.degrees)
@@ -87,7 +87,7 @@ def test_cells_of_one_row_of_the_world_share_one_grid(cell, step):
 
 
 @given(cells(), st.integers(0, 200))
-def test_elevation_has_pixel_centres_on_the_degree_lines_and_covers_the_margin(cell, margin):
+def test_elevation_has_pixel_centers_on_the_degree_lines_and_covers_the_margin(cell, margin):
     grid = elevation_grid(cell, margin_px=margin)
     west, _south, _east, north = cell.bounds
     for edge, origin, step in ((west, grid.west, grid.dx), (north, -grid.north, grid.dy)):
@@ -128,14 +128,14 @@ def test_cell_sizes_that_do_not_divide_a_degree_are_refused():
         cells_intersecting(box(0, 0, 1, 1), 0.3)
 
 
-def test_neighbours_are_the_cell_and_those_around_it():
+def test_neighbors_are_the_cell_and_those_around_it():
     field = [Cell(row, column, 1.0) for row in range(4) for column in range(4)]
-    assert len(neighbours(Cell(1, 1, 1.0), field)) == 9
-    assert len(neighbours(Cell(0, 0, 1.0), field)) == 4
+    assert len(neighbors(Cell(1, 1, 1.0), field)) == 9
+    assert len(neighbors(Cell(0, 0, 1.0), field)) == 4
 
 
 @pytest.mark.parametrize("degrees", SIZES)
-def test_cells_on_both_sides_of_the_antimeridian_are_neighbours(degrees):
+def test_cells_on_both_sides_of_the_antimeridian_are_neighbors(degrees):
     # Chukotka: the last column of the eastern hemisphere and the first of the western one.
     per_degree = round(1 / degrees)
     rows = range(66 * per_degree, 66 * per_degree + 3)
@@ -144,28 +144,28 @@ def test_cells_on_both_sides_of_the_antimeridian_are_neighbours(degrees):
     east, west = field[4 + 3], field[4]
     assert east.bounds[2] == 180
     assert west.bounds[0] == -180
-    assert west in neighbours(east, field)
-    assert east in neighbours(west, field)
-    assert len(neighbours(east, field)) == len(neighbours(west, field)) == 9
+    assert west in neighbors(east, field)
+    assert east in neighbors(west, field)
+    assert len(neighbors(east, field)) == len(neighbors(west, field)) == 9
 
 
 @given(cells(), cells())
-def test_being_neighbours_is_mutual(one, other):
+def test_being_neighbors_is_mutual(one, other):
     other = Cell(other.row, other.column, one.degrees)
-    assert (one in neighbours(other, [one])) == (other in neighbours(one, [other]))
+    assert (one in neighbors(other, [one])) == (other in neighbors(one, [other]))
 
 
-def test_a_turned_grid_has_the_same_pixels_a_whole_turn_away():
+def test_a_shifted_grid_has_the_same_pixels_360_degrees_away():
     grid = cell_grid(Cell.from_name("S17E179", 1.0), margin_px=64)
-    turned = grid.turned(-360)
+    shifted = grid.shifted(-360)
     assert grid.bounds[2] > 180
-    assert turned.bounds == pytest.approx((grid.west - 360, grid.bounds[1], grid.bounds[2] - 360, grid.north))
-    assert (turned.shape, turned.dx, turned.dy) == (grid.shape, grid.dx, grid.dy)
-    assert turned.turned(360).west == pytest.approx(grid.west)
+    assert shifted.bounds == pytest.approx((grid.west - 360, grid.bounds[1], grid.bounds[2] - 360, grid.north))
+    assert (shifted.shape, shifted.dx, shifted.dy) == (grid.shape, grid.dx, grid.dy)
+    assert shifted.shifted(360).west == pytest.approx(grid.west)
 
 
 @given(cells(), st.integers(-5000, 5000), st.integers(-5000, 5000))
-def test_a_grid_finds_the_place_of_another_on_its_lattice(cell, row, column):
+def test_a_grid_finds_the_position_of_another_on_its_lattice(cell, row, column):
     grid = elevation_grid(cell, margin_px=64)
     other = grid.crop(row=row, column=column, height=100, width=90)
     assert grid.place_of(other) == (row, column)
@@ -175,7 +175,7 @@ def test_a_grid_finds_the_place_of_another_on_its_lattice(cell, row, column):
     assert grid.place_of(coarser) is None
 
 
-def test_neighbouring_cells_of_one_latitude_band_share_elevation_posts():
+def test_neighboring_cells_of_one_latitude_band_share_elevation_postings():
     for name, other in (("N49E010", "N48E011"), ("N64E010", "N63E009"), ("S51W070", "S52W071")):
         one, two = (elevation_grid(Cell.from_name(n, 1.0), margin_px=64) for n in (name, other))
         assert one.place_of(two) is not None
@@ -185,7 +185,7 @@ def test_neighbouring_cells_of_one_latitude_band_share_elevation_posts():
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.integers(32, 900), st.data())
-def test_tiles_cover_the_raster_with_the_overlap_asked_for(height, width, tile, data):
+def test_tiles_cover_the_raster_with_the_requested_overlap(height, width, tile, data):
     overlap = data.draw(st.integers(0, tile // 2))
     found = tiles((height, width), tile_px=tile, overlap_px=overlap)
     for length, starts in ((height, sorted({t.row for t in found})), (width, sorted({t.column for t in found}))):
@@ -214,8 +214,8 @@ def test_coarsening_halves_the_grid():
 
 
 @pytest.mark.parametrize("degrees", [1.0, 0.1])
-def test_neighbourhoods_are_the_neighbours_of_each_cell(degrees):
+def test_neighborhoods_are_the_neighbors_of_each_cell(degrees):
     around = round(360 / degrees)
     cells = [Cell(row, column, degrees) for row in (3, 4, 5, 9) for column in (-around // 2, -2, 0, 1, around // 2 - 1)]
-    assert neighbourhoods(cells) == {cell.name: neighbours(cell, cells) for cell in cells}
-    assert neighbourhoods([]) == {}
+    assert neighborhoods(cells) == {cell.name: neighbors(cell, cells) for cell in cells}
+    assert neighborhoods([]) == {}

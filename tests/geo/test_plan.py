@@ -6,7 +6,7 @@ import pytest
 from shapely import MultiPolygon, box
 
 from headwater.core.errors import InputError
-from headwater.geo.grid import neighbours
+from headwater.geo.grid import neighbors
 from headwater.geo.plan import cell_paths, check_grid, plan_basin, read_plan, write_plan
 
 
@@ -45,16 +45,16 @@ def test_a_basin_on_both_sides_of_the_antimeridian_has_cells_on_both(tmp_path, s
     plan = read_plan(tmp_path / "plan.json")
     west, east = plan.cells
     assert (west.bounds[0], east.bounds[2]) == (-180, 180)
-    assert neighbours(west, plan.cells) == [west, east]
+    assert neighbors(west, plan.cells) == [west, east]
     assert plan.bounds == (-180, south, 180, south + 0.1)
 
 
-def test_a_basin_that_was_begun_on_another_grid_is_refused(polygons, tmp_path):
+def test_a_basin_that_was_started_on_another_grid_is_refused(polygons, tmp_path):
     out = tmp_path / "plan.json"
     check_grid(out, cell_degrees=1, margin_px=2)
     write_plan(polygons, "42", out, cell_degrees=0.1, margin_px=64)
     check_grid(out, cell_degrees=0.1, margin_px=64)
-    with pytest.raises(InputError, match=r"grid\.cell_degrees 0\.1, .* says 0\.05.* Set grid"):
+    with pytest.raises(InputError, match=r"grid\.cell_degrees 0\.1, .* sets 0\.05.* Set grid"):
         check_grid(out, cell_degrees=0.05, margin_px=64)
     with pytest.raises(InputError, match=r"grid\.margin_px 64"):
         check_grid(out, cell_degrees=0.1, margin_px=32)
@@ -63,7 +63,7 @@ def test_a_basin_that_was_begun_on_another_grid_is_refused(polygons, tmp_path):
         check_grid(out, cell_degrees=0.1, margin_px=64)
 
 
-def test_what_is_no_plan_is_refused(polygons, tmp_path):
+def test_other_files_than_plans_are_refused(polygons, tmp_path):
     out = tmp_path / "plan.json"
     with pytest.raises(InputError, match="not in"):
         write_plan(polygons, "43", out, cell_degrees=0.1, margin_px=64)
@@ -78,7 +78,7 @@ def test_what_is_no_plan_is_refused(polygons, tmp_path):
         read_plan(out).cell("N01E001")
 
 
-def test_a_pattern_becomes_one_path_a_cell(polygons, tmp_path):
+def test_a_pattern_becomes_one_path_per_cell(polygons, tmp_path):
     out = tmp_path / "plan.json"
     write_plan(polygons, "42", out, cell_degrees=0.1, margin_px=64)
     found = cell_paths([Path("first.tif"), Path("my cells/{cell}/a.tif")], out)

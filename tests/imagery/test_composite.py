@@ -15,7 +15,7 @@ def run(tmp_path, scenes, **options):
     return raster.read_raster(out)
 
 
-def test_the_composite_lies_on_the_cells_grid_with_its_margin(tmp_path):
+def test_the_composite_is_on_the_cells_grid_with_its_margin(tmp_path):
     data, valid, grid, tags = run(tmp_path, [write_scene(tmp_path, "a")])
     assert grid == cell_grid(CELL, margin_px=MARGIN_PX)
     assert data.shape == (5, *grid.shape)
@@ -24,7 +24,7 @@ def test_the_composite_lies_on_the_cells_grid_with_its_margin(tmp_path):
     assert tags["scenes"] == "a"
 
 
-def test_clouds_are_filled_from_the_next_scene_and_what_none_sees_is_nodata(tmp_path):
+def test_clouds_are_filled_from_the_next_scene_and_pixels_without_a_view_are_nodata(tmp_path):
     first = write_scene(tmp_path, "a", cloud=slice(100, 300))
     second = write_scene(tmp_path, "b", cloud=slice(250, 400), value=3000)
     data, valid, _, _ = run(tmp_path, [first, second], method="best_first", dilate_px=2)
@@ -46,10 +46,10 @@ def test_both_baselines_give_the_same_picture(tmp_path):
 def test_strips_and_readers_do_not_change_a_byte(tmp_path, monkeypatch):
     scenes = [write_scene(tmp_path, "a", cloud=slice(100, 300)), write_scene(tmp_path, "b", value=2500)]
     run(tmp_path, scenes, readers=4)
-    whole = (tmp_path / "composite.tif").read_bytes()
+    at_once = (tmp_path / "composite.tif").read_bytes()
     monkeypatch.setattr(step, "PART_ROWS", 97)
     run(tmp_path, scenes, readers=1)
-    assert (tmp_path / "composite.tif").read_bytes() == whole
+    assert (tmp_path / "composite.tif").read_bytes() == at_once
 
 
 def test_a_scene_without_scl_counts_as_clear_where_it_has_data_and_is_named(tmp_path):
@@ -90,6 +90,6 @@ def test_a_manifest_of_another_cell_is_refused(tmp_path):
         composite(manifest, write_plan(tmp_path), CELL.name, tmp_path / "c.tif")
 
 
-def test_no_reader_at_all_is_refused(tmp_path):
+def test_zero_readers_are_refused(tmp_path):
     with pytest.raises(InputError, match="0 bands"):
         run(tmp_path, [], readers=0)

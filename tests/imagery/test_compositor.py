@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from headwater.core.errors import InputError
-from headwater.imagery.compositor import METHODS, Compositor, harmonise, scaling_tables, sigmoid_scale
+from headwater.imagery.compositor import METHODS, Compositor, harmonize, scaling_tables, sigmoid_scale
 
 SHAPE = (6, 7)
 scenes = st.lists(
@@ -27,8 +27,8 @@ def composite(stack, method):
 
 def test_the_offset_goes_and_nodata_stays():
     dn = np.array([0, 1, 999, 1000, 1001, 5000, 65535], np.uint16)
-    assert harmonise(dn, offset=1000).tolist() == [0, 1, 1, 1, 1, 4000, 64535]
-    assert harmonise(dn, offset=0) is dn
+    assert harmonize(dn, offset=1000).tolist() == [0, 1, 1, 1, 1, 4000, 64535]
+    assert harmonize(dn, offset=0) is dn
 
 
 def test_the_sigmoid_is_the_formula_of_the_release():
@@ -55,7 +55,7 @@ def test_nothing_is_made_up_where_no_scene_is_clear(stack, method):
 
 
 @given(scenes, st.sampled_from(METHODS))
-def test_each_value_lies_between_the_clear_views(stack, method):
+def test_each_value_is_between_the_clear_views(stack, method):
     image, views = composite(stack, method)
     seen = np.stack([clear & (scene != 0).all(axis=0) for scene, clear in stack])[:, np.newaxis]
     values = np.stack([scene for scene, _ in stack]).astype(int)
@@ -100,16 +100,16 @@ def test_best_first_wants_a_part_only_where_something_is_missing():
 
 
 @given(scenes, st.sampled_from(METHODS), st.booleans(), st.integers(1, 5), st.integers(1, 6))
-def test_parts_give_the_same_as_the_whole(stack, method, allow_cloud, row, column):
-    whole = Compositor(SHAPE, bands=4, method=method, allow_cloud=allow_cloud)
+def test_parts_give_the_same_as_all_at_once(stack, method, allow_cloud, row, column):
+    at_once = Compositor(SHAPE, bands=4, method=method, allow_cloud=allow_cloud)
     parted = Compositor(SHAPE, bands=4, method=method, allow_cloud=allow_cloud)
     for scene, clear in stack:
-        whole.add(scene, clear)
+        at_once.add(scene, clear)
         for number, (ys, xs) in enumerate(
             [(slice(0, row), slice(None)), (slice(row, 6), slice(0, column)), (slice(row, 6), slice(column, 7))]
         ):
             parted.add(scene[:, ys, xs], clear[ys, xs], row=ys.start, column=xs.start or 0, new_scene=number == 0)
-    assert all(np.array_equal(a, b) for a, b in zip(whole.result(), parted.result(), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(at_once.result(), parted.result(), strict=True))
 
 
 @given(scenes, st.sampled_from(METHODS))

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from headwater.core.errors import InputError
 from headwater.core.sentinel2 import CLEAR_SCL
-from headwater.imagery.masks import better_clear_mask, clear_mask
+from headwater.imagery.masks import MASKS, CloudMask, clear_mask
 
 
 def test_clear_classes_are_those_of_the_method():
@@ -40,11 +40,20 @@ def test_a_width_out_of_range_is_refused(dilate_px):
 
 def test_another_mask_must_be_known_and_installed():
     dn = np.ones((4, 2, 2), np.uint16)
-    for name in ("fog", "scl"):
-        with pytest.raises(InputError, match=name):
-            better_clear_mask(name, dn, dilate_px=0)
+    with pytest.raises(InputError, match="fog"):
+        clear_mask(dn, mask="fog", dilate_px=0)
     try:
         import omnicloudmask  # noqa: F401
     except ImportError:
         with pytest.raises(InputError, match="not installed"):
-            better_clear_mask("omnicloudmask", dn, dilate_px=0)
+            clear_mask(dn, mask="omnicloudmask", dilate_px=0)
+
+
+def test_another_package_brings_a_mask(monkeypatch):
+    monkeypatch.setattr(MASKS, "_added", {})
+    bright = CloudMask(reads_scl=False, context_px=0, classify=lambda dn: ((dn < 5).all(axis=0), (dn != 0).all(axis=0)))
+    MASKS.add("bright", bright)
+    dn = np.ones((4, 1, 3), np.uint16)
+    dn[:, 0, 2] = 9
+    assert clear_mask(dn, mask="bright", dilate_px=0).tolist() == [[True, True, False]]
+    assert clear_mask(dn, mask="bright", dilate_px=1).tolist() == [[True, False, False]]

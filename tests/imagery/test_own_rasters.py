@@ -59,7 +59,7 @@ def test_another_nodata_becomes_zero_and_valid_zeros_stay_valid(rasters, tmp_pat
     assert copied.max() < 65535
 
 
-def test_what_is_missing_is_named(rasters, tmp_path):
+def test_missing_files_are_named(rasters, tmp_path):
     out = tmp_path / "catalogue"
     with pytest.raises(InputError, match="not a date"):
         make(rasters, out, datetime="summer")
@@ -67,7 +67,7 @@ def test_what_is_missing_is_named(rasters, tmp_path):
         make(rasters, out, basin_id="lommel")
     with pytest.raises(InputError, match="does not exist"):
         make(rasters, out, dem=[tmp_path / "none.tif"])
-    with pytest.raises(InputError, match="not a catalogue"):
+    with pytest.raises(InputError, match="not a catalog"):
         make(rasters, rasters[0])
     shutil.move(rasters[0] / "B04.tif", tmp_path)
     with pytest.raises(InputError, match="no band B04"):

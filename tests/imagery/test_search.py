@@ -10,8 +10,7 @@ import pytest
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.server.serve import running_catalog
-from headwater.geo.plan import read_plan
-from headwater.imagery.search import cell_boxes
+from headwater.geo.plan import cell_boxes, read_plan
 from headwater.stac.pins import read_items, read_query
 from support.steps import search
 from support.tiny_catalog import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalog, write_tiny_plan
@@ -93,9 +92,9 @@ def test_years_and_clouds_are_limited(url: str, plan: Path, tmp_path: Path) -> N
 
 
 def test_only_items_that_touch_a_cell_are_pinned(folder: Path, plan: Path, tmp_path: Path) -> None:
-    whole = read_json(plan)
-    north = [cell for cell in whole["cells"] if cell["name"] == "N46.00E015.05"]
-    plan.write_text(json.dumps({**whole, "cells": north, "margin_px": 0}))
+    full = read_json(plan)
+    north = [cell for cell in full["cells"] if cell["name"] == "N46.00E015.05"]
+    plan.write_text(json.dumps({**full, "cells": north, "margin_px": 0}))
     far = copy_with(
         folder, tmp_path / "far", lambda item: item.update(geometry={"type": "Point", "coordinates": [15, 45.97]})
     )
@@ -111,7 +110,7 @@ def test_a_reprocessed_scene_replaces_the_older_one(plan: Path, tmp_path: Path) 
     assert names(tmp_path / "items.parquet", S2) == [new.id]
 
 
-def test_a_catalogue_without_any_elevation_is_told_before_all_becomes_sea(
+def test_a_catalog_without_any_elevation_is_reported_before_all_becomes_sea(
     folder: Path, plan: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(folder / "stac" / S2, tmp_path / "own" / "stac" / S2)
@@ -127,7 +126,7 @@ def test_a_catalogue_without_any_elevation_is_told_before_all_becomes_sea(
         (lambda item: item["assets"].pop("B04"), "a needed band"),
     ],
 )
-def test_unusable_items_are_left_out_and_told(
+def test_unusable_items_are_left_out_and_reported(
     folder: Path, plan: Path, tmp_path: Path, change: Any, word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = copy_with(folder, tmp_path / "broken", change)
@@ -139,13 +138,13 @@ def test_unusable_items_are_left_out_and_told(
 @pytest.mark.parametrize(
     "datetime", ["", "summer", "2023-09-30/2023-05-01", "2023-05-01/..", "../2023-09-30", "2023-02-30"]
 )
-def test_bad_date_ranges_are_refused_before_anything_is_asked(plan: Path, tmp_path: Path, datetime: str) -> None:
+def test_bad_date_ranges_are_refused_before_any_request(plan: Path, tmp_path: Path, datetime: str) -> None:
     with pytest.raises(InputError, match="date range"):
         search(plan, tmp_path / "items.parquet", url="http://127.0.0.1:9", datetime=datetime)
     assert not (tmp_path / "items.parquet").exists()
 
 
-def test_an_unreachable_catalogue_stops_the_step_and_keeps_the_old_file(plan: Path, tmp_path: Path) -> None:
+def test_an_unreachable_catalog_stops_the_step_and_keeps_the_old_file(plan: Path, tmp_path: Path) -> None:
     out = tmp_path / "items.parquet"
     out.write_bytes(b"old")
     start = time.monotonic()
@@ -172,7 +171,7 @@ def test_bad_numbers_and_plans_are_refused(url: str, plan: Path, tmp_path: Path)
         search(tmp_path / "no plan.json", out, url=url, datetime=SUMMER)
 
 
-def test_boxes_hold_the_cells_with_their_margin(plan: Path) -> None:
+def test_boxes_contain_the_cells_with_their_margin(plan: Path) -> None:
     the_plan = read_plan(plan)
     for cell, box in zip(the_plan.cells, cell_boxes(the_plan), strict=True):
         west, south, east, north = cell.bounds

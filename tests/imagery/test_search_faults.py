@@ -1,4 +1,4 @@
-"""Searching a catalogue that misbehaves, searching again, and places where longitudes jump."""
+"""Searching a catalog that misbehaves, searching again, and places where longitudes jump."""
 
 import json
 import subprocess
@@ -16,9 +16,8 @@ from headwater.core.errors import WorkError
 from headwater.core.files import write_json
 from headwater.demo.server.serve import running_catalog
 from headwater.geo.grid import Cell, cells_intersecting
-from headwater.geo.plan import read_plan
-from headwater.imagery.search import cell_boxes
-from headwater.stac import session as patient_io
+from headwater.geo.plan import cell_boxes, read_plan
+from headwater.stac import session
 from headwater.stac.pins import read_items, write_items
 from support.faults import Faults
 from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
@@ -32,7 +31,7 @@ ALONE: dict[str, Any] = {"datetime": SUMMER, "years_back": 0, "dem_collections":
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_io, "LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr(session, "MAX_WAIT_S", 0.02)
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def flaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Faults, st
         yield made[0], f"{url}/stac"
 
 
-def test_a_flaky_catalogue_gives_the_pin_of_a_calm_one(flaky: tuple[Faults, str], plan: Path, tmp_path: Path) -> None:
+def test_a_flaky_catalog_gives_the_pin_of_a_reliable_one(flaky: tuple[Faults, str], plan: Path, tmp_path: Path) -> None:
     faults, url = flaky
     search(plan, tmp_path / "calm.parquet", url=url, datetime=SUMMER)
     calm = (tmp_path / "calm.parquet").read_bytes()
@@ -89,10 +88,10 @@ def test_a_flaky_catalogue_gives_the_pin_of_a_calm_one(flaky: tuple[Faults, str]
         assert not scratch(out)
 
 
-def test_a_dead_catalogue_stops_the_search_and_what_it_gave_is_kept(
+def test_a_dead_catalog_stops_the_search_and_its_pages_are_kept(
     flaky: tuple[Faults, str], plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headwater.stac.api.PATIENCE_S", 1.0)
+    monkeypatch.setattr("headwater.stac.api.DEADLINE_S", 1.0)
     faults, url = flaky
     out = tmp_path / "items.parquet"
     start = time.monotonic()
@@ -102,7 +101,7 @@ def test_a_dead_catalogue_stops_the_search_and_what_it_gave_is_kept(
     assert not out.exists()
 
 
-def test_every_kind_of_ill_item_is_left_out_and_told(
+def test_every_kind_of_defective_item_is_left_out_and_reported(
     plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = made_item("good")
@@ -128,15 +127,15 @@ def test_every_kind_of_ill_item_is_left_out_and_told(
     with scripted_api(lambda _: Response(body, media_type="application/json")) as script:
         search(plan, tmp_path / "items.parquet", url=script.url, **ALONE)
     assert ids(tmp_path / "items.parquet") == ["good"]
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     for count, lack in [(2, "http(s) addresses"), (2, "an id that can name a file"), (2, "a valid geometry"),
                         (1, "a needed band"), (1, "unsigned addresses"), (1, "a valid date and time")]:  # fmt: skip
-        assert f"{count} item(s) of {S2} without {lack} left out" in told
-    assert "without the form of a STAC item left out" in told
-    assert "new\nline" not in told
+        assert f"{count} item(s) of {S2} without {lack} left out" in reported
+    assert "without the form of a STAC item left out" in reported
+    assert "new\nline" not in reported
 
 
-def test_an_answer_of_nothing_but_ill_items_is_no_pin(plan: Path, tmp_path: Path) -> None:
+def test_an_answer_of_only_defective_items_is_not_pinned(plan: Path, tmp_path: Path) -> None:
     out = tmp_path / "items.parquet"
     item = made_item("a")
     item["assets"]["B04"]["href"] = "file:///etc/passwd"
@@ -151,23 +150,23 @@ def test_an_answer_of_nothing_but_ill_items_is_no_pin(plan: Path, tmp_path: Path
     assert not out.exists()
 
 
-def test_a_scene_that_does_not_tell_its_clouds_passes(plan: Path, tmp_path: Path) -> None:
+def test_a_scene_without_cloud_cover_passes(plan: Path, tmp_path: Path) -> None:
     items = [
-        made_item("untold"),
+        made_item("no-clouds"),
         made_item("clear", **{"eo:cloud_cover": 5}),
         made_item("odd", **{"eo:cloud_cover": "?"}),
     ]
     items.append(made_item("cloudy", **{"eo:cloud_cover": 50}))
     with scripted_api(paged(items)) as script:
         search(plan, tmp_path / "items.parquet", url=script.url, max_cloud_cover=20, **ALONE)
-    assert ids(tmp_path / "items.parquet") == ["clear", "odd", "untold"]
+    assert ids(tmp_path / "items.parquet") == ["clear", "no-clouds", "odd"]
 
 
 # Killed and run again
 
 
-def test_a_killed_search_goes_on_where_it_was(plan: Path, tmp_path: Path) -> None:
-    """Killed with no chance to tidy up, while the catalogue holds its breath."""
+def test_a_killed_search_resumes(plan: Path, tmp_path: Path) -> None:
+    """Killed without a chance to clean up, while the catalog waits."""
     items = [made_item(f"item{day:02d}", f"2023-06-{day:02d}") for day in range(1, 31)]
     items.append({**made_item("dem"), "collection": "dem", "assets": {"data": {"href": "https://x.test/dem.tif"}}})
     good, out = paged(items, size=3), tmp_path / "items.parquet"
@@ -181,7 +180,7 @@ def test_a_killed_search_goes_on_where_it_was(plan: Path, tmp_path: Path) -> Non
 
     with scripted_api(good) as script:
         search(plan, tmp_path / "calm.parquet", url=script.url, **options)
-        whole = len(script.asked)
+        complete = len(script.asked)
         script.asked.clear()
         script.answer = answer
         arguments = ["search", "--plan", str(plan), "--url", script.url, "--datetime", SUMMER, "--years-back", "0",
@@ -197,7 +196,7 @@ def test_a_killed_search_goes_on_where_it_was(plan: Path, tmp_path: Path) -> Non
         given = 10_000
         script.asked.clear()
         search(plan, out, url=script.url, **options)
-        assert len(script.asked) == whole - 8
+        assert len(script.asked) == complete - 8
     assert out.read_bytes() == (tmp_path / "calm.parquet").read_bytes()
     assert not scratch(out)
 
@@ -231,16 +230,16 @@ def test_items_are_added_updated_and_withdrawn(
         *old[2:],
     ]
     assert refresh(api, new, plan, out) == sorted(item["id"] for item in new)
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("headwater: ")]
-    assert told == [
+    reported = [line for line in capsys.readouterr().err.splitlines() if line.startswith("headwater: ")]
+    assert reported == [
         "headwater: items 7 added, 1 updated, 1 withdrawn: "
         "added late10, late11, late12, late13, late14 and 2 more; updated item1; withdrawn item2."
     ]
     first = next(item for item in read_items(out) if item["id"] == "item1")
     assert first["properties"]["eo:cloud_cover"] == 3
     # As if there had been no earlier pin.
-    refresh(api, new, plan, tmp_path / "afresh.parquet")
-    assert out.read_bytes() == (tmp_path / "afresh.parquet").read_bytes()
+    refresh(api, new, plan, tmp_path / "anew.parquet")
+    assert out.read_bytes() == (tmp_path / "anew.parquet").read_bytes()
 
 
 def test_a_pin_that_did_not_change_is_not_touched(
@@ -257,7 +256,9 @@ def test_a_pin_that_did_not_change_is_not_touched(
     assert "nothing changed" in capsys.readouterr().err
 
 
-def test_an_item_that_a_search_leaves_out_is_asked_for_before_it_goes(api: Script, plan: Path, tmp_path: Path) -> None:
+def test_an_item_that_a_search_leaves_out_is_requested_before_it_is_withdrawn(
+    api: Script, plan: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "items.parquet"
     items = [made_item(f"item{k}", f"2023-06-{k:02d}") for k in range(1, 6)]
     refresh(api, items, plan, out)
@@ -278,7 +279,7 @@ def test_an_item_that_a_search_leaves_out_is_asked_for_before_it_goes(api: Scrip
     assert out.read_bytes() == before
 
 
-def test_an_item_that_is_there_but_no_longer_answers_is_withdrawn(api: Script, plan: Path, tmp_path: Path) -> None:
+def test_an_item_that_no_longer_matches_is_withdrawn(api: Script, plan: Path, tmp_path: Path) -> None:
     out = tmp_path / "items.parquet"
     stays = made_item("stays")
     places = {"cloudy": {"eo:cloud_cover": 95}, "later": {"datetime": "2024-06-01T00:00:00Z"}}
@@ -294,7 +295,7 @@ def test_an_item_that_is_there_but_no_longer_answers_is_withdrawn(api: Script, p
 
 
 def test_an_older_reply_does_not_replace_what_is_pinned(api: Script, plan: Path, tmp_path: Path) -> None:
-    """A stale replica of the catalogue, by search and by id."""
+    """A stale replica of the catalog, by search and by id."""
     out = tmp_path / "items.parquet"
 
     def version(name: str, month: int, cloud: int) -> Item:
@@ -342,18 +343,18 @@ def test_a_file_that_is_no_pin_is_replaced(api: Script, plan: Path, tmp_path: Pa
     assert refresh(api, [made_item("a")], plan, out) == ["a"]
 
 
-def test_a_pin_that_is_damaged_is_written_afresh(
+def test_a_damaged_pin_is_written_anew(
     api: Script, plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its metadata, at its end, are whole: it seems to answer the same search."""
+    """Its metadata, at its end, are intact: it seems to be of the same search."""
     out = tmp_path / "items.parquet"
     items = [made_item(f"item{k}", f"2023-06-{k:02d}") for k in range(1, 10)]
     refresh(api, items, plan, out)
-    whole = out.read_bytes()
-    out.write_bytes(whole[:100] + bytes(2000) + whole[2100:])
+    intact = out.read_bytes()
+    out.write_bytes(intact[:100] + bytes(2000) + intact[2100:])
     assert refresh(api, items, plan, out) == [item["id"] for item in items]
-    assert "written afresh" in capsys.readouterr().err
-    assert out.read_bytes() == whole
+    assert "written anew" in capsys.readouterr().err
+    assert out.read_bytes() == intact
 
 
 def test_a_folder_and_a_table_are_refreshed_too(plan: Path, tmp_path: Path) -> None:
@@ -386,7 +387,7 @@ def plan_around(path: Path, cells: Sequence[Cell], degrees: float) -> Path:
 
 
 def wrapped(ring: Sequence[tuple[float, float]], *, split: bool) -> dict[str, Any]:
-    """Return a footprint as a catalogue writes it: in two parts at 180, or with longitudes that jump there."""
+    """Return a footprint as a catalog writes it: in two parts at 180, or with longitudes that jump there."""
     if not split:
         return {"type": "Polygon", "coordinates": [[[(x + 180) % 360 - 180, y] for x, y in ring]]}
     shape = shapely.Polygon(ring)
@@ -437,8 +438,8 @@ def test_a_basin_across_the_antimeridian(tmp_path: Path, place: str, south: floa
     assert ids(tmp_path / "items.parquet") == sorted(item["id"] for item in there)
 
 
-def test_a_server_that_takes_crossing_footprints_for_ones_round_the_world(tmp_path: Path) -> None:
-    """pgstac looks at a footprint across 180 as planar, so that it lies everywhere but there."""
+def test_a_server_that_takes_crossing_footprints_for_ones_around_the_world(tmp_path: Path) -> None:
+    """pgstac treats a footprint across 180 as planar, so that it is everywhere except there."""
     cell = Cell.from_name("N66.00E179.95", 0.05)
     plan = plan_around(tmp_path / "plan.json", [cell], 0.05)
     ring = [[179.0, 65.5], [-179.0, 65.5], [-179.0, 66.5], [179.0, 66.5], [179.0, 65.5]]
@@ -453,7 +454,7 @@ def test_a_server_that_takes_crossing_footprints_for_ones_round_the_world(tmp_pa
     assert ids(tmp_path / "items.parquet") == ["across"]
 
 
-def test_a_crooked_basin_is_not_asked_for_by_its_box(tmp_path: Path) -> None:
+def test_a_crooked_basin_is_not_queried_by_its_box(tmp_path: Path) -> None:
     line = shapely.LineString([(0.5, 0.5), (20.5, 0.5), (20.5, 20.5)])
     cells = cells_intersecting(line.buffer(0.1), 1)
     plan = plan_around(tmp_path / "plan.json", cells, 1)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.server.serve import running_catalog
-from headwater.geo.antimeridian_boxes import touches
+from headwater.geo.longitudes import touches
 from headwater.imagery.select import _around
 from headwater.stac.pins import _table, read_items, read_query, write_items
 from support.places import SHARED
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def selecting(tmp_path: Path) -> Select:
-    """Search a catalogue once, then select a cell of it."""
+    """Search a catalog once, then select a cell of it."""
 
     def run(url: str, cell: str = NORTH_WEST, **words: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         write_tiny_plan(tmp_path / "plan.json")
@@ -58,7 +58,7 @@ def names(scenes: dict[str, Any]) -> list[str]:
     return [scene["id"] for scene in scenes["scenes"]]
 
 
-def test_manifests_hold_what_the_composite_needs(folder: Path, selecting: Select) -> None:
+def test_manifests_contain_what_the_composite_needs(folder: Path, selecting: Select) -> None:
     scenes, dem = selecting(str(folder))
     assert {key: scenes[key] for key in ("cell", "collection", "missing_scl")} == {
         "cell": NORTH_WEST,
@@ -80,7 +80,7 @@ def test_manifests_hold_what_the_composite_needs(folder: Path, selecting: Select
     assert all(set(item) == {"id", "collection", "href", "epsg"} for item in dem["items"])
 
 
-def test_statistics_are_harmonised_and_of_clear_pixels_only(folder: Path, selecting: Select) -> None:
+def test_statistics_are_harmonized_and_of_clear_pixels_only(folder: Path, selecting: Select) -> None:
     scenes, _ = selecting(str(folder))
     half_cloudy = next(
         scene for scene in scenes["scenes"] if "20230620" in scene["id"] and scene["mgrs_tile"] == "33TWM"
@@ -94,7 +94,7 @@ def test_statistics_are_harmonised_and_of_clear_pixels_only(folder: Path, select
         assert mean == pytest.approx(clear.mean(), rel=0.01)
         assert std == pytest.approx(clear.std(), rel=0.01)
     old = next(scene for scene in scenes["scenes"] if scene["baseline"] == "03.01")
-    assert old["mean"][0] == pytest.approx(half_cloudy["mean"][0], rel=0.03), "one of the two was not harmonised"
+    assert old["mean"][0] == pytest.approx(half_cloudy["mean"][0], rel=0.03), "one of the two was not harmonized"
 
 
 def test_over_http_with_tokens_nothing_signed_is_written(folder: Path, selecting: Select, tmp_path: Path) -> None:
@@ -110,13 +110,15 @@ def test_over_http_with_tokens_nothing_signed_is_written(folder: Path, selecting
             assert list(arrays) == ["clear", "extent"]
 
 
-def test_without_a_token_the_refusal_is_told(folder: Path, selecting: Select, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_token_the_refusal_is_reported(
+    folder: Path, selecting: Select, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     with running_catalog([folder]) as url, pytest.raises(WorkError, match="could not be read"):
         selecting(f"{url}/stac", signing="none")
 
 
-def test_neighbouring_cells_choose_the_same_scenes_with_the_same_statistics(
+def test_neighboring_cells_choose_the_same_scenes_with_the_same_statistics(
     folder: Path, selecting: Select, tmp_path: Path
 ) -> None:
     one, _ = selecting(str(folder), NORTH_WEST, cache_dir=tmp_path / "one")
@@ -225,7 +227,7 @@ def test_a_cell_that_nothing_touches_gets_empty_manifests_and_a_warning(
     assert "no usable scene touches cell N10.00E015.00" in capsys.readouterr().err
 
 
-def test_a_broken_file_is_told_and_nothing_is_written(selecting: Select, tmp_path: Path) -> None:
+def test_a_broken_file_is_reported_and_nothing_is_written(selecting: Select, tmp_path: Path) -> None:
     write_tiny_catalog(tmp_path / "planet", [TinyScene("33TWM", "20230610")])
     path = next((tmp_path / "planet" / "assets" / "sentinel-2-l2a").glob("*/B04.tif"))
     path.write_bytes(path.read_bytes()[:300])
@@ -261,7 +263,7 @@ def test_the_order_of_the_pin_and_items_far_away_change_nothing(
     before = [(tmp_path / NORTH_WEST / name).read_bytes() for name in ("scenes.json", "dem.json")]
     items, record = tmp_path / "items.parquet", read_query(tmp_path / "items.parquet")
     pinned = read_items(items)
-    # 40 degrees to the east: too far to be any candidate's neighbour.
+    # 40 degrees to the east: too far to be any candidate's neighbor.
     far = [_moved(item, 40.0) for item in pinned]
     table = pa.concat_tables(
         [_table([item]) for item in sorted([*pinned, *far], key=lambda item: item["id"], reverse=True)]
@@ -323,7 +325,7 @@ def empty_the_bands(planet: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lose_a_band, empty_the_bands])
-def test_a_scene_of_no_use_makes_room_for_the_next(
+def test_a_useless_scene_is_replaced_by_the_next(
     selecting: Select, tmp_path: Path, spoil: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     planet = tmp_path / "planet"
@@ -362,7 +364,7 @@ def test_a_scene_that_is_not_needed_is_not_read(selecting: Select, tmp_path: Pat
         ),
     ],
 )
-def test_what_only_looks_like_a_band_is_refused(
+def test_files_that_only_look_like_bands_are_refused(
     selecting: Select, tmp_path: Path, name: str, change: Callable[[Any], Any], facts: dict[str, Any], words: str
 ) -> None:
     write_tiny_catalog(tmp_path / "planet", [BEST])
@@ -372,7 +374,7 @@ def test_what_only_looks_like_a_band_is_refused(
     assert not (tmp_path / NORTH_WEST).exists()
 
 
-def test_a_scene_whose_crs_nobody_tells_is_refused(selecting: Select, tmp_path: Path) -> None:
+def test_a_scene_without_a_crs_is_refused(selecting: Select, tmp_path: Path) -> None:
     planet = tmp_path / "planet"
     write_tiny_catalog(planet, [BEST])
     path = next((planet / "stac" / "sentinel-2-l2a").glob("*.json"))
@@ -425,29 +427,29 @@ def pin_and_manifests(folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     lat=st.floats(-80, 83),
     east_m=st.floats(-109_800, 109_800),
     north_m=st.floats(-109_800, 109_800),
-    turned=st.booleans(),
+    shifted=st.booleans(),
 )
-def test_candidates_around_a_cell_hold_all_scenes_of_its_tiles(
-    lon: float, lat: float, east_m: float, north_m: float, turned: bool
+def test_candidates_around_a_cell_contain_all_scenes_of_its_tiles(
+    lon: float, lat: float, east_m: float, north_m: float, shifted: bool
 ) -> None:
-    """Two scenes of a tile lie within its 109.8 km: where one touches the cell, the other is read."""
+    """Two scenes of a tile are within its 109.8 km: where one touches the cell, the other is read."""
     side = 0.05
     cell = (lon, lat, lon + side, lat + side)
-    # On a sphere; the point that both tile and cell hold is the cell's nearest corner.
+    # On a sphere; the point that both tile and cell contain is the cell's nearest corner.
     north = lat + side + north_m / 111_195 if north_m > 0 else lat + north_m / 111_195
     wide = east_m / (111_195 * math.cos(math.radians(north)))
     east = lon + side + wide if east_m > 0 else lon + wide
-    point = ((east + 180.0) % 360.0 - 180.0 + (360.0 if turned else 0.0), north)
+    point = ((east + 180.0) % 360.0 - 180.0 + (360.0 if shifted else 0.0), north)
     assert touches(shapely.Point(point), _around(cell))
 
 
-def test_a_file_in_another_crs_than_its_item_tells_is_refused(selecting: Select, tmp_path: Path) -> None:
+def test_a_file_in_another_crs_than_its_item_specifies_is_refused(selecting: Select, tmp_path: Path) -> None:
     write_tiny_catalog(tmp_path / "planet", [TinyScene("33TWM", "20230610")])
     path = next((tmp_path / "planet" / "stac" / "sentinel-2-l2a").glob("*20230610*"))
     item = read_json(path)
     item["properties"]["proj:epsg"] = 32634
     path.write_text(json.dumps(item))
-    with pytest.raises(InputError, match="is in EPSG:32633, where its item tells EPSG:32634"):
+    with pytest.raises(InputError, match="is in EPSG:32633, but its item specifies EPSG:32634"):
         selecting(str(tmp_path / "planet"))
 
 
@@ -460,7 +462,7 @@ def test_a_preview_of_eight_bits_is_refused_before_any_composite(selecting: Sele
     assert not (tmp_path / NORTH_WEST).exists()
 
 
-def test_a_scene_that_does_not_tell_its_clouds_ranks_last(selecting: Select, tmp_path: Path) -> None:
+def test_a_scene_without_cloud_cover_ranks_last(selecting: Select, tmp_path: Path) -> None:
     write_tiny_catalog(
         tmp_path / "planet", [TinyScene("33TWM", "20230610", cloudy=(0, 0.3)), TinyScene("33TWM", "20230620")]
     )
@@ -497,7 +499,7 @@ def test_items_of_another_basin_are_refused(folder: Path, selecting: Select, tmp
     plan["cells"].append({**plan["cells"][0], "name": "N10.00E015.00"})
     (tmp_path / "far.json").write_text(json.dumps(plan))
     out = tmp_path / "far"
-    with pytest.raises(InputError, match="holds another place"):
+    with pytest.raises(InputError, match="covers another place"):
         select(
             *(tmp_path / "items.parquet", tmp_path / "far.json", "N10.00E015.00", out / "s.json", out / "d.json"),
             cache_dir=tmp_path / "cache",
@@ -514,7 +516,7 @@ def test_a_foreign_pin_goes_by_calendar_years(folder: Path, selecting: Select, t
 
 @pytest.fixture
 def real_folder(tmp_path: Path) -> Path:
-    """The ten real items as an offline catalogue."""
+    """The ten real items as an offline catalog."""
     source, target = SHARED / "s2-multidate-33T", tmp_path / "real"
     (target / "stac" / "sentinel-2-l2a").mkdir(parents=True)
     for path in source.glob("*/*.json"):
@@ -527,7 +529,7 @@ def real_folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is not beside the checkout")
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is not next to the checkout")
 def test_real_scenes_of_earth_search(real_folder: Path, tmp_path: Path) -> None:
     cell = {"name": "N46.05E015.20", "bounds": [15.2, 46.05, 15.25, 46.1], "width": 1, "height": 1}
     plan = {

@@ -46,7 +46,7 @@ def archives(draw: st.DrawFn) -> tuple[list[list[Scene]], dict[str, NDArray[np.b
 
 @settings(deadline=None)
 @given(archives(), st.integers(1, 6), st.sampled_from([0.0, 0.1, 0.5]), st.sampled_from([0.01, 0.05]))
-def test_laws_of_the_choice(
+def test_properties_of_the_choice(
     archive: tuple[list[list[Scene]], dict[str, NDArray[np.bool_]]], most: int, gain: float, stop: float
 ) -> None:
     years, views = archive

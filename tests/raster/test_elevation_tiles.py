@@ -10,7 +10,7 @@ from headwater import raster
 from headwater.core.errors import InputError
 from headwater.geo.grid import Cell, RasterGrid, elevation_grid
 from headwater.raster.elevation_tiles import MARGIN_POSTS, read_elevation_tile
-from headwater.stac.assets import Asset
+from headwater.stac.items import Asset
 
 CELL = Cell.from_name("N08.00E011.95", 0.05)
 GRID = elevation_grid(CELL, margin_px=32)

@@ -13,7 +13,7 @@ from headwater import raster
 from headwater.core.errors import InputError, WorkError
 from headwater.raster import opening, truncation
 from headwater.raster.opening import AssetGone, with_retry
-from headwater.stac.assets import Asset
+from headwater.stac.items import Asset
 from support.faulty_server import faulty_server
 
 PLACE = {"crs": "EPSG:32633", "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000), "nodata": 0}

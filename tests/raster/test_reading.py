@@ -12,7 +12,7 @@ from headwater import raster
 from headwater.core.errors import InputError, WorkError
 from headwater.geo.grid import Cell, RasterGrid, cell_grid
 from headwater.raster import opening
-from headwater.stac.assets import Asset
+from headwater.stac.items import Asset
 
 GRID = cell_grid(Cell(81, 119, 0.1)).crop(row=0, column=0, height=600, width=700)
 DATA = np.random.default_rng(0).integers(1, 255, (2, 600, 700)).astype(np.uint8)

@@ -13,7 +13,7 @@ from headwater import raster
 from headwater.core.errors import InputError, WorkError
 from headwater.geo.grid import Cell, RasterGrid, cell_grid
 from headwater.raster.scenes import READERS, SceneFiles, open_scene
-from headwater.stac.assets import Asset
+from headwater.stac.items import Asset
 
 SLOPE_DN = (8, 5)
 """DN per 10 m pixel to the east and to the south: reveals a shift of the grid."""

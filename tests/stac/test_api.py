@@ -6,10 +6,10 @@ from starlette.responses import Response
 
 from headwater.core.errors import WorkError
 from headwater.stac import api as api_module
-from headwater.stac import session as patient_io
+from headwater.stac import session
 from headwater.stac.api import StacApi
 from headwater.stac.intervals import parse_interval
-from headwater.stac.query import Link, LostPlace, Page, Query
+from headwater.stac.query import Link, Page, Query, StalePageToken
 from support.scripted_api import CORE, CQL2, Body, made_item, paged, scripted_api
 
 S2 = "sentinel-2-l2a"
@@ -17,7 +17,7 @@ QUERY = Query(S2, (15, 46, 16, 47), parse_interval("2023-06"), below={"eo:cloud_
 ITEMS = [
     made_item("clear", **{"eo:cloud_cover": 10}),
     made_item("cloudy", **{"eo:cloud_cover": 80}),
-    made_item("untold"),
+    made_item("no-clouds"),
     *(made_item(f"more{number}", f"2023-06-{number + 11}") for number in range(4)),
 ]
 WANTED = {item["id"] for item in ITEMS} - {"cloudy"}
@@ -25,14 +25,14 @@ WANTED = {item["id"] for item in ITEMS} - {"cloudy"}
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_io, "LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr(session, "MAX_WAIT_S", 0.02)
 
 
 def ids(pages: Sequence[Page]) -> set[str]:
     return {item["id"] for page in pages for item in page.items}
 
 
-def test_links_of_posts_are_followed_and_the_rest_is_told_apart() -> None:
+def test_links_of_posts_are_followed_and_other_items_are_left_out() -> None:
     with scripted_api(paged(ITEMS, size=3)) as script:
         pages = list(StacApi(script.url).pages(QUERY))
     assert ids(pages) == WANTED
@@ -54,7 +54,7 @@ def test_links_of_gets_are_followed() -> None:
     assert [body.get("token") for body in script.asked] == [None, "3", "6"]
 
 
-def test_a_link_that_adds_to_what_was_asked() -> None:
+def test_a_link_that_merges_adds_to_the_request() -> None:
     def answer(body: Body) -> dict[str, Any]:
         after = {"rel": "next", "href": "search", "method": "POST", "merge": True, "body": {"token": "x"}}
         return {"features": ITEMS[5:], "links": []} if "token" in body else {"features": ITEMS[:5], "links": [after]}
@@ -64,7 +64,7 @@ def test_a_link_that_adds_to_what_was_asked() -> None:
     assert script.asked[1] == {**script.asked[0], "token": "x"}
 
 
-def test_an_answer_is_gone_on_with_from_any_page() -> None:
+def test_an_answer_resumes_from_any_page() -> None:
     with scripted_api(paged(ITEMS, size=3)) as script:
         first = next(StacApi(script.url).pages(QUERY))
         rest = list(StacApi(script.url).pages(QUERY, first.next))
@@ -73,12 +73,12 @@ def test_an_answer_is_gone_on_with_from_any_page() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 500])
-def test_a_link_that_is_refused_is_told_apart_from_trouble(status: int) -> None:
-    with scripted_api(lambda body: Response("{}", status)) as script, pytest.raises(LostPlace):
+def test_a_refused_link_is_distinguished_from_other_errors(status: int) -> None:
+    with scripted_api(lambda body: Response("{}", status)) as script, pytest.raises(StalePageToken):
         list(StacApi(script.url).pages(QUERY, {"rel": "next", "href": f"{script.url}search", "method": "POST"}))
 
 
-def test_clouds_are_sorted_out_by_the_server_where_it_can_spare_what_does_not_tell() -> None:
+def test_the_server_filters_clouds_if_it_can_keep_items_without_cloud_cover() -> None:
     def answer(body: Body) -> dict[str, Any] | Response:
         if "filter" in body and refuse:
             return Response('{"description": "no filters today"}', 400)
@@ -108,7 +108,7 @@ def test_an_empty_page_is_not_the_end() -> None:
 
 
 def test_pages_without_end_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_module, "MOST_PAGES", 20)
+    monkeypatch.setattr(api_module, "MAX_PAGES", 20)
 
     def answer(body: Body) -> dict[str, Any]:
         number = int(body.get("token", 0)) + 1
@@ -123,20 +123,20 @@ def test_pages_without_end_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     "link", [{"href": "file:///etc/passwd"}, {"href": "ftp://x.test/"}, {"href": 3}, {}, {"href": "http://[x"}]
 )
-def test_links_that_lead_out_of_the_web_are_refused(link: Link) -> None:
+def test_links_to_other_than_web_addresses_are_refused(link: Link) -> None:
     reply = {"features": ITEMS, "links": [{"rel": "next", **link}]}
     with scripted_api(lambda body: reply) as script, pytest.raises(WorkError, match=r"refused.*next page"):
         list(StacApi(script.url).pages(QUERY))
 
 
 @pytest.mark.parametrize("links", [None, 3, [None, "next", {"rel": "self"}]])
-def test_links_of_a_wrong_kind_are_none(links: Any) -> None:
+def test_links_of_a_wrong_type_are_ignored(links: Any) -> None:
     with scripted_api(lambda body: {"features": ITEMS, "links": links}) as script:
         assert ids(list(StacApi(script.url).pages(QUERY))) == WANTED
 
 
 @pytest.mark.parametrize("features", [None, 3, {}, "none"])
-def test_what_is_no_page_is_told(features: Any) -> None:
+def test_an_answer_that_is_not_a_page_is_reported(features: Any) -> None:
     with scripted_api(lambda body: {"features": features}) as script, pytest.raises(WorkError, match="not a page"):
         list(StacApi(script.url).pages(QUERY))
 
@@ -148,13 +148,13 @@ def test_items_of_other_times_and_collections_are_left_out() -> None:
     assert ids([page]) == WANTED
     assert page.left_out[1:] == [
         ("late", ""),
-        ("other", "the collection that was asked for"),
+        ("other", "the requested collection"),
         ("", "the form of a STAC item"),
         ("a/b", "an id that can name a file"),
     ]
 
 
-def test_a_user_and_password_are_not_told() -> None:
+def test_user_and_password_are_not_in_messages() -> None:
     with scripted_api(lambda body: Response("{}", 400)) as script:
         url = script.url.replace("http://", "http://user:word@")
         with pytest.raises(WorkError) as error:

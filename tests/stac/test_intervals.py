@@ -22,7 +22,7 @@ instants = st.datetimes(min_value=datetime(1972, 1, 1), max_value=datetime(2090,
         ("2023-06-01T10:00:00+02:00", "2023-06-01T08:00:00Z", "2023-06-01T08:00:00Z"),
     ],
 )
-def test_periods_are_taken_whole(text: str, start: str, end: str) -> None:
+def test_periods_are_complete(text: str, start: str, end: str) -> None:
     assert parse_interval(text) == Interval(parse_instant(start), parse_instant(end))
 
 
@@ -73,7 +73,7 @@ def test_slices_cover_the_intervals_and_nothing_else(spans: list[tuple[datetime,
     assert all(part.end - part.start <= timedelta(days=days) for part in slices)
     ends = [(part.start, part.end) for part in slices]
     assert ends == sorted(set(ends))
-    # Neighbours meet in an instant that both hold; no two share more.
+    # Neighbors meet in an instant that both contain; no two share more.
     assert all(one.end <= other.start for one, other in pairwise(slices))
     for interval in intervals:
         assert any(part.overlaps(interval.start, interval.start) for part in slices)
@@ -85,12 +85,12 @@ def test_slices_cover_the_intervals_and_nothing_else(spans: list[tuple[datetime,
         assert any(interval.overlaps(part.end, part.end) for interval in intervals)
 
 
-def test_a_year_is_asked_month_by_month_and_years_that_overlap_once() -> None:
+def test_a_year_is_sliced_by_month_and_overlapping_years_once() -> None:
     year = parse_interval("2023-01-01/2023-12-31")
     assert len(time_slices([year], 31)) == 12
     two = parse_interval("2022-01-01/2023-12-31")
-    (whole,) = time_slices([two, years_before(two, 1)], 3660)
-    assert str(whole) == "2021-01-01T00:00:00Z/2023-12-31T23:59:59.999999Z"
+    (joined,) = time_slices([two, years_before(two, 1)], 3660)
+    assert str(joined) == "2021-01-01T00:00:00Z/2023-12-31T23:59:59.999999Z"
 
 
 def test_no_microsecond_is_lost_between_years() -> None:

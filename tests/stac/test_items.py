@@ -15,16 +15,11 @@ from headwater.stac.items import (
 )
 from support.places import SHARED
 
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is not beside the checkout")
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is not next to the checkout")
 
 
 def item(identifier: str = "a", assets: dict[str, Any] | None = None, **properties: Any) -> dict[str, Any]:
     return {"id": identifier, "collection": "c", "assets": assets or {}, "properties": properties}
-
-
-def words(**values: Any) -> dict[str, Any]:
-    """Keyword arguments with colons."""
-    return {name.replace("__", ":"): value for name, value in values.items()}
 
 
 @pytest.mark.parametrize(
@@ -85,22 +80,22 @@ def test_a_missing_crs_is_that_of_the_tile(tile: str, epsg: int) -> None:
     assert scene_facts(item("a", BANDS, **{"s2:mgrs_tile": tile, "datetime": "x"})).epsg == epsg
 
 
-def test_a_missing_band_is_told_and_a_missing_scl_is_not_an_error() -> None:
+def test_a_missing_band_is_reported_and_a_missing_scl_is_not_an_error() -> None:
     assert band_assets(item("a", BANDS))["SCL"] is None
     with pytest.raises(ValueError, match="B04"):
         band_assets(item("a", {name: asset for name, asset in BANDS.items() if name != "B04"}))
 
 
-def test_an_item_without_a_tile_stands_for_itself() -> None:
+def test_an_item_without_a_tile_forms_its_own() -> None:
     scene = scene_facts(item("my own field", BANDS, datetime="2020-01-01T00:00:00Z"))
     assert (scene.mgrs_tile, scene.offset, scene.baseline, scene.epsg) == ("my own field", 0, "", 0)
 
 
 @pytest.mark.parametrize(
-    "untold", [{}, {"eo:cloud_cover": None}, {"eo:cloud_cover": float("nan")}, {"eo:cloud_cover": "few"}]
+    "missing", [{}, {"eo:cloud_cover": None}, {"eo:cloud_cover": float("nan")}, {"eo:cloud_cover": "few"}]
 )
-def test_clouds_that_an_item_does_not_tell_count_as_a_full_cover(untold: dict[str, Any]) -> None:
-    scene = scene_facts(item("a", BANDS, **untold))
+def test_missing_cloud_cover_counts_as_full_cover(missing: dict[str, Any]) -> None:
+    scene = scene_facts(item("a", BANDS, **missing))
     assert (scene.cloud_cover, scene.nodata_percentage) == (100.0, 0.0)
     assert scene_facts(item("a", BANDS, **{"eo:cloud_cover": 0})).cloud_cover == 0.0
 
@@ -115,7 +110,7 @@ def test_only_a_signature_is_cut_off() -> None:
 @pytest.mark.parametrize(
     "query", ["X-Amz-Credential=a&X-Amz-Signature=b", "Signature=b&Expires=1", "x-goog-signature=c"]
 )
-def test_a_signature_that_nobody_can_renew_is_told(query: str) -> None:
+def test_a_signature_that_cannot_be_renewed_is_recognized(query: str) -> None:
     assert is_signed(f"https://x/a.tif?{query}")
     assert not is_signed("https://x/a.tif?version=3")
 

@@ -6,7 +6,7 @@ import pytest
 
 from headwater.core.errors import WorkError
 from headwater.stac.intervals import parse_interval
-from headwater.stac.pages import OLDEST_S, PageStore, read_lines
+from headwater.stac.pages import MAX_AGE_S, PageStore, read_lines
 from headwater.stac.query import Page, Query
 from support.scripted_api import made_item
 
@@ -29,8 +29,8 @@ def test_pages_come_back_as_they_were(out: Path) -> None:
         pages = store.slice("u", QUERY)
         pages.load()
         assert pages.headers == []
-        pages.add(first, asked=1)
-        pages.add(Page([made_item("a"), made_item("e")], matched=5), asked=1)
+        pages.add(first, attempt=1)
+        pages.add(Page([made_item("a"), made_item("e")], matched=5), attempt=1)
     with PageStore(out) as store:
         again = store.slice("u", QUERY)
         again.load()
@@ -57,9 +57,9 @@ def test_pages_come_back_as_they_were(out: Path) -> None:
         ("u", Query("landsat", QUERY.box, QUERY.interval, QUERY.below)),
     ],
 )
-def test_another_question_never_meets_these_answers(out: Path, address: str, query: Query) -> None:
+def test_another_query_never_reads_these_pages(out: Path, address: str, query: Query) -> None:
     with PageStore(out) as store:
-        store.slice("u", QUERY).add(Page([made_item("a")]), asked=1)
+        store.slice("u", QUERY).add(Page([made_item("a")]), attempt=1)
         other = store.slice(address, query)
         other.load()
         assert other.headers == []
@@ -77,17 +77,17 @@ def test_another_question_never_meets_these_answers(out: Path, address: str, que
 def test_a_link_with_a_secret_is_never_written(out: Path, secret: dict[str, object]) -> None:
     with PageStore(out) as store:
         pages = store.slice("u", QUERY)
-        pages.add(Page([made_item("a")], next={**NEXT, **secret}), asked=1)
+        pages.add(Page([made_item("a")], next={**NEXT, **secret}), attempt=1)
         assert b"SECRET" not in pages.paths[0].read_bytes()
         pages.load()
-        assert pages.headers == [], "pages that cannot be gone on from were kept"
+        assert pages.headers == [], "pages that cannot be resumed from were kept"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]\n", b'{"asked": 1}\n'])
-def test_pages_that_are_not_whole_are_forgotten(out: Path, content: bytes) -> None:
+def test_incomplete_pages_are_removed(out: Path, content: bytes) -> None:
     with PageStore(out) as store:
         pages = store.slice("u", QUERY)
-        pages.add(Page([made_item("a")], next=NEXT), asked=1)
+        pages.add(Page([made_item("a")], next=NEXT), attempt=1)
         pages.paths[0].write_bytes(content)
         pages.load()
         assert pages.headers == []
@@ -98,8 +98,8 @@ def test_old_pages_are_not_used(out: Path) -> None:
     with PageStore(out) as store:
         pages = store.slice("u", QUERY)
         for name in ("a", "b"):
-            pages.add(Page([made_item(name)], next=NEXT), asked=1)
-    old = time.time() - OLDEST_S - 60
+            pages.add(Page([made_item(name)], next=NEXT), attempt=1)
+    old = time.time() - MAX_AGE_S - 60
     os.utime(pages.paths[0], (old, old))
     with PageStore(out) as store:
         again = store.slice("u", QUERY)
@@ -110,9 +110,9 @@ def test_old_pages_are_not_used(out: Path) -> None:
 def test_missing_counts_each_item_once_and_nameless_ones_too(out: Path) -> None:
     with PageStore(out) as store:
         pages = store.slice("u", QUERY)
-        pages.add(Page([made_item("a"), made_item("b")], [("", "form"), ("", "form")], NEXT, 6), asked=1)
+        pages.add(Page([made_item("a"), made_item("b")], [("", "form"), ("", "form")], NEXT, 6), attempt=1)
         assert pages.missing == 2
-        pages.add(Page([made_item("b"), made_item("c")], [("d", "")], None, 6), asked=1)
+        pages.add(Page([made_item("b"), made_item("c")], [("d", "")], None, 6), attempt=1)
         assert pages.missing == 0
         store.remove()
 

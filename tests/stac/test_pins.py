@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,15 @@ from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
 from headwater.core.errors import InputError
-from headwater.stac.pins import iter_items, pinned_item, read_items, read_query, write_items, write_sorted
+from headwater.stac.pinned_items import pinned_item
+from headwater.stac.pins import (
+    iter_items,
+    read_items,
+    read_query,
+    rows_touching,
+    write_items,
+    write_sorted,
+)
 from support.places import SHARED
 
 QUERY = {"datetime": ["2023-05-01T00:00:00Z/2023-09-30T23:59:59Z"], "bbox": [0, 0, 1, 1]}
@@ -85,7 +95,7 @@ def test_nothing_signed_is_pinned(tmp_path: Path) -> None:
     assert b"SECRET" not in (tmp_path / "items.parquet").read_bytes()
 
 
-# Catalogues write the same property as a whole number, a fraction, text, or not at all.
+# Catalogs write the same property as an integer, a fraction, text, or not at all.
 loose = st.one_of(st.none(), st.integers(0, 100), st.floats(0, 100), st.just("about 3"))
 
 
@@ -99,8 +109,8 @@ def test_loose_types_fit_into_one_table(tmp_path_factory: pytest.TempPathFactory
     ]
     write_items(path, items, url="u", query={})
     for item, (cloud, _) in zip(read_items(path), rows, strict=True):
-        told = item["properties"].get("eo:cloud_cover")
-        assert told == (float(cloud) if isinstance(cloud, int | float) else None)
+        read = item["properties"].get("eo:cloud_cover")
+        assert read == (float(cloud) if isinstance(cloud, int | float) else None)
 
 
 def test_earth_search_names_and_box_with_height_are_kept() -> None:
@@ -113,7 +123,7 @@ def test_earth_search_names_and_box_with_height_are_kept() -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not parquet"])
-def test_files_that_are_no_pin_are_told(tmp_path: Path, content: bytes | None) -> None:
+def test_files_that_are_not_pins_are_reported(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "items.parquet"
     if content is not None:
         path.write_bytes(content)
@@ -122,7 +132,7 @@ def test_files_that_are_no_pin_are_told(tmp_path: Path, content: bytes | None) -
             read(path)
 
 
-def test_a_table_that_is_not_stac_is_told(tmp_path: Path) -> None:
+def test_a_table_that_is_not_stac_is_reported(tmp_path: Path) -> None:
     geopandas.GeoDataFrame({"x": [1]}, geometry=[box(0, 0, 1, 1)], crs=4326).to_parquet(tmp_path / "items.parquet")
     with pytest.raises(InputError, match="STAC"):
         read_items(tmp_path / "items.parquet")
@@ -135,7 +145,7 @@ def test_nothing_to_pin_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is not beside the checkout")
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is not next to the checkout")
 def test_real_items_of_two_providers_and_elevation_fit_together(tmp_path: Path) -> None:
     items = [json.loads(path.read_bytes()) for path in sorted((SHARED / "s2-multidate-33T").glob("*/*.json"))]
     items += json.loads((SHARED / "stac" / "pc_items_35MNM_13dates.geojson").read_bytes())["features"]
@@ -166,7 +176,7 @@ json_values = st.recursive(
     json_values,
     json_values,
 )
-def test_whatever_a_catalogue_writes_is_pinned_as_it_comes_back(
+def test_whatever_a_catalog_writes_is_pinned_as_it_comes_back(
     tmp_path_factory: pytest.TempPathFactory, properties: dict[str, Any], bbox: Any, version: Any, code: Any
 ) -> None:
     path = tmp_path_factory.mktemp("pin") / "items.parquet"
@@ -178,6 +188,7 @@ def test_whatever_a_catalogue_writes_is_pinned_as_it_comes_back(
     write_items(path, [item], url="u", query={})
     (back,) = read_items(path)
     assert pinned_item(back) == pinned
+    assert list(iter_items(path)) == [back], "the reader of pins and the library disagree"
 
 
 def test_instants_are_one_however_they_are_written() -> None:
@@ -212,7 +223,7 @@ def test_many_items_are_written_and_read_in_parts(tmp_path: Path) -> None:
 def test_a_box_leaves_out_only_what_cannot_touch_it(
     wanted: tuple[float, float, float, float], found: set[str], tmp_path: Path
 ) -> None:
-    """Catalogues write a box across longitude 180 in three ways; west > east is always looked at."""
+    """Catalogs write a box across longitude 180 in three ways; west > east is always read."""
     boxes = {
         "crossing": (179.5, 0.0, -179.5, 1.0),
         "beyond": (179.5, 0.0, 181.0, 1.0),
@@ -224,4 +235,20 @@ def test_a_box_leaves_out_only_what_cannot_touch_it(
     }
     items = [{**scene(name), "bbox": list(edges)} for name, edges in boxes.items()]
     write_items(tmp_path / "items.parquet", items, url="https://x/stac", query={})
-    assert {item["id"] for item in read_items(tmp_path / "items.parquet", box=wanted)} == found
+    path = tmp_path / "items.parquet"
+    back = read_items(path, box=wanted)
+    assert {item["id"] for item in back} == found
+    assert list(iter_items(path, filter=rows_touching(pq.read_schema(path), wanted))) == back
+
+
+def test_a_pin_is_read_without_imports_that_take_longer_than_reading(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    write_items(path, [scene("a"), scene("b", updated="2023-07-01T00:00:00Z")], url="u", query={})
+    code = (
+        "import sys; from pathlib import Path; import headwater.imagery.select;"
+        "from headwater.stac.pins import read_items, read_query;"
+        "read_items(Path(sys.argv[1]), box=(0, 0, 1, 1)), read_query(Path(sys.argv[1]));"
+        "print(*{'pandas', 'requests', 'stac_geoparquet', 'pystac', 'tqdm', 'numba'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""

@@ -2,7 +2,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,13 @@ import pytest
 
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.server.serve import running_catalog
+from headwater.stac.api import StacApi
 from headwater.stac.intervals import parse_interval
+from headwater.stac.item_folder import ItemFolder
 from headwater.stac.pins import write_items
-from headwater.stac.providers import ItemFolder, Provider, Query, StacApi, find_items, make_provider
+from headwater.stac.providers import PROVIDERS, find_items, make_provider
+from headwater.stac.query import Link, Page, Provider, Query, RequestLimits
+from support.scripted_api import made_item
 from support.tiny_catalog import DEFAULT_SCENES, write_tiny_catalog
 
 PLACE = (15.0, 45.9, 15.2, 46.2)
@@ -55,7 +59,7 @@ def names(items: list[dict[str, Any]]) -> list[str]:
     return [item["id"] for item in items]
 
 
-def test_all_kinds_of_catalogue_give_the_same_items(provider: Provider) -> None:
+def test_all_kinds_of_catalog_give_the_same_items(provider: Provider) -> None:
     everything = find_items(provider, Query("sentinel-2-l2a", PLACE))
     assert names(everything) == sorted(scene.id for scene in DEFAULT_SCENES)
     june = find_items(provider, Query("sentinel-2-l2a", PLACE, JUNE))
@@ -72,7 +76,7 @@ def test_all_kinds_of_catalogue_give_the_same_items(provider: Provider) -> None:
     assert find_items(provider, Query("sentinel-2-l2a", (170, 45, -170, 46))) == []
 
 
-def test_all_kinds_of_catalogue_give_items_by_id(provider: Provider) -> None:
+def test_all_kinds_of_catalog_give_items_by_id(provider: Provider) -> None:
     known = [DEFAULT_SCENES[0].id, DEFAULT_SCENES[-1].id]
     asked = [*known, "no-such-item", *(f"filler-{number}" for number in range(120))]
     found = [item for page in provider.by_ids("sentinel-2-l2a", asked) for item in page.items]
@@ -88,7 +92,7 @@ def test_items_of_a_folder_have_absolute_paths_to_files(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "/no/such/folder", "items.csv", ""])
-def test_addresses_that_are_no_catalogue_are_refused(url: str) -> None:
+def test_addresses_that_are_not_catalogs_are_refused(url: str) -> None:
     with pytest.raises(InputError):
         make_provider(url)
 
@@ -99,26 +103,26 @@ def test_page_size_is_bounded(page_limit: int) -> None:
         make_provider("http://x", page_limit=page_limit)
 
 
-def test_a_file_that_is_no_item_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_item_is_reported(tmp_path: Path) -> None:
     (tmp_path / "stac" / "c").mkdir(parents=True)
     (tmp_path / "stac" / "c" / "broken.json").write_text('{"id": "a"')
     with pytest.raises(InputError, match="broken"):
         find_items(make_provider(str(tmp_path)), Query("c", PLACE))
 
 
-def test_an_unreachable_catalogue_is_told_in_bounded_time() -> None:
+def test_an_unreachable_catalog_is_reported_in_bounded_time() -> None:
     start = time.monotonic()
     with pytest.raises(WorkError, match="cannot be reached"):
         find_items(StacApi("http://127.0.0.1:9/stac"), Query("c", PLACE))
     assert time.monotonic() - start < 15
 
 
-def test_a_catalogue_that_never_answers_is_told_in_bounded_time() -> None:
+def test_a_catalog_that_never_answers_is_reported_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(WorkError, match="cannot be reached"):
         find_items(StacApi(f"http://127.0.0.1:{listener.getsockname()[1]}/stac", timeout_s=0.3), Query("c", PLACE))
 
 
-def test_a_server_that_is_no_stac_api_is_told(folder: Path) -> None:
+def test_a_server_that_is_not_a_stac_api_is_reported(folder: Path) -> None:
     with running_catalog([folder]) as url, pytest.raises(WorkError, match=r"STAC|refused"):
         find_items(StacApi(f"{url}/api/sas/v1/token/sentinel-2-l2a"), Query("c", PLACE))
 
@@ -165,6 +169,44 @@ def stuck_catalogue(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_a_server_that_repeats_its_page_is_not_followed_for_ever(stuck_catalogue: str) -> None:
+def test_a_server_that_repeats_its_page_is_not_followed_forever(stuck_catalogue: str) -> None:
     with pytest.raises(WorkError, match="repeats"):
         find_items(StacApi(stuck_catalogue), Query("sentinel-2-l2a", PLACE))
+
+
+class MemoryCatalog:
+    """A provider of another package: items in memory, at addresses memory:NAME."""
+
+    remote = False
+
+    @staticmethod
+    def recognizes(url: str) -> bool:
+        return url.startswith("memory:")
+
+    @classmethod
+    def open(cls, url: str, limits: RequestLimits) -> "MemoryCatalog":
+        return cls()
+
+    def pages(self, query: Query, after: Link | None = None) -> Iterator[Page]:
+        yield Page([made_item("a")])
+
+    def by_ids(self, collection: str, ids: Sequence[str]) -> Iterator[Page]:
+        yield Page([])
+
+    def give_up(self) -> None:
+        pass
+
+
+def test_another_package_brings_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PROVIDERS, "_added", {})
+    PROVIDERS.add("memory", MemoryCatalog)
+    assert names(find_items(make_provider("memory:x"), Query("sentinel-2-l2a", PLACE))) == ["a"]
+
+
+def test_a_provider_that_cannot_be_imported_leaves_the_others_usable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PROVIDERS, "_addresses", {"broken": "no_such_package:Catalog", **PROVIDERS._addresses})
+    assert isinstance(make_provider(str(folder)), ItemFolder)
+    with pytest.raises(InputError, match=r"neither.*provider 'broken' .* cannot be imported"):
+        make_provider("memory:x")

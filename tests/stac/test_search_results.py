@@ -5,10 +5,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.stac.acquisitions import newest_processing
+from headwater.stac.items import newest_processing
 from headwater.stac.pages import write_lines
-from headwater.stac.pins import pinned_item
-from headwater.stac.search_results import Findings, digest_of, is_older, updated_of
+from headwater.stac.pinned_items import pinned_item
+from headwater.stac.search_results import SearchResult, digest_of, is_older, updated_of
 from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"
@@ -26,8 +26,8 @@ def item(name: str, updated: str | None = None, baseline: str = "05.09", cloud: 
     return pinned_item(made_item(name, day, **more, **({"updated": updated} if updated else {})))
 
 
-def findings(folder: Path, pages: list[list[dict[str, Any]]], usable: Callable[[Any], bool] = bool) -> Findings:
-    found = Findings()
+def result_of(folder: Path, pages: list[list[dict[str, Any]]], usable: Callable[[Any], bool] = bool) -> SearchResult:
+    found = SearchResult()
     for number, page in enumerate(pages):
         write_lines(folder / f"{number}.jsonl", page)
         found.add(folder / f"{number}.jsonl", usable)
@@ -35,18 +35,18 @@ def findings(folder: Path, pages: list[list[dict[str, Any]]], usable: Callable[[
 
 
 @given(versions, st.integers(1, 5), st.randoms(use_true_random=False))
-def test_however_items_come_the_same_are_found(
+def test_the_order_of_items_does_not_change_the_result(
     tmp_path_factory: Any, rows: list[tuple[Any, ...]], size: int, random: Any
 ) -> None:
     items = [item(*row) for row in rows]
     shuffled = [*items, *items[:3]]
     random.shuffle(shuffled)
     folder = tmp_path_factory.mktemp("found")
-    one = findings(folder, [items])
-    other = findings(folder / "other", [shuffled[k : k + size] for k in range(0, len(shuffled), size)])
+    one = result_of(folder, [items])
+    other = result_of(folder / "other", [shuffled[k : k + size] for k in range(0, len(shuffled), size)])
     kept = list(one.items(one.newest([S2])))
     assert list(other.items(other.newest([S2]))) == kept
-    # The same as by the function that holds all items in memory, of the latest version of each.
+    # The same as from the function that keeps all items in memory, of the latest version of each.
     latest: dict[str, dict[str, Any]] = {}
     for entry in sorted(items, key=lambda entry: (updated_of(entry), digest_of(entry))):
         latest[entry["id"]] = entry
@@ -55,13 +55,13 @@ def test_however_items_come_the_same_are_found(
 
 
 def test_collections_without_acquisitions_keep_all(tmp_path: Path) -> None:
-    found = findings(tmp_path, [[item("b"), item("c", baseline="02.12")]])
+    found = result_of(tmp_path, [[item("b"), item("c", baseline="02.12")]])
     assert [entry.id for entry in found.newest([])] == ["b", "c"]
     assert [entry.id for entry in found.newest([S2])] == ["b"]
 
 
-def test_what_is_not_usable_is_not_found(tmp_path: Path) -> None:
-    found = findings(tmp_path, [[item("a"), item("b")]], lambda entry: entry["id"] == "b")
+def test_unusable_items_are_not_in_the_result(tmp_path: Path) -> None:
+    found = result_of(tmp_path, [[item("a"), item("b")]], lambda entry: entry["id"] == "b")
     assert found.get(S2, "a") is None
     entry = found.get(S2, "b")
     assert entry is not None

@@ -16,9 +16,9 @@ import requests
 
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.server.serve import running_catalog
-from headwater.stac import tokens as token_cache
-from headwater.stac.assets import Asset
-from headwater.stac.signing import make_signer
+from headwater.stac import tokens
+from headwater.stac.items import Asset
+from headwater.stac.signing import SIGNERS, make_signer
 from support.tiny_catalog import TinyScene, write_tiny_catalog
 
 LOCAL = Asset("/data/B02.tif", "sentinel-2-l2a")
@@ -39,7 +39,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def in_a_new_process(signing: str, url: str | None, asset: Asset = REMOTE) -> subprocess.Popen[str]:
     """Sign an asset in another process, which prints the address."""
     code = (
-        "import sys; from headwater.stac.assets import Asset; from headwater.stac.signing import make_signer;"
+        "import sys; from headwater.stac.items import Asset; from headwater.stac.signing import make_signer;"
         "print(make_signer(sys.argv[1], sys.argv[2] or None)(Asset(*sys.argv[3:])))"
     )
     words = [sys.executable, "-c", code, signing, url or "", asset.href, asset.collection]
@@ -48,7 +48,7 @@ def in_a_new_process(signing: str, url: str | None, asset: Asset = REMOTE) -> su
 
 @contextmanager
 def endpoint(*replies: tuple[int, bytes], delay_s: float = 0.0) -> Iterator[tuple[str, list[str]]]:
-    """A token endpoint that gives the replies one after the other, the last one for ever."""
+    """A token endpoint that gives the replies one after the other, the last one forever."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -80,7 +80,7 @@ def token(name: str, lifetime_s: float = 2700) -> tuple[int, bytes]:
     return 200, json.dumps({"msft:expiry": expiry, "token": f"st=1&se=2&sp=rl&sig={name}"}).encode()
 
 
-def test_nothing_is_signed_where_none_is_asked_for() -> None:
+def test_the_scheme_none_signs_nothing() -> None:
     assert make_signer("none")(REMOTE, renew=True) == REMOTE.href
 
 
@@ -156,12 +156,12 @@ def test_processes_share_a_token_and_its_renewal(known: bool, runtime: Path) -> 
         processes = [in_a_new_process("token", url) for _ in range(2)]
         assert [process.communicate()[0].strip()[-3:] for process in processes] == ["ONE", "ONE"]
         assert [process.returncode for process in processes] == [0, 0]
-        assert len(asked) == 1, "each process asked for itself"
+        assert len(asked) == 1, "each process requested its own"
         if known:
             assert signer(REMOTE, renew=True).endswith("TWO")
             assert in_a_new_process("token", url).communicate()[0].strip().endswith("TWO")
             assert len(asked) == 2
-        # What was refused here may have been renewed elsewhere.
+        # A token that was refused here may have been renewed elsewhere.
         make_signer.cache_clear()
         assert make_signer("token", url)(REMOTE, renew=True).endswith("TWO" if known else "ONE")
         assert len(asked) == 1 + known
@@ -203,15 +203,15 @@ def test_a_folder_that_others_may_have_made_is_not_used(spoil: Any, runtime: Pat
         spoil(folder, tmp_path / "aside")
         make_signer.cache_clear()
         assert make_signer("token", url)(REMOTE).endswith("TWO")
-        assert token_cache.shared_folder() is None
+        assert tokens.shared_folder() is None
 
 
-def test_a_place_where_others_may_exchange_folders_is_passed_over(runtime: Path) -> None:
+def test_a_place_where_others_may_replace_folders_is_skipped(runtime: Path) -> None:
     runtime.chmod(0o777)
-    folder = token_cache.shared_folder()
+    folder = tokens.shared_folder()
     assert folder is None or folder.parent != runtime
     runtime.chmod(0o700)
-    folder = token_cache.shared_folder()
+    folder = tokens.shared_folder()
     assert folder is not None
     assert folder.parent == runtime
 
@@ -228,7 +228,7 @@ def test_a_place_where_others_may_exchange_folders_is_passed_over(runtime: Path)
         b"A" * 100_000,
     ],
 )
-def test_a_damaged_file_of_tokens_is_ignored_and_mended(content: bytes, runtime: Path) -> None:
+def test_a_damaged_token_file_is_ignored_and_replaced(content: bytes, runtime: Path) -> None:
     with endpoint(token("ONE"), token("TWO")) as (url, asked):
         make_signer("token", url)(REMOTE)
         (path,) = (path for path in next(runtime.iterdir()).iterdir() if path.stat().st_size)
@@ -253,8 +253,8 @@ def test_links_and_files_of_others_in_the_folder_are_not_followed(runtime: Path,
         assert make_signer("token", url)(REMOTE).endswith("THREE")
 
 
-def test_without_any_place_to_share_each_process_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_cache, "shared_folder", lambda: None)
+def test_without_a_place_to_share_each_process_requests_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "shared_folder", lambda: None)
     with endpoint(token("ONE"), token("TWO")) as (url, asked):
         signer = make_signer("token", url)
         assert [signer(REMOTE)[-3:] for _ in range(3)] == ["ONE"] * 3
@@ -263,7 +263,7 @@ def test_without_any_place_to_share_each_process_asks(monkeypatch: pytest.Monkey
         assert len(asked) == 2
 
 
-def test_a_busy_endpoint_is_asked_again() -> None:
+def test_a_busy_endpoint_is_retried() -> None:
     with endpoint((503, b""), (429, b""), token("ONE")) as (url, asked):
         assert make_signer("token", url)(REMOTE).endswith("ONE")
         assert len(asked) == 3
@@ -283,7 +283,7 @@ def test_a_busy_endpoint_is_asked_again() -> None:
         (200, b'{"msft:expiry": "2030-01-01T00:00:00Z", "token": "sig=' + b"S" * 70_000 + b'"}'),
     ],
 )
-def test_replies_that_are_no_token_are_told_without_quoting_them(status: int, body: bytes) -> None:
+def test_invalid_replies_are_reported_without_quoting_them(status: int, body: bytes) -> None:
     with endpoint((status, body)) as (url, asked):
         with pytest.raises(WorkError) as caught:
             make_signer("token", url)(REMOTE)
@@ -292,7 +292,7 @@ def test_replies_that_are_no_token_are_told_without_quoting_them(status: int, bo
         assert len(asked) == 1
 
 
-def test_an_endpoint_that_is_not_there_is_told_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_endpoint_is_reported_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     with pytest.raises(WorkError, match="does not answer"):
         make_signer("token", "http://127.0.0.1:9/token")(REMOTE)
@@ -306,7 +306,7 @@ def test_bad_settings_are_refused(signing: str, url: str | None) -> None:
 
 @pytest.fixture
 def sdk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The SDK's settings, read afresh from the environment."""
+    """The SDK's settings, read again from the environment."""
     make_signer("planetary_computer")  # loads the SDK past its warnings
     from planetary_computer import sas
     from planetary_computer.settings import Settings
@@ -372,7 +372,7 @@ def test_a_subscribers_token_is_not_shared_with_others(sdk: Any) -> None:
 @pytest.mark.parametrize(
     "reply", [(404, b"{}"), (200, b"SECRET"), (200, b'{"msft:expiry": "2030-01-01T00:00:00Z", "token": "SECRET"}')]
 )
-def test_what_the_sdk_cannot_use_is_told_without_quoting_it(sdk: Any, reply: tuple[int, bytes]) -> None:
+def test_replies_that_the_sdk_cannot_use_are_reported_without_quoting_them(sdk: Any, reply: tuple[int, bytes]) -> None:
     with endpoint(reply) as (url, _):
         sdk(url)
         with pytest.raises(WorkError) as caught:
@@ -381,8 +381,8 @@ def test_what_the_sdk_cannot_use_is_told_without_quoting_it(sdk: Any, reply: tup
     assert "SECRET" not in str(caught.value)
 
 
-def test_an_sdk_that_waits_for_ever_is_left_alone(sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headwater.stac.signing._SDK_PATIENCE_S", 0.3)
+def test_an_sdk_that_waits_forever_is_abandoned(sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.stac.planetary_computer.SDK_DEADLINE_S", 0.3)
     with endpoint(token("ONE"), delay_s=2) as (url, _):
         sdk(url)
         start = time.monotonic()
@@ -409,7 +409,13 @@ def test_a_short_lived_token_expires_and_is_renewed(tmp_path: Path, caplog: pyte
     assert not any("sig=" in record.getMessage() for record in ours)
 
 
-def test_a_token_is_not_given_twice_nor_sent_over_an_open_line():
+def test_a_token_is_not_appended_twice_nor_sent_unencrypted():
     signer = make_signer("token", "https://127.0.0.1:9/token")
     for href in ("http://elsewhere.example/x.tif", "https://elsewhere.example/x.tif?sig=own&se=1", "/a/file.tif"):
         assert signer(Asset(href, "sentinel-2-l2a")) == href
+
+
+def test_another_package_brings_a_signing_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SIGNERS, "_added", {})
+    SIGNERS.add("suffix", lambda token_url: lambda asset, *, renew=False: f"{asset.href}?by={token_url}")
+    assert make_signer("suffix", "me")(REMOTE) == f"{REMOTE.href}?by=me"

@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.stac.pins import pinned_item
-from headwater.stac.validation import is_plain_id, is_web_address, shown, shown_address, what_lacks, what_lacks_to_use
+from headwater.stac.pinned_items import pinned_item
+from headwater.stac.validation import (
+    asset_defect,
+    is_plain_id,
+    is_web_address,
+    item_defect,
+    public_address,
+    sanitize_for_log,
+)
 from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"
@@ -17,14 +24,14 @@ json_values = st.recursive(
 
 
 def test_a_real_item_lacks_nothing() -> None:
-    assert what_lacks(made_item("a"), S2) is None
-    assert what_lacks_to_use(pinned_item(made_item("a")), remote=True, bands=True) is None
+    assert item_defect(made_item("a"), S2) is None
+    assert asset_defect(pinned_item(made_item("a")), remote=True, bands=True) is None
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", "a\nb", "a\0b", "\ud800", ".hidden", "x" * 201])
 def test_ids_that_cannot_name_a_file_are_refused(name: str) -> None:
     assert not is_plain_id(name)
-    assert what_lacks(made_item("a") | {"id": name}, S2) == "an id that can name a file"
+    assert item_defect(made_item("a") | {"id": name}, S2) == "an id that can name a file"
 
 
 @pytest.mark.parametrize("name", ["S2A_MSIL2A_20190101T000001_R116_T60VUK_20201007T214652", "a..b", "x" * 200, "été"])
@@ -33,11 +40,11 @@ def test_other_ids_are_fine(name: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["id", "collection", "properties", "assets", "geometry", "bbox"]), json_values))
-def test_whatever_a_reply_holds_is_told_or_can_be_pinned(changes: dict[str, Any]) -> None:
+def test_whatever_a_reply_contains_has_a_defect_or_can_be_pinned(changes: dict[str, Any]) -> None:
     feature = made_item("a") | changes
-    lack = what_lacks(feature, S2)
+    lack = item_defect(feature, S2)
     if lack is None:
-        what_lacks_to_use(pinned_item(feature), remote=True, bands=True)
+        asset_defect(pinned_item(feature), remote=True, bands=True)
 
 
 @pytest.mark.parametrize(
@@ -60,23 +67,23 @@ def test_only_web_addresses_are_taken_from_the_web(href: str, web: bool) -> None
     assert is_web_address(href) is web
     item = made_item("a")
     item["assets"]["B04"]["href"] = href
-    lack = what_lacks_to_use(pinned_item(item), remote=True, bands=True)
+    lack = asset_defect(pinned_item(item), remote=True, bands=True)
     assert lack == (None if web else "http(s) addresses")
-    assert what_lacks_to_use(pinned_item(item), remote=False, bands=True) is None
+    assert asset_defect(pinned_item(item), remote=False, bands=True) is None
 
 
 @pytest.mark.parametrize("day", [None, "yesterday", "2023-13-01T00:00:00Z", 5])
-def test_a_scene_without_a_time_is_of_no_use(day: Any) -> None:
+def test_a_scene_without_a_time_is_useless(day: Any) -> None:
     item = made_item("a")
     item["properties"]["datetime"] = day
-    assert what_lacks_to_use(pinned_item(item), remote=True, bands=True) == "a valid date and time"
+    assert asset_defect(pinned_item(item), remote=True, bands=True) == "a valid date and time"
 
 
-def test_what_is_shown_is_short_printable_and_still_tells_apart() -> None:
-    assert shown("a\x1b[31m") == "a?[31m"
-    assert shown(None) == ""
-    assert shown(3) == "3"
-    assert shown("x" * 500) != shown("x" * 501)
-    assert len(shown("x" * 500)) < 100
-    assert shown_address("https://user:word@x.test:1/stac?sig=2#a") == "https://x.test:1/stac"
-    assert shown_address("demo/planet-1") == "demo/planet-1"
+def test_sanitized_ids_are_short_printable_and_still_distinct() -> None:
+    assert sanitize_for_log("a\x1b[31m") == "a?[31m"
+    assert sanitize_for_log(None) == ""
+    assert sanitize_for_log(3) == "3"
+    assert sanitize_for_log("x" * 500) != sanitize_for_log("x" * 501)
+    assert len(sanitize_for_log("x" * 500)) < 100
+    assert public_address("https://user:word@x.test:1/stac?sig=2#a") == "https://x.test:1/stac"
+    assert public_address("demo/planet-1") == "demo/planet-1"

@@ -13,12 +13,11 @@ from shapely import MultiPolygon, box
 
 from headwater import raster
 from headwater.core.errors import InputError, WorkError
-from headwater.geo.antimeridian_boxes import touches
 from headwater.geo.grid import Cell, RasterGrid, elevation_grid
-from headwater.geo.plan import read_plan
-from headwater.imagery.search import cell_boxes
+from headwater.geo.longitudes import touches
+from headwater.geo.plan import cell_boxes, read_plan
 from headwater.raster.elevation_tiles import read_elevation_tile
-from headwater.stac.assets import Asset
+from headwater.stac.items import Asset
 from headwater.terrain import elevation as step
 from headwater.terrain.surface import Surface, sample
 from support.steps import elevation

@@ -15,8 +15,10 @@ from shapely.geometry import box, mapping, shape
 from headwater.core.files import write_json
 from headwater.demo.server.serve import running_catalog
 from headwater.stac.intervals import parse_interval
-from headwater.stac.pins import pinned_item, read_items, read_query
-from headwater.stac.providers import Query, find_items, make_provider
+from headwater.stac.pinned_items import pinned_item
+from headwater.stac.pins import read_items, read_query
+from headwater.stac.providers import find_items, make_provider
+from headwater.stac.query import Query
 from support import pgstac
 from support.front_half import FrontHalf, write_planet_plan
 from support.tiny_catalog import CELLS, write_tiny_catalog, write_tiny_plan

@@ -144,8 +144,8 @@ def test_a_full_disk(interrupted):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"grid": {"cell_degrees": 0.1}}, "begun with grid.cell_degrees 0.05"),
-        ({"grid": {"margin_px": 32}}, "begun with grid.margin_px 64"),
+        ({"grid": {"cell_degrees": 0.1}}, "started with grid.cell_degrees 0.05"),
+        ({"grid": {"margin_px": 32}}, "started with grid.margin_px 64"),
         ({}, "layout 99"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Errors, events, files, plugins and Sentinel-2's bands: what every wing needs and what knows no other."""
+"""What every wing needs: errors, events, files, plugins, retries and Sentinel-2 bands; imports no other wing."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 
 NETWORK, INPUT, DATA, DISK, MEMORY, STOPPED, BUG = "network", "input", "data", "disk", "memory", "stopped", "bug"
-"""Kinds of failures, by which a run's are counted: what the remedy has to do with."""
+"""Kinds of failures, by what the remedy has to do with; a run counts its failures by them."""
 _OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class HeadwaterError(Exception):
-    """An error whose cause and remedy can be told to the user.
+    """An error with a cause and a remedy to show to the user.
 
     Parameters
     ----------
@@ -33,13 +33,13 @@ class HeadwaterError(Exception):
 
 
 class WorkError(HeadwaterError):
-    """The work failed although it was asked for correctly."""
+    """The work failed although the request was correct."""
 
     exit_code = 1
 
 
 class NetworkError(WorkError):
-    """A service does not answer, refuses, or answers something else than it should."""
+    """A service does not answer, refuses the request, or returns an unexpected answer."""
 
     kind = NETWORK
 
@@ -69,13 +69,13 @@ def cause_of(error: BaseException) -> str:
     Parameters
     ----------
     error : BaseException
-        Any error; one that nobody foresaw is a bug.
+        Any error; an unexpected one is a bug.
     """
     if isinstance(error, HeadwaterError):
         return error.kind
     if isinstance(error, KeyboardInterrupt):
         return STOPPED
-    # torch has an error of its own, and is not to be loaded for its sake.
+    # torch has its own error class; torch must not be imported only for this check.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return MEMORY
     if isinstance(error, ConnectionError | TimeoutError):

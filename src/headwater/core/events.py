@@ -1,7 +1,8 @@
-"""What a job tells: JSON lines in a file beside its log, for programs, and plain lines on stderr, for people.
+"""What a job reports: events as JSON lines in a file next to its log, and messages and progress on stderr.
 
-A line holds time, level, step, event and, in the workflow, basin, rule and cell; docs/reference/events.md lists the
-events. No query of an address is written: it may hold a signature. A file that cannot be written stops no work.
+An event has time, level, step, event name and, in the workflow, basin, rule and cell; docs/reference/events.md lists
+the events. Queries of addresses are never written: they may contain a signature. If the file cannot be written, work
+goes on.
 """
 
 from __future__ import annotations
@@ -14,28 +15,30 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from headwater.core.errors import cause_of
 
 EVENTS_SUFFIX = ".jsonl"
-"""Of the file of events beside a log."""
+"""Suffix of the file of events next to a log."""
 BEGUN, DONE, FAILED, RETRIED, SAID, PROGRESSED = "begun", "done", "failed", "retried", "said", "progress"
-"""Events."""
+"""Names of events."""
 BYTES, REQUESTS, RETRIES = "bytes_down", "requests", "retries"
-"""Numbers that are summed over a job: bytes over the network, requests, tries after the first."""
+"""Counters of a job: bytes over the network, requests, attempts after the first."""
 
+_T = TypeVar("_T")
+_SECONDS_BETWEEN_LINES = 15.0
 _QUERY = re.compile(r"\?[^\s'\"]*")
 
 
 @dataclass
 class _Record:
-    """The file of events of this process, and what is said in each of its lines."""
+    """The file of events of this process, and the facts that each of its lines repeats."""
 
     path: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -54,9 +57,9 @@ class Place:
     basin: str
     """HYBAS_ID."""
     rule: str
-    """Its rule."""
+    """Name of the workflow rule."""
     cell: str | None = None
-    """Its cell, None for a job of the basin."""
+    """Name of the cell; None for a job of the basin."""
 
     @classmethod
     def of_file(cls, path: Path) -> Place:
@@ -65,7 +68,7 @@ class Place:
         Parameters
         ----------
         path : Path
-            The file; its last folders tell. A cell's name may hold dots, so that only the suffix is cut off.
+            The file; its last folders name the place. Only the suffix is removed: names of cells may contain dots.
         """
         is_cell = re.match(r"[NS]\d", path.name) is not None
         if is_cell:
@@ -75,14 +78,14 @@ class Place:
 
 @contextmanager
 def recorded(step: str, log: Path | None) -> Iterator[None]:
-    """Record the events of the block: that it begins, what it tells, and how it ends.
+    """Record the events of the block: its start, its reports and its end.
 
     Parameters
     ----------
     step : str
         The subcommand.
     log : Path or None
-        Log of the job; events are added to the file beside it. None records nothing.
+        Log of the job; events are appended to the file next to it. None records nothing.
     """
     if log is None:
         yield
@@ -90,31 +93,31 @@ def recorded(step: str, log: Path | None) -> Iterator[None]:
     place = Place.of_file(log)
     facts = {"step": step, "basin": place.basin, "rule": place.rule, "cell": place.cell}
     _RECORD.path, _RECORD.facts = log.with_suffix(EVENTS_SUFFIX), {k: v for k, v in facts.items() if v is not None}
-    # Meters count since the process began.
+    # Meters count from the start of the process.
     _RECORD.counts = Counter({name: -amount for name, amount in _metered().items()})
-    begun = time.monotonic()
+    started = time.monotonic()
     emit(BEGUN, process=os.getpid(), host=socket.gethostname())
     try:
         yield
     except BaseException as error:
-        told = {"cause": cause_of(error), "error": type(error).__name__}
-        # What an unforeseen error says may hold anything; stderr has it.
+        facts = {"cause": cause_of(error), "error": type(error).__name__}
+        # The text of an unexpected error may contain anything; only stderr has it.
         cause = getattr(error, "cause", None)
-        emit(FAILED, level="error", **told, **({"text": cause} if cause else {}), **_numbers(begun))
+        emit(FAILED, level="error", **facts, **({"text": cause} if cause else {}), **_numbers(started))
         raise
     else:
-        emit(DONE, **_numbers(begun))
+        emit(DONE, **_numbers(started))
     finally:
         _RECORD.path = None
 
 
 def emit(event: str, *, level: str = "info", **facts: Any) -> None:
-    """Add an event to the file of this job; do nothing where none is recorded.
+    """Append an event to the file of this job; do nothing if none is recorded.
 
     Parameters
     ----------
     event : str
-        Its name.
+        Name of the event.
     level : str
         "info", "warning" or "error".
     **facts
@@ -123,14 +126,14 @@ def emit(event: str, *, level: str = "info", **facts: Any) -> None:
     if _RECORD.path is None:
         return
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    shown = {key: without_query(value) if isinstance(value, str) else value for key, value in facts.items()}
-    line = json.dumps({"time": now, "level": level, **_RECORD.facts, "event": event, **shown}, default=str)
+    public = {key: without_query(value) if isinstance(value, str) else value for key, value in facts.items()}
+    line = json.dumps({"time": now, "level": level, **_RECORD.facts, "event": event, **public}, default=str)
     with suppress(OSError), _RECORD.lock, _RECORD.path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 
 def say(text: str, **facts: Any) -> None:
-    """Tell the user something that does not stop the work, on stderr and as an event.
+    """Report something that does not stop the work, on stderr and as an event.
 
     Parameters
     ----------
@@ -144,51 +147,97 @@ def say(text: str, **facts: Any) -> None:
 
 
 def retrying(what: str) -> Callable[[Any], None]:
-    """Return what tenacity calls before it tries again (`before_sleep`): the retry is counted and told.
+    """Return a callback for tenacity (`before_sleep`) that counts each retry and records it as an event.
 
     Parameters
     ----------
     what : str
-        What is tried again: "read", "search" or "token".
+        What is retried: "read", "search" or "token".
     """
 
-    def told(state: Any) -> None:
+    def record(state: Any) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         count(RETRIES)
         facts = {"status": status} if (status := getattr(error, "status", None)) else {}
         emit(RETRIED, level="warning", what=what, attempt=state.attempt_number, error=type(error).__name__, **facts)
 
-    return told
+    return record
+
+
+def progress(
+    items: Iterable[_T],
+    *,
+    description: str,
+    total: int | None = None,
+    start: int = 0,
+    note: Callable[[], str] | None = None,
+) -> Iterator[_T]:
+    """Iterate over `items` and report progress on stderr: a bar on a terminal, now and then a line in a log.
+
+    Parameters
+    ----------
+    items : Iterable
+        What to iterate over.
+    description : str
+        A few words, shown before the count.
+    total : int, optional
+        Number of items, if `items` has no length.
+    start : int
+        Number of items done before.
+    note : callable, optional
+        Returns a few words that change during the work, shown after the count.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(items, desc=description, total=total, initial=start, file=sys.stderr) as bar:
+            for item in bar:
+                yield item
+                if note is not None:
+                    bar.set_postfix_str(note(), refresh=False)
+        return
+    started = last = time.monotonic()
+    for done, item in enumerate(items, start=start + 1):
+        yield item
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES:
+            last = now
+            of = f" of {total}" if total is not None else ""
+            more = f", {note()}" if note is not None else ""
+            print(f"{description}: {done}{of}, {now - started:.0f} s{more}", file=sys.stderr, flush=True)
+            emit(PROGRESSED, text=description, done=done, total=total)
 
 
 def count(name: str, amount: int = 1) -> None:
-    """Add to a number that is told when the job ends."""
+    """Add to a counter that is reported when the job ends."""
     with _RECORD.lock:
         _RECORD.counts[name] += amount
 
 
 def add_meter(meter: Callable[[], Mapping[str, int]]) -> None:
-    """Ask `meter`, once the job ends, for numbers counted elsewhere (GDAL)."""
+    """Register a callable that returns numbers counted elsewhere (GDAL); it is called when the job ends."""
     _METERS.append(meter)
 
 
 def without_query(text: str) -> str:
-    """Cut the query of every address out of a text: it may hold a signature."""
+    """Remove the query of every address from a text: it may contain a signature."""
     return _QUERY.sub("", text)
 
 
 def _metered() -> Counter[str]:
-    """Return what was counted elsewhere since the process began."""
+    """Return what was counted elsewhere since the process started."""
     totals = Counter[str]()
     for meter in _METERS:
-        # A meter that fails is no reason for a job to fail.
+        # A failing meter must not fail the job.
         with suppress(Exception):
             totals.update(meter())
     return totals
 
 
-def _numbers(begun: float) -> dict[str, Any]:
-    """Return what the job took: wall and CPU seconds, peak memory, and everything that was counted."""
+def _numbers(started: float) -> dict[str, Any]:
+    """Return what the job used: wall and CPU seconds, peak memory, and all counters."""
     import resource
 
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -196,7 +245,7 @@ def _numbers(begun: float) -> dict[str, Any]:
     totals.update(_RECORD.counts)
     totals.update(_metered())
     return {
-        "seconds": round(time.monotonic() - begun, 3),
+        "seconds": round(time.monotonic() - started, 3),
         "cpu_s": round(sum(use.ru_utime + use.ru_stime for use in (own, children)), 3),
         "max_rss_mb": max(own.ru_maxrss, children.ru_maxrss) // 1024,
         **totals,

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic writes: a file is complete or not there."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from headwater.core.errors import InputError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` and rename it to `path` when the block ends well.
+    """Yield a temporary path next to `path` and rename it to `path` when the block succeeds.
 
-    The temporary name keeps the suffix (drivers look at it), is unique (two jobs may write the same file) and
-    is removed, be it a file or a folder, when the block raises.
+    The temporary name keeps the suffix (drivers look at it) and is unique (two jobs may write the same file). The
+    temporary file or folder is removed if the block raises.
 
     Parameters
     ----------
     path : Path
-        Final path; its folder is made if needed.
+        Final path; its folder is created if needed.
 
     Yields
     ------
@@ -48,7 +48,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes of this machine left of earlier tries to write `path`."""
+    """Remove what killed processes of this machine left of earlier attempts to write `path`."""
     start = f".{path.stem}.{socket.gethostname()}-"
     for leftover in path.parent.glob(f"{glob.escape(start)}*.part*"):
         process = leftover.name.removeprefix(start).split("-")[0]
@@ -72,7 +72,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _to_disk(path: Path) -> None:
-    """Have what was written on the disk before it gets its name: a machine that is lost leaves no empty file."""
+    """Flush the file to disk before the rename: a machine that crashes then leaves no empty file."""
     if path.is_file():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -89,9 +89,9 @@ def _is_alive(process: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    # GDAL's COG driver writes overviews and mask beside it, under names that begin with it.
-    for beside in path.parent.glob(f"{glob.escape(path.name)}.*"):
-        beside.unlink(missing_ok=True)
+    # GDAL's COG driver writes overviews and mask next to the file, under names that start with its name.
+    for sidecar in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        sidecar.unlink(missing_ok=True)
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -99,7 +99,7 @@ def _remove(path: Path) -> None:
 
 
 def write_if_changed(path: Path, content: bytes) -> bool:
-    """Write `content` unless the file holds exactly that already; tell whether it was written."""
+    """Write `content` unless the file already has exactly this content; return whether it was written."""
     path = Path(path)
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
@@ -109,7 +109,7 @@ def write_if_changed(path: Path, content: bytes) -> bool:
 
 
 def write_json(path: Path, value: Any) -> bool:
-    """Write a value as stable JSON (sorted keys, no NaN), only if it differs from what is there."""
+    """Write a value as stable JSON (sorted keys, no NaN), only if the file would change."""
     text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
     return write_if_changed(path, (text + "\n").encode())
 

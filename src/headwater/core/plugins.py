@@ -1,4 +1,4 @@
-"""Registries of things that come in kinds: readers, networks, recipes, providers, formats, masks.
+"""Registries of plugins: readers, networks, recipes, providers, formats, masks.
 
 Built-in plugins are listed by address and imported only when they are chosen. Other packages register theirs as entry
 points of the registry's group, for instance in their pyproject.toml::

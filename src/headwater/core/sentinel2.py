@@ -1,4 +1,4 @@
-"""Names: Sentinel-2 bands and classes, composite bands, channels. The one home of each."""
+"""Names of Sentinel-2 bands, clear SCL classes, composite bands and channels; each is defined only here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Versions of the steps: raised when a step makes other results from the same inputs.
+"""Versions of the steps: raised when a step produces different results from the same inputs.
 
-The workflow puts them into a rule's params, since editing the package's code triggers nothing by itself.
+The workflow puts them into the params of its rules, because a change of the package's code triggers no rerun.
 """
 
 from __future__ import annotations
@@ -18,4 +18,4 @@ STEP_VERSIONS = {
 }
 
 RESULTS_LAYOUT = 1
-"""Layout of the folder of results: raised when files get other names or places, or what is in them another meaning."""
+"""Layout of the results folder: raised when the name, place or meaning of a file changes."""

@@ -1,4 +1,4 @@
-"""HydroBASINS polygons: foreign columns are renamed once, here."""
+"""HydroBASINS polygons; their foreign columns are renamed here and nowhere else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from headwater.core.errors import InputError
 from headwater.geo.grid import CRS
 
-# Most jobs import this module for a name or two and read no polygon: what reads tables is loaded where it is used.
+# Most jobs import this module for a name or two and read no polygon: geopandas is imported where it is used.
 if TYPE_CHECKING:
     import geopandas as gpd
 
@@ -38,7 +38,7 @@ def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
     Raises
     ------
     InputError
-        A file cannot be read, has no id column or no CRS, a row lacks its id or polygon, or an id stands there twice.
+        A file cannot be read, has no id column or no CRS, a row lacks its id or polygon, or an id occurs twice.
     """
     import geopandas as gpd
 
@@ -49,7 +49,7 @@ def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
     twice = basins["basin_id"][basins["basin_id"].duplicated()].tolist()
     if twice:
         raise InputError(
-            f"Basin {twice[0]} stands more than once in the basin polygons.", "Keep one polygon for each id."
+            f"Basin {twice[0]} occurs more than once in the basin polygons.", "Keep one polygon for each id."
         )
     return basins
 
@@ -77,7 +77,7 @@ def basin_polygon(polygons: Sequence[Path], basin_id: str) -> BaseGeometry:
 
 
 def file_for_basin(pattern: str, basin_id: str) -> Path:
-    """Return the one file that a pattern names for a basin.
+    """Return the one file that matches a pattern for a basin.
 
     Parameters
     ----------
@@ -89,14 +89,14 @@ def file_for_basin(pattern: str, basin_id: str) -> Path:
     Raises
     ------
     InputError
-        No file, or more than one, has such a name.
+        No file, or more than one, matches.
     """
     name = pattern.replace("{basin_id}", basin_id)
     found = sorted(glob.glob(name))  # noqa: PTH207  a pattern may be absolute, which Path.glob refuses
     if len(found) != 1:
         count = "no file" if not found else f"{len(found)} files"
         raise InputError(
-            f"{name} names {count} for basin {basin_id}.", "Make the pattern name exactly one file a basin."
+            f"{name} matches {count} for basin {basin_id}.", "Make the pattern match exactly one file per basin."
         )
     return Path(found[0])
 
@@ -120,12 +120,12 @@ def _read_polygons(path: Path) -> gpd.GeoDataFrame:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
     if table[column].isna().any() or table.geometry.isna().any():
         raise InputError(f"{path} has basins without an id or a polygon.", "Give each row both, or remove it.")
-    # HydroBASINS' shapefiles hold the id as a double.
+    # The shapefiles of HydroBASINS store the id as a double.
     ids = [str(int(value)) if not isinstance(value, str) else value for value in table[column]]
     return gpd.GeoDataFrame({"basin_id": ids}, geometry=table.geometry.to_crs(CRS).values, crs=CRS)
 
 
 def tdx_header_numbers() -> dict[str, str]:
-    """Return the two digits that TDX-Hydro's global ids begin with, for HYBAS_ID of each of its 62 basins."""
+    """Return the first two digits of TDX-Hydro's global ids, by the HYBAS_ID of each of its 62 basins."""
     numbers: dict[str, str] = json.loads((files("headwater") / "data" / "tdx_header_numbers.json").read_text())
     return numbers

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pyproj import Geod
 
 GEOD = Geod(ellps="WGS84")
-METRES_PER_DEGREE = 111_195.0
-"""Length of a degree of latitude, near enough for tolerances."""
+METERS_PER_DEGREE = 111_195.0
+"""Length of a degree of latitude, accurate enough for tolerances."""
 _LINES_AT_ONCE = 50_000
-# Vertices nearer than this, and not near the poles, are near enough for the mid-latitude formula.
+# For vertices closer than this, and not near the poles, the mid-latitude formula is accurate enough.
 _SHORT_DEGREES = 0.002
 _STEEP_LATITUDE = 80.0
 
@@ -29,11 +29,11 @@ def geodesic_length_m(lines: NDArray[Any]) -> NDArray[np.float64]:
     Returns
     -------
     (n,) float64
-        Metres: by Karney's inverse geodesic between neighbouring vertices, or by the mid-latitude formula, which is
-        quicker and off by less than a ten thousandth of a millimetre, where they are near.
+        Meters: by Karney's inverse geodesic between neighboring vertices; where these are close, by the mid-latitude
+        formula, which is faster and accurate to a ten thousandth of a millimeter.
     """
     lines = np.asarray(lines, dtype=object)
-    # Part by part: the vertices of a region take more memory than its lines.
+    # In parts: the vertices of a region take more memory than its lines.
     parts = [_length_m(lines[start : start + _LINES_AT_ONCE]) for start in range(0, len(lines), _LINES_AT_ONCE)]
     return np.concatenate([np.zeros(0), *parts])
 
@@ -51,7 +51,7 @@ def _length_m(lines: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _short_m(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Length of short steps, by the ellipsoid's radii of curvature at their mid-latitude."""
+    """Return the length of short steps, by the ellipsoid's radii of curvature at their mid-latitude."""
     east, north = np.radians(end - start).T
     middle = np.radians((start[:, 1] + end[:, 1]) / 2)
     flatter = 1 - GEOD.es * np.sin(middle) ** 2

@@ -1,7 +1,7 @@
 """Cells, their grids and the tiles of a prediction: pure geometry in EPSG:4326 (design.md, "Units of work").
 
-All grids are north-up. Pixel counts are integers decided from the cell's indices, never from rounded degrees, so
-that cells of one row of the world share one grid and every cell's pixel edges lie on its degree lines.
+All grids are north-up. Pixel counts are integers computed from the cell's indices, never from rounded degrees, so
+that cells of one row of the world share one grid and every cell's pixel edges are on its degree lines.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.prepared import prep
 
 from headwater.core.errors import InputError
+from headwater.geo.longitudes import FULL_CIRCLE, SHIFTS
 
 CRS = "EPSG:4326"
 ROWS_PER_DEGREE = 10_800
@@ -34,7 +35,7 @@ TILE_PX = 832
 Bounds = tuple[float, float, float, float]
 
 _SLIVER = 1e-9
-"""Degrees, a tenth of a millimetre: a polygon that enters a cell less far does so by the rounding of a vertex."""
+"""Degrees, a tenth of a millimeter: a polygon that enters a cell by less does so by the rounding of a vertex."""
 # WGS84, for the ratio of the lengths of a degree along and across a meridian.
 _ECCENTRICITY_SQUARED = 0.006_694_379_990_14
 _NAME = re.compile(r"([NS])(\d{2}(?:\.\d+)?)([EW])(\d{3}(?:\.\d+)?)")
@@ -83,7 +84,7 @@ class RasterGrid:
         Raises
         ------
         InputError
-            The bounds lie outside the grid.
+            The bounds are outside the grid.
         """
         west, south, east, north = bounds
         # A millionth of a pixel of slack, so that bounds computed from the grid itself come back unchanged.
@@ -93,21 +94,21 @@ class RasterGrid:
         last_row = min(self.height, math.ceil((self.north - south) / self.dy - 1e-6))
         if last_column <= first_column or last_row <= first_row:
             raise InputError(
-                f"The bounds {bounds} lie outside the raster {self.bounds}.",
-                "Give data that cover the place asked for.",
+                f"The bounds {bounds} are outside the raster {self.bounds}.",
+                "Give data that cover the requested place.",
             )
         return self.crop(
             row=first_row, column=first_column, height=last_row - first_row, width=last_column - first_column
         )
 
     def window_of(self, other: RasterGrid) -> tuple[RasterGrid, float] | None:
-        """Return the sub-grid under another grid, and by how many degrees (0, 360, -360) that one is moved to it.
+        """Return the sub-grid that another grid covers, and the shift of that grid: 0, 360 or -360 degrees.
 
-        None where they share nothing.
+        None if they share nothing.
         """
-        for degrees in (0.0, 360.0, -360.0):
+        for degrees in SHIFTS:
             try:
-                return self.window(other.turned(degrees).bounds), degrees
+                return self.window(other.shifted(degrees).bounds), degrees
             except InputError:
                 continue
         return None
@@ -123,10 +124,10 @@ class RasterGrid:
             height=height,
         )
 
-    def turned(self, degrees: float) -> RasterGrid:
-        """Return the same pixels with longitudes moved by whole turns: the place is the same, 360 or -360 degrees away.
+    def shifted(self, degrees: float) -> RasterGrid:
+        """Return the same pixels with longitudes shifted by a multiple of 360 degrees: still the same place.
 
-        A cell beside the antimeridian reaches beyond 180 with its margin; files there are told in longitudes under 180.
+        A cell next to the antimeridian reaches beyond 180 with its margin; files there have longitudes under 180.
         """
         return RasterGrid(
             west=self.west + degrees,
@@ -138,10 +139,10 @@ class RasterGrid:
         )
 
     def place_of(self, other: RasterGrid) -> tuple[int, int] | None:
-        """Return the row and column where another grid's first pixel lies on this one's lattice.
+        """Return the row and column of another grid's first pixel on this grid's lattice.
 
-        The place may be negative or beyond the last pixel. None if the grids have other pixels, or their pixels do
-        not lie on one another: a hundredth of a pixel is allowed for rounding, over the whole of both grids.
+        Both may be negative or beyond the last pixel. None if the pixels of the two grids differ in size or do not
+        coincide: a hundredth of a pixel is allowed for rounding, over the full extent of both grids.
         """
         row, column = (self.north - other.north) / self.dy, (other.west - self.west) / self.dx
         ends = (
@@ -153,7 +154,7 @@ class RasterGrid:
         return place if off < 0.01 else None
 
     def coarsen(self, factor: int) -> RasterGrid:
-        """Return the grid whose pixels are `factor` x `factor` of these (cut where it does not divide)."""
+        """Return the grid whose pixels are `factor` x `factor` of these (cut if it does not divide evenly)."""
         return RasterGrid(
             west=self.west,
             north=self.north,
@@ -217,7 +218,7 @@ class Cell:
 
 
 def check_cell_degrees(degrees: float) -> None:
-    """Refuse a cell size that does not divide a degree (or 180) into whole rows of every grid.
+    """Refuse a cell size that does not divide a degree (or 180) into complete rows of every grid.
 
     Raises
     ------
@@ -229,13 +230,13 @@ def check_cell_degrees(degrees: float) -> None:
     columns_fit = all((side * columns).denominator == 1 for _, columns in GLO30_COLUMNS[:4])
     if not 0 < side <= 1 or rows.denominator != 1 or (1 / side).denominator != 1 or not columns_fit:
         raise InputError(
-            f"grid.cell_degrees is {degrees}, which does not divide one degree into whole pixels.",
+            f"grid.cell_degrees is {degrees}, which does not divide one degree into an integer number of pixels.",
             "Use 1, 0.5, 0.25, 0.2, 0.1 or 0.05.",
         )
 
 
 def cells_intersecting(polygon: BaseGeometry, degrees: float) -> list[Cell]:
-    """Return the cells whose inside meets a polygon, north to south, then west to east.
+    """Return the cells whose interior intersects a polygon, north to south, then west to east.
 
     Parameters
     ----------
@@ -248,7 +249,7 @@ def cells_intersecting(polygon: BaseGeometry, degrees: float) -> list[Cell]:
     prepared = prep(polygon)
     found: set[tuple[int, int]] = set()
     side = _exact(degrees)
-    # Part by part: a basin with islands on both sides of the antimeridian must not visit the whole world.
+    # Part by part: a basin with islands on both sides of the antimeridian must not visit all cells of the world.
     for part in getattr(polygon, "geoms", [polygon]):
         west, south, east, north = (Fraction(value) for value in part.bounds)
         for row in range(math.floor(south / side), math.ceil(north / side)):
@@ -262,12 +263,12 @@ def cells_intersecting(polygon: BaseGeometry, degrees: float) -> list[Cell]:
     return [Cell(row, column, degrees) for row, column in sorted(found, key=lambda rc: (-rc[0], rc[1]))]
 
 
-def neighbours(cell: Cell, cells: Iterable[Cell]) -> list[Cell]:
+def neighbors(cell: Cell, cells: Iterable[Cell]) -> list[Cell]:
     """Return the cell itself and those of `cells` that touch it, in the order of `cells`.
 
-    Cells on both sides of the antimeridian are neighbours. For many cells of one basin see `neighbourhoods`.
+    Cells on both sides of the antimeridian are neighbors. For many cells of one basin see `neighborhoods`.
     """
-    around = round(360 / _exact(cell.degrees))
+    around = _columns_around(cell.degrees)
 
     def steps_east(other: Cell) -> int:
         return (other.column - cell.column + 1) % around - 1
@@ -275,11 +276,11 @@ def neighbours(cell: Cell, cells: Iterable[Cell]) -> list[Cell]:
     return [other for other in cells if abs(other.row - cell.row) <= 1 and steps_east(other) in (-1, 0, 1)]
 
 
-def neighbourhoods(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    """Return the `neighbours` of each cell by its name, all of them in time that grows with the number of cells."""
+def neighborhoods(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Return the `neighbors` of each cell by its name, in time linear in the number of cells."""
     if not cells:
         return {}
-    around = round(360 / _exact(cells[0].degrees))
+    around = _columns_around(cells[0].degrees)
     places = {(cell.row, cell.column % around): number for number, cell in enumerate(cells)}
 
     def numbers(cell: Cell) -> list[int]:
@@ -290,7 +291,7 @@ def neighbourhoods(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 def columns_per_cell(cell: Cell) -> int:
-    """Return the even number of 10 m columns that makes the pixel square in metres at the middle latitude."""
+    """Return the even number of 10 m columns that makes the pixel square in meters at the middle latitude."""
     middle = math.radians(float((cell.row + Fraction(1, 2)) * _exact(cell.degrees)))
     w = 1 - _ECCENTRICITY_SQUARED * math.sin(middle) ** 2
     # Radius of the parallel over the meridian's radius of curvature: a degree of longitude in degrees of latitude.
@@ -299,7 +300,7 @@ def columns_per_cell(cell: Cell) -> int:
 
 
 def cell_grid(cell: Cell, *, margin_px: int = 0) -> RasterGrid:
-    """Return the 10 m grid of a cell, grown by a margin on all sides.
+    """Return the 10 m grid of a cell, extended by a margin on all sides.
 
     Parameters
     ----------
@@ -330,8 +331,8 @@ def prediction_grid(cell: Cell) -> RasterGrid:
 def elevation_grid(cell: Cell, *, margin_px: int) -> RasterGrid:
     """Return the grid of a cell at GLO-30 posting, reaching beyond the 10 m grid with its margin.
 
-    GLO-30 has its pixel centres on the degree lines, so the origin lies half a pixel outside them, and fewer
-    columns per degree towards the poles.
+    GLO-30 has its pixel centers on the degree lines, so the origin is half a pixel outside them, and fewer
+    columns per degree toward the poles.
 
     Parameters
     ----------
@@ -342,13 +343,13 @@ def elevation_grid(cell: Cell, *, margin_px: int) -> RasterGrid:
     """
     west, south, _, north = cell.bounds
     side = _exact(cell.degrees)
-    # A cell lies in one latitude band; its edge nearest to the equator decides, as for GLO-30's own tiles.
+    # A cell is in one latitude band; its edge nearest to the equator decides, as for GLO-30's own tiles.
     latitude = min(abs(south), abs(north))
     per_degree = next((columns for limit, columns in GLO30_COLUMNS if latitude < limit), GLO30_COLUMNS[-1][1])
     fine = cell_grid(cell, margin_px=margin_px)
     dy = 1 / GLO30_ROWS_PER_DEGREE
     dx = 1 / per_degree
-    # One posting more than the margin, so that interpolation has a neighbour everywhere.
+    # One posting more than the margin, so that interpolation has a neighbor everywhere.
     grow_rows = math.ceil(margin_px * fine.dy / dy) + 1
     grow_columns = math.ceil(margin_px * fine.dx / dx) + 1
     rows = round(side * GLO30_ROWS_PER_DEGREE) + 1 + 2 * grow_rows
@@ -389,9 +390,9 @@ def tiles(shape: tuple[int, int], *, tile_px: int, overlap_px: int) -> list[Tile
     shape : (rows, columns)
         Size of the raster.
     tile_px : int
-        Side of a tile. Where the raster is smaller, one tile of the full size starts at 0 and the caller pads.
+        Side of a tile. If the raster is smaller, one tile of the full size starts at 0 and the caller pads.
     overlap_px : int
-        Least overlap of neighbours; smaller than `tile_px`.
+        Minimum overlap of neighbors; smaller than `tile_px`.
 
     Returns
     -------
@@ -411,11 +412,16 @@ def tiles(shape: tuple[int, int], *, tile_px: int, overlap_px: int) -> list[Tile
 def _starts(length: int, tile: int, overlap: int) -> list[int]:
     if length <= tile:
         return [0]
-    # One pixel less, for what rounding the starts to even pixels takes from an overlap.
+    # One pixel less, because rounding the starts to even pixels may shorten an overlap.
     count = 1 + math.ceil((length - tile) / max(1, tile - overlap - 1))
     # Spread evenly: every overlap is then as wide as the number of tiles allows.
     last = length - tile
     return sorted({last if i == count - 1 else (i * last // (count - 1)) // 2 * 2 for i in range(count)})
+
+
+def _columns_around(degrees: float) -> int:
+    """Return the number of cells around the world."""
+    return round(int(FULL_CIRCLE) / _exact(degrees))
 
 
 def _exact(degrees: float) -> Fraction:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.core.errors import InputError
 from headwater.core.files import read_json, write_json
-from headwater.geo.antimeridian_boxes import enclosing_box
 from headwater.geo.basins import basin_polygon
-from headwater.geo.grid import Bounds, Cell, cell_grid, cells_intersecting
+from headwater.geo.grid import Bounds, Cell, cell_grid, cells_intersecting, elevation_grid
+from headwater.geo.longitudes import Box, enclosing_box, end_of_span
 
-MOST_MARGIN_PX = 1024
+MAX_MARGIN_PX = 1024
 CELL_IN_PATH = "{cell}"
-"""Stands for the name of a cell in a path."""
+"""Placeholder for the name of a cell in a path."""
+EDGE_DEGREES = 0.002
+"""Two GLO-30 postings and more: interpolation at the edge of a cell's margin needs the pixels beyond it."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What plan.json holds."""
+    """The contents of plan.json."""
 
     basin_id: str
     cell_degrees: float
@@ -41,9 +43,9 @@ class Plan:
 
     @property
     def bounds_in_one_piece(self) -> Bounds:
-        """Box around all cells; with cells on both sides of 180 degrees its east lies beyond."""
+        """Box around all cells; with cells on both sides of 180 degrees its east is beyond 180."""
         west, south, east, north = enclosing_box(cell.bounds for cell in self.cells)
-        return (west, south, east if east > west else east + 360.0, north)
+        return (west, south, end_of_span(west, east), north)
 
     def cell(self, name: str) -> Cell:
         """Return the cell of that name.
@@ -60,11 +62,11 @@ class Plan:
 
 
 def plan_basin(polygons: Sequence[Path], basin_id: str, *, cell_degrees: float, margin_px: int) -> Plan:
-    """Return the plan of a basin without writing it (the workflow does so while it is parsed)."""
-    if not 0 <= margin_px <= MOST_MARGIN_PX or margin_px % 2:
+    """Return the plan of a basin without writing it (the workflow does this while it is parsed)."""
+    if not 0 <= margin_px <= MAX_MARGIN_PX or margin_px % 2:
         raise InputError(
             f"The margin of {margin_px} px is out of range or not even.",
-            f"Use an even number of pixels from 0 to {MOST_MARGIN_PX}.",
+            f"Use an even number of pixels from 0 to {MAX_MARGIN_PX}.",
         )
     polygon = basin_polygon(polygons, basin_id)
     cells = cells_intersecting(polygon, cell_degrees)
@@ -140,50 +142,71 @@ def read_plan(path: Path) -> Plan:
 
 
 def check_grid(path: Path, *, cell_degrees: float, margin_px: int) -> None:
-    """Refuse a grid other than the one that a basin was begun with; reads, and writes nothing.
+    """Refuse a grid other than the one that a basin was started with; only reads.
 
     Parameters
     ----------
     path : Path
-        plan.json of the basin; may not be there yet.
+        plan.json of the basin; need not exist yet.
     cell_degrees, margin_px
-        The grid that is asked for, see `write_plan`.
+        The requested grid, see `write_plan`.
 
     Raises
     ------
     InputError
-        The plan has another grid: its cells' files would lie beside those of other cells.
+        The plan has another grid: files of different cells would be mixed.
     """
     if not Path(path).is_file():
         return
     value = read_json(path)
     try:
-        begun = {"cell_degrees": float(value["cell_degrees"]), "margin_px": int(value["margin_px"])}
+        started = {"cell_degrees": float(value["cell_degrees"]), "margin_px": int(value["margin_px"])}
     except (KeyError, TypeError, ValueError) as error:
         raise _no_plan(path) from error
     for key, now in {"cell_degrees": cell_degrees, "margin_px": margin_px}.items():
-        if begun[key] != now:
+        if started[key] != now:
             raise InputError(
-                f"{path.parent} was begun with grid.{key} {begun[key]:g}, and the configuration says {now:g}:"
-                " what is there would be of no use; nothing was changed.",
+                f"{path.parent} was started with grid.{key} {started[key]:g}, and the configuration sets {now:g}:"
+                " the existing files would be useless; nothing was changed.",
                 f"Set grid.{key} back, set `results` to another folder, or remove {path.parent} yourself.",
             )
 
 
+def cell_boxes(plan: Plan, names: Iterable[str] | None = None) -> list[Box]:
+    """Return the box of each cell with its margin and the pixels that interpolation at its edge needs.
+
+    Parameters
+    ----------
+    plan : Plan
+        The basin's plan.
+    names : iterable of str, optional
+        Only these cells.
+    """
+    cells = plan.cells if names is None else [plan.cell(name) for name in names]
+    boxes = []
+    for cell in cells:
+        west, south, east, north = cell_grid(cell, margin_px=plan.margin_px).bounds
+        low, high = max(-90.0, south - EDGE_DEGREES), min(90.0, north + EDGE_DEGREES)
+        # GLO-30's columns are far apart near the poles, and elevation has two beyond the margin.
+        wide = max(EDGE_DEGREES, 4 * elevation_grid(cell, margin_px=plan.margin_px).dx)
+        boxes.append((west - wide, low, east + wide, high))
+    return boxes
+
+
 def cell_paths(paths: Sequence[Path], plan: Path | None) -> list[Path]:
-    """Return paths with each one that holds {cell} replaced by one for every cell of a plan.
+    """Return paths in which each one that contains {cell} is replaced by one path per cell of a plan.
 
     A basin may have more cells than fit on a command line.
 
     Raises
     ------
     InputError
-        A path holds {cell}, and no plan is given.
+        A path contains {cell}, and no plan is given.
     """
     if not any(CELL_IN_PATH in str(path) for path in paths):
         return list(paths)
     if plan is None:
-        raise InputError(f"A path holds {CELL_IN_PATH}, but no plan is given.", "Give --plan as well.")
+        raise InputError(f"A path contains {CELL_IN_PATH}, but no plan is given.", "Give --plan as well.")
     names = [cell.name for cell in read_plan(plan).cells]
     found: list[Path] = []
     for path in paths:

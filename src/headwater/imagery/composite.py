@@ -14,30 +14,31 @@ from numpy.typing import NDArray
 
 from headwater import raster
 from headwater.core.errors import InputError, WorkError
+from headwater.core.events import progress
 from headwater.core.files import read_json
-from headwater.core.progress import progress
 from headwater.core.sentinel2 import COMPOSITE_BANDS, COMPOSITE_NODATA, REFLECTANCE_BANDS, SCL
 from headwater.core.versions import STEP_VERSIONS
 from headwater.geo.grid import RasterGrid, cell_grid
 from headwater.geo.plan import read_plan
 from headwater.imagery import compositor as compositing
-from headwater.imagery import masks
+from headwater.imagery.masks import MASKS, CloudMask, clear_mask
 from headwater.imagery.settings import CompositeSettings
 from headwater.raster.opening import AssetGone
 from headwater.raster.scenes import SceneFiles, SceneReader, open_scene
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 from headwater.stac.settings import SigningSettings
 from headwater.stac.signing import make_signer
 
 PART_ROWS = 1024
-"""Rows read at a time: what is read ahead stays small, and a block of a file is seldom cut."""
+"""Rows read at a time: the read-ahead stays small, and a block of a file is seldom cut."""
 MEDIAN_BYTES = 2**30
-"""What the scenes of one block may take where all must be kept (median)."""
+"""Memory of the scenes of one block where all must be kept (median)."""
 
 
 @dataclass(frozen=True)
 class _Recipe:
     settings: CompositeSettings
+    mask: CloudMask
     threads: int
 
 
@@ -86,7 +87,7 @@ def composite(
     grid = cell_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
     manifest = read_json(scenes)
     _check_manifest(manifest, scenes, cell)
-    recipe = _Recipe(settings, readers)
+    recipe = _Recipe(settings, MASKS.load(settings.mask), readers)
     signer = make_signer(signing.signing, signing.token_url)
     result = np.zeros((len(COMPOSITE_BANDS), *grid.shape), np.uint8)
     for first, block in _blocks(grid, settings.method, len(manifest["scenes"])):
@@ -99,7 +100,7 @@ def composite(
         "scenes": " ".join(scene["id"] for scene in manifest["scenes"]),
         "without_scl": " ".join(scene["id"] for scene in manifest["scenes"] if not scene["assets"].get(SCL)),
     }
-    # The mask, not the nodata value, says what is missing: 0 is a good count in band 5.
+    # The mask, not the nodata value, marks missing pixels: 0 is a valid count in band 5.
     raster.write_cog(
         out,
         result,
@@ -111,7 +112,7 @@ def composite(
 
 
 def _blocks(grid: RasterGrid, method: str, scenes: int) -> Iterator[tuple[int, RasterGrid]]:
-    """Give the first row and the grid of each block: the whole cell, or rows of it where all scenes are kept."""
+    """Yield the first row and the grid of each block: the complete cell, or rows of it where all scenes are kept."""
     rows = grid.height
     if method == "median":
         row_bytes = grid.width * (1 + scenes * (len(REFLECTANCE_BANDS) + 1))
@@ -149,7 +150,7 @@ def _add_scene(
     block: RasterGrid,
     recipe: _Recipe,
 ) -> None:
-    """Add a scene part by part; the next part is read while this one is added."""
+    """Add a scene in parts; the next part is read while this one is added."""
     window = source.overlap(block)
     if window is None:
         return
@@ -177,30 +178,18 @@ class _Part:
     clear: NDArray[np.bool_]
     inside: NDArray[np.bool_]
     dn: NDArray[np.uint16] | None
-    """None where the bands cannot change the composite."""
+    """None if the bands cannot change the composite."""
 
 
 def _ahead(
     pool: ThreadPoolExecutor, read: Callable[[int, RasterGrid], _Part], parts: Sequence[tuple[int, RasterGrid]]
 ) -> Iterator[tuple[int, _Part]]:
-    """Give the parts in order, reading one ahead."""
+    """Yield the parts in order, reading one ahead."""
     task: Future[_Part] | None = None
     for number, (first, grid) in enumerate(parts):
         done = (task or pool.submit(read, first, grid)).result()
         task = pool.submit(read, *parts[number + 1]) if number + 1 < len(parts) else None
         yield first, done
-
-
-def _read_part_better_masked(scene: Mapping[str, Any], source: SceneReader, grid: RasterGrid, recipe: _Recipe) -> _Part:
-    """Read a part with the mask of its own bands, which sees around the part as well."""
-    halo = masks.CONTEXT_PX + recipe.settings.dilate_px
-    wide = grid.crop(row=-halo, column=-halo, height=grid.height + 2 * halo, width=grid.width + 2 * halo)
-    dn = source.read(REFLECTANCE_BANDS, wide)
-    harmonised = compositing.harmonise(dn, offset=int(scene["offset"]))
-    core = (slice(halo, halo + grid.height), slice(halo, halo + grid.width))
-    clear = masks.better_clear_mask(recipe.settings.mask, harmonised, dilate_px=recipe.settings.dilate_px)[core]
-    dn = np.ascontiguousarray(dn[:, *core])
-    return _Part(clear, np.all(dn != 0, axis=0), dn)
 
 
 def _read_part(
@@ -213,21 +202,35 @@ def _read_part(
     row: int,
     column: int,
 ) -> _Part:
-    if recipe.settings.mask != "scl":
-        return _read_part_better_masked(scene, source, grid, recipe)
+    if not recipe.mask.reads_scl:
+        return _read_part_with_bands(scene, source, grid, recipe)
     if not scene["assets"].get(SCL):
         # Without SCL every pixel inside the swath counts as clear: the stated rule (docs/reference/configuration.md).
         dn = source.read(REFLECTANCE_BANDS, grid)
         inside = np.all(dn != 0, axis=0)
         return _Part(inside, inside, dn)
     # Read wider than needed, so that clouds just outside the part are widened into it.
-    halo = recipe.settings.dilate_px
-    wide = grid.crop(row=-halo, column=-halo, height=grid.height + 2 * halo, width=grid.width + 2 * halo)
+    wide, core = _with_halo(grid, recipe.mask.context_px + recipe.settings.dilate_px)
     scl = source.read([SCL], wide)[0].astype(np.uint8)
-    core = (slice(halo, halo + grid.height), slice(halo, halo + grid.width))
-    clear, inside = masks.clear_mask(scl, dilate_px=recipe.settings.dilate_px)[core], scl[core] != 0
+    clear, inside = clear_mask(scl, mask=recipe.mask, dilate_px=recipe.settings.dilate_px)[core], scl[core] != 0
     wanted = compositor.wants(clear, inside, row=row, column=column)
     return _Part(clear, inside, source.read(REFLECTANCE_BANDS, grid) if wanted else None)
+
+
+def _read_part_with_bands(scene: Mapping[str, Any], source: SceneReader, grid: RasterGrid, recipe: _Recipe) -> _Part:
+    """Read a part whose mask is made from its reflectance, which sees around the part as well."""
+    wide, core = _with_halo(grid, recipe.mask.context_px + recipe.settings.dilate_px)
+    dn = source.read(REFLECTANCE_BANDS, wide)
+    harmonized = compositing.harmonize(dn, offset=int(scene["offset"]))
+    clear = clear_mask(harmonized, mask=recipe.mask, dilate_px=recipe.settings.dilate_px)[core]
+    dn = np.ascontiguousarray(dn[:, *core])
+    return _Part(clear, np.all(dn != 0, axis=0), dn)
+
+
+def _with_halo(grid: RasterGrid, halo: int) -> tuple[RasterGrid, tuple[slice, slice]]:
+    """Return a grid extended on all sides, and the rows and columns of the grid in it."""
+    wide = grid.crop(row=-halo, column=-halo, height=grid.height + 2 * halo, width=grid.width + 2 * halo)
+    return wide, (slice(halo, halo + grid.height), slice(halo, halo + grid.width))
 
 
 def _files(scene: Mapping[str, Any]) -> SceneFiles:

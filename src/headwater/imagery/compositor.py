@@ -1,7 +1,7 @@
 """A cloud-free composite from scenes on one grid: pure arrays (docs/explanation/method.md section 1, Imagery).
 
-Arrays are (band, y, x) with bands N, R, G, B. Scenes are added one after the other, part by part; what is kept does
-not grow with their number, but for the median, whose blocks the caller makes smaller the more scenes there are.
+Arrays are (band, y, x) with bands N, R, G, B. Scenes are added one after the other, in parts; memory does not grow with
+their number, except for the median, for which the caller uses smaller blocks the more scenes there are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DN_VALUES = 65_536
 _NO_VIEW, _CLOUDY, _CLEAR = 0, 1, 2
 
 
-def harmonise(dn: NDArray[np.uint16], *, offset: int) -> NDArray[np.uint16]:
+def harmonize(dn: NDArray[np.uint16], *, offset: int) -> NDArray[np.uint16]:
     """Subtract the additive offset of processing baseline 04.00 and later from reflectance.
 
     Parameters
@@ -36,7 +36,7 @@ def harmonise(dn: NDArray[np.uint16], *, offset: int) -> NDArray[np.uint16]:
     Returns
     -------
     uint16 array
-        Valid pixels are clipped at 1 from below, so that none becomes nodata.
+        Valid pixels are at least 1, so that none becomes nodata.
     """
     if offset == 0:
         return dn
@@ -47,21 +47,21 @@ def harmonise(dn: NDArray[np.uint16], *, offset: int) -> NDArray[np.uint16]:
 def scaling_tables(*, mean: Sequence[float], std: Sequence[float], offset: int) -> NDArray[np.uint8]:
     """Return the 8-bit value of every digital number: f(z) = 255 / (1 + exp(-0.6 z)), z = (DN - mean) / std.
 
-    uint16 has 65,536 values: a table is exact and far cheaper than an exponential a pixel.
+    uint16 has 65,536 values: a table is exact and far cheaper than an exponential per pixel.
 
     Parameters
     ----------
     mean, std : sequence of float
-        One a band, of harmonised DN over the whole scene's clear pixels.
+        One per band, of harmonized DN over the clear pixels of the complete scene.
     offset : int
         What the processing baseline added to DN: 1000 or 0.
 
     Returns
     -------
     (band, 65536) uint8
-        1 to 255; 0 for DN 0. Source: docs/explanation/method.md (release's normalisation).
+        1 to 255; 0 for DN 0. Source: docs/explanation/method.md (release's normalization).
     """
-    dn = harmonise(np.arange(_DN_VALUES, dtype=np.uint16), offset=offset).astype(np.float64)
+    dn = harmonize(np.arange(_DN_VALUES, dtype=np.uint16), offset=offset).astype(np.float64)
     tables = np.empty((len(mean), _DN_VALUES), np.uint8)
     for table, m, s in zip(tables, mean, std, strict=True):
         z = np.clip((dn - m) / max(s, 1e-6), -50.0, 50.0)
@@ -72,7 +72,7 @@ def scaling_tables(*, mean: Sequence[float], std: Sequence[float], offset: int) 
 
 @njit(cache=True, nogil=True)
 def sigmoid_scale(dn: NDArray[np.uint16], tables: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Scale digital numbers (band, y, x) to 8 bits with one table a band (see `scaling_tables`)."""
+    """Scale digital numbers (band, y, x) to 8 bits with one table per band (see `scaling_tables`)."""
     scaled = np.empty(dn.shape, np.uint8)
     for band in range(dn.shape[0]):
         for y in range(dn.shape[1]):
@@ -103,7 +103,7 @@ class Compositor:
 
     Notes
     -----
-    Memory a pixel of four bands: 5 bytes (best_first), 9 (mean), 1 + 5 a scene (median); one more where clouds are
+    Memory per pixel of four bands: 5 bytes (best_first), 9 (mean), 1 + 5 per scene (median); one more if clouds are
     allowed.
     """
 
@@ -120,12 +120,12 @@ class Compositor:
         self._states: list[NDArray[np.uint8]] = []
 
     def wants(self, clear: NDArray[np.bool_], inside: NDArray[np.bool_], *, row: int = 0, column: int = 0) -> bool:
-        """Tell whether the bands of a part could change the composite.
+        """Return whether the bands of a part could change the composite.
 
         Parameters
         ----------
         clear, inside : (y, x) bool
-            Where the part sees the ground; where it lies in the swath.
+            Where the part shows the ground; where it is in the swath.
         row, column : int
             Where the part starts in the block.
         """
@@ -151,13 +151,13 @@ class Compositor:
         scene : (band, y, x) uint8
             Scaled scene, 0 = nodata.
         clear : (y, x) bool
-            Where it sees the ground.
+            Where it shows the ground.
         inside : (y, x) bool, optional
-            Where it lies in the swath, cloudy or not; everywhere if not given.
+            Where it is in the swath, cloudy or not; everywhere if not given.
         row, column : int
             Where the part starts in the block.
         new_scene : bool
-            Whether the part is the first one of its scene (of the median, which keeps scenes apart).
+            Whether the part is the first one of its scene (for the median, which keeps scenes separate).
         """
         place = _part(clear.shape, row, column)
         if inside is None:
@@ -177,12 +177,12 @@ class Compositor:
             self._states[-1][place] = np.where(seen & (inside | clear), state, np.uint8(_NO_VIEW))
 
     def count(self, clear: NDArray[np.bool_], *, row: int = 0, column: int = 0) -> None:
-        """Count the clear views of a part whose bands are not wanted (best_first), where a pixel has its value.
+        """Count the clear views of a part whose bands are not needed (best_first), where a pixel has its value.
 
         Parameters
         ----------
         clear : (y, x) bool
-            Where the part sees the ground.
+            Where the part shows the ground.
         row, column : int
             Where the part starts in the block.
         """
@@ -195,7 +195,7 @@ class Compositor:
         Returns
         -------
         composite : (band, y, x) uint8
-            0 where no scene is clear: clouds are never averaged in unless they are allowed.
+            0 where no scene is clear: clouds are averaged in only if they are allowed.
         clear_views : (y, x) uint8
             0 where no scene is clear.
         """
@@ -209,15 +209,14 @@ class Compositor:
 
 
 _DTYPES: dict[str, type[np.unsignedinteger[Any]]] = {"mean": np.uint16}
-"""What a pixel and band needs to be kept in: a sum of 255 views of 8 bits fits 16."""
+"""Type in which a pixel and band is kept: a sum of 255 views of 8 bits fits 16 bits."""
 
 
 def _part(shape: tuple[int, ...], row: int, column: int) -> tuple[slice, slice]:
     return (slice(row, row + shape[0]), slice(column, column + shape[1]))
 
 
-# The kernels go row by row and band by band, without branches in the inner loops: the compiler then takes many pixels
-# at a time.
+# The kernels work row by row and band by band, without branches in the inner loops: the compiler then vectorizes them.
 
 
 @njit(cache=True, nogil=True)
@@ -259,7 +258,7 @@ def _take_sum(
     allow_cloud = clouds.size > 0
     for y in range(clear.shape[0]):
         valid = _valid_row(scene, y)
-        # A sum of 255 views of 8 bits fits 16: no more are added.
+        # A sum of 255 views of 8 bits fits 16 bits: no more are added.
         seen = valid & clear[y] & (views[y] < MAX_VIEWS)
         take = seen
         if allow_cloud:
@@ -267,7 +266,7 @@ def _take_sum(
             take = seen | cloudy
             for x in range(seen.size):
                 if seen[x] and views[y, x] == 0:
-                    # The first clear view drops what clouds had added up.
+                    # The first clear view drops the sum of cloudy views.
                     for band in range(total.shape[0]):
                         total[band, y, x] = 0
                 clouds[y, x] += np.uint8(cloudy[x])
@@ -290,7 +289,7 @@ def _valid_row(scene: NDArray[np.uint8], y: int) -> NDArray[np.bool_]:
 
 @njit(cache=True, nogil=True)
 def _divide(total: NDArray[np.uint16], views: NDArray[np.uint8], clouds: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the mean, rounded half up in integers, which is the same on every machine."""
+    """Return the mean, rounded half up in integers: the same on every machine."""
     mean = np.zeros(total.shape, np.uint8)
     for y in range(views.shape[0]):
         for x in range(views.shape[1]):
@@ -306,7 +305,7 @@ def _divide(total: NDArray[np.uint16], views: NDArray[np.uint8], clouds: NDArray
 def _median(
     stack: tuple[NDArray[np.uint8], ...], states: tuple[NDArray[np.uint8], ...], shape: tuple[int, ...]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the median over the clear views (of two middle ones their mean, rounded half up), and their count."""
+    """Return the median over the clear views (the mean of two middle ones, rounded half up), and their count."""
     image, views = np.zeros(shape, np.uint8), np.zeros(shape[1:], np.uint8)
     for y in range(shape[1]):
         # Row by row: no second copy of the stack.

@@ -1,4 +1,4 @@
-"""items: a catalogue from a folder of one's own rasters, so that the workflow runs on a single place."""
+"""items: a catalog from a folder of the user's own rasters, so that the workflow runs on a single place."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ _DEM_NODATA = -9999.0
 def items_from_folder(
     folder: Path, *, dem: Sequence[Path], datetime: str, basin_id: str, baseline: str, out: Path
 ) -> None:
-    """Write a catalogue of one scene and its elevation, and a basin polygon around them.
+    """Write a catalog of one scene and its elevation, and a basin polygon around them.
 
-    The rasters are copied as Cloud-Optimized GeoTIFFs with nodata 0, so that the catalogue can be read from disk
+    The rasters are copied as Cloud-Optimized GeoTIFFs with nodata 0, so that the catalog can be read from disk
     (`catalog.url` set to the folder) or served (`headwater demo serve`).
 
     Parameters
     ----------
     folder : Path
-        Holds B02, B03, B04, B08 and perhaps SCL, as .tif or .jp2, 16 bit reflectance.
+        Contains B02, B03, B04, B08 and optionally SCL, as .tif or .jp2, 16 bit reflectance.
     dem : sequence of Path
-        Elevation rasters in metres, any CRS.
+        Elevation rasters in meters, any CRS.
     datetime : str
-        Day the scene was taken, YYYY-MM-DD.
+        Acquisition day of the scene, YYYY-MM-DD.
     basin_id : str
-        Id to give the place: digits.
+        Id of the place: digits.
     baseline : str
-        Processing baseline; from 04.00 on, 1000 is subtracted from the numbers.
+        Processing baseline; from 04.00 on, 1000 is subtracted from the digital numbers.
     out : Path
-        Folder of the catalogue to write; must not exist, or be one of this command's.
+        Folder of the catalog to write; must not exist, or must be a catalog of this command.
 
     Raises
     ------
     InputError
-        A band is missing, a file is no raster with a CRS, or the date is not one.
+        A band is missing, a file is not a raster with a CRS, or the date is not valid.
     """
     try:
         taken = dt.datetime.fromisoformat(datetime).replace(tzinfo=dt.UTC)
@@ -61,7 +61,7 @@ def items_from_folder(
     if not basin_id.isdigit():
         raise InputError(f"The basin id {basin_id!r} is not a number.", "Use digits, such as 9000000001.")
     if out.exists() and not (out / "stac").is_dir():
-        raise InputError(f"{out} exists and is not a catalogue.", "Choose another folder for --out.")
+        raise InputError(f"{out} exists and is not a catalog.", "Choose another folder for --out.")
     bands = {name: _band_file(folder, name) for name in (*REFLECTANCE_BANDS, SCL)}
     missing = [name for name in REFLECTANCE_BANDS if bands[name] is None]
     if missing:
@@ -99,8 +99,8 @@ def _copy_band(source: Path, target: Path) -> Path:
     facts = raster.raster_facts(source)
     data = raster.read_pixels(source)
     if data.dtype not in (np.uint8, np.uint16, np.int16):
-        raise InputError(f"{source} holds {data.dtype}, not Sentinel-2 numbers.", "Give bands as uint16.")
-    # Reflectance in int16 may lie a little below zero.
+        raise InputError(f"{source} contains {data.dtype}, not Sentinel-2 numbers.", "Give bands as uint16.")
+    # Reflectance in int16 may be slightly below zero.
     values: NDArray[Any] = np.maximum(data, 0).astype(np.uint8 if target.stem == SCL else np.uint16)
     if facts["nodata"] not in (None, 0):
         values = np.where(data == facts["nodata"], 0, np.maximum(values, 1)).astype(values.dtype)
@@ -135,7 +135,7 @@ def _write_item(
     assets: dict[str, Path],
     properties: dict[str, Any],
 ) -> shapely.Polygon:
-    """Write a STAC item with paths relative to the catalogue; return its footprint in EPSG:4326."""
+    """Write a STAC item with paths relative to the catalog; return its footprint in EPSG:4326."""
     facts = raster.raster_facts(next(iter(assets.values())))
     height, width = facts["shape"]
     corners = [facts["transform"] @ corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]

@@ -1,8 +1,8 @@
-"""What is read of a scene once for all cells: a coarse view of it, and its statistics.
+"""Coarse views and statistics of scenes, read once for all cells.
 
-Both are taken over the whole scene, from overviews: over a cell's window the same scene would look different in
-neighbouring cells (pitfalls: compositing). They are kept as small files named by the item's id and its update time;
-deleting them costs only reading again.
+Both cover the complete scene and come from overviews: over a cell's window the same scene would look different in
+neighboring cells (pitfalls: compositing). They are kept as small files named by the item's id and its update time; if
+they are deleted, they are read again.
 """
 
 from __future__ import annotations
@@ -26,22 +26,21 @@ from headwater.core.files import atomic_path, write_json
 from headwater.core.sentinel2 import CLEAR_SCL, REFLECTANCE_BANDS, SCL
 from headwater.imagery.selection import resize_nearest
 from headwater.raster.scenes import check_band_type
-from headwater.stac.assets import Asset, Signer
-from headwater.stac.items import Scene
+from headwater.stac.items import Asset, Scene, Signer
 
 OVERVIEW_PX = 512
 """Longest side of the coarse view: 200 m pixels of a Sentinel-2 tile."""
-_LEAST_STD = 1.0
-"""DN; a scene of one colour must not divide by zero."""
-_MOST_REMEMBERED = 128
-"""Coarse views in memory, 0.3 MB each: a tile's candidates are looked at once for each cloud limit."""
+_MIN_STD = 1.0
+"""DN; a scene of one color must not cause a division by zero."""
+_MAX_REMEMBERED = 128
+"""Coarse views in memory, 0.3 MB each: the candidates of a tile are considered again at each cloud limit."""
 _VERSION = 2
-"""Part of the files' names; raised when what they hold changes."""
+"""Part of the file names; raised when the content of the files changes."""
 
 
 @dataclass(frozen=True)
 class _View:
-    """A whole band, coarse."""
+    """A complete band, coarse."""
 
     values: NDArray[Any]
     """(y, x)"""
@@ -55,9 +54,9 @@ class SceneCache:
     Parameters
     ----------
     folder : Path
-        Where they are kept; made if needed. Safe to share between processes and to delete.
+        Where they are kept; created if needed. Safe to share between processes and to delete.
     signer : Signer
-        Signs what must be read.
+        Signs the files that must be read.
     missing_scl : str
         "clear": without SCL every valid pixel is clear; "refuse": an error.
     """
@@ -69,19 +68,19 @@ class SceneCache:
         self._remembered: dict[Path, _View] = {}
 
     def clear_views(self, scene: Scene) -> NDArray[np.bool_]:
-        """Return (y, x) bool over the whole scene, True where it shows the ground clearly.
+        """Return (y, x) bool over the complete scene, True where it shows the ground clearly.
 
         Raises
         ------
         WorkError
             The scene cannot be read, or has no SCL and such scenes are refused.
         InputError
-            A band is not what it should be, such as a preview of 8 bits.
+            A band is not valid, such as a preview of 8 bits.
         """
         return self._view(scene).values
 
     def statistics(self, scene: Scene) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Return mean and standard deviation of N, R, G, B over the scene's clear pixels, harmonised DN.
+        """Return mean and standard deviation of N, R, G, B over the scene's clear pixels, harmonized DN.
 
         None if no clear pixel has a value.
 
@@ -90,7 +89,7 @@ class SceneCache:
         WorkError
             The scene cannot be read.
         InputError
-            A band is not what it should be, or covers other ground than the others.
+            A band is not valid, or covers other ground than the others.
         """
         path = self._path(scene, "statistics.json")
         try:
@@ -113,7 +112,7 @@ class SceneCache:
         return mean, std
 
     def _view(self, scene: Scene) -> _View:
-        """Return where the scene is clear, from memory, from the folder or from its files."""
+        """Return where the scene is clear, from memory, the folder or its files."""
         path = self._path(scene, "clear.npz")
         view = self._remembered.get(path) or _kept(path)
         if view is None:
@@ -122,7 +121,7 @@ class SceneCache:
             np.savez_compressed(buffer, clear=view.values, extent=view.extent)
             with atomic_path(path) as temporary:
                 temporary.write_bytes(buffer.getvalue())
-        if len(self._remembered) >= _MOST_REMEMBERED:
+        if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
         self._remembered[path] = view
         return view
@@ -145,25 +144,25 @@ class SceneCache:
         asset = Asset(href=href, collection=scene.collection)
         crs = f"EPSG:{scene.epsg}" if scene.epsg else None
         values, transform, file_crs = raster.read_overview(asset, max_px=OVERVIEW_PX, signer=self._signer, crs=crs)
-        # Here, before any composite is begun.
+        # Checked here, before any composite starts.
         check_band_type(name, values.dtype, scene.id)
         if scene.epsg and file_crs.to_epsg() not in (scene.epsg, None):
             raise InputError(
-                f"Band {name} of {scene.id} is in EPSG:{file_crs.to_epsg()}, where its item tells EPSG:{scene.epsg}.",
+                f"Band {name} of {scene.id} is in EPSG:{file_crs.to_epsg()}, but its item specifies EPSG:{scene.epsg}.",
                 "Leave the item out, or ask its provider which of the two is right.",
             )
         corners = np.array([transform @ (0, 0), transform @ (values.shape[1], values.shape[0])])
         return _View(np.asarray(np.maximum(values, 0), np.uint16), corners.ravel())
 
     def _path(self, scene: Scene, suffix: str) -> Path:
-        # The addresses are part of the key: another catalogue may serve another file under the same id.
+        # The addresses are part of the key: another catalog may serve another file under the same id.
         facts = json.dumps([_VERSION, scene.updated, scene.offset, self._missing_scl, scene.assets], sort_keys=True)
         key = hashlib.sha256(facts.encode()).hexdigest()[:16]
         return self._folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', scene.id)}.{key}.{suffix}"
 
 
 def _kept(path: Path) -> _View | None:
-    """Return what was kept of a scene; None if it is not there yet, or damaged."""
+    """Return a kept view; None if it is not there yet, or damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes())) as arrays:
             view = _View(np.asarray(arrays["clear"], bool), np.asarray(arrays["extent"], float))
@@ -173,7 +172,7 @@ def _kept(path: Path) -> _View | None:
 
 
 def _check_same_ground(scene: Scene, clear: _View, name: str, band: _View) -> None:
-    """Refuse a band that does not lie where the scene's classification lies, give or take a coarse pixel."""
+    """Refuse a band whose extent differs from that of the scene classification by more than a coarse pixel."""
     west, north, east, south = clear.extent
     pixel = max(abs(east - west), abs(north - south)) / OVERVIEW_PX
     if np.abs(band.extent - clear.extent).max() > pixel:
@@ -201,13 +200,13 @@ def scene_statistics(
     -------
     mean, std : (band,) float64
         Harmonised DN (clipped at 1 from below); std is at least 1; None if no pixel is clear and valid
-        in all bands. Source: docs/explanation/method.md (release's normalisation).
+        in all bands. Source: docs/explanation/method.md (release's normalization).
     """
     seen = resize_nearest(clear, bands.shape[1:]) & (bands > 0).all(axis=0)
     if not seen.any():
         return None
-    # Kept statistics need no compiled loops, which take long to load.
-    from headwater.imagery.compositor import harmonise
+    # Kept statistics need no compiled loops, which are slow to load.
+    from headwater.imagery.compositor import harmonize
 
-    values = harmonise(bands[:, seen], offset=offset).astype(np.float64)
-    return values.mean(axis=1), np.maximum(values.std(axis=1), _LEAST_STD)
+    values = harmonize(bands[:, seen], offset=offset).astype(np.float64)
+    return values.mean(axis=1), np.maximum(values.std(axis=1), _MIN_STD)

@@ -1,4 +1,4 @@
-"""search: ask the catalogue once for all items of a basin and pin them; the only step that searches."""
+"""search: query the catalog once for all items of a basin and pin them; the only step that searches."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import shapely
 
 from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
-from headwater.geo.antimeridian_boxes import Box, enclosing_box, footprint, split_box
-from headwater.geo.grid import cell_grid, elevation_grid
-from headwater.geo.plan import Plan, read_plan
+from headwater.geo.longitudes import FULL_CIRCLE, Box, enclosing_box, footprint, shift_shape, split_box
+from headwater.geo.plan import cell_boxes, read_plan
 from headwater.imagery.settings import SearchSettings
-from headwater.stac.boxes import MOST_BOXES, cover_boxes
-from headwater.stac.changes import Pinned, answers_same_search, keep_what_is_newer, told_changes
-from headwater.stac.gather import gather
+from headwater.stac.boxes import MAX_BOXES, cover_boxes
 from headwater.stac.intervals import Interval, parse_interval, time_slices, years_before
-from headwater.stac.pages import PageStore, SlicePages
+from headwater.stac.pages import PageStore, SlicePages, fetch_pages
 from headwater.stac.pins import write_sorted
 from headwater.stac.providers import make_provider
-from headwater.stac.query import Provider, Query, answers_but_place
-from headwater.stac.search_results import Findings, Found
+from headwater.stac.query import WORLD, Provider, Query, matches_time_and_properties
+from headwater.stac.search_results import (
+    FoundItem,
+    PinnedDigests,
+    SearchResult,
+    describe_changes,
+    is_pin_of,
+    keep_newer_pinned,
+)
 from headwater.stac.settings import CatalogSettings
-from headwater.stac.validation import shown_address, what_lacks_to_use
+from headwater.stac.validation import asset_defect, public_address
 
 Item = dict[str, Any]
 
-EDGE_DEGREES = 0.002
-"""Two GLO-30 postings and more: interpolation at the edge of a cell's margin needs the pixels beyond it."""
-_IDS_TOLD = 3
+MAX_SLICE_DAYS = 3660
+_MAX_LISTED_IDS = 3
 
 
 def search(
@@ -44,8 +46,8 @@ def search(
 ) -> None:
     """Write items.parquet: the Sentinel-2 and elevation items that touch the cells of a basin.
 
-    A pin of the same search is refreshed; one line tells what changed. A search that was killed goes on where it was,
-    for a day: its pages lie beside `out` until it is done.
+    A pin of the same search is refreshed; one line describes the changes. A killed search resumes for a day: its pages
+    are kept next to `out` until it is done.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def search(
     InputError
         The interval, a number or the address is not valid.
     WorkError
-        The catalogue does not answer, or has no usable Sentinel-2 item there.
+        The catalog does not answer, or has no usable Sentinel-2 item there.
     """
     url, workers = catalog.url, settings.workers
     scenes, dem_collections = catalog.sentinel2_collection, catalog.dem_collections
@@ -81,56 +83,36 @@ def search(
         below={"eo:cloud_cover": settings.max_cloud_cover},
         remote=provider.remote,
     )
-    query = {
+    address = public_address(url)
+    record = {
         "bbox": list(enclosing_box(boxes)),
         "datetime": [str(interval) for interval in intervals],
         "max_cloud_cover": settings.max_cloud_cover,
         "sentinel2_collection": scenes,
         "dem_collections": list(dem_collections),
     }
-    asked = list(_queries(provider.remote, boxes, wanted, settings.slice_days, dem_collections))
+    queries = list(_queries(provider.remote, boxes, wanted, settings.slice_days, dem_collections))
     with PageStore(out) as store:
-        pages = gather(provider, url, asked, store, workers=workers if provider.remote else 1)
-        findings = Findings()
-        for part in pages:
-            for path in part.paths:
-                findings.add(path, wanted)
-        pinned = _refresh(out, shown_address(url), query, findings, store, wanted, provider)
-        wanted.tell_left_out(zip((query.collection for query in asked), pages, strict=True))
-        entries = findings.newest([scenes])
-        lack = _what_lacks(entries, scenes, dem_collections)
-        if lack is not None:
-            store.remove()  # the next search is not to find the same again
-            raise WorkError(
-                f"The catalogue {shown_address(url)} has no {lack[0]} for basin {the_plan.basin_id}.", lack[1]
-            )
-        write_sorted(out, findings.items(entries), url=shown_address(url), query=query)
+        slices = fetch_pages(provider, url, queries, store, workers=workers if provider.remote else 1)
+        result = SearchResult()
+        for path in (path for pages in slices for path in pages.paths):
+            result.add(path, wanted)
+        pinned = None
+        if is_pin_of(out, address, record):
+            pinned = _keep_newer_pinned(out, result, store, wanted, provider)
+        wanted.report_left_out(zip((query.collection for query in queries), slices, strict=True))
+        entries = result.newest([scenes])
+        missing = _missing_collection(entries, scenes, dem_collections)
+        if missing is not None:
+            store.remove()  # the next search must not find the same pages again
+            what, remedy = missing
+            raise WorkError(f"The catalog {address} has no {what} for basin {the_plan.basin_id}.", remedy)
+        write_sorted(out, result.items(entries), url=address, query=record)
         store.remove()
     if pinned is None:
         say(f"{len(entries)} items pinned in {out.name}.")
     else:
-        say(told_changes(pinned, entries) or f"nothing changed in {out.name} ({len(entries)} items).")
-
-
-def cell_boxes(plan: Plan, names: Iterable[str] | None = None) -> list[Box]:
-    """Return the box of each cell with its margin and the pixels that interpolation at its edge needs.
-
-    Parameters
-    ----------
-    plan : Plan
-        The basin's plan.
-    names : iterable of str, optional
-        Only these cells.
-    """
-    cells = plan.cells if names is None else [plan.cell(name) for name in names]
-    boxes = []
-    for cell in cells:
-        west, south, east, north = cell_grid(cell, margin_px=plan.margin_px).bounds
-        low, high = max(-90.0, south - EDGE_DEGREES), min(90.0, north + EDGE_DEGREES)
-        # GLO-30's columns are far apart near the poles, and elevation has two beyond the margin.
-        wide = max(EDGE_DEGREES, 4 * elevation_grid(cell, margin_px=plan.margin_px).dx)
-        boxes.append((west - wide, low, east + wide, high))
-    return boxes
+        say(describe_changes(pinned, entries) or f"nothing changed in {out.name} ({len(entries)} items).")
 
 
 def _intervals(text: str, years_back: int) -> list[Interval]:
@@ -153,11 +135,11 @@ def _intervals(text: str, years_back: int) -> list[Interval]:
 def _queries(
     remote: bool, boxes: Sequence[Box], wanted: _Wanted, slice_days: int, dem_collections: Sequence[str]
 ) -> Iterator[Query]:
-    """Cut a search into what is asked at once: by collection, place and time.
+    """Split a search into queries by collection, place and time.
 
-    A file is read just as often as it is asked, so an index on disk is asked but once.
+    Each query reads a file again, so that an index on disk is queried only once.
     """
-    places = cover_boxes(boxes, most=MOST_BOXES if remote else 2)
+    places = cover_boxes(boxes, max_boxes=MAX_BOXES if remote else 2)
     slices = time_slices(wanted.intervals, slice_days) if remote else wanted.intervals
     for place in places:
         for interval in slices:
@@ -167,7 +149,7 @@ def _queries(
 
 
 class _Wanted:
-    """Tells whether an item that was found is wanted, and what the others lacked.
+    """Decides whether a found item is wanted, and records the defects of the others.
 
     Parameters
     ----------
@@ -198,18 +180,17 @@ class _Wanted:
         shapely.prepare(cells)
 
     def __call__(self, item: Item) -> bool:
-        """Whether an item is wanted; takes note of one that would be, did it lack nothing."""
+        """Whether an item is wanted; records an item with a defect."""
         scene = item["collection"] == self.scenes
-        lack = what_lacks_to_use(item, remote=self._remote, bands=scene)
-        if lack is not None:
-            self._left_out[item["collection"], item["id"], lack] = None
+        defect = asset_defect(item, remote=self._remote, bands=scene)
+        if defect is not None:
+            self._left_out[item["collection"], item["id"], defect] = None
             return False
         return (not scene or self._in_time(item)) and self._touches(item)
 
     def _in_time(self, item: Item) -> bool:
-        world = (-180.0, -90.0, 180.0, 90.0)
         return any(
-            answers_but_place(item, Query(self.scenes, world, interval, below=self.below))
+            matches_time_and_properties(item, Query(self.scenes, WORLD, interval, below=self.below))
             for interval in self.intervals
         )
 
@@ -217,45 +198,37 @@ class _Wanted:
         shape = footprint(item["geometry"])
         if shapely.intersects(self._cells, shape):
             return True
-        # A footprint across the antimeridian reaches beyond 180; the cells lie within.
-        return shape.bounds[2] > 180.0 and bool(
-            shapely.intersects(self._cells, shapely.transform(shape, lambda xy: xy - np.array([360.0, 0.0])))
-        )
+        # A footprint across the antimeridian reaches beyond 180; the cells do not.
+        return shape.bounds[2] > 180.0 and bool(shapely.intersects(self._cells, shift_shape(shape, -FULL_CIRCLE)))
 
-    def tell_left_out(self, parts: Iterable[tuple[str, SlicePages]]) -> None:
-        """Say how many items of the collections and their pages were left out and why, with the ids of a few."""
+    def report_left_out(self, parts: Iterable[tuple[str, SlicePages]]) -> None:
+        """Report how many items of the collections and their pages were left out and why, with the ids of a few."""
         for collection, pages in parts:
             for header in pages.headers:
-                self._left_out |= {(collection, name, lack): None for name, lack in header.left_out}
-        told: dict[tuple[str, str], list[str]] = {}
-        for collection, name, lack in sorted(self._left_out):
-            told.setdefault((collection, lack), []).append(name)
-        for (collection, lack), names in sorted(told.items()):
-            some = ", ".join(names[:_IDS_TOLD]) + (", ..." if len(names) > _IDS_TOLD else "")
-            say(f"{len(names)} item(s) of {collection} without {lack} left out ({some}).")
+                self._left_out |= {(collection, name, defect): None for name, defect in header.left_out}
+        by_defect: dict[tuple[str, str], list[str]] = {}
+        for collection, name, defect in sorted(self._left_out):
+            by_defect.setdefault((collection, defect), []).append(name)
+        for (collection, defect), names in sorted(by_defect.items()):
+            some = ", ".join(names[:_MAX_LISTED_IDS]) + (", ..." if len(names) > _MAX_LISTED_IDS else "")
+            say(f"{len(names)} item(s) of {collection} without {defect} left out ({some}).")
 
 
-def _refresh(
-    out: Path,
-    address: str,
-    query: Mapping[str, Any],
-    findings: Findings,
-    store: PageStore,
-    wanted: _Wanted,
-    provider: Provider,
-) -> Pinned | None:
-    """Add what an earlier pin of the same search knows better; returns what it holds, None where there is none."""
-    if not answers_same_search(out, address, query):
-        return None
+def _keep_newer_pinned(
+    out: Path, result: SearchResult, store: PageStore, wanted: _Wanted, provider: Provider
+) -> PinnedDigests | None:
+    """Add newer items of an earlier pin; return its digests, None if it is not readable."""
     try:
-        return keep_what_is_newer(out, findings, store, wanted, provider)
+        return keep_newer_pinned(out, result, store, wanted, provider)
     except InputError:
-        say(f"{out.name} is not readable; it is written afresh.")
+        say(f"{out.name} is not readable; it is written anew.")
         return None
 
 
-def _what_lacks(entries: Sequence[Found], scenes: str, dem_collections: Sequence[str]) -> tuple[str, str] | None:
-    """Return what a search lacks to be pinned, and the remedy; or None."""
+def _missing_collection(
+    entries: Sequence[FoundItem], scenes: str, dem_collections: Sequence[str]
+) -> tuple[str, str] | None:
+    """Return what a search lacks to be pinned, and the remedy; None if nothing."""
     found = {entry.collection for entry in entries}
     if scenes not in found:
         return (
@@ -263,6 +236,6 @@ def _what_lacks(entries: Sequence[Found], scenes: str, dem_collections: Sequence
             "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name.",
         )
     if dem_collections and not found & set(dem_collections):
-        # Nothing at all would be taken for sea in every cell of a land basin.
+        # Without any, every cell of a land basin would be taken for sea.
         return f"elevation tile of {' or '.join(dem_collections)}", "Check the names in catalog.dem_collections."
     return None

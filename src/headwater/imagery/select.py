@@ -1,4 +1,4 @@
-"""select: the scenes and elevation tiles of one cell, small stable files that incremental rebuilds hang on."""
+"""select: the scenes and elevation tiles of one cell, in small stable files that decide what is rebuilt."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.core.files import write_json
 from headwater.core.settings import default_of
-from headwater.geo.antimeridian_boxes import Box, footprint, split_box, touches
-from headwater.geo.plan import read_plan
+from headwater.geo.longitudes import FULL_CIRCLE, Box, footprint, split_box, touches
+from headwater.geo.plan import cell_boxes, read_plan
 from headwater.imagery.scene_statistics import SceneCache
-from headwater.imagery.search import cell_boxes
 from headwater.imagery.selection import choose_scenes
 from headwater.imagery.settings import SelectSettings
 from headwater.raster.opening import AssetGone
@@ -50,7 +49,7 @@ def select(
 ) -> None:
     """Write scenes.json and dem.json of a cell, each only if it changes.
 
-    Scenes are chosen per MGRS tile over the whole tile, so that neighbouring cells choose the same.
+    Scenes are chosen per MGRS tile over the complete tile, so that neighboring cells choose the same.
 
     Parameters
     ----------
@@ -118,7 +117,7 @@ def _choose(
             continue
         years = [[scene for scene in scenes if _year(scene, intervals) == year] for year in range(len(intervals))]
         for place, scene in enumerate(_choose_of_tile(years, rule, cache)):
-            # A swath that ends before the cell shows nothing of it, though it counts for the tile.
+            # A swath that ends before the cell shows nothing of it, but counts for the tile.
             if scene.id in touching:
                 ranked.append((place, scene.cloud_cover + scene.nodata_percentage, scene.id, scene))
     # The first choice of every tile, then the second of every tile: the same order in every cell.
@@ -126,31 +125,31 @@ def _choose(
 
 
 def _check_place(searched: Sequence[float] | None, box: Box, items: Path, cell: str) -> None:
-    """Refuse the items of another basin, as far as a pin tells what it was searched for."""
+    """Refuse the items of another basin, if the pin records where it was searched."""
     if searched is None:
         return
     west, south, east, north = (float(edge) for edge in searched)
-    # Rounding of either box must not count.
+    # Rounding of either box must not matter.
     found = shapely.union_all([shapely.box(*part).buffer(1e-6) for part in split_box((west, south, east, north))])
     if not all(found.covers(shapely.box(*part)) for part in split_box(box)):
         raise InputError(
-            f"{items} was not searched for cell {cell}: it holds another place.",
+            f"{items} was not searched for cell {cell}: it covers another place.",
             "Run 'headwater search' with this plan.",
         )
 
 
 def _around(box: Box) -> Box:
-    """Return a box grown by the side of an MGRS tile: it holds every scene of each tile that touches the box."""
+    """Return a box extended by the side of an MGRS tile: it contains every scene of each tile that touches the box."""
     west, south, east, north = box
     south, north = max(-90.0, south - TILE_DEGREES), min(90.0, north + TILE_DEGREES)
     wide = TILE_DEGREES / max(math.cos(math.radians(max(abs(south), abs(north)))), 1e-3)
-    if (east - west) % 360.0 + 2 * wide >= 360.0:
+    if (east - west) % FULL_CIRCLE + 2 * wide >= FULL_CIRCLE:
         return (-180.0, south, 180.0, north)
     return (west - wide, south, east + wide, north)
 
 
 def _choose_of_tile(years: Sequence[Sequence[Scene]], rule: SelectSettings, cache: SceneCache) -> list[Scene]:
-    """Return the scenes of an MGRS tile, best first: chosen again without those that turn out to be of no use."""
+    """Return the scenes of an MGRS tile, best first; the choice is repeated without scenes that turn out useless."""
     useless: set[str] = set()
 
     def look(scene: Scene) -> NDArray[np.bool_] | None:
@@ -159,7 +158,7 @@ def _choose_of_tile(years: Sequence[Sequence[Scene]], rule: SelectSettings, cach
     while True:
         left = [[scene for scene in scenes if scene.id not in useless] for scenes in years]
         chosen = choose_scenes(left, look, rule)
-        # Those that do not touch the cell as well: the neighbouring cell, which they touch, must choose the same.
+        # Also scenes that do not touch the cell: the neighboring cell, which they touch, must choose the same.
         for scene in chosen:
             if _unless_gone(cache.statistics, scene, useless) is None and scene.id not in useless:
                 say(f"scene {scene.id} has no clear pixel with a value; it is left out.")
@@ -169,7 +168,7 @@ def _choose_of_tile(years: Sequence[Sequence[Scene]], rule: SelectSettings, cach
 
 
 def _unless_gone(look: Callable[[Scene], _T], scene: Scene, gone: set[str]) -> _T | None:
-    """Return what is to be seen of a scene, None for one that the catalogue's server does not have any more."""
+    """Return what `look` reads of a scene; None if the catalog's server does not have the scene any more."""
     try:
         return look(scene)
     except AssetGone as error:
@@ -192,7 +191,7 @@ def _intervals(query: dict[str, Any], images: Sequence[Item]) -> list[Interval]:
 
 
 def _year(scene: Scene, intervals: Sequence[Interval]) -> int:
-    """Return the number of the first interval that holds the scene."""
+    """Return the number of the first interval that contains the scene."""
     instant = parse_instant(scene.datetime)
     return next((k for k, interval in enumerate(intervals) if interval.overlaps(instant, instant)), len(intervals) - 1)
 

@@ -1,8 +1,8 @@
-"""Choosing the scenes of one MGRS tile: best first, until nearly all of it was seen clearly once.
+"""Choosing the scenes of one MGRS tile: best first, until nearly all of it has one clear view.
 
 After docs/explanation/method.md ("Imagery", the published WaterNet release): the cloud limit rises in steps, a scene is
-accepted if it shows a set share of what no accepted scene has shown, and a year back is tried when this year does not
-suffice.
+accepted if it shows a given fraction of what no accepted scene shows, and the year before is tried if this year does
+not suffice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from headwater.stac.items import Scene
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 ClearViews = Callable[[Scene], NDArray[np.bool_] | None]
-"""Gives (y, x) bool, True where a scene shows the ground clearly; coarse, over the whole tile. None: it is gone."""
+"""Returns (y, x) bool, True where a scene shows the ground clearly; coarse, over the full tile. None: it is gone."""
 
 
 def choose_scenes(years: Sequence[Sequence[Scene]], clear_views: ClearViews, rule: SelectSettings) -> list[Scene]:
@@ -29,7 +29,7 @@ def choose_scenes(years: Sequence[Sequence[Scene]], clear_views: ClearViews, rul
     years : sequence of sequence of Scene
         Candidates of the newest period, then of the same period a year earlier, and so on, in any order.
     clear_views : callable
-        Looked at only for scenes whose turn comes.
+        Called only for scenes that are considered.
     rule : SelectSettings
         Limits.
 
@@ -68,7 +68,7 @@ def rank(scene: Scene) -> tuple[float, str, str]:
 
 
 def resize_nearest(values: NDArray[_Kind], shape: tuple[int, ...]) -> NDArray[_Kind]:
-    """Return a (y, x) array at another shape over the same ground, by nearest neighbour."""
+    """Return a (y, x) array at another shape over the same ground, by nearest neighbor."""
     if values.shape == shape:
         return values
     rows = ((np.arange(shape[0]) + 0.5) * values.shape[0] / shape[0]).astype(int)

@@ -18,7 +18,7 @@ from typing import Any
 from headwater.core.settings import Settings
 from headwater.core.versions import STEP_VERSIONS
 from headwater.geo.basins import file_for_basin
-from headwater.geo.grid import Cell, neighbourhoods
+from headwater.geo.grid import Cell, neighborhoods
 from headwater.geo.plan import check_grid, plan_basin
 from headwater.models.shipped import default_checkpoints
 from headwater.project.config import Config, check_config
@@ -172,7 +172,7 @@ def network_mb(segments: Sequence[str]) -> int:
 
 @cache
 def _neighborhoods(cells: tuple[Cell, ...]) -> Mapping[str, Sequence[Cell]]:
-    return neighbourhoods(list(cells))
+    return neighborhoods(list(cells))
 
 
 def _hash(path: Path) -> str | None:

@@ -20,9 +20,10 @@ from shapely import Polygon
 from headwater.core.errors import InputError
 from headwater.geo import grid as grids
 from headwater.geo.grid import Bounds, RasterGrid
+from headwater.geo.longitudes import shift_toward
 from headwater.raster.opening import crs_of, with_retry
 from headwater.raster.sources import public_name
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 
 MAX_ABS_ELEVATION_M = 9_000.0
 """No land is higher, or deeper below sea level: a larger number is not an elevation in meters."""
@@ -105,7 +106,7 @@ def _read(
     transform = dataset.transform
     if source_crs.to_epsg() == 4326 and not transform.b and not transform.d and transform.e < 0:
         own = RasterGrid(transform.c, transform.f, transform.a, -transform.e, dataset.width, dataset.height)
-        own = own.turned(_turn(own.bounds, grid.bounds))
+        own = own.shifted(_turn(own.bounds, grid.bounds))
         _check_place(own.bounds, cell, source_crs, asset)
         if min(own.dx / grid.dx, own.dy / grid.dy) > _MIN_POST_SPACING:
             return _read_native(dataset, asset, own, grid)
@@ -132,7 +133,7 @@ def _read_warped(
     turn = _turn(footprint.bounds, grid.bounds)
     west, south, east, north = footprint.bounds
     _check_place((west + turn, south, east + turn, north), cell, source_crs, asset)
-    turned = grid.turned(-turn)
+    turned = grid.shifted(-turn)
     covered = rasterize([(footprint, 1)], turned.shape, transform=turned.transform, dtype=np.uint8) > 0
     if not covered.any():
         return None
@@ -200,7 +201,7 @@ def _intersect(one: Bounds, other: Bounds) -> bool:
 
 def _turn(bounds: Bounds, grid_bounds: Bounds) -> float:
     """Return the multiple of 360 degrees that moves a tile nearest to a grid."""
-    return 360.0 * round(((grid_bounds[0] + grid_bounds[2]) - (bounds[0] + bounds[2])) / 720.0)
+    return float(shift_toward((bounds[0] + bounds[2]) / 2, (grid_bounds[0] + grid_bounds[2]) / 2))
 
 
 def _footprint(dataset: DatasetReader, crs: CRS) -> Polygon:
@@ -216,5 +217,5 @@ def _footprint(dataset: DatasetReader, crs: CRS) -> Polygon:
             f"A raster in {crs.to_string()} cannot be placed on the earth.", "Correct the CRS of the elevation model."
         )
     # A tile across the antimeridian has longitudes on both sides of it.
-    longitude = longitude + 360.0 * np.round((longitude[0] - longitude) / 360.0)
+    longitude = longitude + shift_toward(longitude, longitude[0])
     return Polygon(np.column_stack([longitude, latitude]))

@@ -23,7 +23,7 @@ from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ATTEMPTS, crs_of, w
 from headwater.raster.rasterio_scenes import overlap_of
 from headwater.raster.scenes import SceneFiles, check_band_type
 from headwater.raster.sources import public_name
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 
 
 class LoadedScene(ABC):

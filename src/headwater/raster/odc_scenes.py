@@ -14,7 +14,7 @@ from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.raster.loaded_scenes import LoadedScene
 from headwater.raster.scenes import SceneFiles, resampling_of
-from headwater.stac.assets import Signer
+from headwater.stac.items import Signer
 
 # odc logs the signed address of a file that it cannot read; our own message names the file without its signature.
 logging.getLogger("odc").addHandler(logging.NullHandler())

@@ -31,7 +31,7 @@ from headwater.geo.grid import RasterGrid
 from headwater.raster.gdal_messages import http_status, listening
 from headwater.raster.sources import Source, is_remote, public_name, without_signature
 from headwater.raster.truncation import check_blocks, check_header
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 
 _T = TypeVar("_T")
 

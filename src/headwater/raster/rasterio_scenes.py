@@ -21,9 +21,10 @@ from rasterio.windows import Window
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
+from headwater.geo.longitudes import wrap_longitude
 from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ERRORS, crs_of, open_once, with_retry
 from headwater.raster.scenes import SceneFiles, check_band_type, resampling_of
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 
 _T = TypeVar("_T")
 
@@ -134,7 +135,7 @@ def overlap_of(dataset: DatasetReader, *, grid: RasterGrid, asset: Asset, crs: s
     lons, lats = transform_points(crs_of(dataset, crs, asset), grids.CRS, xs, ys)
     west, south, east, north = grid.bounds
     middle = (west + east) / 2
-    turned = (np.asarray(lons) - middle + 180.0) % 360.0 - 180.0 + middle
+    turned = wrap_longitude(np.asarray(lons), center=middle)
     found = (float(turned.min()), float(np.min(lats)), float(turned.max()), float(np.max(lats)))
     # Edges curve between the points; one more pixel on each side is empty at worst.
     found = (found[0] - grid.dx, found[1] - grid.dy, found[2] + grid.dx, found[3] + grid.dy)

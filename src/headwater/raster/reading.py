@@ -22,7 +22,7 @@ from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import crs_of, grid_of, with_retry
 from headwater.raster.sources import Source, is_remote, public_name
 from headwater.raster.truncation import check_blocks, check_suspicion
-from headwater.stac.assets import Signer
+from headwater.stac.items import Signer
 
 
 def read_window(
@@ -216,7 +216,7 @@ def read_cells(
         if found is None:
             continue  # not on the map
         part, turned = found
-        own = part.turned(-turned)
+        own = part.shifted(-turned)
         level = _overview_level(path, part.dx)
         cell_values, cell_valid = with_retry(
             path, None, partial(_read_warped, source=path, grid=own, band=band, resampling=resampling), level=level

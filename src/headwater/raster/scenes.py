@@ -17,7 +17,7 @@ from headwater.core.errors import InputError
 from headwater.core.plugins import Registry
 from headwater.core.sentinel2 import SCL
 from headwater.geo.grid import RasterGrid
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 
 
 @dataclass(frozen=True)

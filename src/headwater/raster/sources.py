@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from headwater.core.events import without_query
-from headwater.stac.assets import Asset
+from headwater.stac.items import Asset
 
 Source = Asset | Path | str
 """A STAC asset, a file, or the text of a VRT."""

@@ -13,7 +13,7 @@ from headwater.core.extras import require_extra
 from headwater.geo.grid import RasterGrid
 from headwater.raster.loaded_scenes import LoadedScene
 from headwater.raster.scenes import SceneFiles, resampling_of
-from headwater.stac.assets import Signer
+from headwater.stac.items import Signer
 
 
 class StackstacScene(LoadedScene):

@@ -18,7 +18,7 @@ from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.files import atomic_path, read_json, write_if_changed
 from headwater.geo.grid import RasterGrid
-from headwater.geo.longitudes import middle_longitudes, turned, turns_to
+from headwater.geo.longitudes import SHIFTS, middle_longitudes, shift_longitudes, wraps_to
 from headwater.geo.plan import Plan, read_plan
 from headwater.models.shipped import default_checkpoints
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colors
@@ -120,8 +120,8 @@ def _draw_maps(folder: Path, plan: Plan, waterways: gpd.GeoDataFrame, rasters: M
     relief = _read_relief(rasters["elevation"], grid)
     shade = hillshade(relief, grid)
     lines = waterways.geometry.to_numpy()
-    turns = turns_to(middle_longitudes(lines), (grid.bounds[0] + grid.bounds[2]) / 2)
-    drawn = waterways.set_geometry(turned(lines, turns), crs=waterways.crs)
+    turns = wraps_to(middle_longitudes(lines), (grid.bounds[0] + grid.bounds[2]) / 2)
+    drawn = waterways.set_geometry(shift_longitudes(lines, turns), crs=waterways.crs)
     draw_network(folder / "network.png", drawn, shade, grid, title=f"{title}: waterways", by="strahler_order")
     draw_network(folder / "sources.png", drawn, shade, grid, title=f"{title}: sources", by="source")
     if rasters["elevation"]:
@@ -153,7 +153,7 @@ def _read_relief(elevation: Sequence[Path], grid: RasterGrid) -> NDArray[np.floa
 def _inside_cells(plan: Plan, grid: RasterGrid) -> NDArray[np.bool_]:
     """Return where the map shows cells of the basin, which may not fill the map."""
     edges = [cell.bounds for cell in plan.cells]
-    squares = [box(w + turn, s, e + turn, n) for w, s, e, n in edges for turn in (-360, 0, 360)]
+    squares = [box(w + turn, s, e + turn, n) for w, s, e, n in edges for turn in SHIFTS]
     inside: NDArray[np.uint8] = rasterize(squares, out_shape=grid.shape, transform=grid.transform, dtype="uint8")
     return inside > 0
 

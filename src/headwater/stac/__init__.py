@@ -1,1 +1,1 @@
-"""Searching, pinning and signing: the only package that knows a provider."""
+"""Searching catalogs, pinning their items and signing addresses: the only wing that knows a provider."""

@@ -1,158 +1,201 @@
-"""A STAC API as a catalogue, asked through pystac-client."""
+"""A STAC API as a catalog, queried through pystac-client."""
 
 from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
-from headwater.core.errors import NetworkError, WorkError
-from headwater.stac.pins import pinned_item
-from headwater.stac.query import Item, Link, LostPlace, Page, Query, answers_but_place
-from headwater.stac.validation import is_web_address, shown, shown_address, what_lacks
+from headwater.core.errors import InputError, NetworkError, WorkError
+from headwater.stac.pinned_items import pinned_item
+from headwater.stac.query import (
+    WORLD,
+    Item,
+    Link,
+    Page,
+    Query,
+    RequestLimits,
+    StalePageToken,
+    matches_time_and_properties,
+)
+from headwater.stac.validation import is_web_address, item_defect, public_address, sanitize_for_log
 
 if TYPE_CHECKING:
-    from headwater.stac.session import PatientIO
+    from headwater.stac.session import RetryingStacIO
 
 TIMEOUT_S = 60.0
-"""Searches of the Planetary Computer now and then take half a minute."""
-TRIES, PATIENCE_S = 10, 300.0
-"""Of one page: so many requests, none of them begun later than so many seconds after the first."""
-MOST_PAGES = 4000
-"""Of one answer: a million items in pages of 250."""
-_OPENING_TIMEOUT_S, _OPENING_TRIES, _OPENING_PATIENCE_S = 8.0, 4, 30.0
-"""The landing page comes at once, or the service is down."""
-_PAGES_WITHOUT_NEWS = 5
-"""A server that repeats itself this often will do so for ever."""
-_IDS_AT_ONCE = 50
+"""Some searches of the Planetary Computer take half a minute."""
+MAX_ATTEMPTS, DEADLINE_S = 10, 300.0
+"""Requests for one page, and the seconds after the first one when no further request begins."""
+MAX_PAGES = 4000
+"""Pages of one answer: a million items in pages of 250."""
+_OPENING_TIMEOUT_S, _OPENING_ATTEMPTS, _OPENING_DEADLINE_S = 8.0, 4, 30.0
+"""The landing page is served at once, or the service is down."""
+_MAX_REPEATED_PAGES = 5
+"""A server that repeats itself this often will not stop."""
+_IDS_PER_REQUEST = 50
 """They may have to fit into an address."""
-_UNKNOWN_LINK = (400, 404, 410, 422, 424, 500)
-"""What servers say to a link that is too old; a token that they cannot read may well be an internal error to them."""
-_FILTERS = ("item-search#filter", "cql2-json")
+_STALE_LINK_STATUSES = (400, 404, 410, 422, 424, 500)
+"""How servers answer a link that is too old; a token that they cannot read may cause an internal error."""
+_FILTER_REFUSED_STATUSES = (400, 422, 501)
+_FILTER_CONFORMANCE = ("item-search#filter", "cql2-json")
 
 
 class StacApi:
-    """A STAC API, asked with bounded time, retries with backoff and jitter; threads may share it.
+    """A STAC API, queried in bounded time, with retries; threads may share it.
 
     Parameters
     ----------
     url : str
         Landing page.
     page_limit : int
-        Items a page.
+        Items per page.
     timeout_s : float
         Seconds that one request may take.
     connections : int
-        Threads that ask at once.
+        Threads that send requests at the same time.
     """
 
     remote = True
 
     def __init__(self, url: str, *, page_limit: int = 250, timeout_s: float = TIMEOUT_S, connections: int = 1) -> None:
         self._url = url
-        self._shown = shown_address(url)
+        self._public_url = public_address(url)
         self._page_limit = page_limit
         self._timeout_s = timeout_s
         self._connections = connections
         self._lock = threading.Lock()
         self._client: Any = None
         self._search_url = url
-        self._io: PatientIO
+        self._io: RetryingStacIO
         self._method = "POST"
         self._filters = True
 
+    @staticmethod
+    def recognizes(url: str) -> bool:
+        """Whether an address is http(s)."""
+        return url.startswith(("http://", "https://"))
+
+    @classmethod
+    def open(cls, url: str, limits: RequestLimits) -> StacApi:
+        """Return the API at an address; no request is sent yet.
+
+        Raises
+        ------
+        InputError
+            The address is not valid.
+        """
+        try:
+            urlsplit(url)
+        except ValueError:
+            raise InputError(f"The catalog {url} is not a valid address.", "Set catalog.url to a STAC API.") from None
+        return cls(url, page_limit=limits.page_limit, timeout_s=limits.timeout_s, connections=limits.connections)
+
     def pages(self, query: Query, after: Link | None = None) -> Iterator[Page]:
         """See `headwater.stac.query.Provider`."""
-        words: dict[str, Any] = {"collections": [query.collection], "bbox": list(query.box)}
+        params: dict[str, Any] = {"collections": [query.collection], "bbox": list(query.box)}
         if query.interval is not None:
-            words["datetime"] = str(query.interval)
-        return self._pages(words, query, after)
+            params["datetime"] = str(query.interval)
+        return self._pages(params, query, after)
 
     def by_ids(self, collection: str, ids: Sequence[str]) -> Iterator[Page]:
         """See `headwater.stac.query.Provider`."""
-        world = Query(collection, (-180.0, -90.0, 180.0, 90.0))
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            some = list(ids[start : start + _IDS_AT_ONCE])
-            yield from self._pages({"collections": [collection], "ids": some}, world, None)
+        query = Query(collection, WORLD)
+        for start in range(0, len(ids), _IDS_PER_REQUEST):
+            some = list(ids[start : start + _IDS_PER_REQUEST])
+            yield from self._pages({"collections": [collection], "ids": some}, query, None)
 
     def give_up(self) -> None:
-        """Let no thread wait for another try."""
+        """See `headwater.stac.query.Provider`."""
         if self._client is not None:
-            self._io.given_up.set()
+            self._io.cancelled.set()
 
-    def _pages(self, words: dict[str, Any], query: Query, after: Link | None) -> Iterator[Page]:
-        from headwater.stac.session import Refused, Stumbled
+    def _pages(self, params: dict[str, Any], query: Query, after: Link | None) -> Iterator[Page]:
+        """Yield all pages of an answer, or those after a link; errors of the session become errors for the user."""
+        from headwater.stac.session import Refused, TransientError
 
-        client = self._opened()
-        seen: set[str] = set()
-        stale = 0
         try:
-            if after is None:
-                reply, parameters = self._first(client, words, query)
-            else:
-                parameters = self._asked(client, words, query).get_parameters()
-                reply = self._next(after, parameters)
-            for _ in range(MOST_PAGES):
-                page = self._page(reply, query)
-                yield page
-                if page.next is None:
-                    return
-                before = len(seen)
-                seen |= {item["id"] for item in page.items} | {name for name, _ in page.left_out}
-                stale = 0 if len(seen) > before else stale + 1
-                if stale == _PAGES_WITHOUT_NEWS:
-                    raise self._endless(query, "repeats the same page")
-                reply = self._next(page.next, parameters)
-        except Stumbled as error:
+            yield from self._follow(params, query, after)
+        except TransientError as error:
             raise self._unreachable(error) from None
         except Refused as error:
-            if after is None and not seen and error.status == 404:
-                yield Page([])  # a collection that the catalogue does not have
+            if after is None and error.status == 404:
+                yield Page([])  # the catalog does not have the collection
                 return
             raise NetworkError(
-                f"The catalogue {self._shown} refused the search: {error}.",
+                f"The catalog {self._public_url} refused the search: {error}.",
                 "Check the query in the configuration, or try again later.",
             ) from None
-        raise self._endless(query, f"gives more than {MOST_PAGES} pages")
 
-    def _first(self, client: Any, words: dict[str, Any], query: Query) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the first page, and what was sent for it; goes on without what the server turns out not to take."""
+    def _follow(self, params: dict[str, Any], query: Query, after: Link | None) -> Iterator[Page]:
+        """Yield pages from link to link until the last one."""
+        client = self._opened()
+        if after is None:
+            reply, sent = self._first_reply(client, params, query)
+        else:
+            sent = self._search(client, params, query).get_parameters()
+            reply = self._next_reply(after, sent)
+        seen: set[str] = set()
+        repeated = 0
+        for _ in range(MAX_PAGES):
+            page = self._page(reply, query)
+            yield page
+            if page.next is None:
+                return
+            new = _ids(page) - seen
+            seen |= new
+            repeated = 0 if new else repeated + 1
+            if repeated == _MAX_REPEATED_PAGES:
+                raise self._endless(query, "repeats the same page")
+            reply = self._next_reply(page.next, sent)
+        raise self._endless(query, f"returns more than {MAX_PAGES} pages")
+
+    def _first_reply(self, client: Any, params: dict[str, Any], query: Query) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the first reply and the parameters sent for it; a filter that the server refuses is left out."""
         from headwater.stac.session import Refused
 
         while True:
-            search = self._asked(client, words, query)
-            parameters = search.get_parameters()
+            search = self._search(client, params, query)
+            sent = search.get_parameters()
             try:
-                return self._io.page(search.url, search.method, parameters), parameters
+                return self._io.page(search.url, search.method, sent), sent
             except Refused as error:
-                if "filter" not in parameters or error.status not in (400, 422, 501):
+                if "filter" not in sent or error.status not in _FILTER_REFUSED_STATUSES:
                     raise
                 self._filters = False
 
-    def _asked(self, client: Any, words: dict[str, Any], query: Query) -> Any:
-        """Return the search as pystac-client words it."""
+    def _next_reply(self, link: Link, sent: dict[str, Any]) -> dict[str, Any]:
+        """Return the reply that a link leads to.
+
+        Raises
+        ------
+        StalePageToken
+            The server does not know the link any more.
+        """
+        from headwater.stac.session import Refused, TransientError
+
+        try:
+            return self._io.next_page(link, sent)
+        except (Refused, TransientError) as error:
+            if error.status in _STALE_LINK_STATUSES:
+                raise StalePageToken(str(error)) from None
+            raise
+
+    def _search(self, client: Any, params: dict[str, Any], query: Query) -> Any:
+        """Return the search as pystac-client builds it."""
         more: dict[str, Any] = {}
-        if query.below and self._method == "POST" and self._filters and _takes_filters(client):
-            # The older `query` would leave out items that do not tell the property.
+        if query.below and self._method == "POST" and self._filters and _supports_filters(client):
+            # The older `query` extension would leave out items without the property.
             tests = [_at_most(name, limit) for name, limit in query.below.items()]
             more = {"filter": {"op": "and", "args": tests} if len(tests) > 1 else tests[0], "filter_lang": "cql2-json"}
-        search = client.search(**words, **more, limit=self._page_limit, method=self._method)
+        search = client.search(**params, **more, limit=self._page_limit, method=self._method)
         self._search_url = str(search.url)
         return search
 
-    def _next(self, link: Link, parameters: dict[str, Any]) -> dict[str, Any]:
-        from headwater.stac.session import Refused, Stumbled
-
-        try:
-            return self._io.next_page(link, parameters)
-        except (Refused, Stumbled) as error:
-            if error.status in _UNKNOWN_LINK:
-                raise LostPlace(str(error)) from None
-            raise
-
     def _page(self, reply: dict[str, Any], query: Query) -> Page:
+        """Return the usable items of a reply, reduced, and the defects of the others."""
         from headwater.stac.session import Refused
 
         features = reply.get("features")
@@ -161,108 +204,120 @@ class StacApi:
         items: list[Item] = []
         left_out = []
         for feature in features:
-            lack = what_lacks(feature, query.collection)
-            if lack is None:
+            defect = item_defect(feature, query.collection)
+            if defect is None:
                 item = pinned_item(feature)
-                if answers_but_place(item, query):
+                if matches_time_and_properties(item, query):
                     items.append(item)
                     continue
-            left_out.append((shown(feature.get("id") if isinstance(feature, dict) else None), lack or ""))
+            name = sanitize_for_log(feature.get("id") if isinstance(feature, dict) else None)
+            left_out.append((name, defect or ""))
         return Page(items, left_out, self._next_link(reply), _matched(reply))
 
     def _next_link(self, reply: dict[str, Any]) -> Link | None:
-        """Return the link to the next page, only what is known of links and of the right types; or None."""
+        """Return the link to the next page, reduced to known keys of the right types; None at the last page."""
         from headwater.stac.session import Refused
 
-        links = reply.get("links")
-        link = next(
-            (link for link in links if isinstance(link, dict) and link.get("rel") == "next")
-            if isinstance(links, list)
-            else iter(()),
-            None,
-        )
+        link = _raw_next_link(reply)
         if link is None:
             return None
-        try:
-            href = urljoin(self._search_url, link["href"]) if isinstance(link.get("href"), str) else ""
-        except ValueError:
-            href = ""
+        href = self._absolute(link.get("href"))
         if not is_web_address(href):
             raise Refused("its link to the next page is not an http(s) address")
-        body, headers = link.get("body"), link.get("headers")
         method = "POST" if str(link.get("method")).upper() == "POST" else "GET"
         kept: Link = {"rel": "next", "href": href, "method": method}
-        if isinstance(body, dict):
+        if isinstance(body := link.get("body"), dict):
             kept |= {"body": body, "merge": link.get("merge") is True}
-        if isinstance(headers, dict):
+        if isinstance(headers := link.get("headers"), dict):
             kept["headers"] = {str(name): str(value) for name, value in headers.items()}
         return kept
 
+    def _absolute(self, href: object) -> str:
+        """Return an address relative to the search as an absolute one; "" if it is not an address."""
+        if not isinstance(href, str):
+            return ""
+        try:
+            return urljoin(self._search_url, href)
+        except ValueError:
+            return ""
+
     def _opened(self) -> Any:
-        """Return the client, opened once: a short patience for the landing page, a longer one for searches."""
+        """Return the client, opened once."""
         with self._lock:
             if self._client is None:
                 self._client = self._open()
             return self._client
 
     def _open(self) -> Any:
+        """Open the landing page with a short deadline; searches then have a longer one."""
         import pystac
         from pystac_client import Client
         from pystac_client.errors import ClientTypeError
         from pystac_client.warnings import DoesNotConformTo
 
-        from headwater.stac.session import PatientIO, Refused, Stumbled
+        from headwater.stac.session import Refused, RetryingStacIO, TransientError
 
-        self._io = PatientIO(
+        self._io = RetryingStacIO(
             timeout_s=min(_OPENING_TIMEOUT_S, self._timeout_s),
-            tries=_OPENING_TRIES,
-            patience_s=_OPENING_PATIENCE_S,
+            max_attempts=_OPENING_ATTEMPTS,
+            deadline_s=_OPENING_DEADLINE_S,
             connections=self._connections,
         )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 client = Client.open(self._url, stac_io=self._io)
-                client.search(collections=[], limit=1)  # asks nothing, but raises where there is no search
-        except Stumbled as error:
+                client.search(collections=[], limit=1)  # sends no request, but raises if there is no search
+        except TransientError as error:
             raise self._unreachable(error) from None
         except (
             Refused, pystac.STACError, ClientTypeError, DoesNotConformTo, NotImplementedError,
             ValueError, KeyError, TypeError, AttributeError,
         ):  # fmt: skip
             raise NetworkError(
-                f"{self._shown} answers, but not as a STAC API.", "Set catalog.url to the API's landing page."
+                f"{self._public_url} answers, but not as a STAC API.", "Set catalog.url to the API's landing page."
             ) from None
         methods = {link.extra_fields.get("method", "GET") for link in client.get_links("search")}
         self._method = "POST" if "POST" in methods else "GET"
-        self._io.timeout_s, self._io.tries, self._io.patience_s = self._timeout_s, TRIES, PATIENCE_S
+        self._io.timeout_s, self._io.max_attempts, self._io.deadline_s = self._timeout_s, MAX_ATTEMPTS, DEADLINE_S
         return client
 
     def _unreachable(self, error: Exception) -> WorkError:
         return NetworkError(
-            f"The catalogue {self._shown} cannot be reached ({error}).",
+            f"The catalog {self._public_url} cannot be reached ({error}).",
             "Check catalog.url and the network, or set another endpoint, and run again.",
         )
 
     def _endless(self, query: Query, does: str) -> WorkError:
         return NetworkError(
-            f"The catalogue {self._shown} {does} of {query.collection}, without end.",
+            f"The catalog {self._public_url} {does} of {query.collection}, without end.",
             "Set catalog.url to another endpoint, or try again later.",
         )
 
 
-def _takes_filters(client: Any) -> bool:
+def _ids(page: Page) -> set[str]:
+    return {item["id"] for item in page.items} | {name for name, _ in page.left_out}
+
+
+def _raw_next_link(reply: Mapping[str, Any]) -> dict[str, Any] | None:
+    links = reply.get("links")
+    if not isinstance(links, list):
+        return None
+    return next((link for link in links if isinstance(link, dict) and link.get("rel") == "next"), None)
+
+
+def _supports_filters(client: Any) -> bool:
     conformance = [str(word) for word in client.get_conforms_to()]
-    return all(any(needed in word for word in conformance) for needed in _FILTERS)
+    return all(any(needed in word for word in conformance) for needed in _FILTER_CONFORMANCE)
 
 
 def _at_most(name: str, limit: float) -> dict[str, Any]:
-    """Return the test, in CQL2 JSON, that a property is at most a number or is not told."""
-    told = {"property": name}
-    return {"op": "or", "args": [{"op": "<=", "args": [told, limit]}, {"op": "isNull", "args": [told]}]}
+    """Return the test, in CQL2 JSON, that a property is at most a number or is missing."""
+    value = {"property": name}
+    return {"op": "or", "args": [{"op": "<=", "args": [value, limit]}, {"op": "isNull", "args": [value]}]}
 
 
-def _matched(reply: dict[str, Any]) -> int | None:
+def _matched(reply: Mapping[str, Any]) -> int | None:
     context = reply.get("context")
     for value in (reply.get("numberMatched"), context.get("matched") if isinstance(context, dict) else None):
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:

@@ -1,4 +1,4 @@
-"""Time intervals as STAC writes them: RFC 3339 instants, dates, and two of either with a slash, ".." for open."""
+"""Time intervals in the notation of STAC: RFC 3339 instants, dates, and two of either with a slash, ".." for open."""
 
 from __future__ import annotations
 
@@ -37,13 +37,12 @@ class Interval:
 def parse_interval(text: str) -> Interval:
     """Read "2023", "2023-06", "2023-06-01", "2023-06-01T10:00:00Z", "A/B", "A/.." or "../B".
 
-    A year, month or day means the whole of it, its last microsecond included: near longitude 180 Sentinel-2 flies over
-    at midnight UTC.
+    A year, month or day includes its last microsecond: near longitude 180 Sentinel-2 passes at midnight UTC.
 
     Raises
     ------
     ValueError
-        The text is none of these, is open at both ends, or its end lies before its start.
+        The text is none of these, is open at both ends, or its end is before its start.
     """
     parts = text.strip().split("/")
     if len(parts) > 2 or not any(part.strip() not in ("", "..") for part in parts):
@@ -74,7 +73,7 @@ def parse_instant(text: str) -> datetime:
 
 
 def years_before(interval: Interval, years: int) -> Interval:
-    """Return the same interval some years earlier; 29 February becomes 28 February where it must.
+    """Return the same interval some years earlier; 29 February becomes 28 February where needed.
 
     Raises
     ------
@@ -87,8 +86,8 @@ def years_before(interval: Interval, years: int) -> Interval:
 def time_slices(intervals: Iterable[Interval], days: int) -> list[Interval]:
     """Cut intervals into slices of so many days; the slices cover the intervals and nothing else.
 
-    Neighbouring slices share the instant at which they meet, for catalogues do not agree on fractions of a second: an
-    item there is found twice, never not at all. Intervals that overlap are joined, so that nothing is asked twice.
+    Neighboring slices share the instant at which they meet, because catalogs disagree on fractions of a second: an
+    item there is found twice, but never missed. Overlapping intervals are joined, so that no query is repeated.
 
     Parameters
     ----------
@@ -125,11 +124,11 @@ def parse_date_range(text: str) -> tuple[date, date]:
     Raises
     ------
     InputError
-        The text is not a range of dates, or is empty (it ends before it begins).
+        The text is not a range of dates, or is empty (it ends before it starts).
     """
     parts = text.split("/")
     try:
-        # Python reads more forms of dates than the search does.
+        # Python accepts more forms of dates than the search does.
         if not all(_DAY.fullmatch(part) for part in parts):
             raise ValueError
         first, last = (date.fromisoformat(part) for part in parts)
@@ -138,7 +137,7 @@ def parse_date_range(text: str) -> tuple[date, date]:
             f"{text!r} is not a range of dates.", "Write search.datetime as YYYY-MM-DD/YYYY-MM-DD."
         ) from error
     if last < first:
-        raise InputError(f"The date range {text} is empty: it ends before it begins.", "Put the earlier date first.")
+        raise InputError(f"The date range {text} is empty: it ends before it starts.", "Put the earlier date first.")
     return first, last
 
 
@@ -150,7 +149,7 @@ def _years_before(instant: datetime | None, years: int) -> datetime | None:
 
 
 def _span(text: str) -> tuple[datetime, datetime]:
-    """Return the first and the last instant a text names."""
+    """Return the first and the last instant of a date or instant."""
     text = text.strip()
     period = _PERIOD.fullmatch(text)
     if period is None:

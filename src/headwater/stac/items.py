@@ -1,30 +1,45 @@
-"""What a Sentinel-2 or DEM item tells, whichever catalogue wrote it (pitfalls: Planetary Computer)."""
+"""Facts of Sentinel-2 and DEM items, whichever catalog wrote them (pitfalls: Planetary Computer)."""
 
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
+import shapely
+
 from headwater.core.sentinel2 import OFFSET_DN, REFLECTANCE_BANDS, SCL
+from headwater.geo.longitudes import footprint
+from headwater.stac.intervals import parse_instant
 
 Item = dict[str, Any]
 
 EARTH_SEARCH_NAMES = {"B08": "nir", "B04": "red", "B03": "green", "B02": "blue", "SCL": "scl"}
-"""Earth Search names assets by colour where the Planetary Computer names them by band."""
+"""Earth Search names assets by color where the Planetary Computer names them by band."""
 DEM_ASSET = "data"
-PINNED_ASSETS = (*REFLECTANCE_BANDS, SCL, DEM_ASSET)
-FIRST_BASELINE_WITH_OFFSET = (4, 0)
 
-_OTHER_SIGNATURES = {"signature", "x-amz-signature", "x-goog-signature"}
-# Zone, latitude band (C to X without I and O), column and row of the 100 km square (without I and O; rows to V).
-_MGRS = re.compile(r"(\d{1,2})([C-HJ-NP-X])([A-HJ-NP-Z][A-HJ-NP-V])")
-_MGRS_IN_ID = re.compile(r"(?:^|_)(?:T)?(\d{2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])(?:_|$)")
-_BASELINE = re.compile(r"(\d{2})\.(\d{2})")
-_BASELINE_IN_NAME = re.compile(r"_N(\d{2})\.?(\d{2})(?:_|\.|$)")
+
+@dataclass(frozen=True)
+class Asset:
+    """A file of a STAC item."""
+
+    href: str
+    """Unsigned address or path."""
+    collection: str
+    """Collection of the item; tokens are issued per collection."""
+
+
+class Signer(Protocol):
+    """Returns the address to open now."""
+
+    def __call__(self, asset: Asset, *, renew: bool = False) -> str:
+        """Return a readable address; with `renew`, one signed with a new token."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,27 +49,27 @@ class Scene:
     id: str
     collection: str
     datetime: str
-    """As the catalogue writes it, RFC 3339."""
+    """As the catalog writes it, RFC 3339."""
     mgrs_tile: str
-    """Five characters, 33TWL; the item's id where it has none, so that it stands for itself."""
+    """Five characters, 33TWL; the item's id if it has none, so that it forms a tile of its own."""
     baseline: str
-    """Processing baseline, "05.09"; "" where it is not told."""
+    """Processing baseline, "05.09"; "" if unknown."""
     offset: int
     """To subtract from reflectance DN."""
     epsg: int
-    """CRS of the files; 0 where neither the item nor its MGRS tile tells."""
+    """CRS of the files; 0 if neither the item nor its MGRS tile specifies it."""
     cloud_cover: float
-    """Percent; 100 where the item does not tell."""
+    """Percent; 100 if the item does not specify it."""
     nodata_percentage: float
-    """Percent of the tile that the swath leaves empty; 0 where the item does not tell."""
+    """Percent of the tile that the swath leaves empty; 0 if the item does not specify it."""
     updated: str
-    """When the catalogue last changed the item; part of cache keys."""
+    """When the catalog last changed the item; part of cache keys."""
     assets: dict[str, str | None]
     """Unsigned address by band name (B08, B04, B03, B02, SCL); SCL may be None."""
 
 
 def scene_facts(item: Item) -> Scene:
-    """Gather the facts of a Sentinel-2 item.
+    """Return the facts of a Sentinel-2 item.
 
     Raises
     ------
@@ -72,7 +87,7 @@ def scene_facts(item: Item) -> Scene:
         baseline="" if level is None else f"{level[0]:02d}.{level[1]:02d}",
         offset=boa_offset(item),
         epsg=epsg_code(item) or (_utm_epsg(tile) if tile else 0),
-        # A scene that does not tell its clouds ranks behind all that do.
+        # A scene without cloud metadata ranks behind all others.
         cloud_cover=_number(properties.get("eo:cloud_cover"), 100.0),
         nodata_percentage=_number(properties.get("s2:nodata_pixel_percentage"), 0.0),
         updated=str(properties.get("updated") or properties.get("s2:generation_time") or ""),
@@ -96,7 +111,7 @@ def band_assets(item: Item) -> dict[str, str | None]:
 
 
 def asset_href(item: Item, name: str) -> str | None:
-    """Return the unsigned address of an asset under either catalogue's name for it, or None."""
+    """Return the unsigned address of an asset under either catalog's name for it, or None."""
     asset = asset_of(item, name)
     return None if asset is None else unsigned(asset[1]["href"])
 
@@ -111,10 +126,10 @@ def asset_of(item: Item, name: str) -> tuple[str, Mapping[str, Any]] | None:
 
 
 def unsigned(href: str) -> str:
-    """Cut a shared-access signature off an address; other queries stay."""
+    """Remove a shared-access signature from an address; other queries stay."""
     try:
         parts = urlsplit(href)
-    except ValueError:  # no address at all
+    except ValueError:  # not an address
         return href.split("?")[0]
     if "sig" not in _keys(parts.query):
         return href
@@ -122,7 +137,7 @@ def unsigned(href: str) -> str:
 
 
 def is_signed(href: str) -> bool:
-    """Whether an address holds a signature that nobody can renew once it is cut off, as those of S3."""
+    """Whether an address has a signature that cannot be renewed once it is removed, as those of S3."""
     return bool(_OTHER_SIGNATURES & _keys(href.partition("?")[2]))
 
 
@@ -156,7 +171,7 @@ def mgrs_tile(item: Item) -> str | None:
         match = _MGRS.fullmatch(text)
         if match:
             return f"{int(match[1]):02d}{match[2]}{match[3]}"
-    # Planetary Computer ids hold _T33TWL_, Earth Search ids S2A_33TWL_20230815_0_L2A.
+    # Planetary Computer ids contain _T33TWL_, Earth Search ids S2A_33TWL_20230815_0_L2A.
     in_id = _MGRS_IN_ID.search(item["id"])
     return in_id[1] if in_id else None
 
@@ -178,8 +193,8 @@ def processing_baseline(item: Item) -> tuple[int, int] | None:
 def boa_offset(item: Item) -> int:
     """Return what to subtract from reflectance DN: 1000 from baseline 04.00 on, 0 before.
 
-    Keyed on the baseline, never on the date: reprocessed products move the boundary. Earth Search has removed the
-    offset already where it says so, whatever its `raster:bands` say. A baseline that is not told means 0.
+    Keyed on the baseline, never on the date: reprocessed products move the boundary. Earth Search has already removed
+    the offset where it reports so, whatever its `raster:bands` contain. An unknown baseline means 0.
     """
     if item["properties"].get("earthsearch:boa_offset_applied") is True:
         return 0
@@ -187,10 +202,83 @@ def boa_offset(item: Item) -> int:
     return OFFSET_DN if level is not None and level >= FIRST_BASELINE_WITH_OFFSET else 0
 
 
+def with_absolute_paths(item: Item, folder: Path) -> Item:
+    """Return the item with the relative paths of its assets made absolute under `folder`."""
+    assets = {}
+    for key, asset in item["assets"].items():
+        href = asset["href"]
+        if "://" not in href and not href.startswith("/vsi"):
+            href = os.path.abspath(folder / href)  # noqa: PTH100 - resolve() would follow links
+        assets[key] = {**asset, "href": href}
+    return {**item, "assets": assets}
+
+
+def newest_processing(items: Iterable[Item]) -> list[Item]:
+    """Keep one item per acquisition: the one of the newest baseline (pitfalls: PlanetaryComputer#291).
+
+    An acquisition is a platform, a second and an MGRS tile. Among equal baselines the later generation time wins,
+    then the later update, then the greater id. Two items of the same baseline whose footprints hardly overlap are
+    two parts of one swath (datastrips that meet inside the tile) and are both kept. An item without an MGRS tile is
+    always kept.
+
+    Parameters
+    ----------
+    items : iterable of dict
+        Sentinel-2 items in any order.
+
+    Returns
+    -------
+    list of dict
+        Sorted by id; the same for any order of the input.
+    """
+    groups: dict[tuple[str, str, str], list[Item]] = {}
+    for item in items:
+        groups.setdefault(acquisition(item), []).append(item)
+    kept = [item for group in groups.values() for item in _newest(group)]
+    return sorted(kept, key=lambda item: str(item["id"]))
+
+
+def acquisition(item: Item) -> tuple[str, str, str]:
+    """Return the key of an acquisition: platform, second and MGRS tile (the id if there is none)."""
+    properties = item["properties"]
+    text = properties.get("datetime") or properties.get("start_datetime") or ""
+    second = parse_instant(text).replace(microsecond=0).isoformat() if text else ""
+    # Catalogs write Sentinel-2A and sentinel-2a.
+    return (str(properties.get("platform", "")).lower(), second, mgrs_tile(item) or item["id"])
+
+
+def _newest(group: list[Item]) -> list[Item]:
+    ranked = sorted(group, key=_processing, reverse=True)
+    baseline = processing_baseline(ranked[0])
+    kept: list[Item] = []
+    for item in ranked:
+        if processing_baseline(item) == baseline and not any(_same_ground(item, other) for other in kept):
+            kept.append(item)
+    return kept
+
+
+def _processing(item: Item) -> tuple[tuple[int, int], str, str, str]:
+    properties = item["properties"]
+    return (
+        processing_baseline(item) or (-1, -1),
+        str(properties.get("s2:generation_time") or ""),
+        str(properties.get("updated") or ""),
+        str(item["id"]),
+    )
+
+
+def _same_ground(item: Item, other: Item) -> bool:
+    if not item.get("geometry") or not other.get("geometry"):
+        return True
+    one, two = footprint(item["geometry"]), footprint(other["geometry"])
+    smaller = min(one.area, two.area)
+    return smaller <= 0 or shapely.intersection(one, two).area >= _MIN_SHARED_FRACTION * smaller
+
+
 def _utm_epsg(tile: str) -> int:
     """Return the CRS of an MGRS tile: UTM of its zone, north from latitude band N on."""
     return (32600 if tile[2] >= "N" else 32700) + int(tile[:2])
 
 
-def _number(value: object, untold: float) -> float:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else untold
+def _number(value: object, default: float) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else default

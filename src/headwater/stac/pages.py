@@ -1,8 +1,8 @@
-"""Pages of a search kept beside its output while it runs, so that a killed search asks only for what is missing.
+"""Pages of a search: fetched a few slices at a time and kept next to the output until the search is done.
 
-A slice of a search (one collection, box and interval) is a folder; a page is a file in it: a line about the page, then
-an item a line. The name of the slice's folder is a digest of all that was asked, so that another question never meets
-these answers.
+A killed search resumes with what is missing. A slice of a search (one collection, box and interval) is a folder; a page
+is a file in it: a line about the page, then one item per line. The name of the slice's folder is a digest of the
+complete query and the catalog, so that another query never reads these pages.
 """
 
 from __future__ import annotations
@@ -14,34 +14,70 @@ import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from types import MappingProxyType, TracebackType
 from typing import Any
 
-from headwater.core.errors import WorkError
+from headwater.core.errors import NetworkError, WorkError
+from headwater.core.events import progress
 from headwater.core.files import atomic_path
-from headwater.stac.query import Item, Link, Page, Query
+from headwater.stac.query import Item, Link, Page, Provider, Query, StalePageToken
 
-OLDEST_S = 86_400.0
-"""Pages may be a day old; what a catalogue said earlier may no longer hold, nor its links."""
+MAX_AGE_S = 86_400.0
+"""Pages are used for a day; older answers and their links may no longer be valid."""
+MAX_ATTEMPTS = 3
+"""Times that a slice is queried from its first page."""
 _LOCK = "lock"
+_SECRETS = (
+    "sig=",
+    '"sig"',
+    "signature",
+    "key=",
+    '"key"',
+    "_key",
+    "-key",
+    "apikey",
+    "access_token",
+    "password",
+    "secret",
+)
+"""Words of a link that contains more than a position in a list."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a page besides its items."""
+    """The facts about a page other than its items."""
 
-    asked: int
-    """How often the answer was asked for from its beginning: 1, or more."""
+    attempt: int
+    """How often the slice was queried from its first page: 1, or more. Its key in files is "asked"."""
     ids: Sequence[str]
-    """Of the page's items and of those left out."""
+    """Ids of the page's items and of those left out."""
     left_out: Sequence[Sequence[str]]
-    """Id and reason."""
+    """Id and defect."""
     matched: int | None
     next: Link | None
     lost: bool = False
-    """There is a next page, but its link may not be written down."""
+    """There is a next page, but its link must not be written down."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the header as it is written."""
+        values = asdict(self)
+        return {"asked": values.pop("attempt"), **values}
+
+    @staticmethod
+    def from_json(line: bytes) -> Header:
+        """Read a header.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The line is not one.
+        """
+        values = dict(json.loads(line))
+        return Header(attempt=values.pop("asked"), **values) if "asked" in values else Header(**values)
 
 
 class PageStore:
@@ -50,7 +86,7 @@ class PageStore:
     Parameters
     ----------
     out : Path
-        File that the search writes; the pages lie beside it.
+        File that the search writes; the pages are kept next to it.
     """
 
     def __init__(self, out: Path) -> None:
@@ -66,12 +102,12 @@ class PageStore:
         except BlockingIOError:
             self._lock.close()
             raise WorkError(
-                f"Another search writes {self._out} at this moment.", "Wait for its end, then run again."
+                f"Another search is writing {self._out}.", "Wait until it has finished, then run again."
             ) from None
         except OSError:
             pass  # a file system without locks
         for slice_folder in self.folder.iterdir():
-            if slice_folder.is_dir() and time.time() - slice_folder.stat().st_mtime > OLDEST_S:
+            if slice_folder.is_dir() and time.time() - slice_folder.stat().st_mtime > MAX_AGE_S:
                 shutil.rmtree(slice_folder, ignore_errors=True)
         return self
 
@@ -83,7 +119,7 @@ class PageStore:
         self._lock.close()
 
     def remove(self) -> None:
-        """Remove all pages: the search is done, or must start anew."""
+        """Remove all pages: the search is done, or must start over."""
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -91,14 +127,14 @@ class PageStore:
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
-    def slice(self, asked_of: str, query: Query) -> SlicePages:
-        """Return the pages of one query to one catalogue."""
-        words = {**asdict(query), "interval": str(query.interval), "catalogue": asked_of, "below": dict(query.below)}
-        digest = hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+    def slice(self, address: str, query: Query) -> SlicePages:
+        """Return the pages of one query to the catalog at an address."""
+        params = {**asdict(query), "interval": str(query.interval), "catalogue": address, "below": dict(query.below)}
+        digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
         return SlicePages(self.folder / digest[:24])
 
     def file(self, name: str) -> Path:
-        """Return a path for items that come to the search from elsewhere than its pages."""
+        """Return a path for items that do not come from the pages of the search."""
         return self.folder / "other" / f"{name}.jsonl"
 
 
@@ -116,82 +152,155 @@ class SlicePages:
 
     @property
     def missing(self) -> int:
-        """Items that the catalogue has, as it says, and has not given."""
+        """Number of items that the catalog reports but has not returned."""
         matched = max((header.matched or 0 for header in self.headers), default=0)
         return matched - len({name for header in self.headers for name in header.ids})
 
     def load(self) -> None:
-        """Read what is there; pages that are too old, unreadable or cannot be gone on from are removed."""
+        """Read the pages on disk; pages that are too old, unreadable or cannot be resumed from are removed."""
         self.headers = []
         try:
-            if time.time() - self._path(0).stat().st_mtime > OLDEST_S:
+            if time.time() - self._path(0).stat().st_mtime > MAX_AGE_S:
                 raise ValueError
             while self._path(len(self.headers)).exists():
                 with self._path(len(self.headers)).open("rb") as file:
-                    self.headers.append(Header(**json.loads(file.readline())))
+                    self.headers.append(Header.from_json(file.readline()))
             if self.headers[-1].lost:
                 raise ValueError
         except (OSError, ValueError, TypeError, IndexError):
             self.clear()
 
     def clear(self) -> None:
-        """Forget all pages."""
+        """Remove all pages."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self.headers = []
 
-    def add(self, page: Page, *, asked: int) -> None:
+    def add(self, page: Page, *, attempt: int) -> None:
         """Write a page."""
-        # An item without a name counts as one of its own.
+        # An item without an id counts as one of its own.
         nameless = f"{len(self.headers)}."
         ids = [item["id"] for item in page.items]
         ids += [f"{name or nameless + str(k)}?" for k, (name, _) in enumerate(page.left_out)]
         kept = page.next if page.next is not None and _may_be_kept(page.next) else None
-        header = Header(asked, ids, [list(pair) for pair in page.left_out if pair[1]], page.matched, kept,
+        header = Header(attempt, ids, [list(pair) for pair in page.left_out if pair[1]], page.matched, kept,
                         lost=page.next is not None and kept is None)  # fmt: skip
-        write_lines(self._path(len(self.headers)), page.items, header=asdict(header))
+        write_lines(self._path(len(self.headers)), page.items, header=header.to_json())
         self.headers.append(header)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:05d}.jsonl"
 
 
+def fetch_pages(
+    provider: Provider, address: str, queries: Sequence[Query], store: PageStore, *, workers: int
+) -> list[SlicePages]:
+    """Fetch the pages of every query that the store does not have yet, and return the pages of all.
+
+    Parameters
+    ----------
+    provider : Provider
+        Catalog.
+    address : str
+        Its address; the store keeps pages by address and query.
+    queries : sequence of Query
+        Slices of one search.
+    store : PageStore
+        Where pages are kept.
+    workers : int
+        Slices fetched at the same time.
+
+    Raises
+    ------
+    WorkError
+        The catalog does not answer, its answer is not valid, or it returns fewer items than it reports.
+    """
+    slices = [store.slice(address, query) for query in queries]
+    stop = Event()
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(_fetch_slice, provider, *pair, stop) for pair in zip(queries, slices, strict=True)]
+        try:
+            for future in progress(as_completed(futures), description="search, slices fetched", total=len(futures)):
+                future.result()
+        except BaseException:
+            # Requests under way run to their end; no others begin.
+            stop.set()
+            provider.give_up()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return slices
+
+
 def write_lines(path: Path, items: Iterable[Item], *, header: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Write a file of items, whole or not at all."""
+    """Write a file of items, complete or not at all."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(_line(dict(header)))
         file.writelines(map(_line, items))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Give the place and the bytes of each item of a page's file."""
+    """Yield the offset and the bytes of each item in a page's file."""
     with path.open("rb") as file:
-        place = len(file.readline())
+        offset = len(file.readline())
         for line in file:
-            yield place, line
-            place += len(line)
+            yield offset, line
+            offset += len(line)
+
+
+def _fetch_slice(provider: Provider, query: Query, pages: SlicePages, stop: Event) -> None:
+    """Complete one slice: first resume from its last page, then start over, up to `MAX_ATTEMPTS` times."""
+    if provider.remote:
+        pages.load()
+    else:
+        pages.clear()  # files may have changed since, and are read quickly
+    attempt = pages.headers[-1].attempt if pages.headers else 0
+    if attempt and _follow(provider, query, pages, attempt, stop) and pages.missing <= 0:
+        return
+    for number in range(attempt + 1, MAX_ATTEMPTS + 1):
+        # Items that the catalog returned before count too: pages that repeat some may leave out others.
+        if not stop.is_set() and _follow(provider, query, pages, number, stop, restart=True) and pages.missing <= 0:
+            return
+    if stop.is_set():
+        return
+    short, refused = pages.missing, not pages.headers
+    pages.clear()
+    if refused:
+        raise NetworkError(
+            f"The catalog refuses its own links to the next pages of {query.collection} {_when(query)}.",
+            "Try again later, or set another endpoint in catalog.url.",
+        )
+    raise NetworkError(
+        f"The catalog returns {short} item(s) of {query.collection} {_when(query)} fewer than it reports.",
+        "Lower search.slice_days, or set another endpoint in catalog.url.",
+    )
+
+
+def _follow(
+    provider: Provider, query: Query, pages: SlicePages, attempt: int, stop: Event, *, restart: bool = False
+) -> bool:
+    """Append pages to the last one; return whether that reached the end. Stale page tokens clear all pages."""
+    after = None if restart else pages.headers[-1].next
+    if after is None and not restart:
+        return True
+    try:
+        for page in provider.pages(query, after):
+            if stop.is_set():
+                return False
+            pages.add(page, attempt=attempt)
+    except StalePageToken:
+        pages.clear()
+        return False
+    return True
+
+
+def _when(query: Query) -> str:
+    return f"in {query.interval}" if query.interval else "of any time"
 
 
 def _line(value: Item) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-_SECRETS = (
-    "sig=",
-    '"sig"',
-    "signature",
-    "key=",
-    '"key"',
-    "_key",
-    "-key",
-    "apikey",
-    "access_token",
-    "password",
-    "secret",
-)
-"""Words of a link that carries more than a place in a list."""
-
-
 def _may_be_kept(link: Link) -> bool:
-    """Whether a link holds nothing secret, as far as one can see."""
+    """Whether a link contains no secret that can be recognized."""
     text = json.dumps(link).lower()
     return not (link.get("headers") or any(word in text for word in _SECRETS))

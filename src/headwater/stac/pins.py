@@ -1,67 +1,41 @@
 """Pinning: the items of a search in one STAC GeoParquet file that every later step reads instead of searching.
 
-An item is pinned with what later steps read and what tells where it came from, under a fixed set of names and types:
-catalogues write 0 beside 0.5 and text beside numbers, and a table needs one type a column.
+`headwater.stac.pinned_items` reduces items to what is pinned.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import shapely.geometry
+from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
-from headwater.geo.antimeridian_boxes import Box, split_box
+from headwater.geo.longitudes import SHIFTS, Box, split_box
 from headwater.stac.intervals import parse_instant
-from headwater.stac.items import EARTH_SEARCH_NAMES, PINNED_ASSETS, asset_of, unsigned
+from headwater.stac.items import EARTH_SEARCH_NAMES, PINNED_ASSETS
+from headwater.stac.pinned_items import ASSET_FIELDS, INSTANTS, PROPERTIES, coordinate_lists, instant_text, pinned_item
 
 Item = dict[str, Any]
 
-_PROPERTIES: dict[str, type] = {
-    "created": str,
-    "datetime": str,
-    "earthsearch:boa_offset_applied": bool,
-    "end_datetime": str,
-    "eo:cloud_cover": float,
-    "grid:code": str,
-    "gsd": float,
-    "mgrs:grid_square": str,
-    "mgrs:latitude_band": str,
-    "mgrs:utm_zone": int,
-    "platform": str,
-    "proj:code": str,
-    "proj:epsg": int,
-    "processing:version": str,
-    "s2:generation_time": str,
-    "s2:mgrs_tile": str,
-    "s2:nodata_pixel_percentage": float,
-    "s2:processing_baseline": str,
-    "s2:product_uri": str,
-    "sat:relative_orbit": int,
-    "start_datetime": str,
-    "updated": str,
-}
-_ASSET_FIELDS: dict[str, type] = {"type": str, "proj:code": str, "proj:epsg": int}
-PINNED_COLUMNS = ("type", "stac_version", "id", "collection", "geometry", "bbox", "links", "assets", *_PROPERTIES)
-"""Of a STAC GeoParquet file, whoever wrote it."""
-_INSTANTS = ("created", "datetime", "end_datetime", "start_datetime", "updated")
+PINNED_COLUMNS = ("type", "stac_version", "id", "collection", "geometry", "bbox", "links", "assets", *PROPERTIES)
+"""Columns to read from a STAC GeoParquet file, whoever wrote it."""
 BBOX_EDGES = ("xmin", "ymin", "xmax", "ymax")
 _METADATA_KEY = b"headwater"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROW_GROUP = 2000
-_LONGEST_TEXT = 1000
-_LARGEST_WHOLE = 2**53
 
 
 def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[str, Any]) -> bool:
@@ -74,9 +48,9 @@ def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[s
     items : iterable of dict
         STAC items of one or several collections, at least one; any order.
     url : str
-        Catalogue they came from, recorded in the file.
+        Catalog they came from, recorded in the file.
     query : mapping
-        Query they answer, recorded in the file.
+        Query that found them, recorded in the file.
 
     Returns
     -------
@@ -93,16 +67,16 @@ def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[s
 
 
 def write_sorted(path: Path, pinned: Iterable[Item], *, url: str, query: Mapping[str, Any]) -> bool:
-    """Write items that are cut and sorted already, few of them in memory at a time; else as `write_items`.
+    """Write items that are already reduced and sorted, few of them in memory at a time; otherwise as `write_items`.
 
     Parameters
     ----------
     path : Path
         File to write, if its content differs.
     pinned : iterable of dict
-        As `pinned_item` gives them, sorted by collection and id.
+        As `pinned_item` returns them, sorted by collection and id.
     url, query
-        As of `write_items`.
+        See `write_items`.
     """
     items = iter(pinned)
     batches = iter(lambda: list(islice(items, _ROW_GROUP)), [])
@@ -120,11 +94,11 @@ def write_sorted(path: Path, pinned: Iterable[Item], *, url: str, query: Mapping
 
 
 def _table(items: Sequence[Item]) -> pa.Table:
-    """Return items as STAC GeoParquet arranges them: properties are columns, the box is a struct, times are times."""
+    """Return items as STAC GeoParquet has them: properties as columns, the box as a struct, instants as timestamps."""
     rows = []
     for item in items:
         properties = dict(item["properties"])
-        for name in _INSTANTS:
+        for name in INSTANTS:
             if properties.get(name) is not None:
                 properties[name] = parse_instant(properties[name])
         bbox = dict(zip(BBOX_EDGES, item["bbox"], strict=True))
@@ -134,7 +108,7 @@ def _table(items: Sequence[Item]) -> pa.Table:
 
 
 def _library_metadata(table: pa.Table) -> dict[bytes, bytes]:
-    """Return the STAC and GeoParquet metadata that the library writes, which takes none of ours beside them."""
+    """Return the STAC and GeoParquet metadata that the library writes; it accepts no further metadata of ours."""
     import stac_geoparquet.arrow as stac_arrow
 
     with tempfile.TemporaryDirectory() as folder:
@@ -145,10 +119,10 @@ def _library_metadata(table: pa.Table) -> dict[bytes, bytes]:
 
 @cache
 def _schema() -> pa.Schema:
-    """Return the columns of a pin: the same for every catalogue."""
+    """Return the columns of a pin: the same for every catalog."""
     kinds = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
     instant = pa.timestamp("us", tz="UTC")
-    asset = pa.struct([("href", pa.string()), *((name, kinds[kind]) for name, kind in _ASSET_FIELDS.items())])
+    asset = pa.struct([("href", pa.string()), *((name, kinds[kind]) for name, kind in ASSET_FIELDS.items())])
     return pa.schema(
         [
             ("type", pa.string()),
@@ -159,7 +133,7 @@ def _schema() -> pa.Schema:
             ("bbox", pa.struct([(edge, pa.float64()) for edge in BBOX_EDGES])),
             ("links", pa.list_(pa.struct([("href", pa.string()), ("rel", pa.string())]))),
             ("assets", pa.struct([(name, asset) for name in (*PINNED_ASSETS, *EARTH_SEARCH_NAMES.values())])),
-            *((name, instant if name in _INSTANTS else kinds[kind]) for name, kind in _PROPERTIES.items()),
+            *((name, instant if name in INSTANTS else kinds[kind]) for name, kind in PROPERTIES.items()),
         ]
     )
 
@@ -179,13 +153,14 @@ def read_items(path: Path, *, box: Box | None = None) -> list[Item]:
     InputError
         The file is missing or is not STAC GeoParquet.
     """
-    if box is None or not path.is_file():
-        return list(iter_items(path))
     try:
+        own = _read_own_pin(path, box)
+        if own is not None:
+            return own
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
-        return list(iter_items(path))  # which says what is wrong with it
-    return list(iter_items(path, filter=rows_touching(schema, box) if "bbox" in schema.names else None))
+        return list(iter_items(path))  # reports what is wrong with it
+    return list(iter_items(path, filter=rows_touching(schema, box) if box and "bbox" in schema.names else None))
 
 
 def iter_items(
@@ -198,22 +173,23 @@ def iter_items(
     path : Path
         File.
     filter : pyarrow.compute.Expression, optional
-        Of the rows wanted.
+        Filter of the rows wanted.
     columns : collection of str, optional
-        The columns wanted, where the file has them.
+        The columns wanted, if the file has them.
 
     Raises
     ------
     InputError
         The file is missing or is not STAC GeoParquet.
     """
+    import pyarrow.dataset as ds
     import stac_geoparquet.arrow as stac_arrow
 
     try:
         table = ds.dataset(path, format="parquet")
         names = [name for name in table.schema.names if columns is None or name in columns]
-        # One row group after the other, and of those only the ones that may hold a row: the whole file at once would
-        # be read ahead of us.
+        # One row group after the other, and only those that may contain a row: otherwise pyarrow would read ahead the
+        # complete file.
         groups = (group for file in table.get_fragments() for group in file.split_by_row_group(filter, table.schema))
         for group in groups:
             for batch in group.to_batches(
@@ -231,14 +207,14 @@ def iter_items(
 
 
 def rows_touching(schema: pa.Schema, box: Box) -> pc.Expression | None:
-    """Return the rows whose box touches one, as Parquet's own statistics can tell; None where the file has no boxes.
+    """Return a filter for the rows whose box touches one, which Parquet's statistics can evaluate; None without boxes.
 
-    A box that the table writes with west > east crosses the antimeridian and is always looked at.
+    A row whose box has west > east crosses the antimeridian and is always read.
 
     Parameters
     ----------
     schema : pyarrow.Schema
-        Of the file.
+        Schema of the file.
     box : tuple of float
         West, south, east, north; may cross the antimeridian.
     """
@@ -246,12 +222,12 @@ def rows_touching(schema: pa.Schema, box: Box) -> pc.Expression | None:
     if not (pa.types.is_struct(kind) and {kind.field(k).name for k in range(kind.num_fields)} >= set(BBOX_EDGES)):
         return None
     xmin, ymin, xmax, ymax = (pc.field("bbox", edge) for edge in BBOX_EDGES)
-    beside = xmin > xmax
+    overlaps_x = xmin > xmax
     for west, _south, east, _north in split_box(box):
-        # Boxes of other catalogues may reach beyond 180 or -180.
-        for turn in (-360.0, 0.0, 360.0):
-            beside |= (xmin <= east + turn) & (xmax >= west + turn)
-    return (ymin <= box[3]) & (ymax >= box[1]) & beside
+        # Boxes of other catalogs may reach beyond 180 or -180.
+        for shift in SHIFTS:
+            overlaps_x |= (xmin <= east + shift) & (xmax >= west + shift)
+    return (ymin <= box[3]) & (ymax >= box[1]) & overlaps_x
 
 
 def read_query(path: Path) -> dict[str, Any]:
@@ -265,70 +241,53 @@ def read_query(path: Path) -> dict[str, Any]:
     return dict(json.loads(metadata.get(_METADATA_KEY, b"{}")))
 
 
-def pinned_item(item: Item) -> Item:
-    """Return an item cut to what is pinned, with unsigned addresses; what has a wrong type is left out.
+def _read_own_pin(path: Path, box: Box | None) -> list[Item] | None:
+    """Return the items of a file that `write_items` wrote, as `read_items` does; None for another file.
 
-    Cutting again changes nothing, nor does writing and reading: two items that are pinned alike are equal.
-
-    Raises
-    ------
-    ValueError
-        The geometry is not valid GeoJSON.
+    Many short jobs read a pin: neither pandas nor the library is imported, which would take longer than reading.
     """
-    shape = shapely.geometry.shape(item["geometry"])
-    assets = {}
-    for name in PINNED_ASSETS:
-        found = asset_of(item, name)
-        if found is not None:
-            key, asset = found
-            assets[key] = {"href": unsigned(asset["href"]), **_typed(asset, _ASSET_FIELDS)}
-    return {
-        "type": "Feature",
-        "stac_version": _typed(item, {"stac_version": str}).get("stac_version", "1.0.0"),
-        "id": item["id"],
-        "collection": item["collection"],
-        "geometry": {"type": shape.geom_type, "coordinates": _lists(shape.__geo_interface__["coordinates"])},
-        "bbox": _bbox(item.get("bbox")) or list(shape.bounds),
-        "properties": {"datetime": None, **_typed(item["properties"], _PROPERTIES)},
-        "links": [],
-        "assets": assets,
+    items: list[Item] = []
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        if _METADATA_KEY not in (schema.metadata or {}) or not schema.equals(_schema()):
+            return None
+        for batch in file.iter_batches(batch_size=_ROW_GROUP):
+            wanted = np.arange(batch.num_rows) if box is None else np.flatnonzero(_touching(batch.column("bbox"), box))
+            items += [_item_of_row(batch, row) for row in wanted.tolist()]
+    return items
+
+
+def _touching(boxes: pa.StructArray, box: Box) -> NDArray[np.bool_]:
+    """Return which of the boxes of a pin touch one, the same rows as `rows_touching`."""
+    # Not `to_numpy`, which imports pandas.
+    edges = [boxes.field(name) for name in BBOX_EDGES]
+    xmin, ymin, xmax, ymax = (
+        np.frombuffer(edge.buffers()[1], np.float64, count=len(edge), offset=8 * edge.offset) for edge in edges
+    )
+    overlaps_x = xmin > xmax
+    for west, _south, east, _north in split_box(box):
+        for shift in SHIFTS:
+            overlaps_x |= (xmin <= east + shift) & (xmax >= west + shift)
+    return np.asarray((ymin <= box[3]) & (ymax >= box[1]) & overlaps_x)
+
+
+def _item_of_row(batch: pa.RecordBatch, row: int) -> Item:
+    """Return the item in a row of a pin."""
+    # `as_py` of a timestamp imports pandas; its value is microseconds since 1970.
+    scalars = {name: batch.column(name)[row] for name in batch.schema.names}
+    values = {name: scalar.value if name in INSTANTS else scalar.as_py() for name, scalar in scalars.items()}
+    shape = shapely.from_wkb(values["geometry"])
+    item = {name: values[name] for name in ("type", "stac_version", "id", "collection", "links", "assets")}
+    item["geometry"] = {
+        "type": shape.geom_type,
+        "coordinates": coordinate_lists(shape.__geo_interface__["coordinates"]),
     }
-
-
-def _lists(coordinates: Any) -> Any:
-    return [_lists(part) for part in coordinates] if isinstance(coordinates, tuple | list) else float(coordinates)
-
-
-def _bbox(value: object) -> list[float] | None:
-    if not isinstance(value, list) or len(value) not in (4, 6):
-        return None
-    edges = value if len(value) == 4 else [*value[:2], *value[3:5]]
-    known = all(isinstance(edge, int | float) and math.isfinite(edge) for edge in edges)
-    return [float(edge) for edge in edges] if known else None
-
-
-def _typed(values: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, Any]:
-    """Return the values that are named, each made the type it should have; what cannot be is left out."""
-    typed = {}
-    for name, kind in types.items():
-        value = values.get(name)
-        if not isinstance(value, str | int | float):
-            continue
-        try:
-            made = bool(value) if kind is bool else kind(value)
-            if name in _INSTANTS:
-                made = parse_instant(str(value)).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        except (TypeError, ValueError, OverflowError):  # text that is no number, a number that is no date
-            continue
-        if _fits(made):
-            typed[name] = made
-    return typed
-
-
-def _fits(value: str | float | int) -> bool:
-    if isinstance(value, str):
-        return value.isprintable() and len(value) <= _LONGEST_TEXT
-    return math.isfinite(value) and abs(value) < _LARGEST_WHOLE
+    item["bbox"] = [values["bbox"][edge] for edge in BBOX_EDGES]
+    item["properties"] = {name: values[name] for name in PROPERTIES}
+    for name in INSTANTS:
+        if values[name] is not None:
+            item["properties"][name] = instant_text(_EPOCH + timedelta(microseconds=values[name]))
+    return _plain(item)
 
 
 def _plain(item: Item) -> Item:

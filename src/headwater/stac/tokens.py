@@ -1,8 +1,8 @@
-"""Tokens of one user on one machine, shared by its processes and never left where others or later runs find them.
+"""Tokens of one user on one machine: their renewal, and how the user's processes share them privately.
 
-Many jobs run side by side and each would ask for the same token. They share it through a small file in a folder of
-memory (or of the temporary folder) that only its owner may enter. Where there is no such place each process asks for
-itself: sharing saves requests, nothing depends on it.
+Many jobs run at the same time and each would request the same token. They share it through a small file in a folder in
+memory (or in the temporary folder) that only its owner may enter. If there is no such place, each process requests its
+own: sharing saves requests, nothing depends on it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _MARGIN_S = 300.0
-"""A token is renewed this long before it expires, or a quarter of its life before, whichever is less."""
-_LOCK_PATIENCE_S = 75.0
-"""Somewhat longer than a token endpoint is asked; then the lock's holder is not worth waiting for."""
+"""A token is renewed this long before it expires, or a quarter of its life before, whichever is shorter."""
+_LOCK_DEADLINE_S = 75.0
+"""Somewhat longer than a token request may take; waiting longer for the holder of the lock is useless."""
 _POLL_S = 0.05
-_LARGEST_FILE = 65_536
+_MAX_FILE_BYTES = 65_536
 _FOLDER = "headwater-tokens"
 
 
@@ -44,7 +44,7 @@ class Token:
     fetched: float
     """POSIX seconds."""
 
-    def fresh(self, now: float) -> bool:
+    def is_fresh(self, now: float) -> bool:
         """Whether the token has enough of its life left."""
         margin = min(_MARGIN_S, (self.expiry - self.fetched) / 4)
         return now < self.expiry - margin
@@ -54,12 +54,17 @@ class Token:
 
 
 def is_token_text(text: object) -> bool:
-    """Whether something looks like a token: a query with a signature, without spaces or quotes."""
+    """Whether a value looks like a token: a query with a signature, without spaces or quotes."""
     return isinstance(text, str) and "sig=" in text and re.fullmatch(r"[A-Za-z0-9?&=%+/:;,.~_*-]+", text) is not None
 
 
+def with_query(href: str, query: str) -> str:
+    """Return an address with a query appended."""
+    return f"{href}{'&' if '?' in href else '?'}{query}"
+
+
 class TokenCache:
-    """Tokens by key: in memory, in the machine's shared folder, and at last from the endpoint."""
+    """Tokens by key: from memory, then from the machine's shared folder, then from the endpoint."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -73,23 +78,23 @@ class TokenCache:
         Parameters
         ----------
         key : str
-            What the token is for: endpoint and collection, or account and container.
+            Scope of the token: endpoint and collection, or account and container.
         fetch : callable
-            Asks the endpoint; called by one thread of one process of this user and machine at a time.
+            Requests a token; called by one thread of one process of this user and machine at a time.
         renew : bool
-            The token that this thread was given last was refused: any other will do, a new one if there is none.
+            The last token of this thread was refused: return any other one, a new one if there is none.
         """
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
             known = self._tokens.get(key)
         given = self._given.__dict__
-        # A thread that was given none speaks of the one that was there when it came.
+        # A thread without a token of its own means the one that was there when it came.
         refused = given.get(key, known.text if known else None) if renew else None
         with lock:
             token = self._find(key, refused)
             if token is None:
                 with _locked(key):
-                    # Whoever held the lock before may have asked.
+                    # The previous holder of the lock may have fetched one.
                     token = self._find(key, refused)
                     if token is None:
                         token = fetch()
@@ -102,15 +107,15 @@ class TokenCache:
     def _find(self, key: str, refused: str | None) -> Token | None:
         now = time.time()
         token = self._tokens.get(key)
-        if token is None or token.text == refused or not token.fresh(now):
+        if token is None or token.text == refused or not token.is_fresh(now):
             token = _read(key)
-        return None if token is None or token.text == refused or not token.fresh(now) else token
+        return None if token is None or token.text == refused or not token.is_fresh(now) else token
 
 
 def shared_folder() -> Path | None:
-    """Return the folder of this user's tokens, made if needed; None where no safe one can be had.
+    """Return the folder of this user's tokens, created if needed; None if there is no safe place.
 
-    It lies in $XDG_RUNTIME_DIR, else in /dev/shm, else in the temporary folder.
+    It is in $XDG_RUNTIME_DIR, else in /dev/shm, else in the temporary folder.
     """
     bases = [Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere"), Path("/dev/shm"), Path(tempfile.gettempdir())]
     for base in bases:
@@ -127,7 +132,7 @@ def shared_folder() -> Path | None:
 
 
 def _is_safe_base(base: Path) -> bool:
-    """Whether nobody else can exchange a folder in it."""
+    """Whether nobody else can replace a folder in it."""
     facts = base.stat()
     others_write = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return facts.st_uid in (0, os.geteuid()) and (not others_write or bool(facts.st_mode & stat.S_ISVTX))
@@ -139,7 +144,7 @@ def _is_private(facts: os.stat_result) -> bool:
 
 @contextmanager
 def _entered() -> Iterator[int]:
-    """Give a descriptor of the shared folder, checked once more: a name may have come to mean something else.
+    """Yield a descriptor of the shared folder, checked again: its name may by now mean something else.
 
     Raises
     ------
@@ -163,7 +168,7 @@ def _name(key: str) -> str:
 
 
 def _read(key: str) -> Token | None:
-    """Return the token in the shared folder; None where there is none that is ours and whole."""
+    """Return the token in the shared folder; None if there is none that is ours and complete."""
     try:
         with _entered() as folder:
             descriptor = os.open(_name(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
@@ -171,7 +176,7 @@ def _read(key: str) -> Token | None:
                 facts = os.fstat(descriptor)
                 if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
                     return None
-                return _decoded(file.read(_LARGEST_FILE))
+                return _decoded(file.read(_MAX_FILE_BYTES))
     except OSError:
         return None
 
@@ -191,7 +196,7 @@ def _write(key: str, token: Token) -> None:
 
 
 def _encoded(token: Token) -> bytes:
-    """Return a token as text in which no signature can be found by searching for one."""
+    """Return a token as text in which a search for signatures finds none."""
     # Padding would be the only "=" in it.
     return base64.urlsafe_b64encode(json.dumps(asdict(token)).encode()).rstrip(b"=")
 
@@ -208,7 +213,7 @@ def _decoded(content: bytes) -> Token | None:
 
 @contextmanager
 def _locked(key: str) -> Iterator[None]:
-    """Hold the lock of a key among the processes of this user, or go without where it cannot be had in time."""
+    """Hold the lock of a key among the processes of this user, or continue without it after a deadline."""
     descriptor = -1
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     with suppress(OSError), _entered() as folder:
@@ -218,13 +223,13 @@ def _locked(key: str) -> Iterator[None]:
             _wait_for(descriptor)
         yield
     finally:
-        # Closing gives the lock back.
+        # Closing releases the lock.
         if descriptor >= 0:
             os.close(descriptor)
 
 
 def _wait_for(descriptor: int) -> None:
-    end = time.monotonic() + _LOCK_PATIENCE_S
+    end = time.monotonic() + _LOCK_DEADLINE_S
     while time.monotonic() < end:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -232,4 +237,4 @@ def _wait_for(descriptor: int) -> None:
         except BlockingIOError:
             time.sleep(_POLL_S)
         except OSError:
-            return  # no locks here
+            return  # a file system without locks

@@ -1,4 +1,4 @@
-"""What an item must be to be pinned: catalogues are not ours, and ids become names of files, addresses are opened."""
+"""Checks of items before they are pinned: catalogs are not ours, ids become file names and addresses are opened."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import zlib
 from typing import Any
 from urllib.parse import urlsplit
 
-from headwater.geo.antimeridian_boxes import footprint
+from headwater.geo.longitudes import footprint
 from headwater.stac.items import DEM_ASSET, PINNED_ASSETS, asset_of, band_assets, is_signed
 
 Item = dict[str, Any]
 
-_LONGEST_ID = 200
+_MAX_ID_BYTES = 200
 """File systems allow names of 255 bytes; suffixes follow."""
-_LONGEST_HREF = 4000
-_LONGEST_SHOWN = 80
+_MAX_HREF = 4000
+_MAX_LOGGED = 80
 _SHAPES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
 
 
-def what_lacks(feature: object, collection: str) -> str | None:
-    """Return what a feature lacks to be an item of a collection that can be pinned, or None.
+def item_defect(feature: object, collection: str) -> str | None:
+    """Return what a feature lacks to be pinned as an item of a collection, or None.
 
     Parameters
     ----------
     feature : object
-        Of a reply, parsed.
+        Feature of a reply, parsed.
     collection : str
-        Collection that was asked for.
+        Requested collection.
     """
     if not (
         isinstance(feature, dict)
@@ -36,10 +36,10 @@ def what_lacks(feature: object, collection: str) -> str | None:
     ):
         return "the form of a STAC item"
     if feature.get("collection") != collection:
-        return "the collection that was asked for"
+        return "the requested collection"
     if not is_plain_id(feature["id"]):
         return "an id that can name a file"
-    # Before anything of it is kept on disk: such a signature is a secret, and runs out.
+    # Before any of it is kept on disk: such a signature is a secret, and expires.
     found = [asset_of(feature, name) for name in PINNED_ASSETS]
     if any(is_signed(named[1]["href"]) for named in found if named is not None):
         return "unsigned addresses"
@@ -53,15 +53,15 @@ def what_lacks(feature: object, collection: str) -> str | None:
     return None
 
 
-def what_lacks_to_use(item: Item, *, remote: bool, bands: bool) -> str | None:
+def asset_defect(item: Item, *, remote: bool, bands: bool) -> str | None:
     """Return what an item lacks to be used as a scene or as an elevation tile, or None.
 
     Parameters
     ----------
     item : dict
-        As `headwater.stac.pins.pinned_item` cuts it.
+        As `headwater.stac.pinned_items.pinned_item` reduces it.
     remote : bool
-        Whether it came over the network; its addresses must then be http(s), or a reply could name files of ours.
+        Whether it came over the network; its addresses must then be http(s), or a reply could name local files.
     bands : bool
         Whether it is a scene, not an elevation tile.
     """
@@ -79,9 +79,9 @@ def what_lacks_to_use(item: Item, *, remote: bool, bands: bool) -> str | None:
 
 
 def is_plain_id(name: str) -> bool:
-    """Whether a name can be that of a file: no separators, no control characters, no leading dot, not too long."""
+    """Whether an id can name a file: no separators, no control characters, no leading dot, not too long."""
     return (
-        0 < len(name.encode(errors="replace")) <= _LONGEST_ID
+        0 < len(name.encode(errors="replace")) <= _MAX_ID_BYTES
         and name.isprintable()
         and not name.startswith(".")
         and not {"/", "\\"} & set(name)
@@ -89,8 +89,8 @@ def is_plain_id(name: str) -> bool:
 
 
 def is_web_address(href: str) -> bool:
-    """Whether an address is http or https, has a host, and holds nothing that cannot be shown."""
-    if len(href) > _LONGEST_HREF or not href.isprintable() or " " in href:
+    """Whether an address is http or https, has a host and is printable."""
+    if len(href) > _MAX_HREF or not href.isprintable() or " " in href:
         return False
     try:
         parts = urlsplit(href)
@@ -99,15 +99,15 @@ def is_web_address(href: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def shown(name: object) -> str:
-    """Return what can be shown of an id that may be anything: not long, all of it printable; "" for none."""
-    text = name if isinstance(name, str) else "" if name is None else repr(name)[:_LONGEST_ID]
-    line = "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST_SHOWN])
-    return line if len(text) <= _LONGEST_SHOWN else f"{line}...{zlib.crc32(text.encode(errors='replace')):08x}"
+def sanitize_for_log(name: object) -> str:
+    """Return an id, which may be anything, as messages may show it: short and printable; "" for None."""
+    text = name if isinstance(name, str) else "" if name is None else repr(name)[:_MAX_ID_BYTES]
+    line = "".join(letter if letter.isprintable() else "?" for letter in text[:_MAX_LOGGED])
+    return line if len(text) <= _MAX_LOGGED else f"{line}...{zlib.crc32(text.encode(errors='replace')):08x}"
 
 
-def shown_address(url: str) -> str:
-    """Return an address as messages and files may hold it: without user, password, query and fragment."""
+def public_address(url: str) -> str:
+    """Return an address as messages and files may contain it: without user, password, query and fragment."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         return url

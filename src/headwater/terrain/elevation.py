@@ -18,7 +18,7 @@ from headwater.geo.basins import basin_polygon
 from headwater.geo.grid import RasterGrid, elevation_grid
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster.elevation_tiles import MARGIN_POSTS, read_elevation_tile
-from headwater.stac.assets import Asset, Signer
+from headwater.stac.items import Asset, Signer
 from headwater.stac.settings import SigningSettings
 from headwater.stac.signing import make_signer
 from headwater.terrain.settings import ElevationSettings

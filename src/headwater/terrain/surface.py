@@ -18,6 +18,7 @@ from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from headwater.geo.grid import RasterGrid
+from headwater.geo.longitudes import SHIFTS
 
 SEA_LEVEL_M = 0.0
 SOURCE_SEA = 0
@@ -375,7 +376,7 @@ def land_mask(polygon: BaseGeometry, grid: RasterGrid) -> _Mask:
     around = grid.crop(row=-high, column=-wide, height=grid.height + 2 * high, width=grid.width + 2 * wide)
     west, south, east, north = around.bounds
     parts = []
-    for turn in (-360.0, 0.0, 360.0):
+    for turn in SHIFTS:
         part = clip_by_rect(polygon, west - turn, south, east - turn, north)
         if not part.is_empty:
             parts.append((translate(part, xoff=turn), 1))

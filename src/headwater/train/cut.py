@@ -15,8 +15,8 @@ from rasterio.features import rasterize
 
 from headwater import raster
 from headwater.core.errors import InputError
+from headwater.core.events import progress
 from headwater.core.files import write_json
-from headwater.core.progress import progress
 from headwater.evaluate.nhd import WATER_TYPES, read_nhd
 from headwater.evaluate.water_types import UNKNOWN_TYPE, burn_types
 from headwater.geo.features import read_polygons

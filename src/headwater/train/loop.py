@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import deterministic as deterministic_memory
 
-from headwater.core.progress import progress as reported
+from headwater.core.events import progress as reported
 from headwater.evaluate.pixel_counts import PixelCounts, count_pixels
 from headwater.evaluate.water_types import water_and_counted
 from headwater.models.base import Directions, Network

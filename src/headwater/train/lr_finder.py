@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headwater.core.progress import progress
+from headwater.core.events import progress
 from headwater.models.base import Network
 from headwater.models.channels import Recipe
 from headwater.train.batches import Draw, draw_batch

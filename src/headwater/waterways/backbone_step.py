@@ -11,12 +11,11 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
-from headwater.core.events import say
+from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
-from headwater.core.progress import progress
 from headwater.geo.basins import basin_polygon
 from headwater.geo.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
-from headwater.geo.longitudes import middle_longitudes, turned, turns_to
+from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster import raster_grid, read_window
 from headwater.waterways.backbone.tdx import (
@@ -112,7 +111,7 @@ def _from_elevation(
     parts = shapely.get_parts(basin_polygon(polygons, plan.basin_id))
     # Parts beyond 180 degrees lie beside the others.
     middle = (grid.bounds[0] + grid.bounds[2]) / 2
-    polygon = shapely.union_all(turned(parts, turns_to(middle_longitudes(parts), middle)))
+    polygon = shapely.union_all(shift_longitudes(parts, wraps_to(middle_longitudes(parts), middle)))
     # Not needed with TDX-Hydro, and a second to load.
     from headwater.waterways.backbone.dem import dem_backbone
     from headwater.waterways.lines.burn import burn_polygon
@@ -159,7 +158,7 @@ def _lay_in(values: NDArray[np.float32], grid: RasterGrid, path: Path) -> None:
     window, degrees = found
     row, column = round((grid.north - window.north) / grid.dy), round((window.west - grid.west) / grid.dx)
     resampling = "average" if grid.dy > 1.5 * own.dy else "bilinear"
-    read, valid = read_window(path, window.turned(-degrees), resampling=resampling)
+    read, valid = read_window(path, window.shifted(-degrees), resampling=resampling)
     part = values[row : row + window.height, column : column + window.width]
     take = valid & np.isnan(part)
     part[take] = read[take]

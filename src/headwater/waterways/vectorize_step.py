@@ -15,11 +15,10 @@ import pandas as pd
 from shapely import box
 
 from headwater.core.errors import InputError
-from headwater.core.events import say
+from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
-from headwater.core.progress import progress
 from headwater.geo.grid import Bounds, Cell, RasterGrid
-from headwater.geo.longitudes import middle_longitudes, turned, turns_to
+from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.raster import raster_facts, raster_grid, read_overview
 from headwater.waterways.backbone.tdx import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS, read_table, tdx_backbone
 from headwater.waterways.blocks import BLOCK_PX, Rasters, part_vectors, parts_of
@@ -76,9 +75,9 @@ def vectorize_cell(
     # Rivers that cross 180 degrees may be drawn beyond the cell; here all is worked on beside its raster.
     lines = np.asarray(known.geometry.to_numpy(), dtype=object)
     turns = pd.Series(
-        turns_to(middle_longitudes(lines), lattice.west + lattice.width * lattice.dx / 2), index=known["link_id"]
+        wraps_to(middle_longitudes(lines), lattice.west + lattice.width * lattice.dx / 2), index=known["link_id"]
     )
-    known = gpd.GeoDataFrame(known, geometry=turned(lines, np.asarray(turns, dtype=np.float64)), crs=own.crs)
+    known = gpd.GeoDataFrame(known, geometry=shift_longitudes(lines, np.asarray(turns, dtype=np.float64)), crs=own.crs)
     mine = (known["cell"] == cell).to_numpy(bool)
     rasters = Rasters(tuple(sorted(probability)), tuple(sorted(elevation)), lattice)
     found = [
@@ -195,7 +194,7 @@ def _turned_table(table: gpd.GeoDataFrame, turns: pd.Series[float]) -> gpd.GeoDa
     """Return rows of links moved by their links' whole turns of 360 degrees."""
     shapes = np.asarray(table.geometry.to_numpy(), dtype=object)
     return table.set_geometry(
-        turned(shapes, np.asarray(turns.reindex(table["link_id"]), dtype=np.float64)), crs=table.crs
+        shift_longitudes(shapes, np.asarray(turns.reindex(table["link_id"]), dtype=np.float64)), crs=table.crs
     )
 
 

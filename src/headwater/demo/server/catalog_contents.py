@@ -18,7 +18,7 @@ import shapely
 from headwater.core.errors import InputError
 from headwater.stac import filters
 from headwater.stac.intervals import Interval, parse_interval
-from headwater.stac.providers import read_item
+from headwater.stac.item_folder import read_item
 
 Item = dict[str, Any]
 

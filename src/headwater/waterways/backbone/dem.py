@@ -20,7 +20,7 @@ from shapely.geometry import shape
 from headwater.core.errors import InputError
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import CRS, Bounds, RasterGrid
-from headwater.geo.longitudes import beside_outlets, middle_longitudes, turned, turns_to
+from headwater.geo.longitudes import align_with_outlets, middle_longitudes, shift_longitudes, wraps_to
 from headwater.waterways.backbone.tdx import NO_LINK, Backbone, assemble, cell_of_points
 from headwater.waterways.orders import strahler_orders
 
@@ -127,10 +127,10 @@ def dem_backbone(
     link_of_cell = _spread_upstream(below, water.sequence, link_of_cell)
     downstream = np.where(mouth >= 0, link_of_cell[np.maximum(mouth, 0)], -1)
     lines = np.array([_line(below, s, e, grid) for s, e in zip(start, np.where(mouth >= 0, mouth, last), strict=True)])
-    lines = beside_outlets(lines, downstream)
+    lines = align_with_outlets(lines, downstream)
     catchments = _polygons(np.where(usable.ravel(), link_of_cell, -1).reshape(grid.shape), grid)
     areas, of_links = catchments.geometry.to_numpy(), middle_longitudes(lines)[catchments["link_id"].to_numpy() - 1]
-    catchments = catchments.set_geometry(turned(areas, turns_to(middle_longitudes(areas), of_links)), crs=CRS)
+    catchments = catchments.set_geometry(shift_longitudes(areas, wraps_to(middle_longitudes(areas), of_links)), crs=CRS)
     ids = np.arange(1, len(start) + 1)
     tail = shapely.get_coordinates(shapely.get_point(lines, -1)).reshape(-1, 2)
     reaches = gpd.GeoDataFrame(

@@ -20,9 +20,9 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
-from headwater.geo.geodesy import METRES_PER_DEGREE, geodesic_length_m
+from headwater.geo.geodesy import METERS_PER_DEGREE, geodesic_length_m
 from headwater.geo.grid import CRS, Bounds
-from headwater.geo.longitudes import beside_outlets, in_one_piece, middle_longitudes
+from headwater.geo.longitudes import align_with_outlets, middle_longitudes, unwrap_shapes
 
 NO_LINK = -1
 """Downstream id of a link that flows out of the area."""
@@ -44,7 +44,7 @@ CATCHMENT_ID_COLUMNS = ("streamID", "LINKNO", "link_id")
 """Names under which the link's id stands in files of catchments: TDX-Hydro's own first."""
 
 # Ends nearer than this are one point that two files rounded differently.
-_SAME_POINT_DEGREES = 0.01 / METRES_PER_DEGREE
+_SAME_POINT_DEGREES = 0.01 / METERS_PER_DEGREE
 _ROWS_PER_GROUP = 500
 _FOUND_BY = ("link_id", "cell")
 _GEOGRAPHIC_IDS = ({"authority": "EPSG", "code": 4326}, {"authority": "OGC", "code": "CRS84"})
@@ -140,7 +140,7 @@ def tdx_backbone(
     links = table["link_id"].to_numpy()
     downstream = _downstream_rows(table, notes)
     _refuse_cycles(links, downstream)
-    lines = beside_outlets(_single_lines(table, notes), downstream)
+    lines = align_with_outlets(_single_lines(table, notes), downstream)
     lines = _joined(_drawn_downstream(_placed(lines, links, downstream, notes), downstream), downstream, notes)
     beyond = np.abs(shapely.bounds(lines).reshape(-1, 4)[:, ::2]).max(axis=1, initial=0) > 180
     notes["links drawn beyond 180 degrees, beside their outlet"] = int(beyond.sum())
@@ -344,7 +344,7 @@ def _single_lines(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[Any
     boxes = shapely.bounds(lines).reshape(-1, 4)
     wide = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > 180)
     points, owner = shapely.get_coordinates(lines[wide], return_index=True)
-    lines[wide] = in_one_piece(lines[wide], points[np.searchsorted(owner, np.arange(len(wide))), 0])
+    lines[wide] = unwrap_shapes(lines[wide], points[np.searchsorted(owner, np.arange(len(wide))), 0])
     several = (kinds == 5) & ~shapely.is_empty(lines)
     if several.any():
         merged = shapely.line_merge(lines[several])
@@ -484,7 +484,7 @@ def _dissolved_catchments(
     notes["catchment polygons without a link"] = int((~known).sum())
     notes["catchment polygons without geometry"] = int((known & ~there).sum())
     ids, geometry = ids[known & there], geometry[known & there]
-    geometry = in_one_piece(geometry, longitude[np.searchsorted(link_ids, ids)])
+    geometry = unwrap_shapes(geometry, longitude[np.searchsorted(link_ids, ids)])
     invalid = ~shapely.is_valid(geometry)
     geometry[invalid] = _made_valid(geometry[invalid])
     notes["catchment polygons made valid"] = int(invalid.sum())

@@ -12,12 +12,12 @@ import shapely
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.geo.geodesy import METRES_PER_DEGREE
+from headwater.geo.geodesy import METERS_PER_DEGREE
 from headwater.geo.grid import RasterGrid
 from headwater.waterways.lines.burn import cells_of_vertices
 from headwater.waterways.lines.trace import TO_REACH, Traces
 
-SAME_PLACE_DEGREES = 0.001 / METRES_PER_DEGREE
+SAME_PLACE_DEGREES = 0.001 / METERS_PER_DEGREE
 """Joins nearer than a millimetre share a point."""
 NEXT_LINK = -1
 """Piece index that stands for the first piece of the downstream link."""

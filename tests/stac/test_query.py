@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
-from headwater.stac.filters import check_query, field, matches_box, matches_geometry, matches_query, matches_time
 from headwater.stac.intervals import parse_interval
+from headwater.stac.query import check_query, item_field, matches_box, matches_geometry, matches_query, matches_time
 
 
 def item(**properties: Any) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def test_bad_queries_are_refused(query: object) -> None:
         check_query(query)
 
 
-def test_instants_and_spans_answer_to_time() -> None:
+def test_instants_and_spans_match_times() -> None:
     june = parse_interval("2023-06")
     assert matches_time(item(datetime="2023-06-30T23:59:59Z"), june)
     assert not matches_time(item(datetime="2023-07-01T00:00:00Z"), june)
@@ -54,12 +54,12 @@ def test_instants_and_spans_answer_to_time() -> None:
 
 def test_place() -> None:
     assert matches_box(item(), (2, 2, 3, 3))
-    assert not matches_box(item(), (3, 1, 0.5, 2))  # across the antimeridian, round the back of the item
+    assert not matches_box(item(), (3, 1, 0.5, 2))  # across the antimeridian, around the back of the item
     assert matches_box(item(), (3, 1, 1.5, 2))
     assert matches_geometry(item(), box(0, 0, 1.5, 1.5))
     assert not matches_geometry(item() | {"geometry": None}, box(0, 0, 1.5, 1.5))
 
 
 def test_fields_by_both_names() -> None:
-    assert field(item(x=1), "x") == field(item(x=1), "properties.x") == 1
-    assert field(item(), "id") == "a"
+    assert item_field(item(x=1), "x") == item_field(item(x=1), "properties.x") == 1
+    assert item_field(item(), "id") == "a"

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from shapely.geometry import box
 
 from headwater.core.errors import InputError
-from headwater.stac import table as table_module
+from headwater.stac import item_table
 from headwater.stac.intervals import parse_interval
+from headwater.stac.item_table import ItemTable, table_files
 from headwater.stac.pins import iter_items, write_items
 from headwater.stac.providers import find_items
 from headwater.stac.query import Query, answers
-from headwater.stac.table import ItemTable, table_files
 from support.scripted_api import made_item
 
 S2 = "sentinel-2-l2a"
@@ -67,12 +67,12 @@ def test_rows_that_cannot_answer_are_not_made_into_items(tmp_path: Path, monkeyp
             made += 1
             yield item
 
-    monkeypatch.setattr(table_module, "iter_items", counted)
+    monkeypatch.setattr(item_table, "iter_items", counted)
     found = find_items(ItemTable(tmp_path / "index.parquet"), Query(S2, (10, 0, 30, 1), parse_interval("2023-03")))
     assert 0 < made == len(found) < 4
 
 
-def test_files_of_different_makers_stand_side_by_side(tmp_path: Path) -> None:
+def test_files_of_different_writers_are_read_together(tmp_path: Path) -> None:
     write_items(tmp_path / "index" / "a.parquet", [made_item("ours")], url="u", query={})
     more = made_item("theirs", **{"eo:cloud_cover": 3, "other": {"a": [1]}})
     more["assets"]["B04"]["raster:bands"] = [{"nodata": 0}]
@@ -94,7 +94,7 @@ def test_relative_addresses_start_at_the_file(tmp_path: Path) -> None:
 
 
 def test_a_table_without_times_or_boxes_of_the_usual_kind_is_read(tmp_path: Path) -> None:
-    """Times as text, boxes as lists: the exact test decides alone, or the file is told to be none."""
+    """Times as text, boxes as lists: the exact test decides alone, or the file is refused."""
     write_foreign(tmp_path / "a.parquet", [made_item("a"), made_item("late", "2023-07-01")])
     table = pq.read_table(tmp_path / "a.parquet")
     span = table.drop_columns(["datetime"]).append_column(
@@ -108,7 +108,7 @@ def test_a_table_without_times_or_boxes_of_the_usual_kind_is_read(tmp_path: Path
     assert names(find_items(ItemTable(tmp_path / "a.parquet"), june)) == ["a"]
 
 
-def test_what_is_no_stac_table_is_told(tmp_path: Path) -> None:
+def test_other_tables_than_stac_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     geopandas.GeoDataFrame({"x": [1]}, geometry=[box(0, 0, 1, 1)], crs=4326).to_parquet(path)
     with pytest.raises(InputError, match=r"x\.parquet is not STAC GeoParquet"):

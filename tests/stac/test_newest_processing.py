@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
-from headwater.stac.acquisitions import newest_processing
+from headwater.stac.items import newest_processing
 from support.places import SHARED
 
-BOXES = {"west": box(0, 0, 1, 1), "east": box(1, 0, 2, 1), "whole": box(0, 0, 2, 1)}
+BOXES = {"west": box(0, 0, 1, 1), "east": box(1, 0, 2, 1), "full": box(0, 0, 2, 1)}
 
 
 def item(
-    number: int, tile: str = "33TWL", second: int = 1, baseline: str | None = "05.09", place: str = "whole", **more: Any
+    number: int, tile: str = "33TWL", second: int = 1, baseline: str | None = "05.09", place: str = "full", **more: Any
 ) -> dict[str, Any]:
     properties = {
         "platform": "Sentinel-2A",
@@ -71,13 +71,13 @@ def test_every_acquisition_stays_with_its_newest_baseline(items: list[dict[str, 
 def test_no_two_of_one_acquisition_show_the_same_ground(items: list[dict[str, Any]]) -> None:
     kept = newest_processing(items)
     places = [(acquisition(entry), entry["geometry"]) for entry in kept]
-    whole = mapping(BOXES["whole"])
+    full = mapping(BOXES["full"])
     for key, geometry in places:
         same = [other for other in places if other[0] == key]
-        assert len(same) == 1 or (geometry != whole and len(same) == 2)
+        assert len(same) == 1 or (geometry != full and len(same) == 2)
 
 
-def test_the_planetary_computers_own_run_gives_way_to_the_agencys() -> None:
+def test_the_agencys_processing_wins_over_the_planetary_computers() -> None:
     own = item(1, baseline="02.12", **{"s2:generation_time": "2020-10-07T21:46:52Z"})
     agency = item(2, baseline="05.00", **{"s2:generation_time": "2019-06-01T15:00:00Z"})
     assert newest_processing([own, agency]) == [agency]
@@ -99,7 +99,7 @@ def test_two_platforms_are_two_acquisitions() -> None:
 
 
 @pytest.mark.real
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is not beside the checkout")
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is not next to the checkout")
 def test_real_items_of_different_acquisitions_all_stay() -> None:
     reply = json.loads((SHARED / "stac" / "pc_search_sentinel-2-l2a_2019-01-01.json").read_bytes())
     names = sorted(entry["id"] for entry in reply["features"])

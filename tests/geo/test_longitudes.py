@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import box, mapping
 
-from headwater.geo.antimeridian_boxes import enclosing_box, footprint, split_box, touches
+from headwater.geo.longitudes import enclosing_box, footprint, split_box, touches
 
 longitudes = st.floats(-180, 180)
 widths = st.floats(0.01, 300)
@@ -20,8 +20,8 @@ def test_split_covers_the_box_and_no_more(west: float, width: float) -> None:
     parts = split_box((west, 0, west + width, 1))
     assert all(-180 <= w <= e <= 180 for w, _, e, _ in parts)
     assert sum(e - w for w, _, e, _ in parts) == pytest.approx(width)
-    for share in (0.0, 0.3, 1.0):
-        longitude = west + share * width
+    for fraction in (0.0, 0.3, 1.0):
+        longitude = west + fraction * width
         assert inside(longitude, parts) or inside(longitude - 360, parts)
 
 
@@ -41,7 +41,7 @@ def test_fiji_is_split_at_180() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(longitudes, st.floats(0.1, 20)), min_size=1, max_size=6))
-def test_enclosing_box_holds_every_box_and_is_the_narrowest(boxes: list[tuple[float, float]]) -> None:
+def test_enclosing_box_contains_every_box_and_is_the_narrowest(boxes: list[tuple[float, float]]) -> None:
     cells = [(west, 0.0, west + width, 1.0) for west, width in boxes]
     west, _, east, _ = enclosing_box(cells)
     parts = split_box((west, 0, east, 1))
@@ -49,7 +49,7 @@ def test_enclosing_box_holds_every_box_and_is_the_narrowest(boxes: list[tuple[fl
         for part in split_box(cell):
             assert inside(part[0], parts)
             assert inside(part[2], parts)
-    # No narrower box starts at the western edge of a cell and still holds them all.
+    # No narrower box starts at the western edge of a cell and still contains them all.
     width = sum(e - w for w, _, e, _ in parts)
     edges = [part for cell in cells for part in split_box(cell)]
     needed = min(max((w - start) % 360 + e - w for w, _, e, _ in edges) for start, *_ in edges)
@@ -60,7 +60,7 @@ def test_a_basin_on_both_sides_of_180_is_not_the_whole_world() -> None:
     assert enclosing_box([(179, -18, 180, -17), (-180, -17, -179, -16)]) == (179, -18, -179, -16)
 
 
-def test_a_footprint_that_wraps_round_the_world_is_unwrapped() -> None:
+def test_a_footprint_that_wraps_around_the_world_is_unwrapped() -> None:
     wrapped = {"type": "Polygon", "coordinates": [[[179, 0], [-179, 0], [-179, 1], [179, 1], [179, 0]]]}
     shape = footprint(wrapped)
     assert shape.area == pytest.approx(2)
@@ -75,7 +75,7 @@ def test_a_footprint_in_two_parts_is_kept() -> None:
 
 
 @pytest.mark.parametrize("geometry", [{}, {"type": "Polygon"}, {"type": "Polygon", "coordinates": []}])
-def test_no_geometry_is_refused(geometry: dict[str, object]) -> None:
+def test_a_missing_geometry_is_refused(geometry: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         footprint(geometry)
 
@@ -85,7 +85,7 @@ def test_a_footprint_that_crosses_itself_still_answers() -> None:
     assert touches(footprint(bow_tie), (0.9, 0.4, 1, 0.6))
 
 
-def round_the_pole(latitude: float, step: int, *, closed: bool = True) -> dict[str, object]:
+def around_the_pole(latitude: float, step: int, *, closed: bool = True) -> dict[str, object]:
     """A ring along a parallel, eastwards, its longitudes between -180 and 180."""
     ring = [[(longitude + 180.0) % 360.0 - 180.0, latitude] for longitude in range(0, 360 + step, step)]
     return {"type": "Polygon", "coordinates": [ring if closed else ring[:-1]]}
@@ -93,8 +93,8 @@ def round_the_pole(latitude: float, step: int, *, closed: bool = True) -> dict[s
 
 @pytest.mark.parametrize("latitude", [82.0, -82.0])
 @pytest.mark.parametrize("step", [10, 60, 90])
-def test_a_footprint_over_a_pole_holds_the_pole(latitude: float, step: int) -> None:
-    shape = footprint(round_the_pole(latitude, step))
+def test_a_footprint_over_a_pole_contains_the_pole(latitude: float, step: int) -> None:
+    shape = footprint(around_the_pole(latitude, step))
     assert shape.area == pytest.approx(360 * 8)
     pole = 89.0 if latitude > 0 else -89.0
     for longitude in range(-180, 180, 15):
@@ -104,7 +104,7 @@ def test_a_footprint_over_a_pole_holds_the_pole(latitude: float, step: int) -> N
 
 
 def test_each_part_of_a_footprint_is_unwrapped() -> None:
-    """Catalogues that split footprints now and then leave one part wrapped."""
+    """Catalogs that split footprints sometimes leave one part wrapped."""
     wrapped = [[[179, 0], [-179, 0], [-179, 1], [179, 1], [179, 0]]]
     plain = [[[175, 0], [176, 0], [176, 1], [175, 1], [175, 0]]]
     shape = footprint({"type": "MultiPolygon", "coordinates": [wrapped, plain]})
@@ -113,20 +113,20 @@ def test_each_part_of_a_footprint_is_unwrapped() -> None:
     assert not touches(shape, (0, 0, 1, 1))
 
 
-def test_a_footprint_of_the_whole_world_is_meant() -> None:
+def test_a_footprint_of_the_whole_world_is_kept() -> None:
     assert footprint(mapping(box(-180, -90, 180, 90))).area == pytest.approx(360 * 180)
 
 
 @settings(deadline=None)
 @given(longitudes, st.floats(-80, 80), st.floats(0.1, 20))
-def test_a_footprint_touches_what_it_holds_wherever_it_lies(west: float, south: float, width: float) -> None:
-    """Written within -180 to 180, as catalogues do, or beyond."""
+def test_a_footprint_touches_what_it_contains_wherever_it_is(west: float, south: float, width: float) -> None:
+    """Written within -180 to 180, as catalogs do, or beyond."""
     ring = [[west, south], [west + width, south], [west + width, south + 1], [west, south + 1], [west, south]]
-    turned = [[x - 360 if x > 180 else x, y] for x, y in ring]
+    shifted = [[x - 360 if x > 180 else x, y] for x, y in ring]
     middle = west + width / 2
     small = (middle - 0.01, south + 0.4, middle + 0.01, south + 0.6)
     far = (middle + 90, south + 0.4, middle + 90.01, south + 0.6)
-    for written in (ring, turned):
+    for written in (ring, shifted):
         shape = footprint({"type": "Polygon", "coordinates": [written]})
         assert touches(shape, small)
         assert not touches(shape, far)

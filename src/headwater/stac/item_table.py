@@ -1,8 +1,7 @@
-"""STAC GeoParquet as a catalogue: an index on disk of which only what is asked for is read."""
+"""STAC GeoParquet as a catalog: an index on disk of which only the rows that may match are read."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,29 +11,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headwater.core.errors import InputError
-from headwater.stac.pins import PINNED_COLUMNS, iter_items, pinned_item, rows_touching
-from headwater.stac.query import Item, Link, Page, Query, answers
-from headwater.stac.validation import shown, what_lacks
+from headwater.stac.items import with_absolute_paths
+from headwater.stac.pinned_items import pinned_item
+from headwater.stac.pins import PINNED_COLUMNS, iter_items, rows_touching
+from headwater.stac.query import Link, Page, Query, RequestLimits, answers
+from headwater.stac.validation import item_defect, sanitize_for_log
 
-_ITEMS_A_PAGE = 1000
+_PAGE_ITEMS = 1000
 
 
 def table_files(path: Path) -> list[Path]:
-    """Return the .parquet files that a path means: itself, or those in the folder and the folders in it."""
+    """Return the .parquet files of a path: itself, or those in the folder and its subfolders."""
     if path.is_dir():
         return sorted(file for file in path.rglob("*.parquet") if not file.name.startswith((".", "_")))
     return [path] if path.suffix == ".parquet" and path.is_file() else []
-
-
-def with_absolute_paths(item: Item, folder: Path) -> Item:
-    """Return the item with asset addresses that are relative paths made absolute ones under `folder`."""
-    assets = {}
-    for key, asset in item["assets"].items():
-        href = asset["href"]
-        if "://" not in href and not href.startswith("/vsi"):
-            href = os.path.abspath(folder / href)  # noqa: PTH100 - resolve() would follow links
-        assets[key] = {**asset, "href": href}
-    return {**item, "assets": assets}
 
 
 class ItemTable:
@@ -44,6 +34,16 @@ class ItemTable:
 
     def __init__(self, path: Path) -> None:
         self._files = table_files(path)
+
+    @staticmethod
+    def recognizes(url: str) -> bool:
+        """Whether a path is a .parquet file or a folder with some."""
+        return bool(table_files(Path(url)))
+
+    @classmethod
+    def open(cls, url: str, limits: RequestLimits) -> ItemTable:
+        """Return the catalog in a file or folder."""
+        return cls(Path(url))
 
     def pages(self, query: Query, after: Link | None = None) -> Iterator[Page]:
         """See `headwater.stac.query.Provider`."""
@@ -66,19 +66,19 @@ def _pages(file: Path, collection: str, rows: pc.Expression | None) -> Iterator[
     if rows is None:
         return
     found = iter_items(file, filter=rows, columns=PINNED_COLUMNS)
-    while some := list(islice(found, _ITEMS_A_PAGE)):
+    while some := list(islice(found, _PAGE_ITEMS)):
         items, left_out = [], []
         for item in some:
-            lack = what_lacks(item, collection)
-            if lack is None:
+            defect = item_defect(item, collection)
+            if defect is None:
                 items.append(with_absolute_paths(pinned_item(item), file.parent))
             else:
-                left_out.append((shown(item.get("id")), lack))
+                left_out.append((sanitize_for_log(item.get("id")), defect))
         yield Page(items, left_out)
 
 
 def _rows(file: Path, query: Query) -> pc.Expression | None:
-    """Return the rows that may answer, as Parquet's own statistics can tell: little is read. None for none."""
+    """Return a filter for the rows that may match, which Parquet's statistics can evaluate; None if none can."""
     schema = _schema(file)
     if schema is None:
         return None
@@ -96,7 +96,7 @@ def _rows(file: Path, query: Query) -> pc.Expression | None:
 
 
 def _schema(file: Path) -> pa.Schema | None:
-    """Return the columns of a file that holds items; None for one without collections.
+    """Return the columns of a file of items; None for one without collections.
 
     Raises
     ------

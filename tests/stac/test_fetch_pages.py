@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from starlette.responses import Response
 
 from headwater.core.errors import WorkError
-from headwater.stac import session as patient_io
+from headwater.stac import session
 from headwater.stac.api import StacApi
-from headwater.stac.gather import MOST_ASKED, gather
 from headwater.stac.intervals import parse_interval, time_slices
-from headwater.stac.pages import PageStore, SlicePages, read_lines
+from headwater.stac.pages import MAX_ATTEMPTS, PageStore, SlicePages, fetch_pages, read_lines
 from headwater.stac.query import Query
 from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
 
@@ -25,7 +24,7 @@ EVERY = {item["id"] for item in ITEMS}
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_io, "LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr(session, "MAX_WAIT_S", 0.02)
 
 
 def ids(slices: Sequence[SlicePages]) -> list[str]:
@@ -37,22 +36,22 @@ def ids(slices: Sequence[SlicePages]) -> list[str]:
 
 
 def run(script: Script, out: Path, queries: Sequence[Query] = JUNE, *, workers: int = 2) -> list[str]:
-    """Gather and return the ids found; the pages stay, as after a kill."""
+    """Fetch pages and return the ids found; the pages stay, as after a kill."""
     with PageStore(out) as store:
-        return ids(gather(StacApi(script.url, page_limit=3), "here", queries, store, workers=workers))
+        return ids(fetch_pages(StacApi(script.url, page_limit=3), "here", queries, store, workers=workers))
 
 
-def test_every_slice_is_asked_and_each_once(tmp_path: Path) -> None:
+def test_every_slice_is_fetched_once(tmp_path: Path) -> None:
     with scripted_api(paged(ITEMS)) as script:
         assert set(run(script, tmp_path / "o")) == EVERY
         asked = len(script.asked)
         assert asked == sum(-(-count // 3) for count in (10, 10, 10))
         assert set(run(script, tmp_path / "o")) == EVERY
-        assert len(script.asked) == asked, "a slice that was there was asked for again"
+        assert len(script.asked) == asked, "a slice that was there was fetched again"
 
 
-def test_a_search_cut_off_asks_only_for_what_is_missing(tmp_path: Path) -> None:
-    """The catalogue breaks down in the middle; all it gave before is kept."""
+def test_an_interrupted_search_fetches_only_what_is_missing(tmp_path: Path) -> None:
+    """The catalog breaks down in the middle; its earlier pages are kept."""
     good = paged(ITEMS)
     limit = 6
 
@@ -69,7 +68,7 @@ def test_a_search_cut_off_asks_only_for_what_is_missing(tmp_path: Path) -> None:
         assert len(script.asked) - before == 6
 
 
-def test_a_link_that_is_no_longer_known_restarts_its_slice(tmp_path: Path) -> None:
+def test_a_stale_link_restarts_its_slice(tmp_path: Path) -> None:
     good = paged(ITEMS)
     known = {"after": 6}
 
@@ -82,12 +81,12 @@ def test_a_link_that_is_no_longer_known_restarts_its_slice(tmp_path: Path) -> No
     with scripted_api(answer) as script:
         assert set(run(script, tmp_path / "o", workers=1)) == EVERY
         tokens = [body.get("token") for body in script.asked]
-        # Six pages, the first of the third slice or later is lost and asked for anew.
+        # Six pages, the first of the third slice or later is stale and fetched again.
         assert tokens.count(None) == 4
         assert len(tokens) == 12 + 2
 
 
-def test_links_that_never_work_are_told(tmp_path: Path) -> None:
+def test_links_that_never_work_are_reported(tmp_path: Path) -> None:
     good = paged(ITEMS)
 
     def answer(body: Body) -> Any:
@@ -95,10 +94,10 @@ def test_links_that_never_work_are_told(tmp_path: Path) -> None:
 
     with scripted_api(answer) as script, pytest.raises(WorkError, match="its own links"):
         run(script, tmp_path / "o", JUNE[:1])
-    assert len(script.asked) == 2 * MOST_ASKED
+    assert len(script.asked) == 2 * MAX_ATTEMPTS
 
 
-def test_an_answer_cut_short_without_a_word_is_asked_for_again(tmp_path: Path) -> None:
+def test_an_answer_that_is_silently_short_is_fetched_again(tmp_path: Path) -> None:
     good = paged(ITEMS)
 
     def answer(body: Body) -> Any:
@@ -112,16 +111,16 @@ def test_an_answer_cut_short_without_a_word_is_asked_for_again(tmp_path: Path) -
         assert set(run(script, tmp_path / "o", workers=1)) == EVERY
     cut = 1000
     with scripted_api(answer) as script:
-        with pytest.raises(WorkError, match=r"8 item\(s\) of sentinel-2-l2a in 2023-06-01.* fewer than it says"):
+        with pytest.raises(WorkError, match=r"8 item\(s\) of sentinel-2-l2a in 2023-06-01.* fewer than it reports"):
             run(script, tmp_path / "p", JUNE[:1])
-        assert len(script.asked) == MOST_ASKED
-        # What was cut short is not taken for whole by the next search.
+        assert len(script.asked) == MAX_ATTEMPTS
+        # The next search does not take the short answer for complete.
         cut = 0
         assert len(set(run(script, tmp_path / "p", JUNE[:1]))) == 10
 
 
-def test_pages_that_repeat_some_items_and_so_leave_out_others_are_made_whole(tmp_path: Path) -> None:
-    """Unstable order: the first time an item of each page stands on the next one again, in place of a new one."""
+def test_pages_that_repeat_some_items_and_so_leave_out_others_are_completed(tmp_path: Path) -> None:
+    """Unstable order: the first time an item of each page is repeated on the next one, in place of a new one."""
     good = paged(ITEMS)
 
     def answer(body: Body) -> Any:
@@ -165,7 +164,7 @@ def test_no_more_requests_at_once_than_workers(tmp_path: Path) -> None:
     good = paged(ITEMS)
 
     class Counting:
-        """Stands before the provider: the scripted server answers one request after the other."""
+        """Wraps the provider: the scripted server answers one request after the other."""
 
         remote = True
 
@@ -190,5 +189,5 @@ def test_no_more_requests_at_once_than_workers(tmp_path: Path) -> None:
 
     queries = [Query(S2, BOX, part) for part in time_slices([parse_interval("2023-06")], 2)]
     with scripted_api(good) as script, PageStore(tmp_path / "o") as store:
-        gather(Counting(script.url), "here", queries, store, workers=3)
+        fetch_pages(Counting(script.url), "here", queries, store, workers=3)
     assert most == 3

@@ -39,7 +39,7 @@ def test_jobs_of_a_dry_run_are_listed_in_flow_order():
     assert reason_lines(jobs[::-1], "N00E001") == [
         "plan       basin: Missing output files: results/1/plan.json",
         "composite  N00E001: Updated input files: a, b, c and 1 more; Params have changed since last execution",
-        "composite  1 neighbours as well: N00E002",
+        "composite  1 neighbors as well: N00E002",
     ]
     assert reason_lines(jobs_in("Nothing to be done\n"), "N00E001") == ["N00E001: nothing to do."]
 
@@ -90,7 +90,7 @@ def test_a_changed_scene_list_is_named_and_affects_the_neighbor(finished, capsys
     assert [line.split()[0] for line in lines] == ["composite", "predict", "vectorize"]
     assert "scenes.json" in lines[0]
     assert ask(finished, CELLS[1]) == 0
-    assert f"predict    1 neighbours as well: {CELLS[0]}" in capsys.readouterr().out
+    assert f"predict    1 neighbors as well: {CELLS[0]}" in capsys.readouterr().out
 
 
 def test_a_missing_cell_or_configuration_is_reported(finished, capsys):

@@ -22,6 +22,17 @@ Item = dict[str, Any]
 EARTH_SEARCH_NAMES = {"B08": "nir", "B04": "red", "B03": "green", "B02": "blue", "SCL": "scl"}
 """Earth Search names assets by color where the Planetary Computer names them by band."""
 DEM_ASSET = "data"
+PINNED_ASSETS = (*REFLECTANCE_BANDS, SCL, DEM_ASSET)
+FIRST_BASELINE_WITH_OFFSET = (4, 0)
+
+_OTHER_SIGNATURES = {"signature", "x-amz-signature", "x-goog-signature"}
+# Zone, latitude band (C to X without I and O), column and row of the 100 km square (without I and O; rows to V).
+_MGRS = re.compile(r"(\d{1,2})([C-HJ-NP-X])([A-HJ-NP-Z][A-HJ-NP-V])")
+_MGRS_IN_ID = re.compile(r"(?:^|_)(?:T)?(\d{2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])(?:_|$)")
+_BASELINE = re.compile(r"(\d{2})\.(\d{2})")
+_BASELINE_IN_NAME = re.compile(r"_N(\d{2})\.?(\d{2})(?:_|\.|$)")
+_MIN_SHARED_FRACTION = 0.5
+"""Fraction of a footprint above which two items of one acquisition and baseline show the same ground."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import shapely
 
 from headwater.core.errors import InputError
-from headwater.stac import filters
+from headwater.stac import query as queries
 from headwater.stac.intervals import Interval, parse_interval
 from headwater.stac.item_folder import read_item
 
@@ -103,16 +103,16 @@ def item_filter(body: Mapping[str, Any]) -> Callable[[Item], bool]:
         tests.append(lambda item: item["collection"] in collections)
     if body.get("bbox") is not None:
         box = _box(body["bbox"])
-        tests.append(lambda item: filters.matches_box(item, box))
+        tests.append(lambda item: queries.matches_box(item, box))
     if body.get("intersects") is not None:
         shape = _shape(body["intersects"])
-        tests.append(lambda item: filters.matches_geometry(item, shape))
+        tests.append(lambda item: queries.matches_geometry(item, shape))
     if body.get("datetime") not in (None, "..", "../..", "/"):
         interval = _interval(body["datetime"])
-        tests.append(lambda item: filters.matches_time(item, interval))
+        tests.append(lambda item: queries.matches_time(item, interval))
     if body.get("query"):
-        query = filters.check_query(body["query"])
-        tests.append(lambda item: filters.matches_query(item, query))
+        query = queries.check_query(body["query"])
+        tests.append(lambda item: queries.matches_query(item, query))
     return lambda item: all(test(item) for test in tests)
 
 
@@ -128,10 +128,10 @@ def sort_items(items: list[Item], sortby: object) -> list[Item]:
         if rule.get("direction", "asc") not in ("asc", "desc"):
             raise ValueError("the direction of sortby is asc or desc")
         name = rule["field"]
-        with_value = [item for item in items if filters.field(item, name) is not None]
-        without_value = [item for item in items if filters.field(item, name) is None]
+        with_value = [item for item in items if queries.item_field(item, name) is not None]
+        without_value = [item for item in items if queries.item_field(item, name) is None]
         try:
-            with_value.sort(key=partial(filters.field, name=name), reverse=rule.get("direction") == "desc")
+            with_value.sort(key=partial(queries.item_field, name=name), reverse=rule.get("direction") == "desc")
         except TypeError:
             raise ValueError(f"{name} cannot be sorted by") from None
         items = with_value + without_value

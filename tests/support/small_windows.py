@@ -29,7 +29,7 @@ class Window:
     random: np.random.Generator
 
     def _repr_pretty_(self, printer, cycle):
-        rows = np.where(self.labels.mouth, "R", np.where(self.water, "w", ".")).tolist()
+        rows = np.where(self.labels.reach_mask, "R", np.where(self.water, "w", ".")).tolist()
         printer.text("\n".join("".join(row) for row in rows))
 
 
@@ -134,7 +134,7 @@ def checkered(labels):
     return np.argwhere((a == d) & (b == c) & (a != b) & (a >= 0) & (b >= 0))
 
 
-def hangs_on(cells, reach):
+def connected_to(cells, reach):
     """Whether each of some cells hangs together with the reach, in 8 neighbours, (y, x) bool."""
     number, _ = ndimage.label(cells | reach, EIGHT)
     return cells & np.isin(number, np.setdiff1d(number[reach], 0))
@@ -145,6 +145,6 @@ def joined_water(window):
     labels = window.labels
     water = np.zeros(window.grid.shape, bool)
     for label in range(labels.count):
-        own = window.water & (labels.catchment == label) & ~labels.mouth
-        water |= hangs_on(own, reach_of(labels, label))
+        own = window.water & (labels.catchment == label) & ~labels.reach_mask
+        water |= connected_to(own, reach_of(labels, label))
     return water

@@ -29,7 +29,7 @@ class Window:
     random: np.random.Generator
 
     def _repr_pretty_(self, printer, cycle):
-        rows = np.where(self.labels.mouth, "R", np.where(self.water, "w", ".")).tolist()
+        rows = np.where(self.labels.reach_mask, "R", np.where(self.water, "w", ".")).tolist()
         printer.text("\n".join("".join(row) for row in rows))
 
 
@@ -145,6 +145,6 @@ def joined_water(window):
     labels = window.labels
     water = np.zeros(window.grid.shape, bool)
     for label in range(labels.count):
-        own = window.water & (labels.catchment == label) & ~labels.mouth
+        own = window.water & (labels.catchment == label) & ~labels.reach_mask
         water |= connected_to(own, reach_of(labels, label))
     return water

@@ -7,108 +7,108 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from headwater.waterways.lines.catchment_raster import NO_LABEL
-from headwater.waterways.lines.components import NO_PIECE, find_pieces, over_borders
+from headwater.waterways.lines.components import NO_COMPONENT, find_components, reassign_across_divides
 from support.small_windows import EIGHT, checkered, picture, reach_of, windows
 
 
-def cells_of(pieces, piece):
-    return pieces.cells[pieces.start[piece] : pieces.start[piece + 1]]
+def cells_of(components, component):
+    return components.cells[components.start[component] : components.start[component + 1]]
 
 
 @given(windows())
-def test_pieces_are_what_hangs_together_within_a_catchment(window):
+def test_components_are_what_hangs_together_within_a_catchment(window):
     labels = window.labels
-    pieces = find_pieces(window.water, window.elevation, labels)
-    wet = window.water & ~labels.mouth
-    assert np.array_equal(pieces.piece != NO_PIECE, wet & (labels.catchment >= 0))
+    components = find_components(window.water, window.elevation, labels)
+    wet = window.water & ~labels.reach_mask
+    assert np.array_equal(components.component != NO_COMPONENT, wet & (labels.catchment >= 0))
     count = 0
     for label in range(labels.count):
         number, here = ndimage.label(wet & (labels.catchment == label), EIGHT)
-        pairs = np.unique(np.column_stack([number[number > 0], pieces.piece[number > 0]]), axis=0)
+        pairs = np.unique(np.column_stack([number[number > 0], components.component[number > 0]]), axis=0)
         # One to one.
         assert len(pairs) == len(np.unique(pairs[:, 0])) == len(np.unique(pairs[:, 1])) == here
-        assert (pieces.label[pairs[:, 1]] == label).all()
+        assert (components.label[pairs[:, 1]] == label).all()
         count += here
-    assert len(pieces.label) == count
+    assert len(components.label) == count
     # Numbers go by first cell.
-    firsts = [cells_of(pieces, piece)[0] for piece in range(count)]
+    firsts = [cells_of(components, component)[0] for component in range(count)]
     assert firsts == sorted(firsts)
 
 
 @given(windows())
-def test_facts_of_pieces(window):
+def test_facts_of_components(window):
     labels = window.labels
-    pieces = find_pieces(window.water, window.elevation, labels)
-    assert np.array_equal(np.sort(pieces.cells), np.flatnonzero(pieces.piece >= 0))
-    assert pieces.start[0] == 0
-    assert pieces.start[-1] == len(pieces.cells)
+    components = find_components(window.water, window.elevation, labels)
+    assert np.array_equal(np.sort(components.cells), np.flatnonzero(components.component >= 0))
+    assert components.start[0] == 0
+    assert components.start[-1] == len(components.cells)
     flat = window.elevation.ravel()
     beside = [ndimage.binary_dilation(reach_of(labels, label), EIGHT) for label in range(labels.count)]
-    for piece in range(len(pieces.label)):
-        cells = cells_of(pieces, piece)
+    for component in range(len(components.label)):
+        cells = cells_of(components, component)
         assert len(cells)
-        assert (pieces.piece.ravel()[cells] == piece).all()
-        assert pieces.height_m[piece] == flat[cells].min() == flat[pieces.lowest[piece]]
-        assert pieces.lowest[piece] in cells
+        assert (components.component.ravel()[cells] == component).all()
+        assert components.height_m[component] == flat[cells].min() == flat[components.lowest[component]]
+        assert components.lowest[component] in cells
         rows, columns = np.divmod(cells, window.grid.width)
-        assert pieces.extent_px[piece] == max(np.ptp(rows), np.ptp(columns)) + 1
-        assert pieces.anchored[piece] == beside[pieces.label[piece]].ravel()[cells].any()
+        assert components.extent_px[component] == max(np.ptp(rows), np.ptp(columns)) + 1
+        assert components.anchored[component] == beside[components.label[component]].ravel()[cells].any()
 
 
 def moved(window, max_rise_m):
-    """Pieces and labels before and after."""
-    before = find_pieces(window.water, window.elevation, window.labels)
-    pieces, labels = deepcopy((before, window.labels))
-    over_borders(pieces, window.elevation, labels, max_rise_m=max_rise_m)
-    return before, pieces, labels
+    """Components and labels before and after."""
+    before = find_components(window.water, window.elevation, window.labels)
+    components, labels = deepcopy((before, window.labels))
+    reassign_across_divides(components, window.elevation, labels, max_rise_m=max_rise_m)
+    return before, components, labels
 
 
 @given(windows(), st.sampled_from([0.0, 2.0, 1000.0]))
-def test_only_pieces_without_a_reach_flow_over_borders_and_then_they_have_one(window, max_rise_m):
+def test_only_components_without_a_reach_flow_over_borders_and_then_they_have_one(window, max_rise_m):
     before, after, labels = moved(window, max_rise_m)
     gone = before.label != after.label
     assert not before.anchored[gone].any()
     assert np.array_equal(after.anchored, before.anchored | gone)
-    for name in ("piece", "cells", "start", "lowest", "height_m", "extent_px"):
+    for name in ("component", "cells", "start", "lowest", "height_m", "extent_px"):
         assert np.array_equal(getattr(after, name), getattr(before, name))
-    assert np.array_equal(labels.mouth, window.labels.mouth)
+    assert np.array_equal(labels.reach_mask, window.labels.reach_mask)
     if not gone.any():
         assert np.array_equal(labels.catchment, window.labels.catchment)
     for row, column in checkered(labels.catchment):
-        assert labels.mouth[row : row + 2, column : column + 2].all()
+        assert labels.reach_mask[row : row + 2, column : column + 2].all()
 
 
 @given(windows(), st.sampled_from([0.0, 2.0, 1000.0]))
-def test_pieces_go_where_water_is_deeper_or_to_a_reach(window, max_rise_m):
+def test_components_go_where_water_is_deeper_or_to_a_reach(window, max_rise_m):
     before, after, _ = moved(window, max_rise_m)
     catchment, heights = window.labels.catchment, window.elevation
-    for piece in range(len(before.label)):
-        own = before.piece == piece
-        beside = ndimage.binary_dilation(own, EIGHT) & (catchment >= 0) & (catchment != before.label[piece])
-        low = heights <= before.height_m[piece] + np.float32(max_rise_m)
-        there = before.piece
+    for component in range(len(before.label)):
+        own = before.component == component
+        beside = ndimage.binary_dilation(own, EIGHT) & (catchment >= 0) & (catchment != before.label[component])
+        low = heights <= before.height_m[component] + np.float32(max_rise_m)
+        there = before.component
         deeper = there >= 0
-        deeper[deeper] = before.anchored[there[deeper]] & (before.height_m[there[deeper]] < before.height_m[piece])
-        onto_reach = beside & low & window.labels.mouth
+        deeper[deeper] = before.anchored[there[deeper]] & (before.height_m[there[deeper]] < before.height_m[component])
+        onto_reach = beside & low & window.labels.reach_mask
         ways = onto_reach if onto_reach.any() else beside & low & deeper
-        if before.anchored[piece] or not ways.any():
-            assert after.label[piece] == before.label[piece]
+        if before.anchored[component] or not ways.any():
+            assert after.label[component] == before.label[component]
         else:
             # Over the lowest border.
-            assert after.label[piece] in catchment[ways & (heights == heights[ways].min())]
+            assert after.label[component] in catchment[ways & (heights == heights[ways].min())]
 
 
 @given(windows(), st.sampled_from([0.0, 2.0, 1000.0]))
 def test_cells_have_the_catchment_of_their_piece(window, max_rise_m):
-    _, pieces, labels = moved(window, max_rise_m)
-    wet = pieces.piece >= 0
+    _, components, labels = moved(window, max_rise_m)
+    wet = components.component >= 0
     # Where no square could be mended otherwise, a cell of water has lost its catchment.
     lost = labels.catchment[wet] == NO_LABEL
-    assert np.array_equal(labels.catchment[wet][~lost], pieces.label[pieces.piece[wet]][~lost])
+    assert np.array_equal(labels.catchment[wet][~lost], components.label[components.component[wet]][~lost])
     assert lost.sum() <= 0.1 * wet.sum()
 
 
-def test_two_pieces_that_change_places_keep_their_catchments():
+def test_two_components_that_change_places_keep_their_catchments():
     labels, water = picture(
         """
         AbaB
@@ -116,22 +116,22 @@ def test_two_pieces_that_change_places_keep_their_catchments():
         """
     )
     elevation = np.zeros(water.shape, np.float32)
-    pieces = find_pieces(water, elevation, labels)
-    over_borders(pieces, elevation, labels, max_rise_m=2.0)
-    assert pieces.label.tolist() == [0, 1]
+    components = find_components(water, elevation, labels)
+    reassign_across_divides(components, elevation, labels, max_rise_m=2.0)
+    assert components.label.tolist() == [0, 1]
     assert labels.catchment[1, 2:4].tolist() == [0, 1]
 
 
 @given(windows())
-def test_nothing_changes_where_all_pieces_touch_their_reach(window):
-    pieces = find_pieces(window.water, window.elevation, window.labels)
-    anchored = pieces.piece >= 0
-    anchored[anchored] = pieces.anchored[pieces.piece[anchored]]
+def test_nothing_changes_where_all_components_touch_their_reach(window):
+    components = find_components(window.water, window.elevation, window.labels)
+    anchored = components.component >= 0
+    anchored[anchored] = components.anchored[components.component[anchored]]
     assume(anchored.any())
-    before, labels = find_pieces(anchored, window.elevation, window.labels), deepcopy(window.labels)
+    before, labels = find_components(anchored, window.elevation, window.labels), deepcopy(window.labels)
     assert before.anchored.all()
     after = deepcopy(before)
-    over_borders(after, window.elevation, labels, max_rise_m=1000.0)
+    reassign_across_divides(after, window.elevation, labels, max_rise_m=1000.0)
     assert np.array_equal(after.label, before.label)
     assert np.array_equal(labels.catchment, window.labels.catchment)
 
@@ -150,23 +150,23 @@ def test_a_stream_over_the_border():
     for max_rise_m, height, goes in ((2.0, 0, True), (2.0, 5, False), (6.0, 5, True)):
         elevation = slope.copy()
         elevation[:, 6] += height
-        pieces, own = find_pieces(water, elevation, labels), deepcopy(labels)
-        assert pieces.label.tolist() == [0, 1, 0]
-        assert pieces.anchored.tolist() == [False, True, True]
-        over_borders(pieces, elevation, own, max_rise_m=max_rise_m)
-        assert pieces.label.tolist() == [1 if goes else 0, 1, 0]
-        assert pieces.anchored.tolist() == [goes, True, True]
+        components, own = find_components(water, elevation, labels), deepcopy(labels)
+        assert components.label.tolist() == [0, 1, 0]
+        assert components.anchored.tolist() == [False, True, True]
+        reassign_across_divides(components, elevation, own, max_rise_m=max_rise_m)
+        assert components.label.tolist() == [1 if goes else 0, 1, 0]
+        assert components.anchored.tolist() == [goes, True, True]
         assert (own.catchment[2, 4:6] == (1 if goes else 0)).all()
     # Never uphill.
-    pieces = find_pieces(water, -slope, labels)
-    over_borders(pieces, -slope, labels, max_rise_m=2.0)
-    assert pieces.label.tolist() == [0, 1, 0]
+    components = find_components(water, -slope, labels)
+    reassign_across_divides(components, -slope, labels, max_rise_m=2.0)
+    assert components.label.tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("water", [False, True])
 def test_all_land_and_all_water(water):
     labels, _ = picture("...A...\n" * 5)
-    pieces = find_pieces(np.full((7, 9), water), np.zeros((7, 9), np.float32), labels)
-    assert pieces.label.tolist() == ([0, 0] if water else [])
-    assert pieces.start.tolist() == ([0, 15, 30] if water else [0])
-    assert pieces.anchored.all()
+    components = find_components(np.full((7, 9), water), np.zeros((7, 9), np.float32), labels)
+    assert components.label.tolist() == ([0, 0] if water else [])
+    assert components.start.tolist() == ([0, 15, 30] if water else [0])
+    assert components.anchored.all()

@@ -32,7 +32,7 @@ def test_thinning_keeps_what_hangs_together_and_every_hole(window, min_end_px):
     assert not (lines & ~water).any()
     for label in range(labels.count):
         own, reach = labels.catchment == label, reach_of(labels, label)
-        assert topology((lines & own) | reach) == topology((water & own & ~labels.mouth) | reach)
+        assert topology((lines & own) | reach) == topology((water & own & ~labels.reach_mask) | reach)
 
 
 @given(windows(), st.integers(1, 8))
@@ -60,8 +60,8 @@ def test_thin_lines_stay_as_they_are(window):
 def opened(window):
     """Wide water, and what it should be: all cells of squares of water, reaches included, of four cells by four."""
     labels, water = window.labels, joined_water(window)
-    squares = ndimage.binary_opening(water | labels.mouth, np.ones((4, 4)))
-    return wide_water(water, labels), squares & water & ~labels.mouth
+    squares = ndimage.binary_opening(water | labels.reach_mask, np.ones((4, 4)))
+    return wide_water(water, labels), squares & water & ~labels.reach_mask
 
 
 @given(windows())
@@ -76,7 +76,7 @@ def test_holes_are_filled_whole(window):
     filled = water.copy()
     fill_holes(filled, window.elevation, labels)
     assert not (water & ~filled).any()
-    full = water | labels.mouth
+    full = water | labels.reach_mask
     wide = wide_water(water, labels)
     holes, count = ndimage.label(~full)
     for hole in range(1, count + 1):
@@ -151,12 +151,12 @@ def test_a_ring_round_an_island_stays_until_it_is_filled(slope):
     )
     elevation = (slope * np.indices(water.shape)[1]).astype(np.float32)
     lines = thin(water, elevation, labels, min_end_px=4)
-    assert topology(lines | labels.mouth) == (1, 2)
+    assert topology(lines | labels.reach_mask) == (1, 2)
     assert lines[4, 12]
     fill_holes(water, elevation, labels)
     assert water[4, 6]
     lines = thin(water, elevation, labels, min_end_px=4)
-    assert topology(lines | labels.mouth) == (1, 1)
+    assert topology(lines | labels.reach_mask) == (1, 1)
     assert lines[4, 12]
 
 

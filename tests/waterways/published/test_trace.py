@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
+from headwater.waterways.lines.neighbors import removable_rings, water_ring
 from headwater.waterways.published.connect import EIGHT
-from headwater.waterways.published.trace import TO_REACH, fill_holes, is_removable, thin, trace
+from headwater.waterways.published.trace import TO_REACH, fill_holes, thin, trace
 
 SHAPE = (14, 16)
 
@@ -125,6 +126,10 @@ def test_short_pieces_go_and_the_longest_inflow_stays():
 THIN_SHAPE = (9, 11)
 field = npst.arrays(np.float32, THIN_SHAPE, elements=st.integers(0, 5).map(float))
 blob = npst.arrays(np.bool_, THIN_SHAPE, elements=st.booleans())
+
+
+def is_removable(water, cell, width):
+    return removable_rings()[1, water_ring(water, cell, width)]
 
 
 def cleared(water):

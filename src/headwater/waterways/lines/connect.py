@@ -1,35 +1,41 @@
-"""Pieces of water joined to their reach over gaps, by the cheapest way that water could take.
+"""Components of water joined to their reach across gaps, along the cheapest path that water could take.
 
-From a reach, and from all that is joined to it, the search goes outwards against the flow; where it comes to the
-lowest cell of a piece at a price the piece is worth, the piece and the way are joined and the search goes on from
-there: Prim's minimum spanning tree over pieces, with the price of a step after Pierson and Mehrabi (2024).
+The search starts at a reach, and at all that is joined to it, and goes upstream. Where it meets the lowest cell of a
+component at no more than that component's maximum cost, the component and the path are joined, and the search continues
+from them: Prim's minimum spanning tree over components, with the cost of a step after Pierson and Mehrabi (2024).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from headwater.waterways.lines.catchment_raster import Labels
-from headwater.waterways.lines.components import Pieces
+from headwater.waterways.lines.components import Components
+from headwater.waterways.lines.neighbors import offsets_by_row
 
-UNITS = 320
-"""Whole units in a bit: costs are integers, so that they add up exactly."""
-_STRAIGHT, _DIAGONAL = 5, 7
+UNITS_PER_BIT = 320
+"""Costs of paths are integers of this unit, so that they add up exactly."""
 VALLEY_RADIUS_PX = 5
 """Half side of the box whose mean elevation a cell is compared with."""
 _VALLEY_PER_M = 0.6
-_VALLEY_MOST = 8.0
-# Price of a metre that water would have to rise.
+_MAX_VALLEY_FACTOR = 8.0
+# Cost of a meter that water would have to rise.
 _BITS_PER_M = 10.0
-# Costs of one bucket of the queue.
+# Cost of the length of a step, units.
+_STRAIGHT, _DIAGONAL = 5, 7
+# Units of cost that share a bucket of the queue.
 _BUCKET = 32
+_CLOSED, _UNREACHED = -1, 2**31 - 1
+"""Path costs of cells that no path may enter (reaches, and what is joined), and of cells without a path yet."""
+_NO_ENTRY, _NO_CELL = 0, -1
+"""Rows of the queue and cells that stand for none."""
 
 
-def price_of_cells(
+def cell_costs(
     probability: NDArray[np.uint8],
     elevation: NDArray[np.float32],
     *,
@@ -37,32 +43,32 @@ def price_of_cells(
     floor: float,
     cost_below_floor: float,
 ) -> NDArray[np.float32]:
-    """Return the price of each cell, in bits: what the probability says, times what the terrain says.
+    """Return the cost of each cell, in bits: that of its probability, times a factor of the terrain.
 
-    -log2 of the probability scaled from `floor` to `threshold`, at most `cost_below_floor`, the price of cells at or
-    under the floor. It is half for each 1.2 m that the cell lies under the mean of the cells around it, and double for
-    as much above, at most eight times less or more: gaps are crossed along valleys.
+    -log2 of the probability scaled from `floor` to `threshold`, at most `cost_below_floor`, the cost of cells at or
+    under the floor. It halves for each 1.2 m that the cell is below the mean of the cells around it, and doubles for
+    each 1.2 m above, by a factor of eight at most: gaps are crossed along valleys.
 
     Parameters
     ----------
     probability : (y, x) uint8
         p * 255; 0 where unknown.
     elevation : (y, x) float32
-        Metres, whole multiples of 1 / 256 (sums are exact then, wherever the window begins).
+        Meters, multiples of 1 / 256 (sums are exact then, wherever the window begins).
     threshold, floor, cost_below_floor
         See `headwater.waterways.settings.Settings`.
     """
     scaled = np.clip((np.arange(256) / 255 - floor) / (threshold - floor), 0.0, 1.0)
     with np.errstate(divide="ignore"):
         bits = np.minimum(np.abs(np.log2(scaled)), cost_below_floor).astype(np.float32)
-    price: NDArray[np.float32] = _price(probability, elevation, bits)
-    return price
+    cost: NDArray[np.float32] = _cell_costs(probability, elevation, bits)
+    return cost
 
 
 @njit(cache=True)
-def _price(probability: Any, elevation: Any, bits: Any) -> Any:
+def _cell_costs(probability: Any, elevation: Any, bits: Any) -> Any:
     height, width = probability.shape
-    price = np.empty((height, width), np.float32)
+    costs = np.empty((height, width), np.float32)
     columns = np.zeros(width)
     first, end = 0, 0
     for row in range(height):
@@ -86,234 +92,316 @@ def _price(probability: Any, elevation: Any, bits: Any) -> Any:
             cost = bits[probability[row, column]]
             if cost > 0:
                 above = elevation[row, column] - total / ((end - first) * (right - left))
-                cost *= min(max(np.exp(_VALLEY_PER_M * above), 1 / _VALLEY_MOST), _VALLEY_MOST)
-            price[row, column] = cost
-    return price
+                cost *= min(max(np.exp(_VALLEY_PER_M * above), 1 / _MAX_VALLEY_FACTOR), _MAX_VALLEY_FACTOR)
+            costs[row, column] = cost
+    return costs
 
 
-def worth_bits(pieces: Pieces, *, per_px: float, most: float, least_px: int) -> NDArray[np.float32]:
-    """Return the highest price, bits, that is paid to join each piece; 0 for pieces not worth joining.
+def max_costs(components: Components, *, per_px: float, max_cost: float, min_px: int) -> NDArray[np.float32]:
+    """Return the highest cost, bits, at which each component is joined; 0 for components that are not joined.
 
-    A piece as long as a gap speaks for a stream that goes on; a round one does so less: from its length twice its mean
-    width is taken.
+    A long component is evidence of a stream that continues across a gap; a round one less so: twice its mean width is
+    subtracted from its length.
 
     Parameters
     ----------
-    pieces : Pieces
+    components : Components
         Of the window.
     per_px : float
         Bits for each pixel of length.
-    most : float
-        No piece is worth more.
-    least_px : int
-        Pieces of fewer cells are not joined.
+    max_cost : float
+        Highest cost for any component.
+    min_px : int
+        Components of fewer cells are not joined.
     """
-    area = np.diff(pieces.start)
-    length = pieces.extent_px - 2 * area / np.maximum(pieces.extent_px, 1) + 2
-    worth = np.clip(per_px * length, 0, most)
-    return np.where(area >= least_px, worth, 0).astype(np.float32)
+    area = np.diff(components.start)
+    length = components.extent_px - 2 * area / np.maximum(components.extent_px, 1) + 2
+    cost = np.clip(per_px * length, 0, max_cost)
+    return np.where(area >= min_px, cost, 0).astype(np.float32)
 
 
 def connect(
-    price: NDArray[np.float32],
+    cell_cost: NDArray[np.float32],
     elevation: NDArray[np.float32],
     labels: Labels,
-    pieces: Pieces,
+    components: Components,
     *,
-    worth: NDArray[np.float32],
+    max_cost: NDArray[np.float32],
 ) -> NDArray[np.bool_]:
-    """Return the water that is joined to the reach of its catchment, with the ways over gaps; without the reaches.
+    """Return the water that is joined to the reach of its catchment, with the paths across gaps; without the reaches.
 
-    A step of flow costs the price b of the cell it leaves; one that rises by de metres max(b * max(de, 1), 10 de). (The
-    published price, max(b * de, de), makes a rise of less than a metre cheaper than level ground, and lets water that
-    is found flow uphill rather than cross a gap.) A little for its length is added, so that free ways are short ones.
+    A step of flow costs the cost b of the cell it leaves; one that rises by de meters costs max(b * max(de, 1), 10 de).
+    (The published cost, max(b * de, de), makes a rise of less than a meter cheaper than level ground, and lets detected
+    water flow uphill rather than cross a gap.) A little is added for its length, so that free paths are short.
 
     Parameters
     ----------
-    price : (y, x) float32
-        Bits, see `price_of_cells`.
+    cell_cost : (y, x) float32
+        Bits, see `cell_costs`.
     elevation : (y, x) float32
-        Metres, without NaN; means of 3x3 cells, lest noise make rises.
-    labels, pieces : Labels, Pieces
-        Of the window; ways stay within a catchment.
-    worth : (n,) float32
-        Highest price paid for each piece.
+        Meters, without NaN; means of 3x3 cells, so that noise makes no rises.
+    labels, components : Labels, Components
+        Of the window; paths stay within a catchment.
+    max_cost : (n,) float32
+        Highest cost at which each component is joined, bits.
 
     Returns
     -------
     (y, x) bool
     """
-    joined = np.zeros(price.shape, dtype=bool)
-    _grow(
-        joined.ravel(),
+    joined = np.zeros(cell_cost.shape, dtype=bool)
+    ground = _Ground(
         labels.catchment.ravel(),
-        labels.mouth.ravel(),
-        price.ravel(),
+        cell_cost.ravel(),
         elevation.ravel(),
-        labels.reach_cells,
-        labels.reach_start,
-        pieces.piece.ravel(),
-        pieces.label,
-        pieces.cells,
-        pieces.start,
-        pieces.lowest,
-        pieces.anchored,
-        (worth.astype(np.float64) * UNITS).astype(np.int32),
-        price.shape[1],
+        offsets_by_row(cell_cost.shape[1]),
     )
+    table = _Table(
+        components.component.ravel(),
+        components.cells,
+        components.start,
+        components.lowest,
+        (max_cost.astype(np.float64) * UNITS_PER_BIT).astype(np.int32),
+        components.anchored.copy(),
+    )
+    by_label = np.argsort(components.label, kind="stable")
+    of_label = np.searchsorted(components.label[by_label], np.arange(labels.count + 1))
+    reaches = _Reaches(labels.reach_mask.ravel(), labels.reach_cells, labels.reach_start)
+    _connect(joined.ravel(), ground, table, by_label, of_label, reaches)
     # A cell that lost its catchment where two of them cross (`without_checkers`) flows nowhere.
     joined &= labels.catchment >= 0
     return joined
 
 
+class _Ground(NamedTuple):
+    """What a step depends on, of each cell."""
+
+    label: Any
+    """int32 catchment."""
+    cost: Any
+    """float32 bits."""
+    elevation: Any
+    """float32 meters."""
+    offsets: Any
+    """(8,) int64 offsets of the neighbors."""
+
+
+class _Table(NamedTuple):
+    """Components of water, and which of them are joined."""
+
+    component: Any
+    """(cells,) int32 component of each cell."""
+    cells: Any
+    """int64, component after component."""
+    start: Any
+    """(n + 1,) int64."""
+    lowest: Any
+    """(n,) int64 cell."""
+    max_cost: Any
+    """(n,) int32 units."""
+    joined: Any
+    """(n,) bool, changes."""
+
+
+class _Reaches(NamedTuple):
+    """Cells of the reaches; see `Labels`."""
+
+    mask: Any
+    cells: Any
+    start: Any
+
+
+class _Scope(NamedTuple):
+    """How far a search goes: the catchment, and the highest cost, units."""
+
+    label: int
+    limit: int
+
+
+class _Search(NamedTuple):
+    """Paths found so far, and the cells they are to be continued from."""
+
+    paths: Any
+    """(cells, 2) int32: the cost of the cheapest path from each cell to its reach, units, _CLOSED or _UNREACHED; and
+    the number of the neighbor that it continues to."""
+    queue: Any
+    """(m, 2) int32 buckets of cells of equal cost (Dial 1969), as linked lists. Row 0 holds how many rows were ever
+    used, and the first row that is free again; the rows after it the first entry of each bucket; then come entries: a
+    cell, and the next entry. An entry that a cheaper path overtook stays and is skipped. Memory is touched as it is
+    used."""
+    buckets: int
+    """Number of buckets."""
+    stack: Any
+    """int64 cells that the search continues from first: those that were just joined."""
+
+
 @njit(cache=True)
-def _grow(
-    joined: Any,
-    labels: Any,
-    mouth: Any,
-    prices: Any,
-    elevation: Any,
-    reach_cells: Any,
-    reach_start: Any,
-    piece_of: Any,
-    piece_label: Any,
-    cells: Any,
-    start: Any,
-    lowest: Any,
-    anchored: Any,
-    worth: Any,
-    width: int,
-) -> None:
-    size, pieces = len(labels), len(worth)
-    # -1 where no way may lead through: reaches, and what is joined.
-    cost = np.empty(size, np.int32)
-    for i in range(size):
-        cost[i] = 2**31 - 1 if labels[i] >= 0 and not mouth[i] else -1
-    # Number of the neighbour that a cell's way goes on to.
-    way = np.empty(size, np.int8)
-    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
-    is_joined = anchored.copy()
-    by_label = np.argsort(piece_label, kind="mergesort")
-    of_label = np.searchsorted(piece_label[by_label], np.arange(len(reach_start)))
-    # A queue of buckets (Dial 1969); what was overtaken stays in it and is passed over. Memory is taken as it is used.
-    head = np.full((worth.max() if pieces else 0) // _BUCKET + 1, np.int32(-1), np.int32)
-    links = np.empty((8 * size, 2), np.int32)
-    state = np.array([0, -1])
-    # A way may run through every piece, and each of its steps costs something.
-    stack = np.empty(len(cells) + (worth.max() if pieces else 0) // _STRAIGHT + 8, np.int64)
-    # One catchment after the other: what it touches stays near in memory.
-    for label in range(len(reach_start) - 1):
+def _connect(joined: Any, ground: _Ground, table: _Table, by_label: Any, of_label: Any, reaches: _Reaches) -> None:
+    """Join components catchment by catchment: what a search touches stays near in memory."""
+    search = _new_search(ground.label, reaches, table)
+    for label in range(len(reaches.start) - 1):
         own = by_label[of_label[label] : of_label[label + 1]]
-        waiting = 0
-        for piece in own:
-            if anchored[piece]:
-                for k in range(start[piece], start[piece + 1]):
-                    cost[cells[k]] = -1
-                    joined[cells[k]] = True
-                    stack[waiting] = cells[k]
-                    waiting += 1
-        # The search goes as far as for the most worthy piece that still waits.
-        limit = _most_wanted(own, is_joined, worth)
-        if limit == 0:
-            continue
-        for k in range(waiting):
-            _relax(stack[k], label, 0, limit, offsets, labels, prices, elevation, cost, way, head, links, state)
-        for k in range(reach_start[label], reach_start[label + 1]):
-            _relax(
-                reach_cells[k], label, 0, limit, offsets, labels, prices, elevation, cost, way, head, links, state
-            )  # fmt: skip
-        current = 0
-        while current < len(head):
-            entry = head[current]
-            if entry < 0:
-                current += 1
-                continue
-            below = np.int64(links[entry, 0])
-            head[current] = links[entry, 1]
-            links[entry, 1], state[1] = state[1], entry
-            so_far = cost[below]
-            # Overtaken by a better way, joined meanwhile, or farther out than anything that still waits.
-            if so_far // _BUCKET != current or so_far > limit:
-                continue
-            piece = piece_of[below]
-            if piece < 0 or is_joined[piece] or lowest[piece] != below or so_far > worth[piece]:
-                _relax(
-                    below, label, so_far, limit, offsets, labels, prices, elevation, cost, way, head, links, state
-                )  # fmt: skip
-                continue
-            # Join the way down, and every piece it runs through, whole; then the search goes on from all of it.
-            waiting = 0
-            cell = below
-            while cost[cell] >= 0:
-                through = piece_of[cell]
-                if through < 0:
-                    stack[waiting] = cell
-                    waiting += 1
-                elif not is_joined[through]:
-                    is_joined[through] = True
-                    for k in range(start[through], start[through + 1]):
-                        stack[waiting] = cells[k]
-                        waiting += 1
-                cell = cell + offsets[way[cell]]
-            for k in range(waiting):
-                joined[stack[k]] = True
-                cost[stack[k]] = -1
-            limit = _most_wanted(own, is_joined, worth)
-            for k in range(waiting):
-                _relax(stack[k], label, 0, limit, offsets, labels, prices, elevation, cost, way, head, links, state)
-            current = 0
+        reach = reaches.cells[reaches.start[label] : reaches.start[label + 1]]
+        _connect_catchment(joined, label, own, reach, ground, table, search)
 
 
 @njit(cache=True)
-def _most_wanted(pieces: Any, is_joined: Any, worth: Any) -> Any:
-    most = np.int32(0)
-    for piece in pieces:
-        if not is_joined[piece] and worth[piece] > most:
-            most = worth[piece]
-    return most
+def _new_search(labels: Any, reaches: _Reaches, table: _Table) -> Any:
+    size = len(labels)
+    paths = np.empty((size, 2), np.int32)
+    for i in range(size):
+        paths[i, 0] = _UNREACHED if labels[i] >= 0 and not reaches.mask[i] else _CLOSED
+    highest = table.max_cost.max() if len(table.max_cost) else 0
+    buckets = highest // _BUCKET + 1
+    queue = np.empty((1 + buckets + 8 * size, 2), np.int32)
+    queue[0, 0], queue[0, 1] = 1 + buckets, _NO_ENTRY
+    queue[1 : 1 + buckets, 1] = _NO_ENTRY
+    # A path may run through every component, and each of its other steps costs something.
+    stack = np.empty(len(table.cells) + max(highest // _STRAIGHT + 8, len(reaches.cells)), np.int64)
+    return _Search(paths, queue, buckets, stack)
+
+
+@njit(cache=True)
+def _connect_catchment(
+    joined: Any, label: int, own: Any, reach: Any, ground: _Ground, table: _Table, search: _Search
+) -> None:
+    """Join the components `own` of a catchment, the cheapest first."""
+    count = _stack_anchored(own, table, search)
+    _close(joined, count, search)
+    search.stack[count : count + len(reach)] = reach
+    count += len(reach)
+    limit = _highest_waiting(own, table)
+    if limit == 0:
+        return
+    # Even with nothing left to join, up to the end: the next catchment needs an empty queue.
+    while True:
+        cell = _next_to_join(count, label, limit, ground, table, search)
+        if cell == _NO_CELL:
+            return
+        count = _stack_path(cell, ground.offsets, table, search)
+        _close(joined, count, search)
+        limit = _highest_waiting(own, table)
+
+
+@njit(cache=True)
+def _stack_anchored(own: Any, table: _Table, search: _Search) -> int:
+    """Stack the cells of the components that touch their reach; return how many."""
+    _, cells, start, _, _, joined = table
+    stack = search.stack
+    count = 0
+    for component in own:
+        if joined[component]:
+            for k in range(start[component], start[component + 1]):
+                stack[count] = cells[k]
+                count += 1
+    return count
+
+
+@njit(cache=True)
+def _stack_path(cell: int, offsets: Any, table: _Table, search: _Search) -> int:
+    """Stack the cells of a path down, and of every component that it runs through; return how many."""
+    component_of, cells, start, _, _, joined = table
+    paths, stack = search.paths, search.stack
+    count = 0
+    while paths[cell, 0] >= 0:
+        component = component_of[cell]
+        if component < 0:
+            stack[count] = cell
+            count += 1
+        elif not joined[component]:
+            joined[component] = True
+            for k in range(start[component], start[component + 1]):
+                stack[count] = cells[k]
+                count += 1
+        cell = cell + offsets[paths[cell, 1]]
+    return count
+
+
+@njit(cache=True)
+def _close(joined: Any, count: int, search: _Search) -> None:
+    """Mark the stacked cells as joined, and close them to paths."""
+    stack, paths = search.stack, search.paths
+    for k in range(count):
+        joined[stack[k]] = True
+        paths[stack[k], 0] = _CLOSED
+
+
+@njit(cache=True)
+def _highest_waiting(own: Any, table: _Table) -> Any:
+    """Return the highest cost at which a component that is not joined would be: the search goes no farther."""
+    joined, max_cost = table.joined, table.max_cost
+    highest = np.int32(0)
+    for component in own:
+        if not joined[component] and max_cost[component] > highest:
+            highest = max_cost[component]
+    return highest
+
+
+@njit(cache=True)
+def _next_to_join(count: int, label: int, limit: Any, ground: _Ground, table: _Table, search: _Search) -> Any:
+    """Search upstream (Dijkstra), from the stacked cells and then from those that wait in the queue.
+
+    Returns the lowest cell of the first component that is met at no more than its maximum cost; _NO_CELL if there is
+    none up to the limit, units.
+    """
+    # Tuples are taken apart before loops: numba counts a reference at each access to a field.
+    labels, cell_cost, elevation, offsets = ground
+    component_of, _, _, lowest, max_cost, joined = table
+    paths, queue, buckets, stack = search
+    scope = _Scope(label, limit)
+    for k in range(count):
+        _relax(stack[k], scope, offsets, labels, cell_cost, elevation, paths, queue)
+    bucket = 0
+    while bucket < buckets:
+        entry = queue[1 + bucket, 1]
+        if entry == _NO_ENTRY:
+            bucket += 1
+            continue
+        cell = np.int64(queue[entry, 0])
+        queue[1 + bucket, 1] = queue[entry, 1]
+        queue[entry, 1], queue[0, 1] = queue[0, 1], entry
+        cost = paths[cell, 0]
+        # Overtaken by a cheaper path, joined meanwhile, or farther than any component that still waits.
+        if cost // _BUCKET != bucket or cost > limit:
+            continue
+        component = component_of[cell]
+        if component >= 0 and not joined[component] and lowest[component] == cell and cost <= max_cost[component]:
+            return cell
+        _relax(cell, scope, offsets, labels, cell_cost, elevation, paths, queue)
+    return np.int64(_NO_CELL)
 
 
 @njit(cache=True)
 def _relax(
-    below: Any,
-    label: int,
-    so_far: Any,
-    limit: Any,
-    offsets: Any,
-    labels: Any,
-    prices: Any,
-    elevation: Any,
-    cost: Any,
-    way: Any,
-    head: Any,
-    links: Any,
-    state: Any,
+    cell: Any, scope: _Scope, offsets: Any, labels: Any, cell_cost: Any, elevation: Any, paths: Any, queue: Any
 ) -> None:
-    """Offer the cells around one a way through it, within its catchment."""
-    # Unsigned, for a signed index is looked at for counting from the end.
-    here = np.uint64(below)
-    height = elevation[here]
+    """Offer the neighbors of a cell, within its catchment, a path through it."""
+    # Unsigned: a signed index is checked for counting from the end.
+    here = np.uint64(cell)
+    # From what is joined, and from the reach, paths cost nothing.
+    cost, height = max(paths[here, 0], np.int32(0)), elevation[here]
     for k in range(8):
         above = here + np.uint64(offsets[np.uint64(k)])
-        # The cheapest step there is would not do: that is told without looking at the terrain.
-        if so_far + _STRAIGHT >= cost[above] or labels[above] != label:
+        # Not even the cheapest step would do: no need to look at the terrain.
+        if cost + _STRAIGHT >= paths[above, 0] or labels[above] != scope.label:
             continue
         rise = height - elevation[above]
-        price = max(prices[above] * max(rise, np.float32(1)), np.float32(_BITS_PER_M) * rise)
-        if price * UNITS > limit:
+        step = max(cell_cost[above] * max(rise, np.float32(1)), np.float32(_BITS_PER_M) * rise)
+        if step * UNITS_PER_BIT > scope.limit:
             continue
-        total = so_far + np.int32(price * UNITS) + (_DIAGONAL if (k == 0 or k == 2 or k == 5 or k == 7) else _STRAIGHT)
-        if total >= cost[above] or total > limit:
+        is_diagonal = k == 0 or k == 2 or k == 5 or k == 7
+        total = cost + np.int32(step * UNITS_PER_BIT) + (_DIAGONAL if is_diagonal else _STRAIGHT)
+        if total >= paths[above, 0] or total > scope.limit:
             continue
-        cost[above], way[above] = total, 7 - k
-        if state[1] >= 0:
-            entry = state[1]
-            state[1] = links[entry, 1]
+        paths[above, 0], paths[above, 1] = total, 7 - k
+        entry = queue[0, 1]
+        if entry != _NO_ENTRY:
+            queue[0, 1] = queue[entry, 1]
         else:
-            entry = state[0]
-            state[0] += 1
-            if entry == len(links):
-                raise MemoryError("the queue of ways is full")
-        bucket = total // _BUCKET
-        links[entry, 0], links[entry, 1] = above, head[bucket]
-        head[bucket] = entry
+            entry = queue[0, 0]
+            queue[0, 0] += 1
+            if entry == len(queue):
+                raise MemoryError("the queue of paths is full")
+        first = 1 + total // _BUCKET
+        queue[entry, 0], queue[entry, 1] = above, queue[first, 1]
+        queue[first, 1] = entry

@@ -18,9 +18,9 @@ from headwater.waterways.lines.burn import cells_of_vertices
 from headwater.waterways.lines.trace import TO_REACH, Traces
 
 SAME_PLACE_DEGREES = 0.001 / METERS_PER_DEGREE
-"""Joins nearer than a millimetre share a point."""
+"""Joins nearer than a millimeter have one point."""
 NEXT_LINK = -1
-"""Piece index that stands for the first piece of the downstream link."""
+"""Piece that stands for the first piece of the downstream link."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class JoinedLines:
     downstream: NDArray[np.int64]
     """(n,) row of the line it flows into; NEXT_LINK for the first piece of the downstream link."""
     divergence: NDArray[np.bool_]
-    """(n,) whether it is a second arm."""
+    """(n,) whether it is a second arm around an island."""
     cells: NDArray[np.int64]
     """Cells under the lines, line after line; of new lines without the one they end on."""
     start: NDArray[np.int64]
@@ -58,7 +58,7 @@ class JoinedLines:
 def join_lines(
     traces: Traces, reaches: NDArray[Any], flows_on: NDArray[np.bool_], own: NDArray[np.bool_], grid: RasterGrid
 ) -> JoinedLines:
-    """Turn runs of cells into lines, join those that end beside their reach to it, and cut the reaches there.
+    """Turn runs of cells into lines, join those that end next to their reach to it, and cut the reaches there.
 
     Parameters
     ----------
@@ -73,58 +73,43 @@ def join_lines(
     grid : RasterGrid
         Of the traces' cells.
     """
-    # Pixels are square in metres, so the shape of a pixel tells the length of a degree of longitude.
+    # Pixels are square in meters, so the shape of a pixel is the ratio of a degree of longitude to one of latitude.
     aspect = grid.dy / grid.dx
-    traces = _turned(traces, reaches, grid, aspect)
-    points, vertex = _centres(traces.cells, traces.start, grid)
+    traces = _reverse_uphill_arms(traces, reaches, grid, aspect)
+    points, vertex = _centers(traces.cells, traces.start, grid)
     by_label = np.argsort(traces.label, kind="stable")
     of_label = np.searchsorted(traces.label[by_label], np.arange(len(reaches) + 1))
-    lines: list[NDArray[np.float64]] = []
-    label: list[int] = []
-    downstream: list[int] = []
-    piece_of: list[int] = []
     trace_row = np.full(len(traces.label), -1, dtype=np.int64)
+    parts: list[_ReachLines] = []
+    first = 0
     for reach in np.flatnonzero(own):
-        line = shapely.get_coordinates(reaches[reach])
         rows = by_label[of_label[reach] : of_label[reach + 1]]
-        ends = rows[traces.downstream[rows] == TO_REACH]
-        heads = rows[traces.divergence[rows] & (traces.head[rows] == TO_REACH)]
-        if len(rows) == 0:
-            split = SplitReach([line], np.zeros((0, 2)), np.zeros(0, np.int64))
-        else:
-            places = np.concatenate([points[vertex[ends + 1] - 1], points[vertex[heads]]])
-            split = split_reach(line, places, flows_on=bool(flows_on[reach]), aspect=aspect)
-        first = len(lines)
-        pieces = len(split.pieces)
-        lines.extend(split.pieces)
-        downstream.extend([*range(first + 1, first + pieces), NEXT_LINK])
-        trace_row[rows] = first + pieces + np.arange(len(rows))
-        joint = dict(zip(ends.tolist(), range(len(ends)), strict=True))
-        from_reach = dict(zip(heads.tolist(), range(len(ends), len(ends) + len(heads)), strict=True))
-        for row in rows.tolist():
-            own_points = points[vertex[row] : vertex[row + 1]]
-            if row in from_reach:
-                own_points = np.vstack([split.joins[from_reach[row]], own_points])
-            if row in joint:
-                own_points = np.vstack([own_points, split.joins[joint[row]]])
-                into = int(split.into[joint[row]])
-                downstream.append(NEXT_LINK if into == NEXT_LINK else first + into)
-            else:
-                downstream.append(int(trace_row[traces.downstream[row]]))
-            lines.append(own_points)
-        label.extend([int(reach)] * (pieces + len(rows)))
-        piece_of.extend([-1] * pieces)
-        piece_of.extend(rows.tolist())
-    row_of = np.array(piece_of, dtype=np.int64)
+        split = _split_at_traces(
+            shapely.get_coordinates(reaches[reach]),
+            rows,
+            traces,
+            points,
+            vertex,
+            flows_on=bool(flows_on[reach]),
+            aspect=aspect,
+        )
+        trace_row[rows] = first + len(split.pieces) + np.arange(len(rows))
+        parts.append(_lines_of_reach(first, split, rows, traces, points, vertex, trace_row))
+        first += len(parts[-1].lines)
+    lines = [line for part in parts for line in part.lines]
+    # The trace of each line; -1 for pieces of reaches.
+    row_of = np.concatenate([np.zeros(0, np.int64), *(part.trace for part in parts)])
+    label = np.repeat(np.flatnonzero(own), [len(part.lines) for part in parts])
+    downstream = np.concatenate([np.zeros(0, np.int64), *(part.downstream for part in parts)])
     backbone = row_of < 0
     line_vertex = np.concatenate([[0], np.cumsum([len(line) for line in lines])]).astype(np.int64)
     coordinates = np.concatenate(lines) if lines else np.zeros((0, 2))
     cells, start = _cells_under(coordinates, line_vertex, backbone, row_of, traces, grid)
     return JoinedLines(
         lines=_linestrings(coordinates, line_vertex),
-        label=np.array(label, dtype=np.int64),
+        label=label,
         from_backbone=backbone,
-        downstream=np.array(downstream, dtype=np.int64),
+        downstream=downstream,
         divergence=np.where(backbone, False, traces.divergence[row_of])
         if len(traces.label)
         else np.zeros(len(lines), bool),
@@ -133,14 +118,82 @@ def join_lines(
     )
 
 
+@dataclass(frozen=True)
+class _ReachLines:
+    """The pieces of a reach and then its new lines, as rows of `JoinedLines`."""
+
+    lines: list[NDArray[np.float64]]
+    """Vertices of each line."""
+    downstream: NDArray[np.int64]
+    """Row that each flows into; NEXT_LINK for the first piece of the downstream link."""
+    trace: NDArray[np.int64]
+    """Trace that each was drawn from; -1 for pieces of the reach."""
+
+
+def _split_at_traces(
+    reach: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    traces: Traces,
+    points: NDArray[np.float64],
+    vertex: NDArray[np.int64],
+    *,
+    flows_on: bool,
+    aspect: float,
+) -> SplitReach:
+    """Cut a reach where its traces, given as `rows`, end and then where its divergences begin; see `_joined_ends`."""
+    if len(rows) == 0:
+        return SplitReach([reach], np.zeros((0, 2)), np.zeros(0, np.int64))
+    ends, heads = _joined_ends(rows, traces)
+    places = np.concatenate([points[vertex[ends + 1] - 1], points[vertex[heads]]])
+    return split_reach(reach, places, flows_on=flows_on, aspect=aspect)
+
+
+def _joined_ends(rows: NDArray[np.int64], traces: Traces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which traces of a reach end at it, and which divergences begin at it: the order of its joins."""
+    ends = rows[traces.downstream[rows] == TO_REACH]
+    heads = rows[traces.divergence[rows] & (traces.head[rows] == TO_REACH)]
+    return ends, heads
+
+
+def _lines_of_reach(
+    first: int,
+    split: SplitReach,
+    rows: NDArray[np.int64],
+    traces: Traces,
+    points: NDArray[np.float64],
+    vertex: NDArray[np.int64],
+    trace_row: NDArray[np.int64],
+) -> _ReachLines:
+    """Draw the lines of a reach, whose rows begin at `first`; `trace_row` is the row of each trace."""
+    pieces = len(split.pieces)
+    ends, heads = (part.tolist() for part in _joined_ends(rows, traces))
+    join_of_end = dict(zip(ends, range(len(ends)), strict=True))
+    join_of_head = dict(zip(heads, range(len(ends), len(ends) + len(heads)), strict=True))
+    lines = list(split.pieces)
+    downstream = [*range(first + 1, first + pieces), NEXT_LINK]
+    for row in rows.tolist():
+        line = points[vertex[row] : vertex[row + 1]]
+        if row in join_of_head:
+            line = np.vstack([split.joins[join_of_head[row]], line])
+        if row in join_of_end:
+            line = np.vstack([line, split.joins[join_of_end[row]]])
+            into = int(split.into[join_of_end[row]])
+            downstream.append(NEXT_LINK if into == NEXT_LINK else first + into)
+        else:
+            downstream.append(int(trace_row[traces.downstream[row]]))
+        lines.append(line)
+    trace = np.concatenate([np.full(pieces, -1, dtype=np.int64), rows])
+    return _ReachLines(lines, np.array(downstream, dtype=np.int64), trace)
+
+
 def _linestrings(points: NDArray[np.float64], vertex: NDArray[np.int64]) -> NDArray[Any]:
     if len(vertex) == 1:
         return np.array([], dtype=object)
     return np.asarray(shapely.linestrings(points, indices=np.repeat(np.arange(len(vertex) - 1), np.diff(vertex))))
 
 
-def _turned(traces: Traces, reaches: NDArray[Any], grid: RasterGrid, aspect: float) -> Traces:
-    """Turn divergences that end beside a reach above the place where the water of their head comes to it."""
+def _reverse_uphill_arms(traces: Traces, reaches: NDArray[Any], grid: RasterGrid, aspect: float) -> Traces:
+    """Reverse divergences that end at a reach above the place where the water of their head comes to it."""
     arms = np.flatnonzero(traces.divergence & (traces.downstream == TO_REACH))
     if len(arms) == 0:
         return traces
@@ -167,23 +220,26 @@ def _turned(traces: Traces, reaches: NDArray[Any], grid: RasterGrid, aspect: flo
     return replace(traces, cells=cells, downstream=downstream, head=head)
 
 
-def _centres(
+def _centers(
     cells: NDArray[np.int64], start: NDArray[np.int64], grid: RasterGrid
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return longitude and latitude of the cells of runs, without those in the middle of a straight stretch."""
+    """Return longitude and latitude of the cells of runs, without those inside a straight stretch.
+
+    Returns the points (m, 2), and where those of each run begin.
+    """
     rows, columns = np.divmod(cells, grid.width)
-    turns = np.ones(len(cells), dtype=bool)
+    bends = np.ones(len(cells), dtype=bool)
     if len(cells) > 2:
         step = np.column_stack([np.diff(columns), np.diff(rows)])
-        turns[1:-1] = (step[1:] != step[:-1]).any(axis=1)
-        turns[start[:-1]] = True
-        turns[start[1:] - 1] = True
-    centres = np.column_stack(
-        [grid.west + (columns[turns] + 0.5) * grid.dx, grid.north - (rows[turns] + 0.5) * grid.dy]
+        bends[1:-1] = (step[1:] != step[:-1]).any(axis=1)
+        bends[start[:-1]] = True
+        bends[start[1:] - 1] = True
+    centers = np.column_stack(
+        [grid.west + (columns[bends] + 0.5) * grid.dx, grid.north - (rows[bends] + 0.5) * grid.dy]
     )
-    vertex = np.concatenate([[0], np.cumsum(turns)])[start].astype(np.int64)
-    # A hundredth of a millimetre: the origin of the window does not show in the last bits.
-    return centres.round(10), vertex
+    vertex = np.concatenate([[0], np.cumsum(bends)])[start].astype(np.int64)
+    # A hundredth of a millimeter: the window's origin does not change the last bits.
+    return centers.round(10), vertex
 
 
 def _cells_under(
@@ -194,7 +250,7 @@ def _cells_under(
     traces: Traces,
     grid: RasterGrid,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the cells under lines: those a piece of a reach runs through, and the own cells of new lines."""
+    """Return the cells under lines: those that a piece of a reach runs through, and the own cells of new lines."""
     burned, burned_start = cells_of_vertices(points, np.where(backbone, vertex[:-1], vertex[1:]), vertex[1:], grid)
     length = np.diff(burned_start)
     first = burned_start[:-1].copy()
@@ -212,7 +268,7 @@ def split_reach(
     """Join new lines to a reach, each at the point of the reach nearest to its end, and cut the reach there.
 
     The leg from the end to the nearest point cannot cross the reach. A join at the head vertex cuts nothing; one at the
-    tail vertex flows into the downstream link or, where there is none, joins half way along the last stretch.
+    tail vertex flows into the downstream link or, where there is none, joins halfway along the last stretch.
 
     Parameters
     ----------
@@ -225,14 +281,14 @@ def split_reach(
     aspect : float
         Length of a degree of longitude in degrees of latitude.
 
-    Returns
+    Rebends
     -------
     SplitReach
     """
     last = len(reach) - 1
-    # A place on the reach is the number of a vertex plus the share of the way to the next one.
+    # A place on the reach is the number of a vertex plus the fraction of the way to the next one.
     places = np.asarray(_nearest_places(reach, np.ascontiguousarray(ends, dtype=np.float64), aspect))
-    # Within a millimetre of a vertex it is the vertex.
+    # Within a millimeter of a vertex it is the vertex.
     vertices = np.rint(places)
     near_vertex = _apart(_points(reach, places), reach[vertices.astype(np.int64)]) <= SAME_PLACE_DEGREES
     places = np.where(near_vertex, vertices, places)
@@ -270,18 +326,18 @@ def _nearest_places(reach: Any, ends: Any, aspect: float) -> Any:
             x, y = (reach[k + 1, 0] - reach[k, 0]) * aspect, reach[k + 1, 1] - reach[k, 1]
             dx, dy = (ends[i, 0] - reach[k, 0]) * aspect, ends[i, 1] - reach[k, 1]
             squared = x * x + y * y
-            share = min(max((dx * x + dy * y) / squared, 0.0), 1.0) if squared > 0 else 0.0
-            distance = np.hypot(share * x - dx, share * y - dy)
+            fraction = min(max((dx * x + dy * y) / squared, 0.0), 1.0) if squared > 0 else 0.0
+            distance = np.hypot(fraction * x - dx, fraction * y - dy)
             if distance < nearest:
-                nearest, places[i] = distance, k + share
+                nearest, places[i] = distance, k + fraction
     return places
 
 
 def _points(reach: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
     vertex = np.floor(places).astype(np.int64)
     on_vertex = (places == vertex)[:, np.newaxis]
-    below = np.minimum(vertex + 1, len(reach) - 1)
-    between = reach[vertex] + (places - vertex)[:, np.newaxis] * (reach[below] - reach[vertex])
+    following = np.minimum(vertex + 1, len(reach) - 1)
+    between = reach[vertex] + (places - vertex)[:, np.newaxis] * (reach[following] - reach[vertex])
     return np.where(on_vertex, reach[vertex], between)
 
 
@@ -290,7 +346,7 @@ def _apart(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[
 
 
 def _before_tail(reach: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """Place half way between the tail and what comes before it: a vertex, or the last other join."""
+    """Place halfway between the tail and what comes before it: a vertex, or the last other join."""
     last = len(reach) - 1
     vertex = int(np.flatnonzero(_apart(reach[:-1], reach[last]) > SAME_PLACE_DEGREES)[-1])
     return float(max([float(vertex), *others]) + vertex + 1) / 2

@@ -1,51 +1,53 @@
 """Joined water thinned to lines: narrow water to its lowest cells, wide water to its middle.
 
-Thinning keeps what hangs together and every hole (Yokoi et al. 1975). In narrow water, shell by shell and there from
-the highest cell down, the ends of lines stay, so that no stream gets shorter (after Pierson and Mehrabi 2024, who go by
-height alone). In water wider than three cells they go, from the shore inwards,
-until one line is left between the places where lines enter and leave: no ladders of parallel lines, and both arms round
-an island.
+Thinning keeps what is connected and every hole (Yokoi et al. 1975). In narrow water, shell by shell and within a shell
+from the highest cell down, the ends of lines stay, so that no stream gets shorter (after Pierson and Mehrabi 2024, who
+go by height alone). In water wider than three cells ends are removed too, from the shore inwards, until one line is
+left between the places where lines enter and leave: no ladders of parallel lines, and both arms around an island.
 """
 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from headwater.waterways.lines.catchment_raster import Labels, by_label, owns_mouth
+from headwater.waterways.lines.catchment_raster import Labels, ReachOwners, by_label, owns_reach_cell
+from headwater.waterways.lines.neighbors import SIDES, count_neighbors, offsets_by_row, removable_rings
 
 SMALL_HOLE_PX = 20
 """Holes under this size are filled."""
 FLAT_HOLE_PX = 400
 """Holes under this size are filled if they are flat, and no islands of wide water."""
 FLAT_HOLE_RELIEF_M = 4.0
-LAND, MOUTH = -1, -2
-"""States of cells that are no water, and of those that a reach runs through."""
+LAND, REACH = -1, -2
+"""States of cells that are not water, and of those that a reach runs through."""
 # An end of wide water farther from any way in than this many times its half width is the end of a channel.
 _ELONGATED = 4
+_UNSEEN, _UNREACHED = -2, -1
+"""Distances of cells of wide water whose component is not known yet, and of those that the search has not reached."""
 
 
 def fill_holes(water: NDArray[np.bool_], elevation: NDArray[np.float32], labels: Labels) -> None:
-    """Fill small holes of land, in place, and larger ones that are flat, but islands of wide water.
+    """Fill small holes of land, in place, and larger ones that are flat, except islands of wide water.
 
     Parameters
     ----------
     water : (y, x) bool
-        Water without the reaches. Holes that more than one catchment has part in stay.
+        Water without the reaches. Holes that several catchments share stay.
     elevation : (y, x) float32
-        Metres.
+        Meters.
     labels : Labels
         Of the window.
     """
     cells = np.flatnonzero(water)
     width = water.shape[1]
     wide, _ = _wide_water(water, labels)
-    mouth = labels.mouth.ravel()
-    _fill_holes(water.ravel(), wide, elevation.ravel(), labels.catchment.ravel(), mouth, cells, width)
+    reach_mask = labels.reach_mask.ravel()
+    _fill_holes(water.ravel(), wide, elevation.ravel(), labels.catchment.ravel(), reach_mask, cells, width)
 
 
 def thin(
@@ -56,13 +58,13 @@ def thin(
     Parameters
     ----------
     water : (y, x) bool
-        Water without the reaches, each piece of which touches the reach of its catchment.
+        Water without the reaches; each component touches the reach of its catchment.
     elevation : (y, x) float32
-        Metres, without NaN.
+        Meters, without NaN.
     labels : Labels
         Of the window. Water of two catchments is thinned as if they did not touch.
     min_end_px : int
-        A channel that ends in wide water is this long at least.
+        A channel that ends in wide water is at least this long.
 
     Returns
     -------
@@ -70,38 +72,35 @@ def thin(
         Lines without the reaches.
     """
     width = water.shape[1]
-    flat, label = water.ravel(), labels.catchment.ravel()
-    shared, count = labels.shared, labels.count
+    owners, heights = labels.owners, elevation.ravel()
     state = states(water, labels)
-    heights = elevation.ravel()
-    cells = np.flatnonzero(flat)
+    cells = np.flatnonzero(water.ravel())
     wide, depth = _wide_water(water, labels)
-    narrow = cells[~wide[cells]]
-    # By catchment, what its cells touch being near in memory; there from the highest down.
-    narrow = _highest_first(by_label(narrow, label, count), heights, label)
-    _thin_narrow(state, label, shared, count, narrow, width)
-    middle = cells[wide[cells]]
-    middle = by_label(middle, label, count)
-    fixed = _far_ends(state, wide, label, shared, count, middle, depth, min_end_px, width)
-    _thin_wide(state, label, shared, count, middle, depth[middle], -heights[middle], fixed, width)
+    # By catchment, so that what its cells touch is near in memory; there from the highest down.
+    narrow = by_label(cells[~wide[cells]], owners.labels, owners.size)
+    narrow = _highest_first(narrow, heights, owners.labels)
+    _thin_narrow(state, owners, narrow, width)
+    middle = by_label(cells[wide[cells]], owners.labels, owners.size)
+    ends = _far_ends(_WideWater(state, wide, depth, owners, offsets_by_row(width)), middle, min_end_px)
+    _thin_wide(state, owners, middle, depth[middle], -heights[middle], ends, width)
     return np.asarray(state >= 0).reshape(water.shape)
 
 
 def states(lines: NDArray[np.bool_], labels: Labels) -> NDArray[np.int32]:
-    """Return, flat, the label of cells of lines, MOUTH on reaches, and LAND."""
+    """Return, flat, the label of cells of lines, REACH on reaches, and LAND elsewhere."""
     state = np.where(lines, labels.catchment, np.int32(LAND))
-    state[labels.mouth] = MOUTH
+    state[labels.reach_mask] = REACH
     return state.ravel()
 
 
 def wide_water(water: NDArray[np.bool_], labels: Labels) -> NDArray[np.bool_]:
-    """Return water (y, x) wider than three cells, whatever the catchment, the reaches counted as water."""
+    """Return water (y, x) wider than three cells, whatever its catchment; the reaches count as water."""
     return _wide_water(water, labels)[0].reshape(water.shape)
 
 
 def _wide_water(water: NDArray[np.bool_], labels: Labels) -> tuple[NDArray[np.bool_], NDArray[np.int16]]:
-    """Wide water, and the depth of all water with the reaches; both flat."""
-    area = (water | labels.mouth).ravel()
+    """Return wide water, and the depth of all water with the reaches; both flat."""
+    area = (water | labels.reach_mask).ravel()
     cells = np.flatnonzero(area)
     depth = _depth(area, cells, water.shape[1])
     return np.asarray(_opened(depth, cells, water.shape[1]) & water.ravel()), depth
@@ -109,44 +108,30 @@ def _wide_water(water: NDArray[np.bool_], labels: Labels) -> tuple[NDArray[np.bo
 
 @njit(cache=True)
 def _highest_first(cells: Any, heights: Any, labels: Any) -> Any:
-    """Cells of each label, which stand together, from the highest down; of equally high ones the first stays first."""
+    """Sort the cells of each label, which are adjacent, from the highest down; ties keep their order."""
     out = np.empty_like(cells)
     first = 0
     while first < len(cells):
-        end = first
-        while end < len(cells) and labels[cells[end]] == labels[cells[first]]:
-            end += 1
+        end = _end_of_label(first, cells, labels)
         out[first:end] = cells[first:end][np.argsort(-heights[cells[first:end]], kind="mergesort")]
         first = end
     return out
 
 
 @njit(cache=True)
-def _removable() -> Any:
-    """Whether a cell with a ring of eight neighbours can go: (2, 256) for cells that may and may not be ends.
-
-    Bits of the ring go round from the east against the clock. The connectivity number counts the parts of water that
-    the cell holds together; 0 inside water, where taking the cell away would make a hole.
-    """
-    table = np.zeros((2, 256), np.bool_)
-    for ring in range(256):
-        neighbours, number = 0, 0
-        for k in range(8):
-            neighbours += ring >> k & 1
-        for k in range(0, 8, 2):
-            side, corner, next_side = ring >> k & 1, ring >> (k + 1) & 1, ring >> ((k + 2) % 8) & 1
-            if side == 0 and (corner or next_side):
-                number += 1
-        table[0, ring] = number == 1
-        table[1, ring] = number == 1 and neighbours > 1
-    return table
+def _end_of_label(first: int, cells: Any, labels: Any) -> int:
+    """Return where the cells of the label of the first one end."""
+    end = first
+    while end < len(cells) and labels[cells[end]] == labels[cells[first]]:
+        end += 1
+    return end
 
 
 @njit(cache=True)
-def ring_of(state: Any, labels: Any, shared: Any, count: int, cell: int, width: int) -> int:
-    """Return which of the eight neighbours are water of the same catchment or its reach, as bits from the east on.
+def ring_of(state: Any, owners: ReachOwners, cell: int, width: int) -> int:
+    """Return which of the eight neighbors are water of the same catchment or its reach, as bits from the east on.
 
-    `state` is that of `states`; `labels` the flat catchments, `shared` and `count` those of `Labels`.
+    `state` is that of `states`, `owners` that of `Labels`.
     """
     label = state[cell]
     ring = 0
@@ -169,50 +154,32 @@ def ring_of(state: Any, labels: Any, shared: Any, count: int, cell: int, width: 
         else:
             other = cell + width + 1
         there = state[other]
-        if there == label or (there == MOUTH and owns_mouth(other, label, labels, shared, count)):
+        if there == label or (there == REACH and owns_reach_cell(other, label, owners)):
             ring |= bit
         bit <<= 1
     return ring
 
 
 @njit(cache=True)
-def _thin_narrow(state: Any, labels: Any, shared: Any, count: int, cells: Any, width: int) -> None:
-    """Peel shells off, ends staying.
-
-    Of a shell first the cells with most neighbours, its sides, then its corners: were a line's end peeled from the
-    highest cell down, it would draw back cell by cell for as long as it is wide. Among equals the highest goes first.
-    """
-    table = _removable()[1]
+def _thin_narrow(state: Any, owners: ReachOwners, cells: Any, width: int) -> None:
+    """Peel shells off, catchment by catchment; ends stay."""
+    removable = removable_rings()[1]
     left = cells.copy()
     rings = np.empty(len(cells), np.uint8)
-    order = np.empty(len(cells), np.int64)
+    shell = np.empty(len(cells), np.int64)
     first = 0
     while first < len(cells):
-        end = first
-        while end < len(cells) and labels[cells[end]] == labels[cells[first]]:
-            end += 1
+        end = _end_of_label(first, cells, owners.labels)
         remaining = end
-        again = True
-        while again:
-            again = False
-            # The shell: cells with land at a side, by their number of neighbours.
-            numbers = np.zeros(10, np.int64)
+        changed = True
+        while changed:
+            changed = False
             for i in range(first, remaining):
-                rings[i] = ring_of(state, labels, shared, count, left[i], width)
-                if rings[i] & 0b01010101 != 0b01010101:
-                    numbers[8 - _neighbours(rings[i]) + 1] += 1
-            for k in range(1, 10):
-                numbers[k] += numbers[k - 1]
-            shell = numbers[9]
-            for i in range(first, remaining):
-                if rings[i] & 0b01010101 != 0b01010101:
-                    kind = 8 - _neighbours(rings[i])
-                    order[numbers[kind]] = left[i]
-                    numbers[kind] += 1
-            for i in range(shell):
-                if table[ring_of(state, labels, shared, count, order[i], width)]:
-                    state[order[i]] = LAND
-                    again = True
+                rings[i] = ring_of(state, owners, left[i], width)
+            for i in range(_sorted_shell(shell, left, rings, first, remaining)):
+                if removable[ring_of(state, owners, shell[i], width)]:
+                    state[shell[i]] = LAND
+                    changed = True
             kept = first
             for i in range(first, remaining):
                 if state[left[i]] != LAND:
@@ -223,57 +190,64 @@ def _thin_narrow(state: Any, labels: Any, shared: Any, count: int, cells: Any, w
 
 
 @njit(cache=True)
-def _neighbours(ring: int) -> int:
-    number = 0
-    for k in range(8):
-        number += ring >> k & 1
-    return number
+def _sorted_shell(shell: Any, cells: Any, rings: Any, first: int, end: int) -> int:
+    """Write the cells with land at a side to `shell`, those with most neighbors first; return how many.
+
+    The sides of a shell come before its corners: if the end of a line were peeled from the highest cell down, it would
+    retreat cell by cell for as long as it is wide. Ties keep their order, the highest first: a counting sort.
+    """
+    place = np.zeros(10, np.int64)
+    for i in range(first, end):
+        if rings[i] & SIDES != SIDES:
+            place[8 - count_neighbors(rings[i]) + 1] += 1
+    for k in range(1, 10):
+        place[k] += place[k - 1]
+    count = int(place[9])
+    for i in range(first, end):
+        if rings[i] & SIDES != SIDES:
+            missing = 8 - count_neighbors(rings[i])
+            shell[place[missing]] = cells[i]
+            place[missing] += 1
+    return count
 
 
 @njit(cache=True)
-def _thin_wide(
-    state: Any,
-    labels: Any,
-    shared: Any,
-    count: int,
-    cells: Any,
-    depth: Any,
-    lowness: Any,
-    fixed: Any,
-    width: int,
-) -> None:
-    """Take cells away from the shore inwards, ends too, but those that are fixed."""
-    table = _removable()[0]
+def _thin_wide(state: Any, owners: ReachOwners, cells: Any, depth: Any, lowness: Any, fixed: Any, width: int) -> None:
+    """Remove cells from the shore inwards, ends too, except those that are fixed."""
+    removable = removable_rings()[0]
     number = np.full(len(state), np.int32(-1), np.int32)
     for i in range(len(cells)):
         number[cells[i]] = i
     for i in range(len(fixed)):
         number[fixed[i]] = -1
-    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    offsets = offsets_by_row(width)
     heap = [(np.int16(0), np.float32(0), np.int32(0)) for _ in range(0)]
     for i in range(len(cells)):
-        if number[cells[i]] >= 0 and table[ring_of(state, labels, shared, count, cells[i], width)]:
+        if number[cells[i]] >= 0 and removable[ring_of(state, owners, cells[i], width)]:
             heap.append((depth[i], lowness[i], np.int32(i)))
     heapify(heap)
     while len(heap) > 0:
         cell = cells[heappop(heap)[2]]
-        if state[cell] == LAND or not table[ring_of(state, labels, shared, count, cell, width)]:
+        if state[cell] == LAND or not removable[ring_of(state, owners, cell, width)]:
             continue
         label = state[cell]
         state[cell] = LAND
         for k in range(8):
             other = cell + offsets[k]
             i = number[other]
-            # What waited inside, or stayed because it held others together, is tested again.
-            if i >= 0 and state[other] == label and table[ring_of(state, labels, shared, count, other, width)]:
+            # What waited inside, or stayed because it connected others, is tested again.
+            if i >= 0 and state[other] == label and removable[ring_of(state, owners, other, width)]:
                 heappush(heap, (depth[i], lowness[i], np.int32(i)))
 
 
 @njit(cache=True)
 def _depth(area: Any, cells: Any, width: int) -> Any:
-    """Chessboard distance of flat water from land, 1 at the shore; int16, 0 on land. `cells` are those of the water."""
+    """Return the chessboard distance of flat water from land, 1 at the shore; int16, 0 on land.
+
+    `cells` are those of the water.
+    """
     depth = np.zeros(len(area), np.int16)
-    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    offsets = offsets_by_row(width)
     queue = np.empty(len(cells), np.int64)
     last = 0
     for cell in cells:
@@ -298,7 +272,7 @@ def _depth(area: Any, cells: Any, width: int) -> Any:
 
 @njit(cache=True)
 def _opened(depth: Any, cells: Any, width: int) -> Any:
-    """Opening of water by four cells by four, from its depth: flat bool."""
+    """Return the opening of water by four cells by four, from its depth: flat bool."""
     wide = np.zeros(len(depth), np.bool_)
     for cell in cells:
         # A square of two by two that land touches nowhere.
@@ -311,15 +285,15 @@ def _opened(depth: Any, cells: Any, width: int) -> Any:
 
 
 @njit(cache=True)
-def _fill_holes(water: Any, wide: Any, elevation: Any, labels: Any, mouth: Any, cells: Any, width: int) -> None:
-    # 0 unknown, 1 hole looked at and left, 2 open land.
+def _fill_holes(water: Any, wide: Any, elevation: Any, labels: Any, reach_mask: Any, cells: Any, width: int) -> None:
+    # 0 unknown, 1 hole that was examined and left, 2 open land.
     seen = np.zeros(len(water), np.uint8)
     sides = np.array([-width, -1, 1, width])
     hole = np.empty(FLAT_HOLE_PX + 8, np.int64)
     for shore in cells:
         for k in range(4):
             start = shore + sides[k]
-            if water[start] or mouth[start] or seen[start] or labels[start] != labels[shore]:
+            if water[start] or reach_mask[start] or seen[start] or labels[start] != labels[shore]:
                 continue
             hole[0] = start
             seen[start] = 1
@@ -332,7 +306,7 @@ def _fill_holes(water: Any, wide: Any, elevation: Any, labels: Any, mouth: Any, 
                 low, high = min(low, elevation[cell]), max(high, elevation[cell])
                 for side in sides:
                     other = cell + side
-                    if water[other] or mouth[other]:
+                    if water[other] or reach_mask[other]:
                         borders += 1
                         wide_borders += wide[other]
                     elif seen[other] == 2 or labels[other] != labels[cell]:
@@ -352,76 +326,103 @@ def _fill_holes(water: Any, wide: Any, elevation: Any, labels: Any, mouth: Any, 
                     water[hole[i]] = True
 
 
+class _WideWater(NamedTuple):
+    """Wide water among lines, flat."""
+
+    state: Any
+    """int32, see `states`."""
+    wide: Any
+    """bool."""
+    depth: Any
+    """int16."""
+    owners: ReachOwners
+    offsets: Any
+    """(8,) int64 offsets of the neighbors."""
+
+
 @njit(cache=True)
-def _far_ends(
-    state: Any,
-    wide: Any,
-    labels: Any,
-    shared: Any,
-    count: int,
-    cells: Any,
-    depth: Any,
-    min_end_px: int,
-    width: int,
-) -> Any:
-    """Ends of wide water that are far from where any line enters: channels that begin there."""
-    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
-    distance = np.full(len(state), np.int32(-2), np.int32)
-    piece, queue = np.empty(len(cells), np.int64), np.empty(2 * len(cells), np.int64)
-    fixed = [np.int64(0) for _ in range(0)]
+def _far_ends(water: _WideWater, cells: Any, min_end_px: int) -> Any:
+    """Return ends of wide water that are far from where any line enters: channels that begin there."""
+    distance = np.full(len(water.state), np.int32(_UNSEEN), np.int32)
+    component, queue = np.empty(len(cells), np.int64), np.empty(2 * len(cells), np.int64)
+    ends = [np.int64(0) for _ in range(0)]
     for start in cells:
-        if distance[start] > -2:
+        if distance[start] != _UNSEEN:
             continue
-        # A piece of wide water, and the cells where narrow lines or the reach enter it.
-        label = state[start]
-        piece[0] = start
-        distance[start] = -1
-        first, size, entries, deepest = 0, 1, 0, 0
-        while first < size:
-            cell = piece[first]
-            first += 1
-            deepest = max(deepest, depth[cell])
-            enters = False
-            for k in range(8):
-                other = cell + offsets[k]
-                if state[other] == MOUTH:
-                    enters = enters or owns_mouth(other, label, labels, shared, count)
-                elif state[other] == label:
-                    if not wide[other]:
-                        enters = True
-                    elif distance[other] == -2:
-                        distance[other] = -1
-                        piece[size] = other
-                        size += 1
-            if enters:
-                queue[entries] = cell
-                entries += 1
-        while entries > 0:
-            for i in range(size):
-                distance[piece[i]] = -1
-            for i in range(entries):
-                distance[queue[i]] = 0
-            first, last = 0, entries
-            while first < last:
-                cell = queue[first]
-                first += 1
-                for k in range(8):
-                    other = cell + offsets[k]
-                    if state[other] == label and wide[other] and distance[other] == -1:
-                        distance[other] = distance[cell] + 1
-                        queue[last] = other
-                        last += 1
-            far = queue[last - 1]
-            if distance[far] < max(_ELONGATED * deepest, min_end_px):
+        size, sources, deepest = _flood(start, water, component, queue, distance)
+        while sources > 0:
+            end = _farthest(water, component[:size], queue, sources, distance)
+            if distance[end] < max(_ELONGATED * deepest, min_end_px):
                 break
-            # Farther ends are sought from the way to this one too.
-            fixed.append(far)
-            while distance[far] > 0:
-                queue[entries] = far
-                entries += 1
-                for k in range(8):
-                    other = far + offsets[k]
-                    if state[other] == label and wide[other] and distance[other] == distance[far] - 1:
-                        far = other
-                        break
-    return np.array(fixed)
+            ends.append(end)
+            # The next end must be far from the path to this one too.
+            sources = _add_path(end, water, queue, sources, distance)
+    return np.array(ends)
+
+
+@njit(cache=True)
+def _flood(start: Any, water: _WideWater, component: Any, entries: Any, distance: Any) -> Any:
+    """Fill in the cells of a component of wide water, and those where narrow lines or the reach enter it.
+
+    Returns how many there are of each, and the depth of the deepest cell.
+    """
+    label = water.state[start]
+    component[0] = start
+    distance[start] = _UNREACHED
+    first, size, count, deepest = 0, 1, 0, 0
+    while first < size:
+        cell = component[first]
+        first += 1
+        deepest = max(deepest, water.depth[cell])
+        enters = False
+        for k in range(8):
+            other = cell + water.offsets[k]
+            if water.state[other] == REACH:
+                enters = enters or owns_reach_cell(other, label, water.owners)
+            elif water.state[other] == label:
+                if not water.wide[other]:
+                    enters = True
+                elif distance[other] == _UNSEEN:
+                    distance[other] = _UNREACHED
+                    component[size] = other
+                    size += 1
+        if enters:
+            entries[count] = cell
+            count += 1
+    return size, count, deepest
+
+
+@njit(cache=True)
+def _farthest(water: _WideWater, component: Any, queue: Any, sources: int, distance: Any) -> Any:
+    """Measure the distance of a component's cells from the first `sources` of the queue; return the farthest cell."""
+    for cell in component:
+        distance[cell] = _UNREACHED
+    for i in range(sources):
+        distance[queue[i]] = 0
+    first, last = 0, sources
+    while first < last:
+        cell = queue[first]
+        first += 1
+        for k in range(8):
+            other = cell + water.offsets[k]
+            if water.state[other] == water.state[cell] and water.wide[other] and distance[other] == _UNREACHED:
+                distance[other] = distance[cell] + 1
+                queue[last] = other
+                last += 1
+    return queue[last - 1]
+
+
+@njit(cache=True)
+def _add_path(end: Any, water: _WideWater, queue: Any, sources: int, distance: Any) -> int:
+    """Add the path from a cell to the nearest source to the sources; return how many there are."""
+    cell = end
+    while distance[cell] > 0:
+        queue[sources] = cell
+        sources += 1
+        for k in range(8):
+            other = cell + water.offsets[k]
+            nearer = distance[other] == distance[cell] - 1
+            if nearer and water.state[other] == water.state[cell] and water.wide[other]:
+                cell = other
+                break
+    return sources

@@ -1,4 +1,4 @@
-"""A window of cells with many catchments: probability, elevation and reaches become segments, all at once."""
+"""A window with many catchments: probability, elevation and reaches become segments, all at once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from headwater.geo.geodesy import GEOD
 from headwater.geo.grid import CRS, RasterGrid
 from headwater.waterways.lines.burn import label_polygons
 from headwater.waterways.lines.catchment_raster import Labels, burn_labels
-from headwater.waterways.lines.components import find_pieces, over_borders
-from headwater.waterways.lines.connect import VALLEY_RADIUS_PX, connect, price_of_cells, worth_bits
+from headwater.waterways.lines.components import Components, find_components, reassign_across_divides
+from headwater.waterways.lines.connect import VALLEY_RADIUS_PX, cell_costs, connect, max_costs
 from headwater.waterways.lines.join import NEXT_LINK, join_lines
 from headwater.waterways.lines.thin import fill_holes, thin, wide_water
 from headwater.waterways.lines.trace import of_labels, trace
@@ -31,7 +31,7 @@ RINGS = 2
 
 
 @dataclass(frozen=True)
-class Found:
+class VectorizedWindow:
     """Segments of some reaches: the pieces of each, and the new lines that flow to it."""
 
     lines: NDArray[Any]
@@ -43,17 +43,17 @@ class Found:
     downstream: NDArray[np.int64]
     """(n,) row, among the segments, of the one it flows into; -1 for the first piece of the downstream link."""
     divergence: NDArray[np.bool_]
-    """(n,) whether it is the second arm round an island."""
+    """(n,) whether it is the second arm around an island."""
     mean_probability: NDArray[np.float64]
     """(n,) mean of the probability under it; NaN without data."""
     missing_share: NDArray[np.float64]
-    """(reaches,) share of the catchment's cells without probability; NaN where it has none."""
+    """(reaches,) fraction of the catchment's cells without probability; NaN where it has none."""
     water_px: NDArray[np.int64]
     """(reaches,) cells of water in the catchment, its reach left out."""
     dropped_px: NDArray[np.int64]
     """(reaches,) those of them that could not be joined to the reach."""
     wide: NDArray[Any]
-    """(m,) Polygon, EPSG:4326: own water wider than three cells, if asked for."""
+    """(m,) Polygon, EPSG:4326: own water wider than three cells, if requested."""
     wide_label: NDArray[np.int64]
     """(m,) row of the reach of each polygon."""
     wide_probability: NDArray[np.float64]
@@ -72,7 +72,7 @@ def vectorize_window(
     catchment_label: NDArray[np.int64],
     own: NDArray[np.bool_],
     settings: VectorizeSettings,
-) -> Found:
+) -> VectorizedWindow:
     """Turn the water of a window into lines that flow to the reaches of their catchments.
 
     Parameters
@@ -82,7 +82,7 @@ def vectorize_window(
     valid : (y, x) bool
         Where there is a probability.
     elevation : (y, x) float32
-        Metres; NaN where unknown.
+        Meters; NaN where unknown.
     grid : RasterGrid
         Of the arrays; `MARGIN_PX` more on each side than the own catchments.
     reaches : (n,) array of LineString
@@ -97,39 +97,27 @@ def vectorize_window(
         Reaches whose segments are wanted. The result is the same in any window that holds their catchments, those that
         touch them, and those that touch these.
     settings : VectorizeSettings
-        Numbers of the method.
+        VectorizeSettings of the method.
     """
-    elevation = _quantised(_filled(elevation))
+    elevation = _quantized(_filled(elevation))
+    smooth = _smoothed(elevation)
     labels = burn_labels(catchments, catchment_label, reaches, grid)
     size = labels.count
-    known, missing = _counts(labels.catchment.ravel(), valid.ravel(), size)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        missing_share = np.where(np.isin(np.arange(size), catchment_label), missing / known, np.nan)
-
     water = probability >= np.uint8(np.ceil(settings.threshold * 255))
-    smooth = _smoothed(elevation)
-    pieces = find_pieces(water, smooth, labels)
-    over_borders(pieces, smooth, labels, max_rise_m=settings.max_rise_m)
-    price = price_of_cells(
-        probability,
-        elevation,
-        threshold=settings.threshold,
-        floor=settings.floor,
-        cost_below_floor=settings.cost_below_floor,
-    )
-    worth = worth_bits(
-        pieces, per_px=settings.max_cost_per_px, most=settings.max_cost, least_px=settings.min_component_px
-    )
-    joined = connect(price, smooth, labels, pieces, worth=worth)
-    lost = _untouched(joined.ravel(), pieces.cells, pieces.start)
-    area = np.diff(pieces.start)
-    water_px = np.bincount(pieces.label, weights=area, minlength=size).astype(np.int64)
-    dropped_px = np.bincount(pieces.label[lost], weights=area[lost], minlength=size).astype(np.int64)
+    components = find_components(water, smooth, labels)
+    # The fraction without data is that of the catchments as given.
+    missing_share = _missing_fraction(labels, valid, catchment_label)
+    reassign_across_divides(components, smooth, labels, max_rise_m=settings.max_rise_m)
+    joined = _joined_water(probability, elevation, smooth, labels, components, settings)
+    lost = _untouched(joined.ravel(), components.cells, components.start)
+    area = np.diff(components.start)
+    water_px = np.bincount(components.label, weights=area, minlength=size).astype(np.int64)
+    dropped_px = np.bincount(components.label[lost], weights=area[lost], minlength=size).astype(np.int64)
     fill_holes(joined, elevation, labels)
     wide, wide_label, wide_probability = (
-        _wide_polygons(joined | (labels.mouth & water), labels, own, probability, grid)
+        _wide_polygons(joined | (labels.reach_mask & water), labels, own, probability, grid)
         if settings.water_polygons
-        else (np.zeros(0, dtype=object), np.zeros(0, dtype=np.int64), np.zeros(0))
+        else _no_polygons()
     )
     traces = trace(
         thin(joined, elevation, labels, min_end_px=settings.min_component_px),
@@ -140,7 +128,7 @@ def vectorize_window(
     )
     dropped_px += np.bincount(traces.cut_label, minlength=size)
     lines = join_lines(of_labels(traces, own), reaches, flows_on, own, grid)
-    return Found(
+    return VectorizedWindow(
         lines=lines.lines,
         label=lines.label,
         from_backbone=lines.from_backbone,
@@ -156,32 +144,32 @@ def vectorize_window(
     )
 
 
-def segments_of_window(found: Found, link_ids: NDArray[np.int64]) -> gpd.GeoDataFrame:
+def segments_of_window(window: VectorizedWindow, link_ids: NDArray[np.int64]) -> gpd.GeoDataFrame:
     """Return a window's segments as a table with SEGMENT_COLUMNS, `link_ids` being those of its reaches."""
-    first = np.searchsorted(found.label, found.label)
+    first = np.searchsorted(window.label, window.label)
     return segments_of_columns(
-        found.lines,
-        link=link_ids[found.label],
-        from_backbone=found.from_backbone,
-        downstream_index=np.where(found.downstream >= 0, found.downstream - first, NEXT_LINK),
-        divergence=found.divergence,
-        mean_probability=found.mean_probability,
-        missing_share=found.missing_share[found.label],
-        water_px=found.water_px[found.label],
-        dropped_px=found.dropped_px[found.label],
+        window.lines,
+        link=link_ids[window.label],
+        from_backbone=window.from_backbone,
+        downstream_index=np.where(window.downstream >= 0, window.downstream - first, NEXT_LINK),
+        divergence=window.divergence,
+        mean_probability=window.mean_probability,
+        missing_share=window.missing_share[window.label],
+        water_px=window.water_px[window.label],
+        dropped_px=window.dropped_px[window.label],
     )
 
 
-def water_of_window(found: Found, link_ids: NDArray[np.int64]) -> gpd.GeoDataFrame:
+def water_of_window(window: VectorizedWindow, link_ids: NDArray[np.int64]) -> gpd.GeoDataFrame:
     """Return a window's wide water as a table with WATER_COLUMNS, `link_ids` being those of its reaches."""
-    area = [abs(GEOD.geometry_area_perimeter(shape)[0]) for shape in found.wide]
+    area = [abs(GEOD.geometry_area_perimeter(shape)[0]) for shape in window.wide]
     return gpd.GeoDataFrame(
         {
-            "link_id": link_ids[found.wide_label],
+            "link_id": link_ids[window.wide_label],
             "area_m2": np.array(area, dtype=np.float64),
-            "mean_probability": found.wide_probability,
+            "mean_probability": window.wide_probability,
         },
-        geometry=found.wide,
+        geometry=window.wide,
         crs=CRS,
     )
 
@@ -192,6 +180,44 @@ def no_water() -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(columns, geometry=np.zeros(0, dtype=object), crs=CRS)
 
 
+def _missing_fraction(
+    labels: Labels, valid: NDArray[np.bool_], catchment_label: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the fraction of each label's cells that are not valid; NaN for labels without catchment."""
+    cells, missing = _counts(labels.catchment.ravel(), valid.ravel(), labels.count)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(np.isin(np.arange(labels.count), catchment_label), missing / cells, np.nan)
+
+
+def _joined_water(
+    probability: NDArray[np.uint8],
+    elevation: NDArray[np.float32],
+    smooth: NDArray[np.float32],
+    labels: Labels,
+    components: Components,
+    settings: VectorizeSettings,
+) -> NDArray[np.bool_]:
+    """Join water to the reaches; valleys show in `elevation`, slopes in the `smooth` one."""
+    cell_cost = cell_costs(
+        probability,
+        elevation,
+        threshold=settings.threshold,
+        floor=settings.floor,
+        cost_below_floor=settings.cost_below_floor,
+    )
+    max_cost = max_costs(
+        components,
+        per_px=settings.max_cost_per_px,
+        max_cost=settings.max_cost,
+        min_px=settings.min_component_px,
+    )
+    return connect(cell_cost, smooth, labels, components, max_cost=max_cost)
+
+
+def _no_polygons() -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
+    return np.zeros(0, dtype=object), np.zeros(0, dtype=np.int64), np.zeros(0)
+
+
 def _wide_polygons(
     water: NDArray[np.bool_],
     labels: Labels,
@@ -199,21 +225,21 @@ def _wide_polygons(
     probability: NDArray[np.uint8],
     grid: RasterGrid,
 ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
-    """Outline wide water of own catchments, a polygon for each piece in a catchment."""
+    """Outline wide water of own catchments, one polygon for each connected part in a catchment."""
     from rasterio.features import shapes
 
     mine = labels.catchment >= 0
     mine[mine] = own[labels.catchment[mine]]
     wide = wide_water(water, labels) & mine
     if not wide.any():
-        return np.zeros(0, dtype=object), np.zeros(0, dtype=np.int64), np.zeros(0)
+        return _no_polygons()
     outlined = list(shapes(labels.catchment, mask=wide, transform=grid.transform))
     polygons = np.array([shapely.geometry.shape(outline) for outline, _ in outlined], dtype=object)
     label = np.array([int(value) for _, value in outlined], dtype=np.int64)
-    piece = label_polygons(polygons, np.arange(len(polygons)), grid, -1)
-    inside = piece >= 0
-    total = np.bincount(piece[inside], weights=probability[inside], minlength=len(polygons))
-    count = np.bincount(piece[inside], minlength=len(polygons))
+    polygon = label_polygons(polygons, np.arange(len(polygons)), grid, -1)
+    inside = polygon >= 0
+    total = np.bincount(polygon[inside], weights=probability[inside], minlength=len(polygons))
+    count = np.bincount(polygon[inside], minlength=len(polygons))
     return polygons, label, total / np.maximum(count, 1) / 255
 
 
@@ -233,7 +259,7 @@ def _filled(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @njit(cache=True)
 def _untouched(marked: Any, cells: Any, start: Any) -> Any:
-    """Whether none of the cells of each component is marked."""
+    """Return whether none of the cells of each component is marked."""
     untouched = np.ones(len(start) - 1, np.bool_)
     for component in range(len(start) - 1):
         for k in range(start[component], start[component + 1]):
@@ -245,7 +271,7 @@ def _untouched(marked: Any, cells: Any, start: Any) -> Any:
 
 @njit(cache=True)
 def _counts(labels: Any, valid: Any, size: int) -> Any:
-    """Cells of each label, and those of them that are not valid."""
+    """Return the number of cells of each label, and of those that are not valid."""
     cells, missing = np.zeros(size, np.int64), np.zeros(size, np.int64)
     for i in range(len(labels)):
         if labels[i] >= 0:
@@ -255,14 +281,14 @@ def _counts(labels: Any, valid: Any, size: int) -> Any:
 
 
 @njit(cache=True)
-def _quantised(elevation: Any) -> Any:
-    """Round to 1/256 m: sums are exact then, and resampling from another corner does not show."""
+def _quantized(elevation: Any) -> Any:
+    """Round to 1/256 m: sums are exact then, and resampling from another corner changes nothing."""
     return np.rint(elevation * np.float32(256)) / np.float32(256)
 
 
 @njit(cache=True)
 def _smoothed(elevation: Any) -> Any:
-    """Means of 3x3 cells; the outermost cells as they are."""
+    """Return means of 3x3 cells; the outermost cells stay as they are."""
     smooth = elevation.copy()
     for row in range(1, elevation.shape[0] - 1):
         above, here, below = elevation[row - 1], elevation[row], elevation[row + 1]
@@ -277,7 +303,7 @@ def _smoothed(elevation: Any) -> Any:
 def _means(
     probability: NDArray[np.uint8], valid: NDArray[np.bool_], cells: NDArray[np.int64], start: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Mean probability of runs of cells; NaN where a run has no valid cell."""
+    """Return the mean probability of runs of cells; NaN where a run has no valid cell."""
     owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
     known = valid[cells]
     number = np.bincount(owner[known], minlength=len(start) - 1)

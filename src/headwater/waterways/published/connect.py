@@ -11,6 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from headwater.waterways.lines.neighbors import offsets_by_row
+
 EIGHT = np.ones((3, 3), dtype=np.int8)
 """Structuring element of 8-connected water."""
 NO_CELL = -1
@@ -171,7 +173,7 @@ def least_cost_paths(bits: Any, elevation: Any, passable: Any, mouths: Any, limi
             cost[cell] = 0.0
             downstream[cell] = cell
             heappush(heap, (0.0, np.int64(cell)))
-    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    offsets = offsets_by_row(width)
     lengths = np.array(
         [1.4142135623730951, 1.0, 1.4142135623730951, 1.0, 1.0, 1.4142135623730951, 1.0, 1.4142135623730951]
     )

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from headwater.waterways.lines.neighbors import is_node, offsets_by_row, removable_rings, water_ring
 from headwater.waterways.published.connect import NO_CELL, least_cost_paths
 
 SMALL_HOLE_PX = 20
@@ -78,68 +79,25 @@ def thin(water: NDArray[np.bool_], elevation: NDArray[np.float32], keep: NDArray
 
 
 @njit(cache=True)
-def is_removable(water: Any, cell: Any, width: int) -> bool:
-    """Whether a cell of flat `water` can go: more than one neighbour, and connectivity number 1 (Yokoi et al. 1975).
-
-    The number counts the pieces of water around the cell that would part; it is 0 inside water, where removal opens a
-    hole.
-    """
-    # The eight neighbours in a circle, starting with a side.
-    east, north_east, north, north_west = (
-        water[cell + 1],
-        water[cell - width + 1],
-        water[cell - width],
-        water[cell - width - 1],
-    )
-    west, south_west, south, south_east = (
-        water[cell - 1],
-        water[cell + width - 1],
-        water[cell + width],
-        water[cell + width + 1],
-    )
-    neighbours = (
-        int(east)
-        + int(north_east)
-        + int(north)
-        + int(north_west)
-        + int(west)
-        + int(south_west)
-        + int(south)
-        + int(south_east)
-    )
-    if neighbours <= 1:
-        return False
-    number = 0
-    if not east and (north_east or north):
-        number += 1
-    if not north and (north_west or west):
-        number += 1
-    if not west and (south_west or south):
-        number += 1
-    if not south and (south_east or east):
-        number += 1
-    return number == 1
-
-
-@njit(cache=True)
 def _thin(water: Any, elevation: Any, depth: Any, keep: Any) -> Any:
     height, width = water.shape
     flat, heights, depths, stays = water.ravel(), elevation.ravel(), depth.ravel(), keep.ravel()
+    removable = removable_rings()[1]
     heap = [(0.0, 0.0, np.int64(0))]
     heap.pop()
     for start in range(height * width):
-        if flat[start] and not stays[start] and is_removable(flat, start, width):
+        if flat[start] and not stays[start] and removable[water_ring(flat, start, width)]:
             heappush(heap, (-heights[start], depths[start], np.int64(start)))
-    offsets = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    offsets = offsets_by_row(width)
     while len(heap) > 0:
         cell = heappop(heap)[2]
-        if not flat[cell] or not is_removable(flat, cell, width):
+        if not flat[cell] or not removable[water_ring(flat, cell, width)]:
             continue
         flat[cell] = False
         for k in range(8):
             other = cell + offsets[k]
             # What waited inside, or stayed because it held others together, is tested again.
-            if flat[other] and not stays[other] and is_removable(flat, other, width):
+            if flat[other] and not stays[other] and removable[water_ring(flat, other, width)]:
                 heappush(heap, (-heights[other], depths[other], np.int64(other)))
     return flat.reshape(height, width)
 
@@ -210,7 +168,7 @@ def _kept(lines: Any, reach: Any, downstream: Any, order: Any, min_component_px:
         cell = order[i]
         if stop[cell]:
             continue
-        used[cell] = used[cell] or is_node(flat, cell, width)
+        used[cell] = used[cell] or is_node(water_ring(flat, cell, width))
         if not used[cell]:
             continue
         longest[cell] += 1
@@ -229,25 +187,3 @@ def _kept(lines: Any, reach: Any, downstream: Any, order: Any, min_component_px:
         goes_on = main[below] == cell and not stop[below]
         kept[cell] = used[cell] and kept[below] and (goes_on or longest[cell] >= min_component_px)
     return kept
-
-
-@njit(cache=True)
-def is_node(water: Any, cell: Any, width: int) -> bool:
-    """Whether a cell of flat thinned `water` is an end (at most one neighbour) or a junction (three lines meet)."""
-    around = np.array(
-        [
-            water[cell + 1],
-            water[cell - width + 1],
-            water[cell - width],
-            water[cell - width - 1],
-            water[cell - 1],
-            water[cell + width - 1],
-            water[cell + width],
-            water[cell + width + 1],
-        ]
-    )
-    crossings = 0
-    for k in range(8):
-        if not around[k] and around[(k + 1) % 8]:
-            crossings += 1
-    return around.sum() <= 1 or crossings >= 3

@@ -20,7 +20,7 @@ from headwater.core.files import read_json
 from headwater.demo.server.serve import running_catalogue
 from headwater.geo.antimeridian_boxes import touches
 from headwater.imagery.search import search
-from headwater.imagery.select import _around, select
+from headwater.imagery.select import around, select
 from headwater.stac.pins import _table, read_items, read_query, write_items
 from support.places import SHARED
 from support.tiny_catalogue import CELLS, TinyScene, write_tiny_catalogue, write_tiny_plan
@@ -438,7 +438,7 @@ def test_candidates_around_a_cell_hold_all_scenes_of_its_tiles(
     wide = east_m / (111_195 * math.cos(math.radians(north)))
     east = lon + side + wide if east_m > 0 else lon + wide
     point = ((east + 180.0) % 360.0 - 180.0 + (360.0 if turned else 0.0), north)
-    assert touches(shapely.Point(point), _around(cell))
+    assert touches(shapely.Point(point), around(cell))
 
 
 def test_a_file_in_another_crs_than_its_item_tells_is_refused(selecting: Select, tmp_path: Path) -> None:

@@ -100,12 +100,18 @@ def composite(
     grid = cell_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
     manifest = read_json(scenes)
     _check_manifest(manifest, scenes, cell)
-    recipe = _Recipe(method, dilate_px, mask, allow_cloud, reader, readers)
-    signer = make_signer(signing, token_url)
-    result = np.zeros((len(COMPOSITE_BANDS), *grid.shape), np.uint8)
-    for first, block in _blocks(grid, method, len(manifest["scenes"])):
-        rows = slice(first, first + block.height)
-        result[:-1, rows], result[-1, rows] = _composite_block(manifest["scenes"], block, recipe, signer, cell)
+    result = composite_scenes(
+        manifest["scenes"],
+        grid,
+        make_signer(signing, token_url),
+        method=method,
+        dilate_px=dilate_px,
+        mask=mask,
+        allow_cloud=allow_cloud,
+        reader=reader,
+        readers=readers,
+        label=cell,
+    )
     tags = {
         "recipe": f"composite {STEP_VERSIONS['composite']}; {method}; sigmoid {compositing.SIGMOID_SLOPE}; "
         f"mask {mask}; dilate {dilate_px} px; {'cloud where nothing is clear' if allow_cloud else 'clear only'}",
@@ -121,6 +127,47 @@ def composite(
         tags={key: value for key, value in tags.items() if value},
         band_names=COMPOSITE_BANDS,
     )
+
+
+def composite_scenes(
+    scenes: Sequence[Mapping[str, Any]],
+    grid: RasterGrid,
+    signer: Signer,
+    *,
+    method: str,
+    dilate_px: int,
+    mask: str,
+    allow_cloud: bool,
+    reader: str,
+    readers: int,
+    label: str,
+) -> NDArray[np.uint8]:
+    """Return the composite of scenes on a grid.
+
+    Parameters
+    ----------
+    scenes : sequence of mapping
+        As `headwater.imagery.select.choose_entries` makes them, best first.
+    grid : RasterGrid
+        Grid of the result.
+    signer : Signer
+        Gives the addresses to open.
+    method, dilate_px, mask, allow_cloud, reader, readers
+        See `composite`.
+    label : str
+        Name of the place for the progress line.
+
+    Returns
+    -------
+    (5, y, x) uint8
+        N, R, G, B (0 = nodata) and the count of clear views.
+    """
+    recipe = _Recipe(method, dilate_px, mask, allow_cloud, reader, readers)
+    result = np.zeros((len(COMPOSITE_BANDS), *grid.shape), np.uint8)
+    for first, block in _blocks(grid, method, len(scenes)):
+        rows = slice(first, first + block.height)
+        result[:-1, rows], result[-1, rows] = _composite_block(scenes, block, recipe, signer, label)
+    return result
 
 
 def _blocks(grid: RasterGrid, method: str, scenes: int) -> Iterator[tuple[int, RasterGrid]]:

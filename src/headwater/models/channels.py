@@ -228,6 +228,7 @@ def make_channels(
     *,
     bands: Sequence[str] = IMAGE_BANDS,
     halo_px: tuple[int, int, int, int] = (0, 0, 0, 0),
+    fill: bool = True,
 ) -> tuple[Float32Array, float]:
     """Return the network's input for one tile.
 
@@ -244,11 +245,13 @@ def make_channels(
     halo_px : (top, bottom, left, right)
         Pixels at each side that are read (`Recipe.reach_px` says how many are of use) but not returned: with them the
         channels of a tile are those of the whole raster, unless the recipe `reads_whole_tile`.
+    fill : bool
+        Whether a channel's missing pixels hold that channel's mean (0 if all are missing), as networks need; else NaN.
 
     Returns
     -------
     channels : (channel, y, x) float32
-        Finite everywhere: a channel's missing pixels hold that channel's mean (0 if all are missing).
+        Finite everywhere if filled.
     missing_share : float
         Share of pixels at which at least one channel was missing, 0 to 1.
 
@@ -268,7 +271,10 @@ def make_channels(
         gaps = tile.unknown(values) if ELEVATION in definition.sources else tile.nodata(definition.sources)
         if gaps is not None:
             missing_any |= gaps
-            _fill_with_mean(values, gaps)
+            if fill:
+                _fill_with_mean(values, gaps)
+            else:
+                values[gaps] = np.nan
     return out, float(missing_any.mean())
 
 

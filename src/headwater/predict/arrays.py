@@ -8,7 +8,7 @@ import numpy.typing as npt
 from headwater.models.base import Network
 from headwater.models.channels import Float32Array, Recipe
 from headwater.predict.ensemble import Member
-from headwater.predict.pipeline import BoolArray, Options, predict_bands
+from headwater.predict.pipeline import BoolArray, Options, predict_arrays
 
 
 def predict_probability(
@@ -40,19 +40,7 @@ def predict_probability(
     valid : (y / s, x / s) bool
         False where no predicted tile reaches, and where the composite has no data in any pixel of the s x s block.
     """
-    scale = model.config.scale
-    height, width = elevation.shape
-    probability = np.zeros((height // scale, width // scale), dtype=np.float32)
-    valid = np.zeros(probability.shape, dtype=bool)
-
-    def read(first: int, end: int) -> tuple[npt.NDArray[np.uint8], Float32Array]:
-        return composite[:, first:end], elevation[first:end]
-
-    def write(row: int, values: Float32Array, known: BoolArray) -> None:
-        probability[row : row + len(values)], valid[row : row + len(known)] = values, known
-
-    predict_bands([Member(model, recipe)], (height, width), read, write, Options(**options))  # type: ignore[arg-type]
-    return probability, valid
+    return predict_arrays([Member(model, recipe)], composite, elevation, Options(**options))  # type: ignore[arg-type]
 
 
 def quantise(probability: Float32Array) -> npt.NDArray[np.uint8]:

@@ -93,13 +93,32 @@ class BlendingBand:
         """
         count = until_row - self._first_row
         total, weight = self._sum[:count], self._weight[:count]
-        reached = weight > 0
-        mean = np.zeros(total.shape, dtype=np.float32)
-        np.divide(total, weight, out=mean, where=reached)
+        mean, reached = weighted_mean(total, weight)
         for array in (self._sum, self._weight):
             kept = len(array) - count
             array[:kept] = array[count:].copy()
             array[kept:] = 0
         self._first_row = until_row
-        # The mean of ones may end a rounding above 1.
-        return np.clip(mean, 0, 1, out=mean), reached
+        return mean, reached
+
+
+def weighted_mean(total: Float32Array, weight: Float32Array) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
+    """Return the mean of blended tiles from the sum of their weighted values and that of their weights.
+
+    Parameters
+    ----------
+    total, weight : (y, x) float32
+        The two sums.
+
+    Returns
+    -------
+    mean : (y, x) float32
+        0 where no tile came.
+    reached : (y, x) bool
+        Where a tile came.
+    """
+    reached = weight > 0
+    mean = np.zeros(total.shape, dtype=np.float32)
+    np.divide(total, weight, out=mean, where=reached)
+    # The mean of ones may end a rounding above 1.
+    return np.clip(mean, 0, 1, out=mean), reached

@@ -121,6 +121,46 @@ def predict_bands(
     _run(ensemble, tiling, shape, read, write, options)
 
 
+def predict_arrays(
+    members: Sequence[Member], composite: npt.NDArray[np.uint8], elevation: Float32Array, options: Options | None = None
+) -> tuple[Float32Array, BoolArray]:
+    """Predict from arrays in memory, to arrays; see `predict_bands`.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        One network, or several whose probabilities are averaged.
+    composite : (4, y, x) uint8
+        N, R, G, B at 10 m; 0 is nodata.
+    elevation : (y, x) float32
+        Metres on the same grid; NaN where unknown.
+    options : Options, optional
+        How to compute.
+
+    Returns
+    -------
+    probability : (y / s, x / s) float32
+        0 to 1, s being the networks' scale (2); 0 where not valid.
+    valid : (y / s, x / s) bool
+        False where no predicted tile reaches, and where the composite has no data in any pixel of the s x s block.
+    """
+    if not members:
+        raise InputError("There is no network to predict with.", "Give at least one checkpoint.")
+    scale = members[0].model.config.scale
+    height, width = elevation.shape
+    probability = np.zeros((height // scale, width // scale), dtype=np.float32)
+    valid = np.zeros(probability.shape, dtype=bool)
+
+    def read(first: int, end: int) -> tuple[npt.NDArray[np.uint8], Float32Array]:
+        return composite[:, first:end], elevation[first:end]
+
+    def write(row: int, values: Float32Array, known: BoolArray) -> None:
+        probability[row : row + len(values)], valid[row : row + len(known)] = values, known
+
+    predict_bands(members, (height, width), read, write, options)
+    return probability, valid
+
+
 def _run(
     ensemble: Ensemble, tiling: Tiling, shape: tuple[int, int], read: Read, write: Write, options: Options
 ) -> None:

@@ -93,7 +93,7 @@ def predict(
         tta=tta,
     )
     weights = [load_checkpoint(path) for path in _paths(checkpoint)]
-    members = [Member(at_scale(each.predictor, PREDICTION_FACTOR), _recipe(each, max_missing)) for each in weights]
+    members = members_of(weights, max_missing=max_missing)
     the_plan = read_plan(plan)
     the_cell = the_plan.cell(cell)
     grid = cell_grid(the_cell, margin_px=the_plan.margin_px)
@@ -121,6 +121,19 @@ def predict(
                 write_rows(max(0, row - margin), quantise(probability[window])[None], valid[window])
 
         predict_bands(members, grid.shape, read, write, options)
+
+
+def members_of(weights: Sequence[Checkpoint], *, max_missing: float | None = None) -> list[Member]:
+    """Return checkpoints as the members of an ensemble that predicts on the 20 m grid.
+
+    Parameters
+    ----------
+    weights : sequence of Checkpoint
+        Networks with their recipes.
+    max_missing : float, optional
+        See `predict`.
+    """
+    return [Member(at_scale(each.predictor, PREDICTION_FACTOR), _recipe(each, max_missing)) for each in weights]
 
 
 def _paths(checkpoint: Path | Sequence[Path] | None) -> Sequence[Path]:

@@ -12,7 +12,14 @@ from support.places import SHARED
 settings.register_profile("headwater", deadline=None, derandomize=True)
 settings.load_profile("headwater")
 
-_WITH_THE_FINISHED_RUN = ("test_workflow", "test_slurm", "test_rules", "test_incremental", "test_recovery")
+_WITH_THE_FINISHED_RUN = (
+    "test_workflow",
+    "test_slurm",
+    "test_rules",
+    "test_incremental",
+    "test_recovery",
+    "test_quickstart",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -151,8 +151,8 @@ def channels(composite: Raster, elevation: Raster, *, recipe: str | Recipe = "pa
     -------
     (channel, y, x) float32 DataArray
         NaN where a channel is missing (networks see the mean of their tile there). Lazy if the composite is; the
-        channels are then those of the complete arrays: equal bit for bit, and to 1e-3 m or 1e-5 of the value where
-        sums run over a neighborhood (relative elevation, TPI).
+        channels are then those of the complete arrays: equal bit for bit, but to 1e-3 m where sums run over a
+        neighborhood (relative elevation, TPI), or to one level where a recipe rounds these to 8 bits.
 
     Raises
     ------
@@ -212,7 +212,8 @@ def predict(
     (y, x) float32 DataArray
         0 to 1 at 20 m; NaN where the composite has no data in all four of its pixels, and where too much is missing in
         every tile. Lazy if the composite is: each tile of the complete raster is then predicted once, when needed, from
-        its own window, and on the CPU the values are the same bit for bit. Rounded to p * 255 they are those of the
+        its own window, and on the CPU the values are the same bit for bit (to 1e-5 if the elevation is a dask array on
+        another grid, which is resampled by blocks). Rounded to p * 255 they are those of the
         workflow's probability.tif, which leaves out the margin of the composite.
 
     Raises

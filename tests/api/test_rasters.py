@@ -23,7 +23,7 @@ from support.small_place import COMPOSITE_GRID, elevation_array, image_array, wi
 
 TILES = {"tile_px": 64, "overlap_px": 16, "device": "cpu"}
 IMAGE, ELEVATION = image_array(COMPOSITE_GRID), elevation_array()
-CUTS = st.lists(st.integers(1, 70), min_size=1, max_size=3)
+CUTS = st.lists(st.integers(9, 70), min_size=1, max_size=3)
 
 
 def chunks(cuts, length):

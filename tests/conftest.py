@@ -14,7 +14,14 @@ settings.register_profile("headwater", deadline=None, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=500, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "headwater"))
 
-_WITH_THE_FINISHED_RUN = ("test_workflow", "test_slurm", "test_rules", "test_incremental", "test_recovery")
+_WITH_THE_FINISHED_RUN = (
+    "test_workflow",
+    "test_slurm",
+    "test_rules",
+    "test_incremental",
+    "test_recovery",
+    "test_quickstart",
+)
 
 
 def pytest_collection_modifyitems(items):

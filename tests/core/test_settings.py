@@ -12,7 +12,7 @@ from headwater.cli import main
 from headwater.cli.options import add_settings
 from headwater.cli.options import given as given_settings
 from headwater.core.errors import InputError
-from headwater.core.settings import VectorizeSettings, option_name, rules_of
+from headwater.core.settings import Settings, option_name, rules_of
 from headwater.geo.settings import GridSettings
 from headwater.imagery.masks import MASKS
 from headwater.imagery.settings import CompositeSettings, SearchSettings, SelectSettings
@@ -147,6 +147,6 @@ def test_settings_are_immutable_and_unknown_names_are_refused():
     ],
     ids=lambda value: getattr(value, "kind", None),
 )
-def test_choices_are_the_built_in_plugins(model: type[VectorizeSettings], name, registry):
+def test_choices_are_the_built_in_plugins(model: type[Settings], name, registry):
     rule = rules_of(model)[name]
     assert rule.get("items", rule)["enum"] == list(registry.names())

@@ -19,7 +19,7 @@ from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json
 from headwater.demo.server.serve import running_catalog
 from headwater.geo.longitudes import touches
-from headwater.imagery.select import _around
+from headwater.imagery.select import around
 from headwater.stac.pins import _table, read_items, read_query, write_items
 from support.places import SHARED
 from support.steps import search, select
@@ -440,7 +440,7 @@ def test_candidates_around_a_cell_contain_all_scenes_of_its_tiles(
     wide = east_m / (111_195 * math.cos(math.radians(north)))
     east = lon + side + wide if east_m > 0 else lon + wide
     point = ((east + 180.0) % 360.0 - 180.0 + (360.0 if shifted else 0.0), north)
-    assert touches(shapely.Point(point), _around(cell))
+    assert touches(shapely.Point(point), around(cell))
 
 
 def test_a_file_in_another_crs_than_its_item_specifies_is_refused(selecting: Select, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from headwater.core.settings import VectorizeSettings
+from headwater.core.settings import Settings
 from headwater.geo.settings import GridSettings
 from headwater.imagery import composite as composite_module
 from headwater.imagery import search as search_module
@@ -20,7 +20,7 @@ from headwater.waterways import backbone_step as backbone_module
 from headwater.waterways.settings import BackboneSettings
 
 
-def _with_settings(step: Callable[..., None], **models: type[VectorizeSettings]) -> Callable[..., None]:
+def _with_settings(step: Callable[..., None], **models: type[Settings]) -> Callable[..., None]:
     @wraps(step)
     def call(*arguments: Any, **options: Any) -> None:
         settings = {}

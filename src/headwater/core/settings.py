@@ -92,6 +92,11 @@ class Settings(BaseModel):
         # YAML and JSON have lists; settings are immutable.
         return {name: tuple(value) if isinstance(value, list) else value for name, value in renamed.items()}
 
+    @classmethod
+    def pick(cls, values: Mapping[str, Any]) -> Self:
+        """Return the settings with those of some values that this model has."""
+        return cls(**{name: value for name, value in values.items() if name in cls.model_fields})
+
     @model_validator(mode="after")
     def _check_choices(self) -> Self:
         for name, field in type(self).model_fields.items():
@@ -125,6 +130,21 @@ class Settings(BaseModel):
             else:
                 words.append(f"{option_name(name)}={value}")
         return shlex.join(words)
+
+
+def refuse_unknown(values: Mapping[str, Any], *models: type[Settings]) -> None:
+    """Refuse a name that none of several models has, with the name that was probably meant.
+
+    Raises
+    ------
+    InputError
+        No model has a setting of that name.
+    """
+    known = sorted({name for model in models for name in model.model_fields})
+    for name in values:
+        if name not in known:
+            close = get_close_matches(name, known, n=1, cutoff=0.6)
+            raise InputError(f"There is no setting {name}.", f"Did you mean {close[0]}?" if close else _SEE)
 
 
 def default_of(model: type[Settings], name: str) -> Any:

@@ -87,12 +87,14 @@ def composite(
     grid = cell_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
     manifest = read_json(scenes)
     _check_manifest(manifest, scenes, cell)
-    recipe = _Recipe(settings, MASKS.load(settings.mask), readers)
-    signer = make_signer(signing.signing, signing.token_url)
-    result = np.zeros((len(COMPOSITE_BANDS), *grid.shape), np.uint8)
-    for first, block in _blocks(grid, settings.method, len(manifest["scenes"])):
-        rows = slice(first, first + block.height)
-        result[:-1, rows], result[-1, rows] = _composite_block(manifest["scenes"], block, recipe, signer, cell)
+    result = composite_scenes(
+        manifest["scenes"],
+        grid,
+        make_signer(signing.signing, signing.token_url),
+        settings,
+        readers=readers,
+        label=cell,
+    )
     tags = {
         "recipe": f"composite {STEP_VERSIONS['composite']}; {settings.method}; sigmoid {compositing.SIGMOID_SLOPE}; "
         f"mask {settings.mask}; dilate {settings.dilate_px} px; "
@@ -109,6 +111,45 @@ def composite(
         tags={key: value for key, value in tags.items() if value},
         band_names=COMPOSITE_BANDS,
     )
+
+
+def composite_scenes(
+    scenes: Sequence[Mapping[str, Any]],
+    grid: RasterGrid,
+    signer: Signer,
+    settings: CompositeSettings,
+    *,
+    readers: int,
+    label: str,
+) -> NDArray[np.uint8]:
+    """Return the composite of scenes on a grid.
+
+    Parameters
+    ----------
+    scenes : sequence of mapping
+        As `headwater.imagery.select.choose_entries` makes them, best first.
+    grid : RasterGrid
+        Grid of the result.
+    signer : Signer
+        Gives the addresses to open.
+    settings : CompositeSettings
+        Method, mask, and the library that reads.
+    readers : int
+        Bands read at the same time.
+    label : str
+        Name of the place for the progress line.
+
+    Returns
+    -------
+    (5, y, x) uint8
+        N, R, G, B (0 = nodata) and the count of clear views.
+    """
+    recipe = _Recipe(settings, MASKS.load(settings.mask), readers)
+    result = np.zeros((len(COMPOSITE_BANDS), *grid.shape), np.uint8)
+    for first, block in _blocks(grid, settings.method, len(scenes)):
+        rows = slice(first, first + block.height)
+        result[:-1, rows], result[-1, rows] = _composite_block(scenes, block, recipe, signer, label)
+    return result
 
 
 def _blocks(grid: RasterGrid, method: str, scenes: int) -> Iterator[tuple[int, RasterGrid]]:

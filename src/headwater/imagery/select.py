@@ -79,25 +79,51 @@ def select(
     settings, signing = settings or SelectSettings(), signing or SigningSettings()
     the_plan = read_plan(plan)
     (box,) = cell_boxes(the_plan, [cell])
-    pinned = read_items(items, box=_around(box))
+    pinned = read_items(items, box=around(box))
     query = read_query(items).get("query", {})
     _check_place(query.get("bbox"), box, items, cell)
     dem_collections = query.get("dem_collections") or default_of(CatalogSettings, "dem_collections")
     cache = SceneCache(cache_dir, make_signer(signing.signing, signing.token_url), settings.missing_scl)
 
     images = [item for item in pinned if item["collection"] not in dem_collections]
-    scenes = _choose(images, box, _intervals(query, images), settings, cache)
-    if not scenes:
+    entries = choose_entries(images, box, query.get("datetime"), settings, cache)
+    if not entries:
         say(f"no usable scene touches cell {cell}: its composite will be empty.")
     collection = query.get("sentinel2_collection") or (images[0]["collection"] if images else "")
-    entries = _entries(scenes, cache)
     write_json(
-        scenes_out, {"cell": cell, "collection": collection, "missing_scl": settings.missing_scl, "scenes": entries}
+        scenes_out,
+        {"cell": cell, "collection": collection, "missing_scl": settings.missing_scl, "scenes": entries},
     )
     write_json(
         dem_out,
         {"cell": cell, "collections": dem_collections, "items": _dem_entries(pinned, box, dem_collections)},
     )
+
+
+def choose_entries(
+    images: Sequence[Item], box: Box, searched: Sequence[str] | None, rule: SelectSettings, cache: SceneCache
+) -> list[dict[str, Any]]:
+    """Return the scenes to composite over a box, best first: rows of scenes.json.
+
+    Parameters
+    ----------
+    images : sequence of dict
+        Sentinel-2 items. Scenes are chosen over complete MGRS tiles, so items beyond the box count too.
+    box : (west, south, east, north)
+        Degrees; may cross the antimeridian.
+    searched : sequence of str, optional
+        Intervals that the items were searched for, newest first; the calendar years of the items if not given.
+    rule : SelectSettings
+        Limits of the choice.
+    cache : SceneCache
+        Coarse views and statistics of scenes.
+
+    Raises
+    ------
+    WorkError, InputError
+        See `select`.
+    """
+    return _entries(_choose(images, box, _intervals(searched, images), rule, cache), cache)
 
 
 def _choose(
@@ -138,7 +164,7 @@ def _check_place(searched: Sequence[float] | None, box: Box, items: Path, cell: 
         )
 
 
-def _around(box: Box) -> Box:
+def around(box: Box) -> Box:
     """Return a box extended by the side of an MGRS tile: it contains every scene of each tile that touches the box."""
     west, south, east, north = box
     south, north = max(-90.0, south - TILE_DEGREES), min(90.0, north + TILE_DEGREES)
@@ -184,9 +210,9 @@ def _facts(item: Item) -> Scene:
         raise InputError(f"In the pinned items, {error}.", "Run 'headwater search' again.") from None
 
 
-def _intervals(query: dict[str, Any], images: Sequence[Item]) -> list[Interval]:
+def _intervals(searched: Sequence[str] | None, images: Sequence[Item]) -> list[Interval]:
     """Return the searched intervals, newest first; for a foreign pin, the calendar years of its images."""
-    texts = query.get("datetime") or sorted({_facts(item).datetime[:4] for item in images}, reverse=True)
+    texts = searched or sorted({_facts(item).datetime[:4] for item in images}, reverse=True)
     return [parse_interval(text) for text in texts]
 
 

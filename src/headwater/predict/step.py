@@ -69,16 +69,7 @@ def predict(
         An input does not exist or does not fit the cell or the network, or there is no such device.
     """
     settings = settings or PredictSettings()
-    options = Options(
-        tile_px=settings.tile_px,
-        overlap_px=settings.overlap_px,
-        device=resolve_device(settings.device),
-        dtype=settings.dtype,
-        compile=settings.compile,
-        batch_size=settings.batch_size,
-        threads=settings.threads,
-        tta=settings.tta,
-    )
+    options = options_of(settings)
     weights = [load_checkpoint(path) for path in _paths(checkpoint)]
     members = members_of(weights, max_missing=settings.max_missing)
     the_plan = read_plan(plan)
@@ -108,6 +99,20 @@ def predict(
                 write_rows(max(0, row - margin), quantize(probability[window])[None], valid[window])
 
         predict_strips(members, grid.shape, read, write, options)
+
+
+def options_of(settings: PredictSettings) -> Options:
+    """Return how to compute, with the device and its type resolved."""
+    return Options(
+        tile_px=settings.tile_px,
+        overlap_px=settings.overlap_px,
+        device=resolve_device(settings.device),
+        dtype=settings.dtype,
+        compile=settings.compile,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+        tta=settings.tta,
+    )
 
 
 def members_of(weights: Sequence[Checkpoint], *, max_missing: float | None = None) -> list[EnsembleMember]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from headwater.core.errors import InputError
-from headwater.core.settings import VectorizeSettings, setting
+from headwater.core.settings import Settings, setting
 from headwater.geo.settings import GridSettings
 from headwater.imagery.settings import CompositeSettings, SearchSettings, SelectSettings
 from headwater.predict.settings import PredictSettings
@@ -19,7 +19,7 @@ from headwater.waterways.settings import BackboneSettings, NetworkSettings, Vect
 CellRaster = Literal["composite", "elevation", "probability"]
 
 
-class BasinsSettings(VectorizeSettings):
+class BasinsSettings(Settings):
     """Which basins are mapped."""
 
     section: ClassVar[str] = "basins"
@@ -33,7 +33,7 @@ class BasinsSettings(VectorizeSettings):
     )
 
 
-class Config(VectorizeSettings):
+class Config(Settings):
     """What is mapped and how. Cores, memory and clusters belong to the profile, not here."""
 
     results: str = setting(

@@ -71,6 +71,13 @@ def read_window(
     return with_retry(source, signer, read)
 
 
+def read_dataset(
+    dataset: DatasetReader, grid: RasterGrid, *, resampling: str
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read band 1 of an open raster warped onto a grid; see `read_window`."""
+    return _read_warped(dataset, source="The array", grid=grid, band=1, resampling=resampling)
+
+
 def _read_warped(
     dataset: DatasetReader,
     *,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
@@ -14,17 +15,39 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from headwater.geo import grid as grids
-from headwater.geo.grid import RasterGrid
+from headwater.geo.grid import Bounds, RasterGrid
 from headwater.raster.opening import with_retry
-from headwater.raster.reading import read_window
+from headwater.raster.reading import raster_facts, read_dataset, read_window
 
 
-def read_resampled(path: Path, grid: RasterGrid, *, resampling: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+class ArraySource(Protocol):
+    """Pixels in memory, or that dask computes, read as a raster: see `headwater.raster.arrays.ArrayRaster`."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """West, south, east, north in degrees."""
+        ...
+
+    def opened(self, grid: RasterGrid) -> AbstractContextManager[DatasetReader | None]:
+        """Open the pixels that a grid needs; None where the two share nothing."""
+        ...
+
+
+RasterSource = Path | ArraySource
+
+
+def source_bounds(source: RasterSource) -> Bounds:
+    """Return the bounds of a raster in degrees: west, south, east, north."""
+    bounds: Bounds = raster_facts(source)["bounds"] if isinstance(source, Path) else source.bounds
+    return bounds
+
+
+def read_resampled(path: RasterSource, grid: RasterGrid, *, resampling: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Read the first band onto a grid; equal to `read_window` within a few millionths of the values' range.
 
     Parameters
     ----------
-    path : Path
+    path : Path or ArraySource
         A raster. It is warped if it is in another CRS, rotated, finer than the grid or, for "bilinear", has missing
         pixels.
     grid : RasterGrid
@@ -44,8 +67,18 @@ def read_resampled(path: Path, grid: RasterGrid, *, resampling: str) -> tuple[ND
     WorkError, InputError
         See `read_window`.
     """
+    if not isinstance(path, Path):
+        return _read_array(path, grid, resampling)
     found = with_retry(path, None, partial(_read, grid=grid, resampling=resampling))
     return read_window(path, grid, resampling=resampling) if found is None else found
+
+
+def _read_array(source: ArraySource, grid: RasterGrid, resampling: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    with source.opened(grid) as dataset:
+        if dataset is None:
+            return np.zeros(grid.shape, dtype=np.float32), np.zeros(grid.shape, dtype=bool)
+        found = _read(dataset, grid=grid, resampling=resampling)
+        return read_dataset(dataset, grid, resampling=resampling) if found is None else found
 
 
 def _read(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 from shapely import box
 
 from headwater.geo.grid import RasterGrid
-from headwater.raster import raster_facts
-from headwater.raster.resampled import read_resampled
+from headwater.raster.resampled import RasterSource, read_resampled, source_bounds
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import (
     MARGIN_PX,
@@ -35,9 +33,9 @@ BLOCK_PX = 4096
 class Rasters:
     """Where probability and elevation are read."""
 
-    probability: tuple[Path, ...]
+    probability: tuple[RasterSource, ...]
     """The first with data wins."""
-    elevation: tuple[Path, ...]
+    elevation: tuple[RasterSource, ...]
     """The first with data wins."""
     lattice: RasterGrid
     """Grid that windows are cut from; continued beyond its edges."""
@@ -171,20 +169,20 @@ def _published(rasters: Rasters, settings: VectorizeSettings, part: Part) -> gpd
     )
 
 
-def _beside(path: Path, grid: RasterGrid) -> RasterGrid:
+def _beside(path: RasterSource, grid: RasterGrid) -> RasterGrid:
     """Return a grid that reaches beyond 180 degrees moved by whole turns to where a raster lies."""
     west, _, east, _ = grid.bounds
     if west >= -180 and east <= 180:
         return grid
-    there = raster_facts(path)["bounds"]
+    there = source_bounds(path)
     return replace(grid, west=grid.west + 360 * round(((there[0] + there[2]) - (west + east)) / 720))
 
 
-def _read_probability(paths: Sequence[Path], grid: RasterGrid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _read_probability(paths: Sequence[RasterSource], grid: RasterGrid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Read probability onto a grid as p * 255, 0 where no raster has data; the first with data wins."""
     layer, known = np.zeros(grid.shape, dtype=np.uint8), np.zeros(grid.shape, dtype=bool)
     for path in paths if layer.size else ():
-        values, valid = read_resampled(Path(path), _beside(Path(path), grid), resampling="nearest")
+        values, valid = read_resampled(path, _beside(path, grid), resampling="nearest")
         if values.dtype != np.uint8:
             valid = valid & np.isfinite(values)
             values = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * 255).astype(np.uint8)
@@ -195,11 +193,11 @@ def _read_probability(paths: Sequence[Path], grid: RasterGrid) -> tuple[NDArray[
     return layer, known
 
 
-def _read_elevation(paths: Sequence[Path], grid: RasterGrid) -> NDArray[np.float32]:
+def _read_elevation(paths: Sequence[RasterSource], grid: RasterGrid) -> NDArray[np.float32]:
     """Read elevation onto a grid, NaN where no raster has data; the first with data wins."""
     layer = np.full(grid.shape, np.nan, dtype=np.float32)
     for path in paths if layer.size else ():
-        values, valid = read_resampled(Path(path), _beside(Path(path), grid), resampling="bilinear")
+        values, valid = read_resampled(path, _beside(path, grid), resampling="bilinear")
         if len(paths) == 1 and valid.all():
             return values.astype(np.float32, copy=False)
         take = valid & np.isnan(layer)

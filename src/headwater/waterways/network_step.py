@@ -90,23 +90,52 @@ def write_checked(
     formats: Sequence[str] = (),
 ) -> None:
     """Build the network of segments, check every law, then write it; see `network`."""
+    built, result = checked_network(pieces, backbone, basin_id=basin_id, lakes=lakes)
+    write_json(checks, result)
+    refuse_faults(result)
+    write_network(built, out)
+    for name in formats:
+        write_format(built, out, name)
+
+
+def checked_network(
+    pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame, *, basin_id: str, lakes: Path | None = None
+) -> tuple[gpd.GeoDataFrame, dict[str, Any]]:
+    """Build the network of segments and check it; return both, whatever the checks find.
+
+    Parameters
+    ----------
+    pieces : GeoDataFrame
+        SEGMENT_COLUMNS of all reaches.
+    backbone : GeoDataFrame
+        REACH_COLUMNS.
+    basin_id, lakes
+        See `network`.
+
+    Returns
+    -------
+    network : GeoDataFrame
+        NETWORK_COLUMNS.
+    checks : dict
+        Content of waterways.checks.json.
+    """
     built = build_network(pieces, backbone, basin_id)
     if lakes is not None:
         built["intersects_lake"] |= meets_lake(built.geometry.to_numpy(), lakes)
-    result = check_network(built, backbone) | {"basin_id": basin_id, "counts": _counts(pieces, backbone)}
-    write_json(checks, result)
+    return built, check_network(built, backbone) | {"basin_id": basin_id, "counts": _counts(pieces, backbone)}
+
+
+def refuse_faults(result: dict[str, Any]) -> None:
+    """Raise a WorkError if the checks of a network found violations."""
     if result["faults"]:
         broken = {name: law for name, law in result["laws"].items() if law["faults"]}
         # A workflow removes what a failed job wrote, but for its log.
         for name, law in broken.items():
             say(f"{law['faults']} fault(s) against the law {name!r}, the first at {law['ids']}.", faults=law["faults"])
         raise WorkError(
-            f"The network of basin {basin_id} breaks {len(broken)} law(s): {', '.join(broken)}.",
+            f"The network of basin {result['basin_id']} breaks {len(broken)} law(s): {', '.join(broken)}.",
             "Report it with the lines above and the inputs of these segments.",
         )
-    write_network(built, out)
-    for name in formats:
-        write_format(built, out, name)
 
 
 def write_water(polygons: gpd.GeoDataFrame, out: Path) -> None:

@@ -20,7 +20,7 @@ from headwater.core.files import atomic_path
 from headwater.geo.grid import Bounds, Cell, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.raster import raster_facts, raster_grid, read_overview
-from headwater.waterways.backbone.tdx import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS, read_table, tdx_backbone
+from headwater.waterways.backbone.tdx import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS, Backbone, read_table, tdx_backbone
 from headwater.waterways.blocks import BLOCK_PX, Rasters, part_vectors, parts_of
 from headwater.waterways.lines.vectorize import RINGS, no_water
 from headwater.waterways.network_step import write_checked, write_water
@@ -79,7 +79,7 @@ def vectorize_cell(
     )
     known = gpd.GeoDataFrame(known, geometry=shift_longitudes(lines, np.asarray(turns, dtype=np.float64)), crs=own.crs)
     mine = (known["cell"] == cell).to_numpy(bool)
-    rasters = Rasters(tuple(sorted(probability)), tuple(sorted(elevation)), lattice)
+    rasters = Rasters(tuple(map(Path, sorted(probability))), tuple(map(Path, sorted(elevation))), lattice)
     found = [
         part_vectors(rasters, _with_water(settings, water), part)
         for part in parts_of(known, _turned_table(there, turns), lattice, own=mine)
@@ -146,10 +146,42 @@ def vectorize(
         read_table(streams, columns=STREAM_COLUMNS), read_table(catchments, columns=CATCHMENT_ID_COLUMNS)
     )
     _check_together(Path(probability), Path(elevation), lattice, backbone.reaches)
-    # Any blocks give the same network.
-    parts = parts_of(backbone.reaches, backbone.catchments, lattice, block_px=BLOCK_PX if jobs == 1 else BLOCK_PX // 2)
     rasters = Rasters((Path(probability),), (Path(elevation),), lattice)
-    work = partial(part_vectors, rasters, _with_water(settings, water))
+    segments, polygons = vectorize_backbone(rasters, backbone, _with_water(settings, water), jobs=jobs)
+    out = Path(out)
+    checks = checks or out.with_suffix(".checks.json")
+    write_checked(segments, backbone.reaches, out, checks, basin_id=basin_id, lakes=lakes, formats=formats)
+    if water is not None:
+        write_water(polygons, water)
+
+
+def vectorize_backbone(
+    rasters: Rasters, backbone: Backbone, settings: VectorizeSettings, *, jobs: int = 1
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
+    """Return the segments of all reaches of a backbone, and the polygons of wide water.
+
+    Parameters
+    ----------
+    rasters : Rasters
+        Probability and elevation; arrays with one job only.
+    backbone : Backbone
+        Reaches and catchments.
+    settings : VectorizeSettings
+        Method and its numbers.
+    jobs : int
+        Processes. The result is the same for any number.
+
+    Returns
+    -------
+    segments : GeoDataFrame
+        SEGMENT_COLUMNS.
+    water : GeoDataFrame
+        WATER_COLUMNS; empty unless `settings.water_polygons`.
+    """
+    # Any blocks give the same network.
+    block_px = BLOCK_PX if jobs == 1 else BLOCK_PX // 2
+    parts = parts_of(backbone.reaches, backbone.catchments, rasters.lattice, block_px=block_px)
+    work = partial(part_vectors, rasters, settings)
     if jobs == 1 or len(parts) < 2:
         found = [work(part) for part in progress(parts, description="vectorize")]
     else:
@@ -158,13 +190,7 @@ def vectorize(
         with ProcessPoolExecutor(min(jobs, len(parts)), mp_context=context) as pool:
             found = list(progress(pool.map(work, parts), description="vectorize", total=len(parts)))
     segments = _joined([each.segments for each in found], segment_table([]))
-    polygons = _joined([each.water for each in found], no_water())
-    del found
-    out = Path(out)
-    checks = checks or out.with_suffix(".checks.json")
-    write_checked(segments, backbone.reaches, out, checks, basin_id=basin_id, lakes=lakes, formats=formats)
-    if water is not None:
-        write_water(polygons, water)
+    return segments, _joined([each.water for each in found], no_water())
 
 
 def _with_water(settings: VectorizeSettings | None, water: Path | None) -> VectorizeSettings:
@@ -208,9 +234,29 @@ def _check_together(probability: Path, elevation: Path, lattice: RasterGrid, rea
             f"{probability} is not a probability: one band of 0 to 255 in 8 bits, or of 0 to 1, is needed.",
             "Give probability.tif or mosaic.vrt as --probability.",
         )
+    check_one_place(lattice, raster_facts(elevation)["bounds"], reaches)
+
+
+def check_one_place(lattice: RasterGrid, known_bounds: Bounds, reaches: gpd.GeoDataFrame) -> None:
+    """Refuse a backbone, a probability and an elevation of different places; report how much has no elevation.
+
+    Parameters
+    ----------
+    lattice : RasterGrid
+        Grid of the probability.
+    known_bounds : (west, south, east, north)
+        Degrees, where there is elevation.
+    reaches : GeoDataFrame
+        Of the backbone.
+
+    Raises
+    ------
+    InputError
+        There is no reach, or the three share no place.
+    """
     if reaches.empty:
         raise InputError("The streams hold no reach.", "Give the streams of the place.")
-    raster, known = box(*lattice.bounds), box(*raster_facts(elevation)["bounds"])
+    raster, known = box(*lattice.bounds), box(*known_bounds)
     # A little wider: a single straight reach has no area.
     area = raster.intersection(box(*reaches.total_bounds).buffer(0.001))
     if area.area == 0 or not known.intersects(area):

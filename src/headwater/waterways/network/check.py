@@ -22,6 +22,7 @@ from headwater.core.errors import InputError
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.waterways.network.build import NO_STREAM, rows_of
 from headwater.waterways.network.crossings import meet_in_ends
+from headwater.waterways.orders import strahler_orders
 
 MAX_IDS_LISTED = 20
 LENGTH_TOLERANCE_M = 0.01
@@ -119,6 +120,31 @@ def check_network(table: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame | None = No
         "laws": laws,
         "not_checked": not_checked,
     }
+
+
+def strahler_order(table: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame | None = None) -> NDArray[np.int32]:
+    """Return the Strahler order of each segment of a network.
+
+    Parameters
+    ----------
+    table : GeoDataFrame
+        stream_id, target_stream_id, geometry; with from_tdx, tdx_stream_id and tdx_strahler_order, links with an
+        upstream outside the area start with the order of their backbone.
+    reaches : GeoDataFrame, optional
+        The backbone, whose upstream_outside then decides which links these are.
+
+    Returns
+    -------
+    (n,) int32
+        0 for segments in a circle or downstream of one.
+
+    Raises
+    ------
+    InputError
+        stream_id, target_stream_id or the geometry is missing.
+    """
+    network = _as_network(table)
+    return strahler_orders(network.target_row, _outside_orders(network, reaches).astype(np.int32))
 
 
 def _as_network(table: gpd.GeoDataFrame) -> _Network:

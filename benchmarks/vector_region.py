@@ -41,9 +41,9 @@ from headwater.demo.landscape import Landscape, make_landscape
 from headwater.demo.layout import TRUTH_PER_DEGREE, Layout
 from headwater.demo.noise import fractal
 from headwater.demo.surface import Surface, river_width_m
+from headwater.geo.features import read_table
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import Cell, RasterGrid, prediction_grid
-from headwater.waterways.backbone.tdx import read_table
 
 FULL_KM2 = 4_350.0
 """Land of the whole region: the size on which the published programs were measured."""

@@ -15,18 +15,13 @@ from headwater.core.events import say
 from headwater.core.files import atomic_path
 from headwater.core.progress import progress
 from headwater.geo.basins import basin_polygon
+from headwater.geo.features import read_table
 from headwater.geo.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, turned, turns_to
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster import raster_grid, read_window
-from headwater.waterways.backbone.tdx import (
-    CATCHMENT_ID_COLUMNS,
-    STREAM_COLUMNS,
-    Backbone,
-    read_table,
-    tdx_backbone,
-    write_backbone,
-)
+from headwater.waterways.backbone.columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
+from headwater.waterways.backbone.tdx import Backbone, tdx_backbone, write_backbone
 
 DEFAULT_MIN_AREA_KM2 = 5.0
 READ_BEYOND_DEGREES = 0.25

@@ -27,13 +27,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from headwater.waterways.backbone.tdx import (
-    CATCHMENT_ID_COLUMNS,
-    STREAM_COLUMNS,
-    read_table,
-    tdx_backbone,
-    write_backbone,
-)
+from headwater.geo.features import read_table
+from headwater.waterways.backbone.columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
+from headwater.waterways.backbone.tdx import tdx_backbone, write_backbone
 from headwater.waterways.vectorize_step import _around
 
 BOX_DEGREES, VERTICES, SEED = 1 / 40, 24, 5

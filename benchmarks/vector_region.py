@@ -43,9 +43,9 @@ from headwater.demo.linear_features import river_width_m
 from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
 from headwater.demo.planet_parameters import PlanetParameters, planet_parameters
 from headwater.demo.relief import fractal_noise
+from headwater.geo.features import read_table
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import Cell, RasterGrid, prediction_grid
-from headwater.waterways.backbone.tdx import read_table
 
 FULL_KM2 = 4_350.0
 """Land of the complete region: the size on which the published programs were measured."""

@@ -42,7 +42,8 @@ from scipy import ndimage
 
 from headwater import raster
 from headwater.evaluate.line_matching import TWO_PIXELS_M, line_scores, local_metric_crs
-from headwater.waterways.backbone.tdx import Backbone, read_table, tdx_backbone
+from headwater.geo.features import read_table
+from headwater.waterways.backbone.tdx import Backbone, tdx_backbone
 from headwater.waterways.network.build import NO_STREAM, rows_of
 from headwater.waterways.network.check import check_network
 from vector_region import (

@@ -577,7 +577,7 @@ def _checkpoints(checkpoint: str | Path | Checkpoint | Sequence[str | Path | Che
 def _table(source: Any, what: str) -> gpd.GeoDataFrame:
     import geopandas as gpd
 
-    from headwater.waterways.backbone.tdx import read_table
+    from headwater.geo.features import read_table
 
     if isinstance(source, str | Path):
         return read_table(Path(source))
@@ -591,7 +591,8 @@ def _table(source: Any, what: str) -> gpd.GeoDataFrame:
 
 def _backbone(streams: Table, catchments: Table) -> Backbone:
     """Return tables of TDX-Hydro as a backbone; those of a backbone as they are."""
-    from headwater.waterways.backbone.tdx import CATCHMENT_COLUMNS, REACH_COLUMNS, Backbone, tdx_backbone
+    from headwater.waterways.backbone.columns import CATCHMENT_COLUMNS, REACH_COLUMNS
+    from headwater.waterways.backbone.tdx import Backbone, tdx_backbone
 
     reaches, areas = _table(streams, "streams"), _table(catchments, "catchments")
     if set(REACH_COLUMNS) <= set(reaches.columns) and set(CATCHMENT_COLUMNS) <= set(areas.columns):

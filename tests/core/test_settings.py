@@ -21,7 +21,7 @@ from headwater.raster.scenes import READERS
 from headwater.stac.settings import CatalogSettings
 from headwater.stac.signing import SIGNERS
 from headwater.terrain.settings import ElevationSettings
-from headwater.waterways.network.formats import FORMATS
+from headwater.waterways.network.formats import OUTPUT_FORMATS
 from headwater.waterways.settings import BackboneSettings, NetworkSettings, VectorizeSettings
 
 STEPS = (
@@ -143,7 +143,7 @@ def test_settings_are_immutable_and_unknown_names_are_refused():
         (CompositeSettings, "reader", READERS),
         (CompositeSettings, "mask", MASKS),
         (CatalogSettings, "signing", SIGNERS),
-        (NetworkSettings, "formats", FORMATS),
+        (NetworkSettings, "formats", OUTPUT_FORMATS),
     ],
     ids=lambda value: getattr(value, "kind", None),
 )

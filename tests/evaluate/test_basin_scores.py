@@ -92,7 +92,7 @@ def test_nothing_counts_outside_of_the_area(place):
 
 def test_more_than_the_baseline_can_flow_over_is_refused(place, monkeypatch):
     network, valley = place
-    monkeypatch.setattr("headwater.evaluate.basin_scores.MOST_PX", 1000)
+    monkeypatch.setattr("headwater.evaluate.basin_scores.MAX_PX", 1000)
     with pytest.raises(InputError, match="--area"):
         run(network(valley(0.2)))
 
@@ -101,7 +101,7 @@ def test_a_missing_network_is_told(place):
     network, valley = place
     folder = network(valley(0.2))
     (folder / "network.parquet").unlink()
-    with pytest.raises(InputError, match=r"network\.parquet cannot be read"):
+    with pytest.raises(InputError, match=r"network\.parquet does not exist"):
         run(folder)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.evaluate.line_matching import line_scores
-from headwater.evaluate.networks import connected_share, length_near, order_scores
+from headwater.evaluate.networks import connected_fraction, length_near, order_scores
 
 METRE = 1 / 111_194.9
 
@@ -86,7 +86,7 @@ def network(*rows):
     return pd.DataFrame(rows, columns=["stream_id", "target_stream_id", "from_tdx", "length_m"])
 
 
-def test_connected_share_by_hand():
+def test_connected_fraction_by_hand():
     table = network(
         (10, -1, True, 100.0),  # the backbone's outlet
         (20, 10, True, 50.0),
@@ -97,11 +97,11 @@ def test_connected_share_by_hand():
         (70, 80, False, 3.0),  # a circle
         (80, 70, False, 2.0),
     )
-    shares = connected_share(table)
+    shares = connected_fraction(table)
     assert shares["backbone"] == 1
     assert shares["new"] == pytest.approx(30 / 70)
     assert shares["all"] == pytest.approx(180 / 220)
-    assert np.isnan(connected_share(table.iloc[:0])["all"])
+    assert np.isnan(connected_fraction(table.iloc[:0])["all"])
 
 
 @given(st.lists(st.integers(-1, 11), min_size=12, max_size=12), st.lists(st.booleans(), min_size=12, max_size=12))
@@ -116,4 +116,4 @@ def test_connection_is_what_walking_finds(targets, backbone):
         return False
 
     length = sum(1.0 + k for k in range(12) if arrives(k))
-    assert connected_share(table)["all"] == pytest.approx(length / table["length_m"].sum())
+    assert connected_fraction(table)["all"] == pytest.approx(length / table["length_m"].sum())

@@ -129,7 +129,7 @@ def test_beyond_the_mapped_area_nothing_counts(place):
     (folder / "no.gpkg").write_text("nothing")
     half.set_crs(None, allow_override=True).to_parquet(folder / "place.parquet")
     for name, cause in {
-        "line.gpkg": "polygons alone",
+        "line.gpkg": "other shapes than polygons",
         "no.gpkg": "cannot be read",
         "place.parquet": "no coord",
     }.items():

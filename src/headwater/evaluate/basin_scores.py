@@ -19,9 +19,9 @@ from headwater.core.errors import InputError
 from headwater.core.files import write_json
 from headwater.evaluate.line_matching import LineScores, dem_streams, length_off_backbone_m, line_scores
 from headwater.geo.basins import basin_polygon
-from headwater.geo.features import read_lines, read_polygons
+from headwater.geo.features import read_lines, read_polygons, read_table
 
-MOST_PX = 100_000_000
+MAX_PX = 100_000_000
 """Of the rectangle that the baseline flows over: seven cells of a degree, 10 GB of memory."""
 
 
@@ -105,10 +105,10 @@ def _baseline(
 ) -> gpd.GeoSeries:
     text = raster.mosaic_vrt(elevation)
     grid = raster.raster_grid(text).window(polygon.bounds)
-    if grid.width * grid.height > MOST_PX:
+    if grid.width * grid.height > MAX_PX:
         raise InputError(
             f"The baseline would need flow accumulation over {grid.width * grid.height / 1e6:.0f} million pixels; "
-            f"{MOST_PX / 1e6:.0f} million are the most.",
+            f"{MAX_PX / 1e6:.0f} million are the most.",
             "Give --area with polygons of a part of the basin.",
         )
     heights, valid = raster.read_window(text, grid)
@@ -120,10 +120,7 @@ def _baseline(
 
 
 def _read_network(path: Path) -> gpd.GeoDataFrame:
-    try:
-        table = gpd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as GeoParquet.", "Give waterways.parquet of a basin.") from error
+    table = read_table(path, content="a network", remedy="Give waterways.parquet of a basin.")
     if "from_tdx" not in table.columns:
         raise InputError(f"{path} has no column from_tdx.", "Give waterways.parquet of a basin.")
     return table

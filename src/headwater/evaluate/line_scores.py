@@ -15,7 +15,7 @@ from shapely import box
 from headwater.core.errors import InputError
 from headwater.core.files import write_json
 from headwater.evaluate.line_types import NEAR_DEGREES, type_lengths
-from headwater.evaluate.networks import NO_ORDER, PIXEL_M, connected_share, order_scores
+from headwater.evaluate.networks import NO_ORDER, PIXEL_M, connected_fraction, order_scores
 from headwater.evaluate.nhd import read_nhd
 from headwater.evaluate.score_tables import draw_bars, length_table, markdown_table, write_table
 from headwater.geo.features import read_lines
@@ -102,7 +102,7 @@ def _sum_up(network: gpd.GeoDataFrame, out: Path, nhd: Sequence[Path]) -> None:
         by_type = length_table(long, "type")
         _write_lengths(out, "length_by_type", by_type.loc[by_type.sum(axis=1) > 0])
     if {"stream_id", "target_stream_id"} <= set(network.columns):
-        shares = connected_share(network)
+        shares = connected_fraction(network)
         write_json(out / "connected.json", {key: None if np.isnan(v) else round(v, 6) for key, v in shares.items()})
         print(f"flows to an outlet of the backbone: {shares['all']:.2%} of all length, {shares['new']:.2%} of new")
 

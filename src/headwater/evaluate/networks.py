@@ -12,6 +12,8 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.evaluate.line_matching import local_metric_crs, scores_of_lengths
+from headwater.waterways.downstream import last_rows
+from headwater.waterways.network.build import NO_STREAM, rows_of
 
 PIXEL_M = 20.0
 """One pixel of the prediction."""
@@ -94,7 +96,7 @@ def length_near(lines: NDArray[np.object_], others: NDArray[np.object_], *, dist
     return near
 
 
-def connected_share(network: pd.DataFrame) -> dict[str, float]:
+def connected_fraction(network: pd.DataFrame) -> dict[str, float]:
     """Return how much of a network's length flows, segment by segment, to an outlet of the backbone.
 
     Parameters
@@ -109,24 +111,10 @@ def connected_share(network: pd.DataFrame) -> dict[str, float]:
     """
     ids, target = network["stream_id"].to_numpy(), network["target_stream_id"].to_numpy()
     backbone, length = network["from_tdx"].to_numpy(bool), network["length_m"].to_numpy(np.float64)
-    connected = _ends(ids, target, (target == -1) & backbone)
+    outlet = (target == NO_STREAM) & backbone
+    connected = outlet[last_rows(np.where(outlet, -1, rows_of(ids, target)))]
     shares = {}
     for name, chosen in {"all": np.ones(len(ids), dtype=bool), "backbone": backbone, "new": ~backbone}.items():
         total = float(length[chosen].sum())
         shares[name] = float(length[chosen & connected].sum()) / total if total else float("nan")
     return shares
-
-
-def _ends(ids: NDArray[np.int64], target: NDArray[np.int64], outlet: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which segments end at an outlet, following their targets."""
-    count = len(ids)
-    if count == 0:
-        return np.zeros(0, dtype=bool)
-    order = np.argsort(ids, kind="stable")
-    place = np.minimum(np.searchsorted(ids[order], target), count - 1)
-    known = ids[order][place] == target
-    # Segments that lead nowhere lead to themselves; every round doubles the way looked ahead, and circles end as well.
-    below = np.where(known & ~outlet, order[place], np.arange(count))
-    for _ in range(count.bit_length()):
-        below = below[below]
-    return np.asarray(outlet[below], dtype=np.bool_)

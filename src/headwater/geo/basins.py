@@ -13,6 +13,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
+from headwater.geo.features import read_table
 from headwater.geo.grid import CRS
 
 # Most jobs import this module for a name or two and read no polygon: geopandas is imported where it is used.
@@ -103,16 +104,10 @@ def file_for_basin(pattern: str, basin_id: str) -> Path:
 
 def _read_polygons(path: Path) -> gpd.GeoDataFrame:
     import geopandas as gpd
-    from pyogrio.errors import DataSourceError
 
-    if not path.is_file():
-        raise InputError(f"{path} does not exist.", "Set basins.polygons to a file of basin polygons.")
-    try:
-        table = gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
-    except (DataSourceError, ValueError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read as polygons ({error}).", "Give a GeoPackage, Shapefile or GeoParquet."
-        ) from error
+    table = read_table(
+        path, content="polygons", remedy="Set basins.polygons to a GeoPackage, Shapefile or GeoParquet of basins."
+    )
     column = next((name for name in (HYDROBASINS_ID, "basin_id") if name in table.columns), None)
     if column is None:
         raise InputError(f"{path} has no column {HYDROBASINS_ID}.", "Name the column of basin ids HYBAS_ID.")

@@ -14,18 +14,13 @@ from headwater.core.errors import InputError
 from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
 from headwater.geo.basins import basin_polygon
+from headwater.geo.features import read_table
 from headwater.geo.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster import raster_grid, read_window
-from headwater.waterways.backbone.tdx import (
-    CATCHMENT_ID_COLUMNS,
-    STREAM_COLUMNS,
-    Backbone,
-    read_table,
-    tdx_backbone,
-    write_backbone,
-)
+from headwater.waterways.backbone.columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
+from headwater.waterways.backbone.tdx import Backbone, tdx_backbone, write_backbone
 from headwater.waterways.settings import BackboneSettings
 
 READ_BEYOND_DEGREES = 0.25

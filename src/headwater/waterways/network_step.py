@@ -14,11 +14,14 @@ import pandas as pd
 from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
 from headwater.core.files import atomic_path, write_json
-from headwater.waterways.backbone.tdx import NO_LINK, REACH_COLUMNS, read_table
+from headwater.geo.features import read_table
+from headwater.waterways.backbone.columns import REACH_COLUMNS
+from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
 from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network
-from headwater.waterways.network.formats import write_format, write_network
+from headwater.waterways.network.formats import write_format
+from headwater.waterways.network.geoparquet import write_network
 from headwater.waterways.network.lakes import meets_lake
 from headwater.waterways.segments import SEGMENT_COLUMNS
 
@@ -52,7 +55,7 @@ def network(
     lakes : Path, optional
         Polygons that tell `intersects_lake`; see `headwater.waterways.network.lakes.meets_lake`.
     formats : sequence of str
-        What else is written beside `out`; names of `headwater.waterways.network.formats.FORMATS`.
+        What else is written beside `out`; names of `headwater.waterways.network.formats.OUTPUT_FORMATS`.
     water : sequence of Path
         water.parquet of each cell.
     water_out : Path, optional

@@ -114,5 +114,5 @@ class NetworkSettings(Settings):
         " columns.",
         is_file=True,
         choices=("gpkg", "fgb", "pmtiles", "published"),
-        plugins="headwater.waterways.network.formats:FORMATS",
+        plugins="headwater.waterways.network.formats:OUTPUT_FORMATS",
     )

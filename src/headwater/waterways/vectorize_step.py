@@ -17,10 +17,12 @@ from shapely import box
 from headwater.core.errors import InputError
 from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
+from headwater.geo.features import read_table
 from headwater.geo.grid import Bounds, Cell, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.raster import raster_facts, raster_grid, read_overview
-from headwater.waterways.backbone.tdx import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS, Backbone, read_table, tdx_backbone
+from headwater.waterways.backbone.columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
+from headwater.waterways.backbone.tdx import Backbone, tdx_backbone
 from headwater.waterways.blocks import BLOCK_PX, Rasters, part_vectors, parts_of
 from headwater.waterways.lines.vectorize import RINGS, no_water
 from headwater.waterways.network_step import write_checked, write_water

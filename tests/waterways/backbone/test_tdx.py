@@ -12,18 +12,12 @@ from rasterio.features import shapes
 from shapely.geometry import shape
 
 from headwater.core.errors import InputError
+from headwater.geo.features import read_table
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import RasterGrid
 from headwater.raster import read_window
-from headwater.waterways.backbone.tdx import (
-    CATCHMENT_COLUMNS,
-    CATCHMENT_ID_COLUMNS,
-    REACH_COLUMNS,
-    cell_of_points,
-    read_table,
-    tdx_backbone,
-    write_backbone,
-)
+from headwater.waterways.backbone.columns import CATCHMENT_COLUMNS, CATCHMENT_ID_COLUMNS, REACH_COLUMNS
+from headwater.waterways.backbone.tdx import cell_of_points, tdx_backbone, write_backbone
 from headwater.waterways.lines.vectorize import MARGIN_PX, segments_of_window, vectorize_window
 from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network

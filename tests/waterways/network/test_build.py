@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import InputError, WorkError
-from headwater.waterways.backbone.tdx import REACH_COLUMNS
-from headwater.waterways.network.build import NETWORK_COLUMNS, build_network, global_stream_ids, region_header, rows_of
+from headwater.waterways.backbone.columns import REACH_COLUMNS
+from headwater.waterways.network.build import build_network, global_stream_ids, region_header, rows_of
 from headwater.waterways.network.check import check_network
-from headwater.waterways.network.formats import write_network
+from headwater.waterways.network.columns import NETWORK_COLUMNS
+from headwater.waterways.network.geoparquet import write_network
 from headwater.waterways.segments import Segments, segment_table, whole_reach
 
 

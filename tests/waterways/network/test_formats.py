@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import geopandas as gpd
 import numpy as np
@@ -8,20 +10,17 @@ import pytest
 import shapely
 
 from headwater.core.errors import WorkError
+from headwater.geo.features import read_table
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.project.reference import config_schema
-from headwater.waterways.backbone.tdx import read_table, tdx_backbone
-from headwater.waterways.network import formats
-from headwater.waterways.network.build import NETWORK_COLUMNS, build_network
+from headwater.waterways.backbone.tdx import tdx_backbone
+from headwater.waterways.network import geoparquet
+from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network
-from headwater.waterways.network.formats import (
-    FORMATS,
-    PUBLISHED_COLUMNS,
-    format_path,
-    least_order,
-    write_format,
-    write_network,
-)
+from headwater.waterways.network.columns import NETWORK_COLUMNS, PUBLISHED_COLUMNS
+from headwater.waterways.network.formats import FORMATS, OUTPUT_FORMATS, OutputFormat, format_path, write_format
+from headwater.waterways.network.geoparquet import write_network
+from headwater.waterways.network.vector_tiles import TILE_ZOOMS, min_order
 from headwater.waterways.segments import Segments, segment_table, whole_reach
 
 
@@ -55,7 +54,7 @@ def network():
 
 
 def test_geoparquet_is_read_by_box_and_groups_hold_neighbours(network, tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "ROWS_PER_GROUP", 10)
+    monkeypatch.setattr(geoparquet, "ROWS_PER_GROUP", 10)
     write_network(network, tmp_path / "w.parquet")
     file = pq.ParquetFile(tmp_path / "w.parquet")
     assert file.num_row_groups == 9
@@ -120,11 +119,11 @@ def test_tiles_hold_every_stream(network, tmp_path):
 
 
 def test_low_zooms_show_larger_streams_alone(network, tmp_path):
-    assert [least_order(zoom) for zoom in formats.TILE_ZOOMS] == [6, 5, 4, 3, 2, 1, 1]
+    assert [min_order(zoom) for zoom in TILE_ZOOMS] == [6, 5, 4, 3, 2, 1, 1]
     network = network.assign(strahler_order=network["strahler_order"].where(~network["from_tdx"], 4))
     write_format(network, tmp_path / "waterways.parquet", "pmtiles")
     seen = {}
-    for zoom in formats.TILE_ZOOMS:
+    for zoom in TILE_ZOOMS:
         read = pyogrio.read_dataframe(tmp_path / "waterways.pmtiles", ZOOM_LEVEL=zoom)
         seen[zoom] = set(read["strahler_order"])
         assert set(read["stream_id"]) == set(network["stream_id"][network["strahler_order"] >= min(seen[zoom])])
@@ -192,13 +191,30 @@ def test_what_fails_leaves_nothing(network, tmp_path, name, monkeypatch):
     assert pyogrio.get_gdal_config_option("OGR_CURRENT_DATE") is None
 
 
+def test_another_format_is_one_registration(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(OUTPUT_FORMATS, "_added", {})
+    OUTPUT_FORMATS.add("ids", OutputFormat(".txt", lambda table, path: path.write_text(str(len(table)))))
+    write_format(network, tmp_path / "w.parquet", "ids")
+    assert (tmp_path / "w.txt").read_text() == "82"
+    assert FORMATS["ids"] == ".txt"
+    assert list(FORMATS) == ["gpkg", "fgb", "pmtiles", "published", "ids"]
+
+
+def test_suffixes_are_read_without_the_libraries_that_write():
+    code = (
+        "import sys; from headwater.waterways.network.formats import FORMATS; assert dict(FORMATS);"
+        "assert not {'pandas', 'geopandas', 'pyogrio', 'pyarrow', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_command_line_and_configuration_know_the_same_formats():
 
     from headwater.cli.arguments import FORMATS
 
     schema = config_schema()
-    told = schema["properties"]["network"]["properties"]["formats"]["items"]["enum"]
-    assert tuple(FORMATS) == FORMATS == tuple(told)
+    configured = schema["properties"]["network"]["properties"]["formats"]["items"]["enum"]
+    assert OUTPUT_FORMATS.names() == FORMATS == tuple(configured)
 
 
 def test_tiles_show_what_lies_beyond_180_degrees_on_the_other_side(tmp_path):

@@ -5,7 +5,6 @@ TDX-Hydro (NGA, 2022) was made with TauDEM, whose `streamnet` table it ships. It
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 
@@ -23,31 +20,21 @@ from headwater.core.errors import InputError
 from headwater.geo.geodesy import METERS_PER_DEGREE, geodesic_length_m
 from headwater.geo.grid import CRS, Bounds
 from headwater.geo.longitudes import align_with_outlets, middle_longitudes, unwrap_shapes
+from headwater.waterways.backbone.columns import (
+    CATCHMENT_COLUMNS,
+    CATCHMENT_ID_COLUMNS,
+    REACH_COLUMNS,
+    REQUIRED_STREAM_COLUMNS,
+)
+from headwater.waterways.downstream import rows_on_cycles
 
 NO_LINK = -1
 """Downstream id of a link that flows out of the area."""
-REACH_COLUMNS = (
-    "link_id",
-    "downstream_link_id",
-    "strahler_order",
-    "upstream_area_km2",
-    "length_m",
-    "has_catchment",
-    "upstream_outside",
-    "cell",
-    "geometry",
-)
-CATCHMENT_COLUMNS = ("link_id", "cell", "geometry")
-STREAM_COLUMNS = ("LINKNO", "DSLINKNO", "strmOrder", "DSContArea", "USLINKNO1", "USLINKNO2")
-"""What is read of a streamnet; the last three may be missing."""
-CATCHMENT_ID_COLUMNS = ("streamID", "LINKNO", "link_id")
-"""Names under which the link's id stands in files of catchments: TDX-Hydro's own first."""
 
 # Ends nearer than this are one point that two files rounded differently.
 _SAME_POINT_DEGREES = 0.01 / METERS_PER_DEGREE
 _ROWS_PER_GROUP = 500
 _FOUND_BY = ("link_id", "cell")
-_GEOGRAPHIC_IDS = ({"authority": "EPSG", "code": 4326}, {"authority": "OGC", "code": "CRS84"})
 
 
 @dataclass
@@ -60,53 +47,6 @@ class Backbone:
     """Columns CATCHMENT_COLUMNS, one row per link."""
     notes: dict[str, int] = field(default_factory=dict)
     """Counts of repairs, by what was repaired; zero counts left out."""
-
-
-def read_table(path: Path, *, columns: Sequence[str] | None = None, bounds: Bounds | None = None) -> gpd.GeoDataFrame:
-    """Read a table with geometry: GeoParquet by its suffix, else whatever GDAL reads.
-
-    Parameters
-    ----------
-    path : Path
-        File of one table.
-    columns : sequence of str, optional
-        Columns to read beside the geometry, those of them that are there; all if not given.
-    bounds : (west, south, east, north), optional
-        Degrees. Rows whose box lies outside need not be read: they are left out where the table is in EPSG:4326 and
-        the format finds rows by box (GDAL's do, GeoParquet with a covering column does).
-
-    Raises
-    ------
-    InputError
-        The file is missing or cannot be read.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist.", "Give the path of a GeoPackage or GeoParquet file.")
-    try:
-        if path.suffix.lower() in {".parquet", ".geoparquet"}:
-            return _read_parquet(path, columns, bounds)
-        box = bounds if bounds and pyogrio.read_info(path)["crs"] == CRS else None
-        return gpd.read_file(path, bbox=box, columns=columns)
-    except (pyogrio.errors.DataSourceError, ValueError, OSError, KeyError) as error:
-        raise InputError(
-            f"{path} cannot be read as a table with geometry ({str(error).splitlines()[0]}).",
-            "Give a GeoPackage or GeoParquet file.",
-        ) from error
-
-
-def _read_parquet(path: Path, columns: Sequence[str] | None, bounds: Bounds | None) -> gpd.GeoDataFrame:
-    schema = pq.read_schema(path)
-    geo = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
-    name = geo.get("primary_column", "geometry")
-    told = geo.get("columns", {}).get(name, {})
-    # Without `crs` GeoParquet means longitude and latitude of WGS84.
-    geographic = "crs" not in told or (told["crs"] or {}).get("id") in _GEOGRAPHIC_IDS
-    return gpd.read_parquet(
-        path,
-        columns=None if columns is None else [*(c for c in columns if c in schema.names), name],
-        bbox=bounds if bounds and geographic and "covering" in told else None,
-    )
 
 
 def tdx_backbone(
@@ -250,7 +190,7 @@ def _cells_of_reaches(
 
 
 def _renamed_streams(streams: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.GeoDataFrame:
-    for column in ("LINKNO", "DSLINKNO", "strmOrder"):
+    for column in REQUIRED_STREAM_COLUMNS:
         if column not in streams.columns:
             raise InputError(
                 f"The streams have no column {column}.", "Give a TDX-Hydro streamnet (or TauDEM's) with its columns."
@@ -311,17 +251,10 @@ def _downstream_rows(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[
 
 
 def _refuse_cycles(ids: NDArray[np.int64], downstream: NDArray[np.int64]) -> None:
-    # Doubling: after k rounds `far` is the link 2**k steps downstream; outlets absorb into the extra last row.
-    count = len(ids)
-    far = np.append(np.where(downstream >= 0, downstream, count), count)
-    for _ in range(max(count, 1).bit_length()):
-        far = far[far]
-    stuck = far[:-1] != count
-    if stuck.any():
-        # A link that far downstream of another one lies in a circle itself.
-        circle = ids[np.unique(far[:-1][stuck])]
+    cycle = rows_on_cycles(downstream)
+    if len(cycle):
         raise InputError(
-            f"Links flow in a circle through LINKNO {_some(circle)}.", "Correct DSLINKNO of one of these links."
+            f"Links flow in a circle through LINKNO {_some(ids[cycle])}.", "Correct DSLINKNO of one of these links."
         )
 
 

@@ -1,4 +1,7 @@
-"""Segments of all cells become one network: ids, targets, Strahler orders (design.md, "Network columns")."""
+"""Segments of all cells become one network: ids, targets, Strahler orders.
+
+Its columns are described in `headwater.waterways.network.columns`.
+"""
 
 from __future__ import annotations
 
@@ -23,24 +26,6 @@ from headwater.waterways.segments import MAX_SEGMENTS, segment_table, whole_reac
 LINKS_PER_REGION = 10_000_000
 """A global link id is LINKNO + header * 10,000,000, as GEOGLOWS publishes them."""
 NO_STREAM = -1
-NETWORK_COLUMNS = (
-    "stream_id",
-    "target_stream_id",
-    "source_stream_ids",
-    "strahler_order",
-    "from_tdx",
-    "tdx_stream_id",
-    "tdx_strahler_order",
-    "basin_id",
-    "intersects_lake",
-    "length_m",
-    "mean_probability",
-    "divergence",
-    "upstream_area_km2",
-    "topological_order",
-    "terminal_stream_id",
-    "geometry",
-)
 
 
 def region_header(basin_id: str) -> int:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
 from headwater.geo.geodesy import geodesic_length_m
+from headwater.waterways.downstream import last_rows, rows_on_cycles
 from headwater.waterways.network.build import NO_STREAM, rows_of
 from headwater.waterways.network.crossings import meet_in_ends
 from headwater.waterways.orders import strahler_orders
@@ -220,23 +221,12 @@ def _id_list(value: Any) -> NDArray[np.int64]:
 
 def _reaches_outlet(network: _Network, _: Any) -> NDArray[np.int64]:
     """Ids from which the way down does not end at an outlet: a circle, or a target that is missing."""
-    count = len(network.ids)
-    lost = (network.target != NO_STREAM) & (network.target_row < 0)
-    # Pointer doubling: after k rounds `far` is 2**k steps down. Two absorbing rows: outlet reached, way lost.
-    step = np.where(network.target_row >= 0, network.target_row, np.where(lost, count + 1, count))
-    far = np.append(step, [count, count + 1])
-    for _round in range(max(count, 1).bit_length()):
-        far = far[far]
-    return network.ids_where(far[:-2] != count)
+    last = last_rows(network.target_row)
+    return network.ids_where(network.target[last] != NO_STREAM)
 
 
 def _no_cycle(network: _Network, _: Any) -> NDArray[np.int64]:
-    count = len(network.ids)
-    far = np.append(np.where(network.target_row >= 0, network.target_row, count), count)
-    for _round in range(max(count, 1).bit_length()):
-        far = far[far]
-    # Far enough down, what has not left is on a circle.
-    return network.ids_where(np.unique(far[:-1][far[:-1] != count]))
+    return network.ids_where(rows_on_cycles(network.target_row))
 
 
 def _exact_joins(network: _Network, _: Any) -> NDArray[np.int64]:
@@ -415,11 +405,8 @@ def _points(xy: NDArray[np.float64]) -> pd.MultiIndex:
 def _terminal(network: _Network, _: Any) -> NDArray[np.int64] | None:
     if not network.has("terminal_stream_id"):
         return None
-    own = np.arange(len(network.ids))
-    far = np.where(network.target_row >= 0, network.target_row, own)
-    for _round in range(max(len(own), 1).bit_length()):
-        far = far[far]
-    return network.ids_where(network.table["terminal_stream_id"].to_numpy(np.int64) != network.ids[far])
+    terminal = network.table["terminal_stream_id"].to_numpy(np.int64)
+    return network.ids_where(terminal != network.ids[last_rows(network.target_row)])
 
 
 def _divergence(network: _Network, _: Any) -> NDArray[np.int64] | None:

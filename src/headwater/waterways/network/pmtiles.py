@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from headwater.geo.grid import Bounds
+if TYPE_CHECKING:
+    from headwater.geo.grid import Bounds
 
 _HEADER_BYTES, _ROOT_BYTES = 127, 16_384 - 127
 _GZIP, _MVT = 2, 1
@@ -55,7 +56,7 @@ def write_pmtiles(tiles: Iterable[TileFile], path: Path, *, bounds: Bounds, meta
     bounds : (west, south, east, north)
         Degrees.
     metadata : mapping
-        `name`, `vector_layers` and what else readers are to be told.
+        `name`, `vector_layers` and what else readers need.
     """
     ordered = sorted((tile.number, tile) for tile in tiles)
     entries, size = [], 0
@@ -64,22 +65,22 @@ def write_pmtiles(tiles: Iterable[TileFile], path: Path, *, bounds: Bounds, meta
         entries.append((number, size, length, 1))
         size += length
     root, leaves = _directories(entries)
-    told = gzip.compress(json.dumps(metadata, sort_keys=True).encode(), mtime=0)
+    described = gzip.compress(json.dumps(metadata, sort_keys=True).encode(), mtime=0)
     starts = [_HEADER_BYTES]
-    for part in (root, told, leaves):
+    for part in (root, described, leaves):
         starts.append(starts[-1] + len(part))
     zooms = [tile.zoom for _, tile in ordered]
     west, south, east, north = (round(degrees * 1e7) for degrees in bounds)
     header = struct.pack(
         "<7sB11Q6B4iB2i",
         *(b"PMTiles", 3),
-        *chain.from_iterable(zip(starts, (len(root), len(told), len(leaves), size), strict=True)),
+        *chain.from_iterable(zip(starts, (len(root), len(described), len(leaves), size), strict=True)),
         *(len(entries), len(entries), len(entries)),
         *(1, _GZIP, _GZIP, _MVT, min(zooms), max(zooms)),
         *(west, south, east, north, min(zooms), (west + east) // 2, (south + north) // 2),
     )
     with path.open("wb") as file:
-        for part in (header, root, told, leaves):
+        for part in (header, root, described, leaves):
             file.write(part)
         for _, tile in ordered:
             file.write(tile.path.read_bytes())
@@ -112,7 +113,7 @@ def _directory(entries: list[_Entry]) -> bytes:
         out += _varint(length)
     end = -1
     for _, offset, length, _ in entries:
-        # 0 says that it follows what stands before it.
+        # 0 means that it follows the entry before.
         out += _varint(0 if offset == end else offset + 1)
         end = offset + length
     return gzip.compress(bytes(out), mtime=0)

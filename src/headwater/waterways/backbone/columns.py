@@ -1,0 +1,35 @@
+"""The columns of TDX-Hydro (NGA 2022; TauDEM's `streamnet` table), and those of our tables of the backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TDX_STREAM_COLUMNS: Mapping[str, str] = {
+    "LINKNO": "link_id",
+    "DSLINKNO": "downstream_link_id",
+    "strmOrder": "strahler_order",
+    "DSContArea": "upstream_area_km2",
+    "USLINKNO1": "upstream_outside",
+    "USLINKNO2": "upstream_outside",
+}
+"""Columns of a streamnet, and those of ours that they become. The last three may be missing. DSContArea is in m2; the
+upstream links are compared with the table, to find those that are outside the area."""
+STREAM_COLUMNS = tuple(TDX_STREAM_COLUMNS)
+REQUIRED_STREAM_COLUMNS = STREAM_COLUMNS[:3]
+CATCHMENT_ID_COLUMNS = ("streamID", "LINKNO", "link_id")
+"""Names of the column with the link's id in files of catchments: TDX-Hydro's own first."""
+
+REACH_COLUMNS = (
+    "link_id",
+    "downstream_link_id",
+    "strahler_order",
+    "upstream_area_km2",
+    "length_m",
+    "has_catchment",
+    "upstream_outside",
+    "cell",
+    "geometry",
+)
+"""reaches.parquet."""
+CATCHMENT_COLUMNS = ("link_id", "cell", "geometry")
+"""catchments.parquet."""

@@ -1,0 +1,69 @@
+"""The columns of a basin's waterways.parquet, and those of the published data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the network."""
+
+    name: str
+    dtype: str
+    unit: str
+    """Empty where it has none."""
+    meaning: str
+
+
+COLUMNS = (
+    Column(
+        "stream_id",
+        "int64",
+        "",
+        "Unique in the world: (TDX header * 10,000,000 + link) * 100,000 + number in the catchment.",
+    ),
+    Column("target_stream_id", "int64", "", "The segment it flows into; -1 at an outlet."),
+    Column("source_stream_ids", "list of int64", "", "The segments that flow into it, ascending."),
+    Column(
+        "strahler_order",
+        "int32",
+        "",
+        "Exact on the complete network; sources are 1, except where upstream is outside the area: there the TDX order.",
+    ),
+    Column("from_tdx", "bool", "", "Whether it is part of the backbone."),
+    Column("tdx_stream_id", "int64", "", "LINKNO in TDX-Hydro; -1 for new segments."),
+    Column("tdx_strahler_order", "int32", "", "Strahler order in TDX-Hydro; -1 for new segments."),
+    Column("basin_id", "string", "", "HYBAS_ID."),
+    Column("intersects_lake", "bool", "", "Whether it meets a lake; false where no lakes are given."),
+    Column("length_m", "float64", "m", "Geodesic length on WGS84."),
+    Column("mean_probability", "float64", "", "Mean predicted probability along it; NaN where there is none."),
+    Column(
+        "divergence", "bool", "", "Whether it is the second arm around an island: it starts at a node, without inflow."
+    ),
+    Column(
+        "upstream_area_km2",
+        "float64",
+        "km2",
+        "Area that the backbone's reach drains at its downstream end; NaN for new segments.",
+    ),
+    Column("topological_order", "int64", "", "From 0; every segment comes after all that flow into it."),
+    Column("terminal_stream_id", "int64", "", "The outlet that its water leaves by."),
+    Column("geometry", "LineString", "degrees", "EPSG:4326, drawn downstream."),
+)
+"""In the order of the file, which has a column `bbox` as well, as GeoParquet 1.1 uses it."""
+
+NETWORK_COLUMNS = tuple(column.name for column in COLUMNS)
+
+PUBLISHED_COLUMNS = (
+    "stream_id",
+    "target_stream_id",
+    "source_stream_ids",
+    "stream_order",
+    "from_tdx",
+    "tdx_stream_id",
+    "geometry",
+    "intersects_lake",
+    "length_m",
+)
+"""The columns of the published data (Pierson and Mehrabi 2024); `stream_order` is our `strahler_order`."""

@@ -79,10 +79,9 @@ def test_evaluate_without_a_file_names_what_is_missing(capsys):
 def test_network_accepts_only_known_formats(capsys):
     options = build_parser().parse_args(["network", "--format", "gpkg", "--format", "fgb", "--lakes", "l.gpkg"])
     assert options.formats == ["gpkg", "fgb"]
-    with pytest.raises(SystemExit) as stopped:
-        build_parser().parse_args(["network", "--format", "shp"])
-    assert stopped.value.code == 2
-    assert "published" in capsys.readouterr().err
+    files = ["--segments", "s", "--reaches", "r", "--basin", "1", "--out", "o", "--checks", "c"]
+    assert main(["network", *files, "--format", "shp"]) == 2
+    assert "network.formats must be a list (gpkg, fgb, pmtiles or published" in capsys.readouterr().err
 
 
 def test_a_reader_that_closes_the_pipe_is_no_error():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -107,12 +108,10 @@ def _parsed(text: str | Sequence[Any] | None, rule: Mapping[str, Any]) -> Any:
     kinds = {part.get("type") for part in rule.get("anyOf", [rule])}
     if text == "null" and "null" in kinds:
         return None
-    for kind, convert in (("integer", int), ("number", float)):
-        if kind in kinds:
-            try:
+    if kinds & {"integer", "number"}:
+        for convert in (int, float):
+            with suppress(ValueError):
                 return convert(str(text))
-            except ValueError:
-                continue
     return text
 
 

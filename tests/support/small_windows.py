@@ -135,13 +135,13 @@ def checkered(labels):
 
 
 def connected_to(cells, reach):
-    """Whether each of some cells hangs together with the reach, in 8 neighbours, (y, x) bool."""
+    """Whether each of some cells is connected to the reach, in 8 neighbors, (y, x) bool."""
     number, _ = ndimage.label(cells | reach, EIGHT)
     return cells & np.isin(number, np.setdiff1d(number[reach], 0))
 
 
 def joined_water(window):
-    """Water that hangs together with the reach of its catchment."""
+    """Water that is connected to the reach of its catchment."""
     labels = window.labels
     water = np.zeros(window.grid.shape, bool)
     for label in range(labels.count):

@@ -97,7 +97,7 @@ def test_more_than_the_baseline_can_flow_over_is_refused(place, monkeypatch):
         run(network(valley(0.2)))
 
 
-def test_a_missing_network_is_told(place):
+def test_a_missing_network_is_reported(place):
     network, valley = place
     folder = network(valley(0.2))
     (folder / "network.parquet").unlink()
@@ -105,7 +105,7 @@ def test_a_missing_network_is_told(place):
         run(folder)
 
 
-def test_the_scores_are_written_and_bad_truth_is_told(place, capsys):
+def test_the_scores_are_written_and_bad_truth_is_reported(place, capsys):
     network, valley = place
     folder = network(valley(0.2), LineString([(WEST, SOUTH + 0.02), (EAST, SOUTH + 0.02)]))
     code = main(
@@ -116,7 +116,7 @@ def test_the_scores_are_written_and_bad_truth_is_told(place, capsys):
     assert code == 0
     assert json.loads((folder / "scores.json").read_text())["network"]["correctness"] < 0.75
     assert "dem_only" in capsys.readouterr().out
-    with pytest.raises(InputError, match="more than 0"):
+    with pytest.raises(InputError, match="must be above 0"):
         evaluate(
             folder / "network.parquet", folder / "truth.gpkg", [folder / "elevation.tif"], [folder / "basin.gpkg"],
             "1", buffer_m=-5,

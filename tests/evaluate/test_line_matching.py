@@ -6,11 +6,11 @@ import shapely
 from headwater.evaluate.line_matching import dem_streams, length_off_backbone_m, line_scores, local_metric_crs
 from headwater.geo.grid import RasterGrid
 
-METRE = 1 / 111_194.9
+METER = 1 / 111_194.9
 
 
 def lines(*points):
-    return gpd.GeoSeries([shapely.LineString(np.array(p) * METRE + (20, 0)) for p in points], crs="EPSG:4326")
+    return gpd.GeoSeries([shapely.LineString(np.array(p) * METER + (20, 0)) for p in points], crs="EPSG:4326")
 
 
 TRUTH = lines([(0, 0), (1000, 0)], [(0, 500), (1000, 500)])

@@ -10,11 +10,11 @@ from headwater.cli import main
 from headwater.core.errors import InputError
 from headwater.evaluate.line_scores import evaluate_lines
 
-METRE = 1 / 111_194.9
+METER = 1 / 111_194.9
 
 
 def line(*points):
-    return LineString(np.array(points) * METRE + (20, 0))
+    return LineString(np.array(points) * METER + (20, 0))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_lines_without_an_order_count_among_all_alone(place, order):
     assert table["true_length_m"][1:].sum() < whole["true_length_m"][1:].sum()
 
 
-def test_lengths_are_measured_where_they_are_not_told(place):
+def test_lengths_are_measured_where_they_are_missing(place):
     table = gpd.read_parquet(place / "waterways.parquet").drop(columns="length_m")
     table.to_parquet(place / "waterways.parquet")
     evaluate_lines([place / "waterways.parquet"] * 2, place / "truth.gpkg", place / "out")
@@ -107,7 +107,7 @@ def test_files_of_several_layers_ask_for_one(place):
     assert table["true_length_m"].iloc[0] == pytest.approx(2000, rel=0.01)
     with pytest.raises(InputError, match="cannot be read as lines"):
         evaluate_lines([place / "waterways.parquet"], place / "truth.gpkg", place / "out", truth_layer="none")
-    with pytest.raises(InputError, match="0 pixels"):
+    with pytest.raises(InputError, match="must be above 0"):
         evaluate_lines([place / "waterways.parquet"], place / "truth.gpkg", place / "out", pixels=[0])
 
 
@@ -117,7 +117,7 @@ def test_truth_of_another_place_or_of_none_is_refused_but_an_empty_network_is_sc
     truth.iloc[:0].to_parquet(place / "empty.parquet")
     with pytest.raises(InputError, match="different places"):
         evaluate_lines([place / "waterways.parquet"], place / "far.parquet", place / "out")
-    with pytest.raises(InputError, match="holds no line"):
+    with pytest.raises(InputError, match="contains no line"):
         evaluate_lines([place / "waterways.parquet"], place / "empty.parquet", place / "out")
     gpd.read_parquet(place / "waterways.parquet").iloc[:0].to_parquet(place / "nothing.parquet")
     nhd = [place / "nhd.gpkg"]
@@ -129,8 +129,8 @@ def test_truth_of_another_place_or_of_none_is_refused_but_an_empty_network_is_sc
 def test_real_lengths_by_order(shared_data, tmp_path):
     source = shared_data / "nhdplus-new-hope/new_hope.gpkg"
     lines = gpd.read_file(source, layer="NHDFlowline_Network")[["StreamOrde", "geometry"]].to_crs(4326)
-    # Ten metres to the north: within a pixel of themselves.
-    shifted = lines.set_geometry(lines.translate(0, 10 * METRE)).rename(columns={"StreamOrde": "strahler_order"})
+    # Ten meters to the north: within a pixel of themselves.
+    shifted = lines.set_geometry(lines.translate(0, 10 * METER)).rename(columns={"StreamOrde": "strahler_order"})
     shifted.to_parquet(tmp_path / "network.parquet")
     table = evaluate_lines(
         [tmp_path / "network.parquet"], source, tmp_path / "out", truth_layer="NHDFlowline_Network", pixels=[0.25, 1]
@@ -138,5 +138,5 @@ def test_real_lengths_by_order(shared_data, tmp_path):
     km = table.loc[20.0, "true_length_m"].div(1000).round(1).to_dict()
     assert km == {"all": 577.1, "1": 301.0, "2": 106.1, "3": 85.4, "4": 80.0, "5": 4.5}
     assert (table.loc[20.0, ["completeness", "correctness", "quality"]] > 0.999).to_numpy().all()
-    # Within five metres are only the parts that run north.
+    # Within five meters are only the parts that run north.
     assert 0.3 < table.loc[(5.0, "all"), "completeness"] < 0.6

@@ -70,8 +70,8 @@ def test_lengths_add_up_and_are_those_of_a_plain_search(coordinates):
 def test_the_gap_between_parts_has_no_length():
     parts = [LineString([(10.002, 0), (10.004, 0)]), LineString([(10.03, 0), (10.03, 0.001)])]
     lengths = type_lengths(gpd.GeoSeries([shapely.MultiLineString(parts)], crs=4326), NHD).iloc[0]
-    metres = geodesic_length_m(np.array(parts, object))
-    assert lengths[["intermittent stream", "canal"]].tolist() == pytest.approx(metres.tolist())
+    meters = geodesic_length_m(np.array(parts, object))
+    assert lengths[["intermittent stream", "canal"]].tolist() == pytest.approx(meters.tolist())
 
 
 @pytest.mark.real

@@ -1,4 +1,4 @@
-"""Scores by order and connection, beside slow and plain ways."""
+"""Scores by order and connection, compared with slow and plain computations."""
 
 import geopandas as gpd
 import numpy as np
@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from headwater.evaluate.line_matching import line_scores
 from headwater.evaluate.networks import connected_fraction, length_near, order_scores
 
-METRE = 1 / 111_194.9
+METER = 1 / 111_194.9
 
 
 def lines(*points):
-    return gpd.GeoSeries([shapely.LineString(np.array(p) * METRE + (20, 0)) for p in points], crs="EPSG:4326")
+    return gpd.GeoSeries([shapely.LineString(np.array(p) * METER + (20, 0)) for p in points], crs="EPSG:4326")
 
 
 TRUTH = lines([(0, 0), (1000, 0)], [(0, 500), (1000, 500)])
 
 
 def test_orders_and_distances_by_hand():
-    # The first is found 30 m beside and as order 2; of the second, of order 2, half is found; the third is wrong.
+    # The first is found 30 m away and as order 2; of the second, of order 2, half is found; the third is wrong.
     found = lines([(0, 30), (1000, 30)], [(0, 500), (500, 500)], [(0, 2000), (1000, 2000)])
     table = order_scores(found, np.array([2, 2, 1]), TRUTH, np.array([1, 2]))
     assert table["distance_m"].tolist() == [20.0] * 3 + [40.0] * 3 + [60.0] * 3
@@ -50,7 +50,7 @@ networks = st.lists(st.lists(coordinates, min_size=2, max_size=4, unique=True), 
 
 
 @given(found=networks, truth=networks, orders=st.lists(st.integers(1, 3), min_size=6, max_size=6))
-def test_laws(found, truth, orders):
+def test_properties(found, truth, orders):
     found, truth = lines(*found), lines(*truth)
     table = order_scores(found, np.array(orders[: len(found)]), truth, np.array(orders[: len(truth)]))
     whole = table[table["strahler_order"] == "all"].set_index("distance_m")
@@ -66,7 +66,7 @@ def test_laws(found, truth, orders):
 
 def test_all_orders_agree_with_the_other_way_of_scoring():
     rng = np.random.default_rng(4)
-    # Lines that do not lie on one another, which the other way would count once.
+    # Lines that are not on one another, which the other way would count once.
     found, truth = (lines(*(rng.random((3, 2)) * 2000 for _ in range(15))) for _ in range(2))
     ours = order_scores(found, None, truth, None, distances_m=[40]).iloc[0]
     theirs = line_scores(found, truth, distance_m=40)
@@ -97,10 +97,10 @@ def test_connected_fraction_by_hand():
         (70, 80, False, 3.0),  # a circle
         (80, 70, False, 2.0),
     )
-    shares = connected_fraction(table)
-    assert shares["backbone"] == 1
-    assert shares["new"] == pytest.approx(30 / 70)
-    assert shares["all"] == pytest.approx(180 / 220)
+    fractions = connected_fraction(table)
+    assert fractions["backbone"] == 1
+    assert fractions["new"] == pytest.approx(30 / 70)
+    assert fractions["all"] == pytest.approx(180 / 220)
     assert np.isnan(connected_fraction(table.iloc[:0])["all"])
 
 

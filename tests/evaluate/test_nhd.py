@@ -85,10 +85,10 @@ def test_unknown_codes_and_missing_shapes_are_counted(tmp_path, capsys):
     table([46006, 99999, None, 46003], [LINE, LINE, LINE, None]).to_parquet(path)
     features = read_nhd(path)
     assert features["water_type"].tolist() == [19, 21, 21]
-    told = capsys.readouterr().err
-    assert "1 of 4 features have no geometry" in told
-    assert "2 features have codes unknown to the NHD" in told
-    assert "99999" in told
+    printed = capsys.readouterr().err
+    assert "1 of 4 features have no geometry" in printed
+    assert "2 features have codes unknown to the NHD" in printed
+    assert "99999" in printed
 
 
 def test_only_what_meets_the_bounds_is_read(tmp_path):
@@ -113,7 +113,7 @@ def test_bad_files_are_refused(tmp_path):
     for name, cause in [
         ("a.parquet", "no column FCODE"),
         ("b.parquet", "no coordinate reference system"),
-        ("c.parquet", "holds points"),
+        ("c.parquet", "contains points"),
         ("d.gpkg", "none of the layers"),
         ("e.parquet", "cannot be read"),
         ("f.shp", "no coordinate reference system"),
@@ -138,7 +138,7 @@ def test_no_code_is_both():
     assert water_types(["46006", 46003.0, None]).tolist() == [19, 18, 21]
 
 
-# Real places. Counts are those of the files; pixels are of 1/10,800 degree rows and square in metres.
+# Real places. Counts are those of the files; pixels are of 1/10,800 degree rows and square in meters.
 
 
 def burned(features, cells):

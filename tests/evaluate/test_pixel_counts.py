@@ -1,4 +1,4 @@
-"""Pixel scores, by hand and by law."""
+"""Pixel scores, by hand and by property."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_the_middle_of_a_blob_is_not_a_matter_of_thickness():
 
 
 def test_a_missed_line_of_one_pixel_touching_a_hit():
-    # The missed pixel beside a hit has a predicted pixel and land in its window; the others have none.
+    # The missed pixel next to a hit has a predicted pixel and land in its window; the others have none.
     target = mask(".....", "#####", ".....")
     predicted = mask(".....", "##...", ".....")
     counts = count_pixels(predicted, target)
@@ -94,7 +94,7 @@ masks = hnp.arrays(bool, (7, 9))
 
 @settings(max_examples=60, deadline=None)
 @given(predicted=masks, target=masks, symmetry=st.integers(0, 3))
-def test_laws(predicted, target, symmetry):
+def test_properties(predicted, target, symmetry):
     counts = count_pixels(predicted, target)
     assert counts.true_positive + counts.false_positive == predicted.sum()
     assert counts.true_positive + counts.false_negative == target.sum()
@@ -104,8 +104,8 @@ def test_laws(predicted, target, symmetry):
     assert all(0 <= value <= 1 for value in scores.values())
     assert scores["precision*"] >= scores["precision"]
     assert scores["recall*"] >= scores["recall"]
-    turned = count_pixels(np.rot90(predicted, symmetry), np.rot90(target, symmetry))
-    assert turned == counts
+    rotated = count_pixels(np.rot90(predicted, symmetry), np.rot90(target, symmetry))
+    assert rotated == counts
     # Swapping the masks swaps the kinds of error.
     swapped = count_pixels(target, predicted)
     assert swapped.false_positive == counts.false_negative

@@ -51,7 +51,7 @@ def test_dry_land_counts_where_an_area_says_that_it_was_mapped(place, capsys):
     maps, labels = [folder / "p.tif", folder / "dry.tif"], [folder / "nhd.gpkg"]
     alone = evaluate_pixels(maps[:1], folder / "one", labels=labels)
     without = evaluate_pixels(maps, folder / "two", labels=labels)
-    assert "dry.tif: left out" in capsys.readouterr().err
+    assert "dry.tif: skipped" in capsys.readouterr().err
     pd.testing.assert_frame_equal(alone, without)
     both = gpd.GeoDataFrame(geometry=[box(*CELL.bounds), box(*dry.bounds)], crs=4326)
     both.to_file(folder / "area.gpkg")
@@ -60,7 +60,7 @@ def test_dry_land_counts_where_an_area_says_that_it_was_mapped(place, capsys):
     assert counted.loc["All Data Included", "R"] == pytest.approx(alone.loc["All Data Included", "R"])
 
 
-def test_tiles_give_the_scores_of_the_whole(place, capsys):
+def test_tiles_give_the_scores_of_the_raster(place, capsys):
     folder, predicted, valid = place
     scores = evaluate_pixels([folder / "p.tif"], folder / "out", labels=[folder / "nhd.gpkg"], tile_px=64)
     fine = burn_types(read_nhd(folder / "nhd.gpkg"), cell_grid(CELL))
@@ -122,7 +122,7 @@ def test_beyond_the_mapped_area_nothing_counts(place):
     inside[:, 135:] = False
     types = coarsen_types(burn_types(read_nhd(folder / "nhd.gpkg"), cell_grid(CELL)))
     expected = count_tile(predicted & inside, types, inside).scores()
-    # The middle column's centres lie on the border of the area, but for rounding.
+    # The middle column's centers are on the border of the area, except for rounding.
     names = ["P", "R", "P*", "R*", "P**", "R**"]
     assert scores.loc["All Data Included", names].tolist() == pytest.approx([expected[n] for n in names], abs=0.005)
     half.boundary.to_frame("geometry").to_file(folder / "line.gpkg", layer="a")
@@ -137,7 +137,7 @@ def test_beyond_the_mapped_area_nothing_counts(place):
             evaluate_pixels([folder / "p.tif"], folder / "b", labels=[folder / "nhd.gpkg"], area=folder / name)
 
 
-def test_what_cannot_be_scored_is_told(place):
+def test_what_cannot_be_scored_is_reported(place):
     folder, _, _ = place
     p, nhd, out = folder / "p.tif", folder / "nhd.gpkg", folder / "out"
     with pytest.raises(InputError, match="twice, or not at all"):
@@ -146,7 +146,7 @@ def test_what_cannot_be_scored_is_told(place):
         evaluate_pixels([p], out, labels=[nhd], regions=["a", "b"])
     with pytest.raises(InputError, match="threshold"):
         evaluate_pixels([p], out, labels=[nhd], threshold=0)
-    with pytest.raises(InputError, match="Tiles of 0"):
+    with pytest.raises(InputError, match="must be at least 1"):
         evaluate_pixels([p], out, labels=[nhd], tile_px=0)
     gpd.GeoDataFrame({"FCODE": [46006]}, geometry=[LineString([(0, 0), (1, 1)])], crs=4326).to_parquet(
         folder / "far.parquet"
@@ -162,9 +162,9 @@ def test_what_cannot_be_scored_is_told(place):
         evaluate_pixels([p], out, label_rasters=[folder / "values.tif"])
     shifted = GRID.transform.translation(GRID.dx * 0.3, 0) @ GRID.transform
     raster.write_cog(folder / "shifted.tif", np.zeros((1, *GRID.shape), np.uint8), transform=shifted)
-    with pytest.raises(InputError, match="do not lie on those"):
+    with pytest.raises(InputError, match="do not match those"):
         evaluate_pixels([p], out, label_rasters=[folder / "shifted.tif"])
-    raster.write_cog(folder / "metres.tif", np.full((1, *GRID.shape), 7, np.float32), transform=GRID.transform)
-    with pytest.raises(InputError, match="no probability"):
-        evaluate_pixels([folder / "metres.tif"], out, labels=[nhd])
+    raster.write_cog(folder / "meters.tif", np.full((1, *GRID.shape), 7, np.float32), transform=GRID.transform)
+    with pytest.raises(InputError, match="not a probability"):
+        evaluate_pixels([folder / "meters.tif"], out, labels=[nhd])
     assert not out.exists()

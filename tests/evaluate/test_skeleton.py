@@ -1,4 +1,4 @@
-"""Skeletons keep what hangs together."""
+"""Skeletons keep what is connected."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_cdt, label
 from headwater.evaluate.skeleton import skeleton
 
 
-def pieces(mask):
+def components(mask):
     return label(mask, np.ones((3, 3)))[1]
 
 
@@ -21,7 +21,7 @@ def holes(mask):
 def test_pieces_and_holes_stay_and_it_is_thin(water):
     lines = skeleton(water)
     assert not (lines & ~water).any()
-    assert pieces(lines) == pieces(water)
+    assert components(lines) == components(water)
     assert holes(lines) == holes(water)
     np.testing.assert_array_equal(skeleton(lines), lines)
 

@@ -1,4 +1,4 @@
-"""Scores against water types, beside plain loops and cases by hand."""
+"""Scores against water types, compared with plain loops and cases by hand."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_scores_are_those_of_the_definition(predicted, types, valid):
 
 
 @given(predicted=masks, types=types_of_pixels, turns=st.integers(0, 3), mirrored=st.booleans())
-def test_laws(predicted, types, turns, mirrored):
+def test_properties(predicted, types, turns, mirrored):
     counts = count_tile(predicted, types)
     scores = counts.scores()
     assert all(0 <= score <= 1 for score in scores.values())
@@ -85,13 +85,13 @@ def test_laws(predicted, types, turns, mirrored):
     def turn(image):
         return np.rot90(image[:, ::-1] if mirrored else image, turns)
 
-    turned = count_tile(turn(predicted), turn(types))
-    assert turned.plain == counts.plain
-    assert turned.unmasked == counts.unmasked
+    rotated = count_tile(turn(predicted), turn(types))
+    assert rotated.plain == counts.plain
+    assert rotated.unmasked == counts.unmasked
 
 
 @given(predicted=hnp.arrays(bool, (12, 14)), types=hnp.arrays(np.uint8, (12, 14), elements=st.sampled_from([0, 5, 19])))
-def test_tiles_with_a_halo_add_up_to_the_whole(predicted, types):
+def test_tiles_with_a_halo_add_up_to_the_raster(predicted, types):
     total = None
     for top in (0, 5):
         for left in (0, 7):

@@ -23,7 +23,7 @@ def features(*rows):
 
 
 def at(column, row):
-    """Centre of a pixel."""
+    """Center of a pixel."""
     return GRID.west + (column + 0.5) * GRID.dx, GRID.north - (row + 0.5) * GRID.dy
 
 

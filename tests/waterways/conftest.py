@@ -40,9 +40,9 @@ def make_landscape(
     area = water.upstream_area_km2.reshape(grid.shape)
     backbone = dem_backbone(elevation, inside, grid, min_area_km2=backbone_km2)
     stream = area >= stream_km2
-    below = water.below
-    cells = np.flatnonzero(stream.ravel() & (below != np.arange(below.size)))
-    truth = shapely.linestrings(np.stack([_centres(cells, grid), _centres(below[cells], grid)], axis=1))
+    downstream = water.downstream_index
+    cells = np.flatnonzero(stream.ravel() & (downstream != np.arange(downstream.size)))
+    truth = shapely.linestrings(np.stack([_centers(cells, grid), _centers(downstream[cells], grid)], axis=1))
     # Gaps of some ten pixels.
     hidden = ndimage.uniform_filter(random.random(grid.shape), 9)
     seen = stream & (hidden > np.quantile(hidden[stream], dropped))
@@ -73,6 +73,6 @@ def _fractal(random: np.random.Generator, size: int) -> NDArray[np.float32]:
     return (80 * noise + 400 * rows + 500).astype(np.float32)
 
 
-def _centres(cells: NDArray[np.int64], grid: RasterGrid) -> NDArray[np.float64]:
+def _centers(cells: NDArray[np.int64], grid: RasterGrid) -> NDArray[np.float64]:
     rows, columns = np.divmod(cells, grid.width)
     return np.column_stack([grid.west + (columns + 0.5) * grid.dx, grid.north - (rows + 0.5) * grid.dy])

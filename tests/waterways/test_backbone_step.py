@@ -54,7 +54,7 @@ def test_from_elevation_a_basin_on_both_sides_of_180_degrees_is_like_any_other(t
     assert there[columns].equals(here[columns])
     np.testing.assert_allclose(there["length_m"], here["length_m"], rtol=1e-6)
     assert set(there["cell"]) == {"N45.0E179.9", "N45.0W180.0"}
-    # The trunk flows east over 180 degrees: all lies beside its outlet, at -179.9.
+    # The trunk flows east over 180 degrees: all is drawn next to its outlet, at -179.9.
     ends = shapely.get_point(there.geometry.to_numpy(), -1)
     assert (shapely.get_x(ends) < -179.9).all()
     moved = shapely.transform(here.geometry.to_numpy(), lambda xy: xy - np.array([191.1, 0]))
@@ -110,13 +110,13 @@ def test_from_tdx(place, capsys):
     assert not list(folder.glob(".*part*"))
 
 
-def test_what_is_not_given_is_told(place):
+def test_what_is_not_given_is_reported(place):
     folder, elevation = place
     with pytest.raises(InputError, match="needs streams"):
         run(folder, kind="tdx")
     with pytest.raises(InputError, match="needs polygons"):
         run(folder, kind="dem")
-    with pytest.raises(InputError, match="no kind"):
+    with pytest.raises(InputError, match="not a kind"):
         run(folder, kind="osm", elevation=elevation)
 
 

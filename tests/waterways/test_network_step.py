@@ -43,22 +43,22 @@ def test_files_in_files_out(place, capsys):
     assert result["counts"]["links_without_catchment"] == 3
     assert result["counts"]["outlets"] == 1
     assert check(place / "w.parquet") == 0
-    told = capsys.readouterr().out
-    assert "3 segments" in told
-    assert "0 faults" in told
+    printed = capsys.readouterr().out
+    assert "3 segments" in printed
+    assert "0 violations" in printed
     first = (place / "w.parquet").read_bytes()
     run(place, ("C", "B", "A"))
     assert (place / "w.parquet").read_bytes() == first
 
 
-def test_a_broken_law_stops_and_is_told_in_the_log_and_the_checks(place, capsys):
+def test_a_failed_check_stops_and_is_reported_in_the_log_and_the_checks(place, capsys):
     lines = gpd.read_parquet(place / "B.parquet")
     lines.geometry = [shapely.LineString([(0, 1.001), (0, 0)])]
     lines.to_parquet(place / "B.parquet")
-    with pytest.raises(WorkError, match="breaks 3 law"):
+    with pytest.raises(WorkError, match="fails 3 check"):
         run(place)
     assert not (place / "w.parquet").exists()
-    assert "1 fault(s) against the law 'backbone length is conserved', the first at [3]" in capsys.readouterr().err
+    assert "1 violation(s) of the check 'backbone length is conserved', the first at [3]" in capsys.readouterr().err
     laws = json.loads((place / "w.checks.json").read_text())["laws"]
     assert laws["joins are exact"]["faults"] == 2
     assert laws["backbone length is conserved"]["ids"] == [3]
@@ -91,7 +91,7 @@ def test_lengths_by_source_and_a_column_of_divergences(place):
     assert not gpd.read_parquet(place / "w.parquet")["divergence"].any()
 
 
-def test_a_missing_cell_or_column_is_told(place):
+def test_a_missing_cell_or_column_is_reported(place):
     with pytest.raises(WorkError, match="1 links have no segments, such as 3 of cell B"):
         run(place, ("A",))
     gpd.read_parquet(place / "A.parquet").drop(columns="local_index").to_parquet(place / "A.parquet")

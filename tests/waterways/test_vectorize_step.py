@@ -19,7 +19,7 @@ DEGREES = 0.05
 CELLS = [Cell(row=2, column=200 + i, degrees=DEGREES) for i in range(2)]
 EDGE = CELLS[1].bounds[0]
 """Longitude at which the two cells meet."""
-# The middle lies on no border of pixels.
+# The middle is on no border of pixels.
 SOUTH, NORTH = CELLS[0].bounds[1] + 0.01, CELLS[0].bounds[3] - 0.0101
 MIDDLE = (SOUTH + NORTH) / 2
 
@@ -96,9 +96,9 @@ def test_cells_make_a_network(place):
 
 
 @pytest.mark.parametrize(
-    ("degrees", "row", "column", "apart_m", "share"), [(0.1, 1, 100, 0.001, 1 - 1e-6), (0.25, 0, 40, 30, 0.995)]
+    ("degrees", "row", "column", "apart_m", "fraction"), [(0.1, 1, 100, 0.001, 1 - 1e-6), (0.25, 0, 40, 30, 0.995)]
 )
-def test_larger_cells_give_the_same_lines(place, tmp_path, degrees, row, column, apart_m, share):
+def test_larger_cells_give_the_same_lines(place, tmp_path, degrees, row, column, apart_m, fraction):
     """Cells of 0.05 and 0.1 degrees have the same columns; those of 0.25 are narrower by a part in 1400."""
     _, probability, elevation = place
     large = Cell(row=row, column=column, degrees=degrees)
@@ -116,7 +116,7 @@ def test_larger_cells_give_the_same_lines(place, tmp_path, degrees, row, column,
     found = gpd.read_parquet(run_cell(there, large.name))
     assert len(found) == len(small) > 20
     scores = line_scores(found.geometry, small.geometry, distance_m=apart_m)
-    assert min(scores.completeness, scores.correctness) >= share
+    assert min(scores.completeness, scores.correctness) >= fraction
 
 
 def test_a_river_that_crosses_180_degrees_is_found_as_any_other(tmp_path):
@@ -235,12 +235,12 @@ def test_a_raster_that_ends_early_is_counted(place):
     assert counts["catchments_wholly_without_data"] == 2
     found = gpd.read_parquet(out)
     links, pieces = np.unique(found["stream_id"] // 100_000 % 10_000_000, return_counts=True)
-    # Reaches whose catchments lie outside stay whole.
+    # Reaches whose catchments are outside stay uncut.
     assert links.tolist() == [1, 2, 3, 4, 5]
     assert (pieces == 1).tolist() == [False, False, False, True, True]
 
 
-def test_bad_input_is_told_and_nothing_written(place):
+def test_bad_input_is_reported_and_nothing_written(place):
     folder = place[0]
     gpd.read_file(folder / "streams.gpkg").drop(columns="LINKNO").to_file(folder / "bad.gpkg")
     with pytest.raises(InputError, match="LINKNO"):
@@ -251,24 +251,24 @@ def test_bad_input_is_told_and_nothing_written(place):
     assert not (folder / "out.checks.json").exists()
 
 
-def test_what_does_not_belong_together_is_told(place, capsys):
+def test_what_does_not_belong_together_is_reported(place, capsys):
     folder, probability = place[0], place[1]
     streams = gpd.read_file(folder / "streams.gpkg")
     for name, table, words in (
-        ("far.gpkg", streams.set_geometry(streams.translate(30, 0)), "do not lie in one place"),
-        ("none.gpkg", streams.iloc[:0], "hold no reach"),
+        ("far.gpkg", streams.set_geometry(streams.translate(30, 0)), "are not in one place"),
+        ("none.gpkg", streams.iloc[:0], "contain no reach"),
     ):
         table.to_file(folder / name, layer="s")
         with pytest.raises(InputError, match=words):
             standalone(place, "out.parquet", streams=folder / name)
     data, _, grid, _ = read_raster(probability[0])
-    metres = np.full((1, *grid.shape), 50, np.float32)
-    write_cog(folder / "metres.tif", metres, transform=grid.transform)
+    meters = np.full((1, *grid.shape), 50, np.float32)
+    write_cog(folder / "meters.tif", meters, transform=grid.transform)
     with pytest.raises(InputError, match="not a probability"):
-        standalone(place, "out.parquet", probability=folder / "metres.tif")
-    write_cog(folder / "colours.tif", np.repeat(data, 3, axis=0), transform=grid.transform)
+        standalone(place, "out.parquet", probability=folder / "meters.tif")
+    write_cog(folder / "colors.tif", np.repeat(data, 3, axis=0), transform=grid.transform)
     with pytest.raises(InputError, match="not a probability"):
-        standalone(place, "out.parquet", probability=folder / "colours.tif")
+        standalone(place, "out.parquet", probability=folder / "colors.tif")
     with pytest.raises(InputError, match="does not end in"):
         standalone(place, "out.gpkg")
     assert not list(folder.glob("out.*"))

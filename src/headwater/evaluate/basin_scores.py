@@ -1,4 +1,4 @@
-"""evaluate: score a basin's network against true channels, beside what elevation alone gives at the same length."""
+"""evaluate: score a basin's network against true channels, next to what elevation alone gives at the same length."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from headwater.geo.basins import basin_polygon
 from headwater.geo.features import read_lines, read_polygons, read_table
 
 MAX_PX = 100_000_000
-"""Of the rectangle that the baseline flows over: seven cells of a degree, 10 GB of memory."""
+"""Largest rectangle that the baseline flows over: seven cells of a degree, 10 GB of memory."""
 
 
 def evaluate(
@@ -51,9 +51,9 @@ def evaluate(
     basin_id : str
         HYBAS_ID; the baseline stays inside its polygon.
     buffer_m : float
-        Distance within which a line counts as found, metres.
+        Distance within which a line counts as found, meters.
     area : Path, optional
-        Polygons, such as the backbone's catchments: what lies outside counts in none of the lines.
+        Polygons, such as the backbone's catchments: only lines inside are scored.
     out : Path, optional
         JSON to write.
 
@@ -63,7 +63,7 @@ def evaluate(
         Scores of "network" and "dem_only"; printed as well.
     """
     if buffer_m <= 0:
-        raise InputError(f"A distance of {buffer_m} m finds nothing.", "Give --buffer-m more than 0.")
+        raise InputError(f"--buffer-m must be above 0 (got {buffer_m}).", "Give a distance in meters.")
     waterways = _read_network(network)
     true_lines = read_lines(truth).geometry
     polygon = basin_polygon(polygons, basin_id)
@@ -74,7 +74,7 @@ def evaluate(
             raise InputError(f"Basin {basin_id} does not meet {area}.", "Give polygons within the basin.")
         true_lines, waterways = true_lines.clip(covered), waterways.clip(covered, keep_geom_type=True)
         if true_lines.empty:
-            raise InputError(f"No true channel lies in {area}.", "Give polygons of the place, or leave them out.")
+            raise InputError(f"There is no true channel in {area}.", "Give polygons of the place, or leave them out.")
     from_backbone = waterways["from_tdx"].to_numpy(bool)
     backbone, found = waterways.geometry[from_backbone], waterways.geometry[~from_backbone]
     length_m = length_off_backbone_m(found, backbone, distance_m=buffer_m)
@@ -108,7 +108,7 @@ def _baseline(
     if grid.width * grid.height > MAX_PX:
         raise InputError(
             f"The baseline would need flow accumulation over {grid.width * grid.height / 1e6:.0f} million pixels; "
-            f"{MAX_PX / 1e6:.0f} million are the most.",
+            f"{MAX_PX / 1e6:.0f} million is the maximum.",
             "Give --area with polygons of a part of the basin.",
         )
     heights, valid = raster.read_window(text, grid)
@@ -127,5 +127,5 @@ def _read_network(path: Path) -> gpd.GeoDataFrame:
 
 
 def _rounded(score: LineScores) -> dict[str, float | None]:
-    """Return the scores for a file; what is not defined, as the correctness of nothing found, is None."""
+    """Return the scores for a file; undefined ones, such as the correctness of nothing found, are None."""
     return {key: None if math.isnan(value) else round(float(value), 4) for key, value in asdict(score).items()}

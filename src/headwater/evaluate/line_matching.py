@@ -29,13 +29,13 @@ class LineScores:
     """Agreement of found lines with true ones."""
 
     completeness: float
-    """Share of the true length that has a found line within the distance (recall); NaN without truth."""
+    """Fraction of the true length that has a found line within the distance (recall); NaN without truth."""
     correctness: float
-    """Share of the found length that has a true line within the distance (precision); NaN if nothing is found."""
+    """Fraction of the found length that has a true line within the distance (precision); NaN if nothing is found."""
     f1: float
     """Harmonic mean of both."""
     quality: float
-    """Share of matched length in all that is found or missed; NaN if there is nothing."""
+    """Matched length as a fraction of all that is found or missed; NaN if there is nothing."""
     true_length_m: float
     found_length_m: float
 
@@ -54,7 +54,7 @@ def line_scores(
     found, truth : GeoSeries
         Lines with a CRS.
     distance_m : float
-        Half width of the buffer, metres.
+        Half width of the buffer, meters.
     backbone : GeoSeries, optional
         Lines near which (within `distance_m`) nothing is scored, in either set.
     """
@@ -66,14 +66,14 @@ def line_scores(
     else:
         found_off, truth_off = found_m, truth_m
     true_length, found_length = _length(truth_off), _length(found_off)
-    # Matches are sought among all lines: a line off the backbone may run along one that lies near it.
+    # Matches are searched among all lines: a line off the backbone may run along one that is near it.
     true_matched = _length(_inside(truth_off, _buffer(found_m, distance_m)))
     found_matched = _length(_inside(found_off, _buffer(truth_m, distance_m)))
     return scores_of_lengths(true_length, true_matched, found_length, found_matched)
 
 
 def scores_of_lengths(true_m: float, true_matched_m: float, found_m: float, found_matched_m: float) -> LineScores:
-    """Return the scores of lengths in metres: of all true lines, of those matched, and the same of found lines."""
+    """Return the scores of lengths in meters: of all true lines, of those matched, and the same of found lines."""
     completeness = true_matched_m / true_m if true_m else np.nan
     correctness = found_matched_m / found_m if found_m else np.nan
     both = completeness + correctness
@@ -84,7 +84,7 @@ def scores_of_lengths(true_m: float, true_matched_m: float, found_m: float, foun
 
 
 def length_off_backbone_m(lines: gpd.GeoSeries, backbone: gpd.GeoSeries, *, distance_m: float = TWO_PIXELS_M) -> float:
-    """Return the length of lines farther than `distance_m` from the backbone, metres."""
+    """Return the length of lines farther than `distance_m` from the backbone, meters."""
     if len(lines) == 0:
         return 0.0
     crs = local_metric_crs(lines)
@@ -107,13 +107,13 @@ def dem_streams(
     Parameters
     ----------
     elevation : (y, x) float32
-        Metres.
+        Meters.
     grid : RasterGrid
         Its grid, EPSG:4326.
     mask : (y, x) bool
         Cells of the area.
     total_length_m : float
-        Length the streams shall have, off the backbone if one is given.
+        Length of the streams, off the backbone if one is given.
     backbone : GeoSeries, optional
         Lines near which length does not count.
     distance_m : float
@@ -125,12 +125,12 @@ def dem_streams(
         Columns upstream_area_km2, geometry (one line for each step between two cells), EPSG:4326.
     """
     water = flow(elevation, mask, grid)
-    below = water.below
-    cells = np.flatnonzero(mask.ravel() & np.isfinite(elevation.ravel()) & (below >= 0))
-    cells = cells[below[cells] != cells]
+    downstream = water.downstream_index
+    cells = np.flatnonzero(mask.ravel() & np.isfinite(elevation.ravel()) & (downstream >= 0))
+    cells = cells[downstream[cells] != cells]
     if not cells.size:
         return gpd.GeoDataFrame({"upstream_area_km2": []}, geometry=[], crs="EPSG:4326")
-    length = _step_lengths_m(cells, below[cells], grid)
+    length = _step_lengths_m(cells, downstream[cells], grid)
     if backbone is not None and len(backbone):
         crs = local_metric_crs(backbone)
         near = _buffer(backbone.to_crs(crs).to_numpy(), distance_m)
@@ -138,7 +138,7 @@ def dem_streams(
         to_metres = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
         for first in range(0, cells.size, _STEPS_AT_ONCE):
             part = slice(first, first + _STEPS_AT_ONCE)
-            middle = (_centres(cells[part], grid) + _centres(below[cells[part]], grid)) / 2
+            middle = (_centers(cells[part], grid) + _centers(downstream[cells[part]], grid)) / 2
             length[part][shapely.intersects_xy(near, *to_metres.transform(*middle.T))] = 0.0
     steps = water.upstream_area_km2[cells]
     low, high = float(steps.min()), float(steps.max())
@@ -150,7 +150,7 @@ def dem_streams(
         else:
             high = threshold
     chosen = steps >= high
-    ends = np.stack([_centres(cells[chosen], grid), _centres(below[cells[chosen]], grid)], axis=1)
+    ends = np.stack([_centers(cells[chosen], grid), _centers(downstream[cells[chosen]], grid)], axis=1)
     lines = np.asarray(shapely.linestrings(ends), dtype=object)
     return gpd.GeoDataFrame({"upstream_area_km2": steps[chosen]}, geometry=lines, crs="EPSG:4326")
 
@@ -164,7 +164,7 @@ def local_metric_crs(lines: gpd.GeoSeries) -> CRS:
 
 
 def _step_lengths_m(start: NDArray[np.int64], end: NDArray[np.int64], grid: RasterGrid) -> NDArray[np.float64]:
-    """Return the geodesic length of steps between neighbours: it depends on the row and the direction alone."""
+    """Return the geodesic length of steps between neighbors: it depends only on the row and the direction."""
     row, column = np.divmod(start, grid.width)
     down, right = end // grid.width - row, np.abs(end % grid.width - column)
     rows = np.repeat(np.arange(grid.height), 6)
@@ -175,7 +175,7 @@ def _step_lengths_m(start: NDArray[np.int64], end: NDArray[np.int64], grid: Rast
     return table[row, down + 1, right]
 
 
-def _centres(cells: NDArray[np.int64], grid: RasterGrid) -> NDArray[np.float64]:
+def _centers(cells: NDArray[np.int64], grid: RasterGrid) -> NDArray[np.float64]:
     rows, columns = np.divmod(cells, grid.width)
     return np.column_stack([grid.west + (columns + 0.5) * grid.dx, grid.north - (rows + 0.5) * grid.dy])
 

@@ -42,7 +42,7 @@ def evaluate_lines(
     network : sequence of Path
         Lines of one or several networks. With the columns of waterways.parquet they are summed up as well.
     truth : Path
-        True lines; a column strahler_order or StreamOrde tells their orders.
+        True lines; their orders are in a column strahler_order or StreamOrde.
     out : Path
         Folder to write lines, length_by_order, length_by_basin, length_by_type and connected.json into.
     truth_layer : str, optional
@@ -58,7 +58,7 @@ def evaluate_lines(
         The scores by distance and order; printed as well.
     """
     if not pixels or min(pixels) <= 0:
-        raise InputError("A distance of 0 pixels finds nothing.", "Give --pixels more than 0.")
+        raise InputError("--pixels must be above 0.", "Give half widths of the buffer in pixels.")
     found = gpd.GeoDataFrame(pd.concat([read_lines(path) for path in network], ignore_index=True))
     true_lines = read_lines(truth, layer=truth_layer)
     _check_place(found, true_lines, truth)
@@ -78,14 +78,14 @@ def evaluate_lines(
 
 def _check_place(found: gpd.GeoDataFrame, true_lines: gpd.GeoDataFrame, truth: Path) -> None:
     if true_lines.empty:
-        raise InputError(f"{truth} holds no line.", "Give the true channels as lines.")
+        raise InputError(f"{truth} contains no line.", "Give the true channels as lines.")
     # A network without a line has found nothing, which can be scored.
     if len(found) and box(*found.total_bounds).distance(box(*true_lines.total_bounds)) > _APART_DEGREES:
-        raise InputError(f"The network and {truth} lie in different places.", "Give true lines of the same place.")
+        raise InputError(f"The network and {truth} are in different places.", "Give true lines of the same place.")
 
 
 def _sum_up(network: gpd.GeoDataFrame, out: Path, nhd: Sequence[Path]) -> None:
-    """Write lengths by order, basin and type, and what is connected, where the columns for it are there."""
+    """Write lengths by order, basin and type, and what is connected, where its columns exist."""
     if "length_m" not in network.columns:
         parts, line = shapely.get_parts(network.geometry.to_numpy(), return_index=True)
         length_m = np.bincount(line, weights=geodesic_length_m(parts), minlength=len(network))
@@ -102,9 +102,11 @@ def _sum_up(network: gpd.GeoDataFrame, out: Path, nhd: Sequence[Path]) -> None:
         by_type = length_table(long, "type")
         _write_lengths(out, "length_by_type", by_type.loc[by_type.sum(axis=1) > 0])
     if {"stream_id", "target_stream_id"} <= set(network.columns):
-        shares = connected_fraction(network)
-        write_json(out / "connected.json", {key: None if np.isnan(v) else round(v, 6) for key, v in shares.items()})
-        print(f"flows to an outlet of the backbone: {shares['all']:.2%} of all length, {shares['new']:.2%} of new")
+        fractions = connected_fraction(network)
+        write_json(out / "connected.json", {key: None if np.isnan(v) else round(v, 6) for key, v in fractions.items()})
+        print(
+            f"flows to an outlet of the backbone: {fractions['all']:.2%} of all length, {fractions['new']:.2%} of new"
+        )
 
 
 def _write_lengths(out: Path, name: str, table: pd.DataFrame) -> None:
@@ -116,7 +118,7 @@ def _orders(lines: gpd.GeoDataFrame) -> NDArray[np.int64] | None:
     column = next((name for name in lines.columns if name.lower() in _ORDER_COLUMNS), None)
     if column is None:
         return None
-    # Lines without an order, as those off the network of NHDPlus, count among all alone.
+    # Lines without an order, such as those off the network of NHDPlus, count only among all.
     orders = pd.to_numeric(lines[column], errors="coerce").fillna(NO_ORDER)
     values: NDArray[np.int64] = orders.clip(lower=NO_ORDER).to_numpy(np.int64)
     return values

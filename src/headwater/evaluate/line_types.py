@@ -35,7 +35,7 @@ def type_lengths(lines: gpd.GeoSeries, features: gpd.GeoDataFrame, *, within: fl
     Returns
     -------
     DataFrame
-        Index of the lines; a column for each of `NAMES`, metres; they add up to the geodesic length.
+        Index of the lines; a column for each of `NAMES`, meters; they add up to the geodesic length.
     """
     parts, line_of_part = shapely.get_parts(lines.to_numpy(), return_index=True)
     points, part = shapely.get_coordinates(parts, return_index=True)

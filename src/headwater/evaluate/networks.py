@@ -1,4 +1,4 @@
-"""Scores of a network by Strahler order, and how much of it hangs together with its backbone."""
+"""Scores of a network by Strahler order, and how much of it is connected to its backbone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PIXEL_M = 20.0
 """One pixel of the prediction."""
 ALL_ORDERS = "all"
 NO_ORDER = 0
-"""Of lines whose order nobody tells."""
+"""Order of lines whose order is unknown."""
 
 
 def order_scores(
@@ -33,16 +33,16 @@ def order_scores(
     """Score lines within several distances, all together and by Strahler order.
 
     Completeness of an order is that of the true lines of this order, whatever the order of what was found near them;
-    correctness that of the found lines of this order. Where one side does not tell its orders, its scores are NaN.
+    correctness that of the found lines of this order. Where the orders of one side are unknown, its scores are NaN.
 
     Parameters
     ----------
     found, truth : GeoSeries
         Lines with a CRS.
     found_order, true_order : (n,) int, optional
-        Strahler order of each line, NO_ORDER where it has none: such lines count among all alone.
+        Strahler order of each line, NO_ORDER where it has none: such lines count only among all.
     distances_m : sequence of float
-        Half widths of the buffer, metres.
+        Half widths of the buffer, meters.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def order_scores(
 
 
 def length_near(lines: NDArray[np.object_], others: NDArray[np.object_], *, distance: float) -> NDArray[np.float64]:
-    """Return how much of each line lies within a distance of any of the others.
+    """Return how much of each line is within a distance of any of the others.
 
     Parameters
     ----------
@@ -107,14 +107,14 @@ def connected_fraction(network: pd.DataFrame) -> dict[str, float]:
     Returns
     -------
     dict
-        Shares of all segments' length, of those of the backbone and of new ones; NaN where there are none.
+        Fractions of all segments' length, of those of the backbone and of new ones; NaN where there are none.
     """
     ids, target = network["stream_id"].to_numpy(), network["target_stream_id"].to_numpy()
     backbone, length = network["from_tdx"].to_numpy(bool), network["length_m"].to_numpy(np.float64)
     outlet = (target == NO_STREAM) & backbone
     connected = outlet[last_rows(np.where(outlet, -1, rows_of(ids, target)))]
-    shares = {}
+    fractions = {}
     for name, chosen in {"all": np.ones(len(ids), dtype=bool), "backbone": backbone, "new": ~backbone}.items():
         total = float(length[chosen].sum())
-        shares[name] = float(length[chosen & connected].sum()) / total if total else float("nan")
-    return shares
+        fractions[name] = float(length[chosen & connected].sum()) / total if total else float("nan")
+    return fractions

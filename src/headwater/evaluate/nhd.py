@@ -75,7 +75,7 @@ _CODES: Mapping[int, Iterable[int]] = {
     21: [33400, 36200, 39800, 46100],
 }
 TYPE_OF_FCODE: Mapping[int, int] = {code: water_type for water_type, codes in _CODES.items() for code in codes}
-"""Water type of each feature code that stands for inland water. Source: USGS, NHD Data Dictionary, Feature Domains."""
+"""Water type of each feature code of inland water. Source: USGS, NHD Data Dictionary, Feature Domains."""
 
 NO_WATER_FTYPES: Mapping[int, str] = {
     307: "area to be submerged",
@@ -108,13 +108,13 @@ NO_WATER_FTYPES: Mapping[int, str] = {
     566: "coastline",
     568: "levee",
 }
-"""Feature types (the first three digits of a code) that stay unlabelled: no water that could be seen flowing inland,
-or something that lies on a stream which is labelled itself."""
+"""Feature types (the first three digits of a code) that stay unlabeled: no water that could be seen flowing inland,
+or something on a stream that is labeled itself."""
 
 _LAYERS = ("nhdflowline", "nhdflowlinenetwork", "nhdflowlinenonnetwork", "nhdwaterbody", "nhdarea")
-"""Names of layers without underscores, in lower case: V2 parts its lines into two."""
+"""Names of layers without underscores, in lower case: V2 splits its lines into two."""
 _TABLES = frozenset({".parquet", ".shp", ".fgb", ".geojson"})
-"""Files that hold one layer, whatever its name."""
+"""Formats with one layer per file, whatever its name."""
 _REMEDY = "Give NHD lines or polygons as GeoPackage, FileGDB, GeoParquet or shapefile."
 
 
@@ -130,17 +130,17 @@ def read_nhd(*paths: Path, bounds: Bounds | None = None) -> gpd.GeoDataFrame:
         NHDPlus HR or NHDPlus V2 name them), or GeoParquet and shapefile of any name. The column FCODE may be in any
         case.
     bounds : tuple of float, optional
-        West, south, east, north in degrees: features whose boxes lie outside are not read.
+        West, south, east, north in degrees: features whose boxes are outside are not read.
 
     Returns
     -------
     GeoDataFrame
-        Columns fcode, water_type and geometry (EPSG:4326), in the order of burning; empty where nothing lies.
+        Columns fcode, water_type and geometry (EPSG:4326), in the order of burning; empty where there is nothing.
 
     Raises
     ------
     InputError
-        A file cannot be read, has no layer of the NHD, no FCODE or no CRS, or holds points.
+        A file cannot be read, has no layer of the NHD, no FCODE or no CRS, or contains points.
     """
     tables = [_typed(table, name) for path in paths for name, table in _layers(Path(path), bounds)]
     joined = gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), geometry="geometry", crs=CRS)
@@ -148,7 +148,7 @@ def read_nhd(*paths: Path, bounds: Bounds | None = None) -> gpd.GeoDataFrame:
 
 
 def water_types(fcode: Sequence[Any] | pd.Series[Any]) -> npt.NDArray[np.int64]:
-    """Return the water type of each feature code: 0 stays unlabelled, 21 is what the NHD does not know."""
+    """Return the water type of each feature code: 0 stays unlabeled, 21 is what the NHD does not know."""
     codes = _codes(fcode)
     known = codes.map(TYPE_OF_FCODE)
     no_water = (codes // 100).isin(NO_WATER_FTYPES)
@@ -157,7 +157,7 @@ def water_types(fcode: Sequence[Any] | pd.Series[Any]) -> npt.NDArray[np.int64]:
 
 
 def is_known_code(fcode: Sequence[Any] | pd.Series[Any]) -> npt.NDArray[np.bool_]:
-    """Tell which feature codes are the NHD's."""
+    """Return which feature codes are the NHD's."""
     codes = _codes(fcode)
     known: npt.NDArray[np.bool_] = (codes.isin(TYPE_OF_FCODE) | (codes // 100).isin(NO_WATER_FTYPES)).to_numpy(bool)
     return known
@@ -170,12 +170,12 @@ def count_features(features: gpd.GeoDataFrame) -> dict[str, int]:
 
 
 def _codes(fcode: Sequence[Any] | pd.Series[Any]) -> pd.Series[int]:
-    """Return codes as whole numbers, however a file stores them; 0 for what is none."""
+    """Return codes as integers, however a file stores them; 0 for other values."""
     return pd.to_numeric(pd.Series(fcode), errors="coerce").fillna(0).astype("int64")
 
 
 def _layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDataFrame]]:
-    """Read every layer of the NHD that a file holds: its name for messages, FCODE and geometry in EPSG:4326."""
+    """Read every layer of the NHD that a file contains: its name for messages, FCODE and geometry in EPSG:4326."""
     if path.suffix == ".parquet":
         return [(str(path), _to_degrees(_read_parquet(path), bounds))]
     with warnings.catch_warnings():
@@ -199,7 +199,7 @@ def _read_layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDa
         facts = pyogrio.read_info(path, layer=layer)
         column = _fcode_column(facts["fields"], name)
         _check_crs(facts["crs"], name)
-        # As a GeoSeries the reader turns the box into the layer's CRS.
+        # As a GeoSeries, the reader transforms the box into the layer's CRS.
         box = None if bounds is None else gpd.GeoSeries([shapely.box(*bounds)], crs=CRS)
         table = gpd.read_file(path, layer=layer, columns=[column], bbox=box, force_2d=True)
         found.append((name, _to_degrees(table.rename(columns={column: "fcode"}), bounds)))
@@ -233,7 +233,7 @@ def _to_degrees(table: gpd.GeoDataFrame, bounds: Bounds | None) -> gpd.GeoDataFr
 
 
 def box_meets(shapes: npt.NDArray[np.object_], bounds: Bounds) -> npt.NDArray[np.bool_]:
-    """Tell which shapes have a box that meets `bounds` (west, south, east, north); empty and missing ones do not."""
+    """Return which shapes have a box that meets `bounds` (west, south, east, north); empty and missing ones do not."""
     west, south, east, north = shapely.bounds(shapes).T
     return np.asarray(
         (west <= bounds[2]) & (east >= bounds[0]) & (south <= bounds[3]) & (north >= bounds[1]), dtype=np.bool_
@@ -241,7 +241,7 @@ def box_meets(shapes: npt.NDArray[np.object_], bounds: Bounds) -> npt.NDArray[np
 
 
 def _typed(table: gpd.GeoDataFrame, name: str) -> gpd.GeoDataFrame:
-    """Give each feature its water type; leave out those without geometry."""
+    """Give each feature its water type; skip those without geometry."""
     shapes = table.geometry.to_numpy()
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
     if not there.all():
@@ -249,7 +249,7 @@ def _typed(table: gpd.GeoDataFrame, name: str) -> gpd.GeoDataFrame:
     table = table[there]
     # 0 and 4 are points; the rest are lines, polygons and collections of them.
     if np.isin(shapely.get_type_id(table.geometry.to_numpy()), (0, 4)).any():
-        raise InputError(f"{name} holds points.", "Give lines and polygons: NHDFlowline, NHDWaterbody and NHDArea.")
+        raise InputError(f"{name} contains points.", "Give lines and polygons: NHDFlowline, NHDWaterbody and NHDArea.")
     unknown = ~is_known_code(table["fcode"])
     if unknown.any():
         codes = ", ".join(str(code) for code in sorted(table["fcode"][unknown].astype(str).unique())[:5])

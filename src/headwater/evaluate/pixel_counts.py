@@ -25,9 +25,9 @@ class PixelCounts:
     false_negative: int = 0
     """Missed."""
     tolerable_false_positive: int = 0
-    """False positives beside a target that is drawn at another thickness."""
+    """False positives next to a target that is drawn at another thickness."""
     tolerable_false_negative: int = 0
-    """False negatives beside a prediction that is drawn at another thickness."""
+    """False negatives next to a prediction that is drawn at another thickness."""
 
     def __add__(self, other: PixelCounts) -> PixelCounts:
         return PixelCounts(
@@ -65,17 +65,17 @@ def count_pixels(
 ) -> PixelCounts:
     """Compare a predicted water mask with the true one.
 
-    A false positive is tolerable if its 3 x 3 window holds a pixel that is water in the target and one that is not
-    predicted; a false negative if its window holds a pixel that is not water in the target and one that is predicted.
+    A false positive is tolerable if its 3 x 3 window contains a pixel that is water in the target and one that is not
+    predicted; a false negative if its window contains a pixel that is not water in the target and a predicted one.
 
     Parameters
     ----------
     predicted, target : (y, x) bool
         True is water.
     counted : (y, x) bool, optional
-        Pixels to score; others are neither errors nor hits and hold nothing in a window.
+        Pixels to score; others are neither errors nor hits, and do not count in windows.
     core : two slices
-        Where to count. With a halo of one pixel around, the counts of tiles add up to those of the whole.
+        Where to count. With a halo of one pixel around, the counts of tiles add up to those of the complete raster.
 
     Returns
     -------
@@ -88,8 +88,8 @@ def count_pixels(
     scored = np.ones(target.shape, dtype=bool) if counted is None else counted
     wrong_positive = scored & predicted & ~target
     wrong_negative = scored & ~predicted & target
-    tolerable_positive = wrong_positive & _window_holds(scored & target) & _window_holds(scored & ~predicted)
-    tolerable_negative = wrong_negative & _window_holds(scored & ~target) & _window_holds(scored & predicted)
+    tolerable_positive = wrong_positive & _window_contains(scored & target) & _window_contains(scored & ~predicted)
+    tolerable_negative = wrong_negative & _window_contains(scored & ~target) & _window_contains(scored & predicted)
     return PixelCounts(
         true_positive=int((scored & predicted & target)[core].sum()),
         false_positive=int(wrong_positive[core].sum()),
@@ -99,10 +99,10 @@ def count_pixels(
     )
 
 
-def _window_holds(mask: BoolArray) -> BoolArray:
-    """Tell of every pixel whether its 3 x 3 window, cut at the raster's edge, holds a True."""
-    held: BoolArray = maximum_filter(mask, size=3, mode="constant", cval=False)
-    return held
+def _window_contains(mask: BoolArray) -> BoolArray:
+    """Return for every pixel whether its 3 x 3 window, cut at the raster's edge, contains a True."""
+    contained: BoolArray = maximum_filter(mask, size=3, mode="constant", cval=False)
+    return contained
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -58,11 +58,11 @@ def evaluate_pixels(
     regions : sequence of str
         Name of the region of each probability raster; default: its file's name, or its folder's for probability.tif.
     area : Path, optional
-        Polygons that the labels cover: pixels whose centres lie outside are not counted.
+        Polygons that the labels cover: pixels whose centers are outside are not counted.
     threshold : float
         Probability from which on a pixel is water.
     tile_px : int
-        Side of the tiles that subsets are told by, pixels of the prediction.
+        Side of the tiles that form subsets, pixels of the prediction.
 
     Returns
     -------
@@ -91,8 +91,8 @@ def evaluate_pixels(
     draw_bars(
         out / "recall_by_type.png",
         types[["predicted_share"]],
-        title="Share of each type predicted as water",
-        label="share",
+        title="Fraction of each type predicted as water",
+        label="fraction",
     )
     print(markdown_table(scores), end="")
     return scores
@@ -117,22 +117,24 @@ def _check(
                 "Give one for each, in the same order.",
             )
     if not 0 < threshold <= 1:
-        raise InputError(f"A threshold of {threshold} parts nothing.", "Give --threshold above 0 and at most 1.")
+        raise InputError(
+            f"--threshold must be above 0 and at most 1 (got {threshold}).", "Give a probability such as 0.5."
+        )
     if tile_px < 1:
-        raise InputError(f"Tiles of {tile_px} px hold nothing.", "Give --tile-px of 1 or more.")
+        raise InputError(f"--tile-px must be at least 1 (got {tile_px}).", "Give the side of a tile in pixels.")
 
 
 def _types_of(
     probability: Path, labels: Sequence[Path], label_raster: Sequence[Path], mapped: list[BaseGeometry] | None
 ) -> _ReadTypes | None:
-    """Return what gives the water types of a window of a raster's grid, None where nobody has mapped any."""
+    """Return a function that reads the water types of a window of a raster's grid; None where none are mapped."""
     grid = raster.raster_grid(probability)
     if label_raster:
         return _from_raster(label_raster[0], grid)
     features = read_nhd(*labels, bounds=grid.bounds)
     if features.empty and mapped is None:
-        # Dry land, or land that these labels do not cover: only an area tells.
-        print(f"{probability}: left out, no labelled feature lies in it", file=sys.stderr)
+        # Dry land, or land that these labels do not cover: only an area distinguishes them.
+        print(f"{probability}: skipped, it has no labeled feature", file=sys.stderr)
         return None
     found = ", ".join(f"{number} {name}" for name, number in count_features(features).items())
     print(f"{probability}: labels of {found}")
@@ -156,7 +158,7 @@ def _from_raster(path: Path, grid: RasterGrid) -> _ReadTypes:
     factor = next((factor for factor, wanted in factors.items() if own.place_of(wanted) is not None), None)
     if factor is None:
         raise InputError(
-            f"The pixels of {path} do not lie on those of the probability.",
+            f"The pixels of {path} do not match those of the probability.",
             "Give labels on its grid, or on one with half its pixels.",
         )
 
@@ -166,7 +168,7 @@ def _from_raster(path: Path, grid: RasterGrid) -> _ReadTypes:
         types, _ = raster.read_window(path, fine, resampling="nearest", nodata=UNKNOWN_TYPE)
         if types.dtype != np.uint8 or ((types > max(WATER_TYPES)) & (types != UNKNOWN_TYPE)).any():
             raise InputError(
-                f"{path} holds other values than water types.",
+                f"{path} contains other values than water types.",
                 "Give uint8 of 0 to 21, and 255 where nobody has mapped.",
             )
         return coarsen_types(types, factor)
@@ -215,5 +217,5 @@ def _predicted(path: Path, window: RasterGrid, threshold: float) -> tuple[BoolAr
     if values.dtype != np.uint8 and not (
         np.issubdtype(values.dtype, np.floating) and (~valid | ((values >= 0) & (values <= 1))).all()
     ):
-        raise InputError(f"{path} is no probability.", "Give uint8 of p * 255, or float of 0 to 1.")
+        raise InputError(f"{path} is not a probability.", "Give uint8 of p * 255, or float of 0 to 1.")
     return valid & (values >= threshold * scale), valid

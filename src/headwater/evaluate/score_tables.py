@@ -16,11 +16,11 @@ matplotlib.use("Agg")
 
 EXISTING, NEW = "Existing (km)", "New (km)"
 _DPI = 150
-_COLOURS = ("#9ecae1", "#3182bd", "#08306b", "#d7301f")
+_COLORS = ("#9ecae1", "#3182bd", "#08306b", "#d7301f")
 
 
 def length_table(network: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Sum lengths as the paper does: what the backbone had beside what is new.
+    """Sum lengths as the paper does: what the backbone had, and what is new.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def length_table(network: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def markdown_table(table: pd.DataFrame, *, digits: int = 4) -> str:
-    """Return a table, its index first, as Markdown; numbers have so many digits after the point, NaN is empty."""
+    """Return a table, its index first, as Markdown; numbers have `digits` decimals, NaN is empty."""
     flat = table.reset_index() if table.index.name else table
     return markdown.markdown_table(list(flat.columns), flat.itertuples(index=False), digits=digits)
 
@@ -73,7 +73,7 @@ def draw_bars(path: Path, table: pd.DataFrame, *, title: str, label: str) -> Non
     height = 0.8 / max(columns, 1)
     for k, column in enumerate(table.columns):
         place = np.arange(rows) + (k - (columns - 1) / 2) * height
-        axes.barh(place, table[column].to_numpy(np.float64), height, label=str(column), color=_COLOURS[k])
+        axes.barh(place, table[column].to_numpy(np.float64), height, label=str(column), color=_COLORS[k])
     axes.set_yticks(np.arange(rows), [str(name) for name in table.index])
     axes.invert_yaxis()
     axes.set(xlabel=label, ylabel=str(table.index.name or "").replace("_", " "), title=title)

@@ -1,6 +1,6 @@
-"""Scores against labelled water types: counts of tiles that add up to regions and subsets, and tables of them.
+"""Scores against labeled water types: counts of tiles that add up to regions and subsets, and tables of them.
 
-Pierson and Mehrabi 2024 (arXiv 2412.00050), Table 1 and Supplementary Table 1; centre lines by Shit et al. 2021
+Pierson and Mehrabi 2024 (arXiv 2412.00050), Table 1 and Supplementary Table 1; center lines by Shit et al. 2021
 (clDice, doi:10.1109/CVPR46437.2021.01629).
 """
 
@@ -26,7 +26,7 @@ SUBSETS: Mapping[str, frozenset[int]] = {
     "Intermittent Lakes": frozenset({7}),
     "Swamps": frozenset({3, 4, 5}),
 }
-"""Types by whose presence tiles are told apart."""
+"""Types whose presence defines subsets of tiles."""
 SCORES = ("P", "R", "F1", "P*", "R*", "F1*", "P**", "R**", "F1**", "clDice", "data_percent")
 _TYPES = len(WATER_TYPES) + 1
 
@@ -45,7 +45,7 @@ class TileCounts:
     """(22,) pixels of each water type, 0 is none."""
     predicted_of_type: npt.NDArray[np.int64]
     """(22,) those of them predicted as water."""
-    centre: npt.NDArray[np.int64]
+    center: npt.NDArray[np.int64]
     """(4,) pixels of the prediction's skeleton, those of them in the target, the target's skeleton, those predicted."""
 
     def __add__(self, other: TileCounts) -> TileCounts:
@@ -55,11 +55,11 @@ class TileCounts:
             self.unmasked + other.unmasked,
             self.of_type + other.of_type,
             self.predicted_of_type + other.predicted_of_type,
-            self.centre + other.centre,
+            self.center + other.center,
         )
 
     def has(self, types: Iterable[int]) -> bool:
-        """Tell whether any of these water types occurs."""
+        """Return whether any of these water types occurs."""
         return bool(self.of_type[list(types)].any())
 
     def scores(self) -> dict[str, float]:
@@ -71,8 +71,8 @@ class TileCounts:
         return dict(zip(SCORES, [*scores, self.cldice()], strict=False))
 
     def cldice(self) -> float:
-        """Return the harmonic mean of the shares of each skeleton that lies in the other mask; 0 where undefined."""
-        predicted, in_target, true, in_prediction = (int(count) for count in self.centre)
+        """Return the harmonic mean of the fractions of each skeleton inside the other mask; 0 where undefined."""
+        predicted, in_target, true, in_prediction = (int(count) for count in self.center)
         precision = in_target / predicted if predicted else 0.0
         sensitivity = in_prediction / true if true else 0.0
         both = precision + sensitivity
@@ -103,14 +103,14 @@ def count_tile(
     masked = (values > 0) & (values < 1)
     mapped = np.where(counted, types, 0)[core]
     predicted_lines, true_lines = skeleton(predicted & counted), skeleton(water)
-    centre = (predicted_lines, predicted_lines & water, true_lines, true_lines & predicted)
+    center = (predicted_lines, predicted_lines & water, true_lines, true_lines & predicted)
     return TileCounts(
         pixels=int(counted[core].sum()),
         plain=count_pixels(predicted, water, counted, core=core),
         unmasked=count_pixels(predicted, values >= 1, counted & ~masked, core=core),
         of_type=_count(mapped[mapped > 0]),
         predicted_of_type=_count(mapped[(mapped > 0) & predicted[core]]),
-        centre=np.array([lines[core].sum() for lines in centre], dtype=np.int64),
+        center=np.array([lines[core].sum() for lines in center], dtype=np.int64),
     )
 
 
@@ -120,12 +120,12 @@ def sum_tiles(tiles: Iterable[tuple[str, TileCounts]]) -> tuple[dict[str, TileCo
     Parameters
     ----------
     tiles : iterable of (str, TileCounts)
-        Region and counts of each tile; those without a pixel to score say nothing.
+        Region and counts of each tile; those without a pixel to score are skipped.
 
     Returns
     -------
     subsets : dict of TileCounts
-        Rows of the paper's Table 1 by name, in its order; those that no tile belongs to are missing.
+        Rows of the paper's Table 1 by name, in its order; those without tiles are missing.
     regions : dict of TileCounts
         By region, in the order met.
     """
@@ -149,7 +149,7 @@ def score_table(sums: Mapping[str, TileCounts], *, pixels: int) -> pd.DataFrame:
     sums : mapping of TileCounts
         By the name of the row.
     pixels : int
-        Pixels of all tiles, of which `data_percent` tells the share.
+        Pixels of all tiles, of which `data_percent` is a percentage.
 
     Returns
     -------
@@ -164,7 +164,7 @@ def score_table(sums: Mapping[str, TileCounts], *, pixels: int) -> pd.DataFrame:
 
 
 def type_table(counts: TileCounts) -> pd.DataFrame:
-    """Return the share of each water type that is predicted as water: its recall, where it counts as water.
+    """Return the fraction of each water type that is predicted as water: its recall, where it counts as water.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Labels: water types burned onto a cell's grid, made coarser, and turned into the values that training reads."""
+"""Labels: water types burned onto a cell's grid, coarsened, and converted to the values that training reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from headwater.evaluate.nhd import WATER_TYPES, box_meets
 from headwater.geo.grid import RasterGrid
 
 UNKNOWN_TYPE = 255
-"""Marks pixels that nobody has mapped; they are not counted."""
+"""Pixels that nobody has mapped; they are not counted."""
 
 TypeArray = npt.NDArray[np.uint8]
 
@@ -56,7 +56,7 @@ def values_of_types(types: TypeArray) -> npt.NDArray[np.float32]:
 
 
 def water_and_counted(types: TypeArray, factor: int = 2) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return, at the resolution of predictions, where water is and what scores count: P** and R** of the paper.
+    """Return, at the resolution of predictions, where water is and what is scored: P** and R** of the paper.
 
     Parameters
     ----------

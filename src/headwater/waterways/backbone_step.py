@@ -24,7 +24,7 @@ from headwater.waterways.backbone.tdx import Backbone, tdx_backbone, write_backb
 from headwater.waterways.settings import BackboneSettings
 
 READ_BEYOND_DEGREES = 0.25
-"""How far beyond the plan's cells catchments are read: more than those that lie around a cell's own reach."""
+"""How far beyond the plan's cells catchments are read: more than the neighbors of a cell's own reach."""
 
 
 def backbone(
@@ -104,7 +104,7 @@ def _from_elevation(
         raise InputError("Kind dem needs polygons and elevation.", "Give the basin's polygon and the cells' elevation.")
     grid = common_grid(plan.bounds_in_one_piece, max_px=max_px)
     parts = shapely.get_parts(basin_polygon(polygons, plan.basin_id))
-    # Parts beyond 180 degrees lie beside the others.
+    # Parts beyond 180 degrees are moved next to the others.
     middle = (grid.bounds[0] + grid.bounds[2]) / 2
     polygon = shapely.union_all(shift_longitudes(parts, wraps_to(middle_longitudes(parts), middle)))
     # Not needed with TDX-Hydro, and a second to load.
@@ -114,7 +114,7 @@ def _from_elevation(
     inside = burn_polygon(polygon, grid.transform, grid.shape)
     values = np.full(grid.shape, np.nan, dtype=np.float32)
     for path in progress(list(elevation), description="backbone"):
-        _lay_in(values, grid, Path(path))
+        _fill_in(values, grid, Path(path))
     missing = inside & np.isnan(values)
     if missing.any():
         say(f"{int(missing.sum())} pixels of the basin without elevation are left out.", pixels=int(missing.sum()))
@@ -143,7 +143,7 @@ def common_grid(bounds: Bounds, *, max_px: int) -> RasterGrid:
         coarser += 1
 
 
-def _lay_in(values: NDArray[np.float32], grid: RasterGrid, path: Path) -> None:
+def _fill_in(values: NDArray[np.float32], grid: RasterGrid, path: Path) -> None:
     """Read one cell's elevation into the pixels that have none yet."""
     own = raster_grid(path)
     found = grid.window_of(own)

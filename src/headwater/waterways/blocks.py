@@ -43,7 +43,7 @@ class Rasters:
 
 @dataclass(frozen=True)
 class Part:
-    """Reaches to find the segments of, with what lies around them."""
+    """Reaches to find the segments of, with their surroundings."""
 
     reaches: gpd.GeoDataFrame
     """Rows of the backbone."""
@@ -55,12 +55,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Vectors:
-    """What a part gives."""
+    """Segments and wide water of a part."""
 
     segments: gpd.GeoDataFrame
     """SEGMENT_COLUMNS of its own reaches, by link."""
     water: gpd.GeoDataFrame
-    """WATER_COLUMNS of its own catchments; empty where not asked for."""
+    """WATER_COLUMNS of its own catchments; empty where not requested."""
 
 
 def parts_of(
@@ -169,8 +169,8 @@ def _published(rasters: Rasters, settings: VectorizeSettings, part: Part) -> gpd
     )
 
 
-def _beside(path: RasterSource, grid: RasterGrid) -> RasterGrid:
-    """Return a grid that reaches beyond 180 degrees moved by whole turns to where a raster lies."""
+def _shifted_to(path: RasterSource, grid: RasterGrid) -> RasterGrid:
+    """Return a grid that reaches beyond 180 degrees shifted by multiples of 360 degrees to where a raster is."""
     west, _, east, _ = grid.bounds
     if west >= -180 and east <= 180:
         return grid
@@ -182,7 +182,7 @@ def _read_probability(paths: Sequence[RasterSource], grid: RasterGrid) -> tuple[
     """Read probability onto a grid as p * 255, 0 where no raster has data; the first with data wins."""
     layer, known = np.zeros(grid.shape, dtype=np.uint8), np.zeros(grid.shape, dtype=bool)
     for path in paths if layer.size else ():
-        values, valid = read_resampled(path, _beside(path, grid), resampling="nearest")
+        values, valid = read_resampled(path, _shifted_to(path, grid), resampling="nearest")
         if values.dtype != np.uint8:
             valid = valid & np.isfinite(values)
             values = np.rint(np.clip(np.where(valid, values, 0), 0, 1) * 255).astype(np.uint8)
@@ -197,7 +197,7 @@ def _read_elevation(paths: Sequence[RasterSource], grid: RasterGrid) -> NDArray[
     """Read elevation onto a grid, NaN where no raster has data; the first with data wins."""
     layer = np.full(grid.shape, np.nan, dtype=np.float32)
     for path in paths if layer.size else ():
-        values, valid = read_resampled(path, _beside(path, grid), resampling="bilinear")
+        values, valid = read_resampled(path, _shifted_to(path, grid), resampling="bilinear")
         if len(paths) == 1 and valid.all():
             return values.astype(np.float32, copy=False)
         take = valid & np.isnan(layer)

@@ -1,4 +1,4 @@
-"""network: the segments of all cells become the basin's network, which must keep every law."""
+"""network: the segments of all cells become the basin's network, which must pass every check."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def network(
     out : Path
         waterways.parquet of the basin.
     checks : Path
-        waterways.checks.json; also written when a law is broken.
+        waterways.checks.json; also written when a check fails.
     basin_id : str
         HYBAS_ID.
     lakes : Path, optional
-        Polygons that tell `intersects_lake`; see `headwater.waterways.network.lakes.meets_lake`.
+        Lake polygons, for `intersects_lake`; see `headwater.waterways.network.lakes.meets_lake`.
     formats : sequence of str
-        What else is written beside `out`; names of `headwater.waterways.network.formats.OUTPUT_FORMATS`.
+        What else is written next to `out`; names of `headwater.waterways.network.formats.OUTPUT_FORMATS`.
     water : sequence of Path
         water.parquet of each cell.
     water_out : Path, optional
@@ -64,9 +64,9 @@ def network(
     Raises
     ------
     WorkError
-        A law is broken (`out` is not written then), or the segments do not belong to the backbone.
+        A check fails (`out` is not written then), or the segments do not belong to the backbone.
     InputError
-        A file is missing or has not its columns.
+        A file or one of its columns is missing.
     """
     backbone = _with_columns(read_table(reaches), REACH_COLUMNS, reaches)
     tables = [_with_columns(read_table(path), SEGMENT_COLUMNS, path) for path in segments]
@@ -92,7 +92,7 @@ def write_checked(
     lakes: Path | None = None,
     formats: Sequence[str] = (),
 ) -> None:
-    """Build the network of segments, check every law, then write it; see `network`."""
+    """Build the network of segments, check every check, then write it; see `network`."""
     built, result = checked_network(pieces, backbone, basin_id=basin_id, lakes=lakes)
     write_json(checks, result)
     refuse_faults(result)
@@ -131,18 +131,19 @@ def checked_network(
 def refuse_faults(result: dict[str, Any]) -> None:
     """Raise a WorkError if the checks of a network found violations."""
     if result["faults"]:
-        broken = {name: law for name, law in result["laws"].items() if law["faults"]}
-        # A workflow removes what a failed job wrote, but for its log.
-        for name, law in broken.items():
-            say(f"{law['faults']} fault(s) against the law {name!r}, the first at {law['ids']}.", faults=law["faults"])
+        failed = {name: check for name, check in result["laws"].items() if check["faults"]}
+        # A workflow removes what a failed job wrote, except its log.
+        for name, check in failed.items():
+            count = check["faults"]
+            say(f"{count} violation(s) of the check {name!r}, the first at {check['ids']}.", faults=count)
         raise WorkError(
-            f"The network of basin {result['basin_id']} breaks {len(broken)} law(s): {', '.join(broken)}.",
+            f"The network of basin {result['basin_id']} fails {len(failed)} check(s): {', '.join(failed)}.",
             "Report it with the lines above and the inputs of these segments.",
         )
 
 
 def write_water(polygons: gpd.GeoDataFrame, out: Path) -> None:
-    """Write polygons of wide water as GeoParquet, whole or not at all."""
+    """Write polygons of wide water as GeoParquet, completely or not at all."""
     with atomic_path(out) as temporary:
         polygons.to_parquet(
             temporary, compression="zstd", schema_version="1.1.0", write_covering_bbox=True, index=False
@@ -150,7 +151,7 @@ def write_water(polygons: gpd.GeoDataFrame, out: Path) -> None:
 
 
 def check(file: Path) -> int:
-    """Check the network in a file and print a table of the laws to stdout; return the number of faults.
+    """Check the network in a file and print a table of the checks to stdout; return the number of violations.
 
     Raises
     ------
@@ -158,20 +159,20 @@ def check(file: Path) -> int:
         The file cannot be read or has no column stream_id, target_stream_id or geometry.
     """
     result = check_network(read_table(file))
-    lines = [f"{'law':<36}{'faults':>9}  first ids"]
-    for name, law in result["laws"].items():
-        lines.append(f"{name:<36}{law['faults']:>9}  {' '.join(map(str, law['ids'][:5]))}".rstrip())
-    lines += [f"{name:<36}{'-':>9}  not checked: no column, or needs the backbone" for name in result["not_checked"]]
+    lines = [f"{'check':<36}{'violations':>11}  first ids"]
+    for name, found in result["laws"].items():
+        lines.append(f"{name:<36}{found['faults']:>11}  {' '.join(map(str, found['ids'][:5]))}".rstrip())
+    lines += [f"{name:<36}{'-':>11}  not checked: no column, or needs the backbone" for name in result["not_checked"]]
     lines.append(
         f"{result['segments']} segments, {result['length_km']:.1f} km "
-        f"({result['backbone_length_km']:.1f} km of the backbone), {result['faults']} faults"
+        f"({result['backbone_length_km']:.1f} km of the backbone), {result['faults']} violations"
     )
     sys.stdout.write("\n".join(lines) + "\n")
     return int(result["faults"])
 
 
 def _counts(pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame) -> dict[str, Any]:
-    """Counts that are no faults, yet worth knowing."""
+    """Return counts that are not violations, but worth knowing."""
     each = pieces.drop_duplicates("link_id")
     missing = each["missing_share"].to_numpy(np.float64)
     return {
@@ -182,7 +183,7 @@ def _counts(pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame) -> dict[str, A
         "outlets": int((backbone["downstream_link_id"] == NO_LINK).sum()),
         "new_segments": int((~pieces["from_backbone"].astype(bool)).sum()),
         "divergences": int(pieces["divergence"].astype(bool).sum()),
-        # Water of catchments beside their reaches, and that of it that no way leads from at its worth.
+        # Water of catchments without their reaches, and the part of it whose connection would cost too much.
         "water_px": int(each["water_px"].sum()),
         "dropped_water_px": int(each["dropped_px"].sum()),
         "catchments_partly_without_data": int(((missing > 0) & (missing < 1)).sum()),
@@ -193,5 +194,5 @@ def _counts(pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame) -> dict[str, A
 def _with_columns(table: gpd.GeoDataFrame, columns: Sequence[str], path: Path) -> gpd.GeoDataFrame:
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise InputError(f"{path} has no column {missing[0]}.", "Run the step that writes it again.")
+        raise InputError(f"{path} has no column {missing[0]}.", "Rerun the step that writes it.")
     return table.astype({"cell": str}) if "cell" in columns else table

@@ -1,4 +1,4 @@
-"""Orders on a directed forest of segments: Strahler's, and the order in which the water meets them."""
+"""Orders on a directed forest of segments: Strahler's, and the topological order."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ForestOrders:
-    """What one walk down a forest tells of each segment."""
+    """Orders of each segment, from one walk down a forest."""
 
     strahler: NDArray[np.int32]
-    """Strahler order; 0 for segments in a circle or downstream of one."""
+    """Strahler order; 0 for segments on a cycle or downstream of one."""
     topological: NDArray[np.int64]
-    """Place in a list that holds every segment after all that flow into it; -1 where there is a circle, as above."""
+    """Place in a list in which every segment comes after all that flow into it; -1 on a cycle or downstream of one."""
     terminal: NDArray[np.int64]
     """Row of the outlet that the water leaves by; -1 for segments that reach none."""
 
@@ -26,7 +26,7 @@ def forest_orders(target: NDArray[np.int64], outside_order: NDArray[np.int32]) -
     """Return the Strahler order (Strahler 1957, doi:10.1029/TR038i006p00913), the topological one and the outlet.
 
     A source has Strahler order 1. Where two or more inflows share the highest order the segment has one more, else it
-    has the highest. A segment whose upstream lies outside the area has at least the order it is known to have.
+    has the highest. A segment whose upstream is outside the area has at least its known order.
 
     Parameters
     ----------
@@ -73,19 +73,19 @@ def _orders(target: Any, outside_order: Any) -> Any:
         first += 1
         order = max(1, highest[i] + (1 if times[i] > 1 else 0))
         orders[i] = max(order, outside_order[i])
-        below = target[i]
-        if below < 0:
+        following = target[i]
+        if following < 0:
             continue
-        if orders[i] > highest[below]:
-            highest[below], times[below] = orders[i], 1
-        elif orders[i] == highest[below]:
-            times[below] += 1
-        waiting[below] -= 1
-        if waiting[below] == 0:
-            ready[last] = below
+        if orders[i] > highest[following]:
+            highest[following], times[following] = orders[i], 1
+        elif orders[i] == highest[following]:
+            times[following] += 1
+        waiting[following] -= 1
+        if waiting[following] == 0:
+            ready[last] = following
             last += 1
     terminal = np.full(count, -1, np.int64)
-    # Down- to upstream: the outlet of what a segment flows into is its own. What flows into a circle keeps -1.
+    # Down- to upstream: the outlet of what a segment flows into is its own. What flows into a cycle keeps -1.
     for place in range(last - 1, -1, -1):
         i = ready[place]
         terminal[i] = i if target[i] < 0 else terminal[target[i]]

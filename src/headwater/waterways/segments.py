@@ -47,7 +47,7 @@ class Segments:
     mean_probability: NDArray[np.float64]
     """Mean of the probability under it, before the reach is burned; NaN without data."""
     missing_share: float
-    """Share of the catchment's cells without probability; NaN where there is no catchment."""
+    """Fraction of the catchment's cells without probability; NaN where there is no catchment."""
     water_px: int = 0
     """Cells of water in the catchment, its reach left out."""
     dropped_px: int = 0
@@ -55,7 +55,7 @@ class Segments:
 
 
 def whole_reach(reach: shapely.LineString) -> Segments:
-    """Return a reach without catchment, as one segment."""
+    """Return a reach without catchment as one segment."""
     return Segments([reach], np.array([True]), np.array([-1]), np.array([np.nan]), math.nan)
 
 
@@ -94,7 +94,7 @@ def segments_of_columns(
     water_px: NDArray[np.int64],
     dropped_px: NDArray[np.int64],
 ) -> gpd.GeoDataFrame:
-    """Return a table with SEGMENT_COLUMNS of arrays with one value a segment; segments of a link stand together.
+    """Return a table with SEGMENT_COLUMNS from arrays with one value per segment; segments of a link must be adjacent.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def segments_of_columns(
     if len(link) and local.max() >= MAX_SEGMENTS:
         raise WorkError(
             f"Link {link[local.argmax()]} has {local.max() + 1} segments.",
-            "Raise min_component_px, or cut its catchment.",
+            "Raise min_component_px, or split its catchment.",
         )
     return gpd.GeoDataFrame(
         {

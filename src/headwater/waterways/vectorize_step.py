@@ -70,11 +70,11 @@ def vectorize_cell(
     own = gpd.read_parquet(reaches, filters=[("cell", "==", cell)])
     there = _around(catchments, cell)
     lattice = _lattice_of_cell(probability, cell) if (there["cell"] == cell).any() else RasterGrid(0, 0, 1, 1, 0, 0)
-    # Cells are what the file's rows lie by: those of few are decoded.
-    asked = [("cell", "in", there["cell"].unique().tolist()), ("link_id", "in", there["link_id"].tolist())]
-    neighbours = gpd.read_parquet(reaches, filters=asked) if len(there) else own
-    known = pd.concat([own, neighbours[~neighbours["link_id"].isin(own["link_id"])]], ignore_index=True)
-    # Rivers that cross 180 degrees may be drawn beyond the cell; here all is worked on beside its raster.
+    # Rows are sorted by cell: only those of few cells are decoded.
+    wanted = [("cell", "in", there["cell"].unique().tolist()), ("link_id", "in", there["link_id"].tolist())]
+    neighbors = gpd.read_parquet(reaches, filters=wanted) if len(there) else own
+    known = pd.concat([own, neighbors[~neighbors["link_id"].isin(own["link_id"])]], ignore_index=True)
+    # Rivers that cross 180 degrees may be drawn beyond the cell; here all is moved next to its raster.
     lines = np.asarray(known.geometry.to_numpy(), dtype=object)
     turns = pd.Series(
         wraps_to(middle_longitudes(lines), lattice.west + lattice.width * lattice.dx / 2), index=known["link_id"]
@@ -84,10 +84,10 @@ def vectorize_cell(
     rasters = Rasters(tuple(map(Path, sorted(probability))), tuple(map(Path, sorted(elevation))), lattice)
     found = [
         part_vectors(rasters, _with_water(settings, water), part)
-        for part in parts_of(known, _turned_table(there, turns), lattice, own=mine)
+        for part in parts_of(known, _wrapped_table(there, turns), lattice, own=mine)
     ]
-    segments = _turned_table(_by_link(_joined([each.segments for each in found], segment_table([]))), -turns)
-    polygons = _turned_table(_by_link(_joined([each.water for each in found], no_water())), -turns)
+    segments = _wrapped_table(_by_link(_joined([each.segments for each in found], segment_table([]))), -turns)
+    polygons = _wrapped_table(_by_link(_joined([each.water for each in found], no_water())), -turns)
     with atomic_path(out) as temporary:
         segments.to_parquet(temporary, compression="zstd", schema_version="1.1.0", index=False)
     if water is not None:
@@ -116,7 +116,7 @@ def vectorize(
     probability : Path
         EPSG:4326, 0..255 (uint8) or 0..1 (float); or the VRT of cells.
     elevation : Path
-        Metres, any grid and CRS.
+        Meters, any grid and CRS.
     streams, catchments : Path
         GeoPackage or GeoParquet with TDX-Hydro's columns.
     out : Path
@@ -126,7 +126,7 @@ def vectorize(
     jobs : int
         Processes. The result is the same for any number.
     checks : Path, optional
-        Where the counts of the checker go; beside `out` as <stem>.checks.json if not given.
+        Where the counts of the checker go; next to `out` as <stem>.checks.json if not given.
     settings : VectorizeSettings, optional
         Method and its numbers.
     water : Path, optional
@@ -140,7 +140,7 @@ def vectorize(
         See `headwater.waterways.backbone.tdx.tdx_backbone` and `headwater.waterways.network_step.network`.
     """
     if jobs < 1:
-        raise InputError(f"{jobs} jobs cannot work.", "Give --jobs 1 or more.")
+        raise InputError(f"--jobs must be at least 1 (got {jobs}).", "Give the number of processes.")
     if out.suffix.lower() not in (".parquet", ".geoparquet"):
         raise InputError(f"{out.name} does not end in .parquet.", "The network is written as GeoParquet; name it so.")
     lattice = raster_grid(Path(probability))
@@ -187,7 +187,7 @@ def vectorize_backbone(
     if jobs == 1 or len(parts) < 2:
         found = [work(part) for part in progress(parts, description="vectorize")]
     else:
-        # Fresh processes: a forked one would inherit GDAL's and numba's threads half alive.
+        # Fresh processes: a forked one would inherit broken threads of GDAL and numba.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(jobs, len(parts)), mp_context=context) as pool:
             found = list(progress(pool.map(work, parts), description="vectorize", total=len(parts)))
@@ -218,8 +218,8 @@ def _around(catchments: Path, cell: str) -> gpd.GeoDataFrame:
     return there.reset_index(drop=True)
 
 
-def _turned_table(table: gpd.GeoDataFrame, turns: pd.Series[float]) -> gpd.GeoDataFrame:
-    """Return rows of links moved by their links' whole turns of 360 degrees."""
+def _wrapped_table(table: gpd.GeoDataFrame, turns: pd.Series[float]) -> gpd.GeoDataFrame:
+    """Return rows of links shifted by their links' multiples of 360 degrees."""
     shapes = np.asarray(table.geometry.to_numpy(), dtype=object)
     return table.set_geometry(
         shift_longitudes(shapes, np.asarray(turns.reindex(table["link_id"]), dtype=np.float64)), crs=table.crs
@@ -227,11 +227,11 @@ def _turned_table(table: gpd.GeoDataFrame, turns: pd.Series[float]) -> gpd.GeoDa
 
 
 def _check_together(probability: Path, elevation: Path, lattice: RasterGrid, reaches: gpd.GeoDataFrame) -> None:
-    """Refuse rasters that are not what they are given for, and inputs that do not lie in one place."""
+    """Refuse rasters that are not what they should be, and inputs that are not in one place."""
     facts = raster_facts(probability)
     sample = read_overview(probability, max_px=512)[0]
-    shares = facts["dtype"] == "uint8" or (np.issubdtype(sample.dtype, np.floating) and np.nanmax(sample) <= 1)
-    if facts["count"] != 1 or not shares:
+    is_fraction = facts["dtype"] == "uint8" or (np.issubdtype(sample.dtype, np.floating) and np.nanmax(sample) <= 1)
+    if facts["count"] != 1 or not is_fraction:
         raise InputError(
             f"{probability} is not a probability: one band of 0 to 255 in 8 bits, or of 0 to 1, is needed.",
             "Give probability.tif or mosaic.vrt as --probability.",
@@ -257,13 +257,13 @@ def check_one_place(lattice: RasterGrid, known_bounds: Bounds, reaches: gpd.GeoD
         There is no reach, or the three share no place.
     """
     if reaches.empty:
-        raise InputError("The streams hold no reach.", "Give the streams of the place.")
+        raise InputError("The streams contain no reach.", "Give the streams of the place.")
     raster, known = box(*lattice.bounds), box(*known_bounds)
     # A little wider: a single straight reach has no area.
     area = raster.intersection(box(*reaches.total_bounds).buffer(0.001))
     if area.area == 0 or not known.intersects(area):
         raise InputError(
-            "Streams, probability and elevation do not lie in one place.",
+            "Streams, probability and elevation are not in one place.",
             "Give files of the same place, each with its right coordinate reference system.",
         )
     missing = 1 - known.intersection(area).area / area.area

@@ -1,4 +1,4 @@
-"""Which pixels of a lattice catchments cover, and which catchments lie around others."""
+"""Which pixels of a lattice catchments cover, and which catchments surround others."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def catchment_bounds(catchment: BaseGeometry, reach: BaseGeometry, grid: RasterG
 
 
 def catchment_tile(catchment: BaseGeometry, reach: BaseGeometry, lattice: RasterGrid) -> Tile:
-    """Return the pixels of a lattice that hold a catchment with its reach and margin.
+    """Return the pixels of a lattice that contain a catchment with its reach and margin.
 
     Parameters
     ----------
     catchment, reach : shapely geometry
         EPSG:4326.
     lattice : RasterGrid
-        Grid whose pixels are continued beyond its edges; rows and columns count from its corner, and may be negative.
+        Grid that is continued beyond its edges; rows and columns count from its corner, and may be negative.
     """
     west, south, east, north = catchment_bounds(catchment, reach, lattice)
     row = int(np.floor((lattice.north - north) / lattice.dy))
@@ -47,7 +47,7 @@ def catchment_tile(catchment: BaseGeometry, reach: BaseGeometry, lattice: Raster
 
 
 def union_tile(shapes: NDArray[Any], lattice: RasterGrid, *, margin_px: int) -> Tile:
-    """Return the pixels of a lattice that hold all shapes with a margin; none at all without shapes."""
+    """Return the pixels of a lattice that contain all shapes with a margin; none without shapes."""
     if len(shapes) == 0:
         return Tile(0, 0, 0, 0)
     west, south, east, north = shapely.total_bounds(shapes)

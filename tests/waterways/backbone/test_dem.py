@@ -22,7 +22,7 @@ def test_area_is_conserved(landscape):
     scene = landscape(1)
     inside = np.ones(scene.grid.shape, bool)
     water = flow(scene.elevation, inside, scene.grid)
-    leaves = water.below == np.arange(water.below.size)
+    leaves = water.downstream_index == np.arange(water.downstream_index.size)
     cell_km2 = (6371 * np.radians(scene.grid.dx)) ** 2 * np.cos(np.radians(8))
     assert water.upstream_area_km2[leaves].sum() == pytest.approx(inside.size * cell_km2, rel=0.01)
 
@@ -72,7 +72,7 @@ def test_polygon_sea_and_holes_are_left_out():
     assert set(made.reaches["cell"]) == {"A"}
 
 
-def test_nothing_to_find_is_told():
+def test_nothing_to_find_is_reported():
     elevation = np.ones((20, 20), np.float32)
     grid = grid_of(elevation.shape)
     everywhere = np.ones(elevation.shape, bool)
@@ -84,7 +84,7 @@ def test_nothing_to_find_is_told():
         dem_backbone(elevation, everywhere, grid, min_area_km2=0)
 
 
-def test_a_junction_at_the_mouth_makes_a_zero_length_link():
+def test_a_junction_at_the_outlet_makes_a_zero_length_link():
     # Two valleys meet in the last cell of the area.
     elevation = np.full((7, 7), 99, np.float32)
     for i in range(6):

@@ -137,10 +137,10 @@ def test_geometry_that_is_missing_or_in_parts():
         (lambda s, c: (s, c.drop(columns="streamID")), "no column streamID"),
         (lambda s, c: (s.set_crs(None, allow_override=True), c), "streams have no coordinate"),
         (lambda s, c: (s, c.set_crs(None, allow_override=True)), "catchments have no coordinate"),
-        (lambda s, c: (s.assign(DSLINKNO=[3, 3, 4, 1, 4]), c), "circle through LINKNO 1, 3, 4"),
-        (lambda s, c: (s.assign(LINKNO=[1, 1, 3, 4, 5]), c), "1 LINKNO stand for different links in the streams: 1"),
+        (lambda s, c: (s.assign(DSLINKNO=[3, 3, 4, 1, 4]), c), "cycle through LINKNO 1, 3, 4"),
+        (lambda s, c: (s.assign(LINKNO=[1, 1, 3, 4, 5]), c), "1 LINKNO are used by several links in the streams: 1"),
         (lambda s, c: (s.assign(LINKNO=[-1, 2, 3, 4, 5]), c), "negative"),
-        (lambda s, c: (s.assign(LINKNO=[1.5, 2, 3, 4, 5]), c), "not whole numbers"),
+        (lambda s, c: (s.assign(LINKNO=[1.5, 2, 3, 4, 5]), c), "not integers"),
         (lambda s, c: (s.set_geometry(s.geometry.centroid), c), "is not a line"),
     ],
 )
@@ -221,7 +221,7 @@ def test_streams_found_on_the_real_watersheds_of_logan_make_a_valid_network():
     )
     made = tdx_backbone(read_table(folder / "streamnet.gpkg"), polygons)
     assert made.notes["catchments of several polygons dissolved"] > 20
-    # Cells that 100 others drain through are water; the more drain through, the lower they are taken to lie.
+    # Cells that 100 others drain through are water; the more drain through, the lower they are assumed to be.
     reaches = made.reaches.sort_values("link_id")
     extent = np.concatenate([made.catchments.geometry.to_numpy(), reaches.geometry.to_numpy()])
     grid = tile_grid(lattice, union_tile(extent, lattice, margin_px=MARGIN_PX))
@@ -262,9 +262,9 @@ def forests(draw):
     for i in range(count):
         if zero[i]:
             place[i] = place[below[i]]
-    mouth = [place[below[i]] if below[i] >= 0 else (place[i][0] / 2, place[i][1] - 1 / 256) for i in range(count)]
-    middle = [[] if zero[i] else [(place[i][0], (place[i][1] + mouth[i][1]) / 2)] for i in range(count)]
-    lines = [[place[i], *middle[i], mouth[i]] for i in range(count)]
+    end = [place[below[i]] if below[i] >= 0 else (place[i][0] / 2, place[i][1] - 1 / 256) for i in range(count)]
+    middle = [[] if zero[i] else [(place[i][0], (place[i][1] + end[i][1]) / 2)] for i in range(count)]
+    lines = [[place[i], *middle[i], end[i]] for i in range(count)]
     return {i + 1: (below[i] + 1 if below[i] >= 0 else -1, lines[i]) for i in range(count)}
 
 
@@ -276,7 +276,7 @@ def tables_of(forest, lines=None):
     return gpd.GeoDataFrame(table, geometry=shapes, crs="EPSG:4326"), areas
 
 
-def laws(made):
+def violations(made):
     result = check_network(build_network(segment_table([]), made.reaches.assign(cell=""), "0"), made.reaches)
     return {name: law for name, law in result["laws"].items() if law["faults"]}
 
@@ -297,7 +297,7 @@ def test_any_forest_becomes_a_valid_network(forest, data):
     repeated = data.draw(st.lists(st.integers(0, len(table) - 1)))
     order = data.draw(st.permutations([*range(len(table)), *repeated]))
     made = tdx_backbone(table.iloc[order], no_catchments())
-    assert laws(made) == {}
+    assert violations(made) == {}
     assert made.reaches["link_id"].tolist() == sorted(forest)
     assert made.reaches["length_m"].to_numpy() == pytest.approx(geodesic_length_m(wanted.geometry.to_numpy()))
     assert made.notes.get("rows that repeat a link", 0) == len(repeated)
@@ -317,7 +317,7 @@ def cut_at_180(line):
 
 
 @given(forests(), st.data())
-def test_rivers_that_cross_180_degrees_are_drawn_beside_their_outlets(forest, data):
+def test_rivers_that_cross_180_degrees_are_drawn_next_to_their_outlets(forest, data):
     there = {i: (below, [(x + 180, y) for x, y in line]) for i, (below, line) in forest.items()}
     lines, rows, areas = [], [], []
     for (i, (_, points)), area in zip(there.items(), tables_of(there)[1], strict=True):
@@ -339,7 +339,7 @@ def test_rivers_that_cross_180_degrees_are_drawn_beside_their_outlets(forest, da
     plain, plain_areas = tables_of(forest)
     cells = [("E", (-2, -1, 0, 1)), ("W", (0, -1, 2, 1))]
     same = tdx_backbone(plain, gpd.GeoDataFrame({"streamID": plain["LINKNO"]}, geometry=plain_areas, crs=4326), cells)
-    assert laws(made) == {}
+    assert violations(made) == {}
     assert made.reaches[["link_id", "cell"]].equals(same.reaches[["link_id", "cell"]])
     assert made.reaches["length_m"].to_numpy() == pytest.approx(same.reaches["length_m"].to_numpy(), rel=1e-6)
     assert shapely.area(made.catchments.geometry.to_numpy()) == pytest.approx(
@@ -357,10 +357,10 @@ def test_another_crs_may_be_continuous_at_180_degrees():
     polygons = gpd.GeoDataFrame({"streamID": [1, 2]}, geometry=shapes, crs="EPSG:4326")
     table = streams(lines, {1: 2, 2: -1})
     made = tdx_backbone(table.to_crs("EPSG:3832"), polygons.to_crs("EPSG:3832"))
-    assert laws(made) == {}
+    assert violations(made) == {}
     assert made.reaches.total_bounds == pytest.approx([-180.5, 0.5, -179.5, 1.0])
     assert made.catchments.total_bounds == pytest.approx([-180.6, 0.4, -179.4, 1.1], abs=1e-3)
-    assert made.notes["links drawn beyond 180 degrees, beside their outlet"] == 1
+    assert made.notes["links drawn beyond 180 degrees, next to their outlet"] == 1
 
 
 def _by_link(made):
@@ -370,7 +370,7 @@ def _by_link(made):
 def test_coasts_and_islands_are_links_of_their_own():
     lines = {i: [(i, 0.0), (i, 1.0)] for i in range(3)}
     made = tdx_backbone(streams(lines, dict.fromkeys(lines, -1)), no_catchments())
-    assert laws(made) == {}
+    assert violations(made) == {}
     assert made.reaches["downstream_link_id"].tolist() == [-1, -1, -1]
 
 
@@ -382,7 +382,7 @@ def test_no_streams_give_no_reaches():
 
 def test_an_id_of_different_links_is_refused_by_its_number():
     twice = pd.concat([streams(), streams().assign(strmOrder=7)], ignore_index=True)
-    with pytest.raises(InputError, match="5 LINKNO stand for different links in the streams: 1, 2, 3, 4, 5"):
+    with pytest.raises(InputError, match="5 LINKNO are used by several links in the streams: 1, 2, 3, 4, 5"):
         tdx_backbone(twice, catchments())
 
 
@@ -404,8 +404,8 @@ def test_a_link_without_geometry_lies_at_the_free_end_of_its_only_neighbour():
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_coordinates_that_are_no_numbers_are_refused():
-    with pytest.raises(InputError, match="Link 2 has coordinates that are no numbers"):
+def test_coordinates_that_are_not_finite_are_refused():
+    with pytest.raises(InputError, match="Link 2 has coordinates that are not finite"):
         tdx_backbone(streams(LINES | {2: [(2.0, 2.0), (np.nan, 1.0)]}), catchments())
 
 
@@ -424,7 +424,7 @@ def test_faulty_catchments_are_mended_and_counted():
         "catchment polygons without geometry": 2,
         "catchment polygons made valid": 2,
         "catchments of several polygons dissolved": 1,
-        "catchments whose middle lies in another one too": 1,
+        "catchments whose middle is in another one too": 1,
     }
     assert made.catchments["link_id"].tolist() == [1, 2, 3, 4]
     assert shapely.area(made.catchments.geometry).tolist() == pytest.approx([0.5, 2, 0.64, 1])
@@ -486,20 +486,20 @@ def test_only_the_columns_and_the_place_asked_for_are_read(tmp_path, suffix):
         table.to_file(path)
     else:
         table.to_parquet(path, write_covering_bbox=suffix == "geoparquet", schema_version="1.1.0")
-    asked = {"columns": CATCHMENT_ID_COLUMNS, "bounds": (0.2, 0.2, 0.8, 0.8)}
-    read = read_table(path, **asked)
+    options = {"columns": CATCHMENT_ID_COLUMNS, "bounds": (0.2, 0.2, 0.8, 0.8)}
+    read = read_table(path, **options)
     assert list(read.columns) == ["streamID", "geometry"]
-    # Without a covering column there is no way to find rows by box.
+    # Without a covering column rows cannot be found by box.
     assert len(read) == (4 if suffix == "parquet" else 1)
     table = table.to_crs(3857)
     if suffix == "gpkg":
         table.to_file(path)
     else:
         table.to_parquet(path, write_covering_bbox=True, schema_version="1.1.0")
-    assert len(read_table(path, **asked)) == 4
+    assert len(read_table(path, **options)) == 4
 
 
-def test_files_lie_by_cell_in_small_groups(tmp_path):
+def test_files_are_sorted_by_cell_in_small_groups(tmp_path):
     count = 1_500
     x, y = np.divmod(np.random.default_rng(1).permutation(count), 40)
     table = gpd.GeoDataFrame(

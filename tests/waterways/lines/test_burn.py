@@ -58,7 +58,7 @@ def test_pixels_and_polygon_share_the_transform():
 
 
 GRID = RasterGrid(west=0.0, north=float(SHAPE[0]), dx=1.0, dy=1.0, width=SHAPE[1], height=SHAPE[0])
-# Thirds of cells hit no centre.
+# Thirds of cells hit no center.
 corner = st.tuples(st.integers(-6, 60), st.integers(-6, 48)).map(lambda p: (p[0] / 3, p[1] / 3))
 
 
@@ -73,11 +73,11 @@ def test_polygons_are_labelled_as_gdal_burns_them(outlines):
     for number, shape in enumerate(shapes):
         expected[burn_polygon(shape, GRID.transform, SHAPE)] = number + 5
     rows, columns = np.indices(SHAPE)
-    centres = shapely.points(columns + 0.5, SHAPE[0] - rows - 0.5)
-    # A centre on an outline may lie on either side.
+    centers = shapely.points(columns + 0.5, SHAPE[0] - rows - 0.5)
+    # A center on an outline may be on either side.
     clear = np.ones(SHAPE, bool)
     for shape in shapes:
-        clear &= shapely.distance(centres, shape.boundary) > 1e-9
+        clear &= shapely.distance(centers, shape.boundary) > 1e-9
     assert np.array_equal(labels[clear], expected[clear])
 
 

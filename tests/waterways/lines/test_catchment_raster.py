@@ -48,7 +48,7 @@ def test_no_two_catchments_cross_in_a_square(window):
 def test_cells_keep_their_catchment_but_for_reaches_and_checkered_squares(window):
     labels = window.labels
     changed = (labels.catchment != window.drawn) & ~labels.reach_mask
-    # No land gets or loses its catchment, and none gets that of no neighbour.
+    # No land gets or loses its catchment, and none gets one that no neighbor has.
     assert ((labels.catchment >= 0) == (window.drawn >= 0))[~labels.reach_mask].all()
     for row, column in np.argwhere(changed):
         assert labels.catchment[row, column] in np.delete(
@@ -60,7 +60,7 @@ def test_cells_keep_their_catchment_but_for_reaches_and_checkered_squares(window
 
 
 @given(windows())
-def test_labels_do_not_hang_on_the_window(window):
+def test_labels_do_not_depend_on_the_window(window):
     labels = window.labels
     larger = burn(window.drawn, window.reaches, window.grid, north=3, west=5)
     inside = np.s_[3:-3, 5:-5]

@@ -16,7 +16,7 @@ def cells_of(components, component):
 
 
 @given(windows())
-def test_components_are_what_hangs_together_within_a_catchment(window):
+def test_components_are_what_is_connected_within_a_catchment(window):
     labels = window.labels
     components = find_components(window.water, window.elevation, labels)
     wet = window.water & ~labels.reach_mask
@@ -43,7 +43,7 @@ def test_facts_of_components(window):
     assert components.start[0] == 0
     assert components.start[-1] == len(components.cells)
     flat = window.elevation.ravel()
-    beside = [ndimage.binary_dilation(reach_of(labels, label), EIGHT) for label in range(labels.count)]
+    adjacent = [ndimage.binary_dilation(reach_of(labels, label), EIGHT) for label in range(labels.count)]
     for component in range(len(components.label)):
         cells = cells_of(components, component)
         assert len(cells)
@@ -52,7 +52,7 @@ def test_facts_of_components(window):
         assert components.lowest[component] in cells
         rows, columns = np.divmod(cells, window.grid.width)
         assert components.extent_px[component] == max(np.ptp(rows), np.ptp(columns)) + 1
-        assert components.anchored[component] == beside[components.label[component]].ravel()[cells].any()
+        assert components.anchored[component] == adjacent[components.label[component]].ravel()[cells].any()
 
 
 def moved(window, max_rise_m):
@@ -84,25 +84,25 @@ def test_components_go_where_water_is_deeper_or_to_a_reach(window, max_rise_m):
     catchment, heights = window.labels.catchment, window.elevation
     for component in range(len(before.label)):
         own = before.component == component
-        beside = ndimage.binary_dilation(own, EIGHT) & (catchment >= 0) & (catchment != before.label[component])
+        adjacent = ndimage.binary_dilation(own, EIGHT) & (catchment >= 0) & (catchment != before.label[component])
         low = heights <= before.height_m[component] + np.float32(max_rise_m)
         there = before.component
         deeper = there >= 0
         deeper[deeper] = before.anchored[there[deeper]] & (before.height_m[there[deeper]] < before.height_m[component])
-        onto_reach = beside & low & window.labels.reach_mask
-        ways = onto_reach if onto_reach.any() else beside & low & deeper
-        if before.anchored[component] or not ways.any():
+        onto_reach = adjacent & low & window.labels.reach_mask
+        crossings = onto_reach if onto_reach.any() else adjacent & low & deeper
+        if before.anchored[component] or not crossings.any():
             assert after.label[component] == before.label[component]
         else:
-            # Over the lowest border.
-            assert after.label[component] in catchment[ways & (heights == heights[ways].min())]
+            # Across the lowest divide.
+            assert after.label[component] in catchment[crossings & (heights == heights[crossings].min())]
 
 
 @given(windows(), st.sampled_from([0.0, 2.0, 1000.0]))
 def test_cells_have_the_catchment_of_their_piece(window, max_rise_m):
     _, components, labels = moved(window, max_rise_m)
     wet = components.component >= 0
-    # Where no square could be mended otherwise, a cell of water has lost its catchment.
+    # Where no square could be repaired otherwise, a cell of water has lost its catchment.
     lost = labels.catchment[wet] == NO_LABEL
     assert np.array_equal(labels.catchment[wet][~lost], components.label[components.component[wet]][~lost])
     assert lost.sum() <= 0.1 * wet.sum()

@@ -164,7 +164,7 @@ def test_worth_grows_with_length_up_to_a_limit(window):
     max_cost = max_costs(components, per_px=2.0, max_cost=9.0, min_px=3)
     assert (max_cost[area < 3] == 0).all()
     assert ((max_cost >= 0) & (max_cost <= 9)).all()
-    # A line is worth its length.
+    # The maximum cost of a line grows with its length.
     lines = (area == components.extent_px) & (area >= 3)
     np.testing.assert_allclose(max_cost[lines], np.minimum(2.0 * components.extent_px[lines], 9))
 

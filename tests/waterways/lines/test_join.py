@@ -17,7 +17,7 @@ degree = st.integers(0, 40).map(lambda n: n / 10)
 point = st.tuples(degree, degree)
 
 
-def test_a_reach_without_joins_stays_whole():
+def test_a_reach_without_joins_stays_uncut():
     split = split_reach(REACH, np.zeros((0, 2)), flows_on=True)
     assert len(split.pieces) == 1
     assert split.pieces[0].tolist() == REACH.tolist()
@@ -166,7 +166,7 @@ def test_new_lines_run_through_their_cells(window, chosen):
     traces, _, lines = joined(window, own_reaches(window, chosen))
     new = np.flatnonzero(~lines.from_backbone)
     rows, columns = np.divmod(traces.cells, window.grid.width)
-    centres = np.column_stack([columns + 0.5, -rows - 0.5])
+    centers = np.column_stack([columns + 0.5, -rows - 0.5])
     # In order of reaches, as the traces are within each.
     order = np.argsort(traces.label, kind="stable")
     for row, run in zip(new, order, strict=True):
@@ -176,7 +176,7 @@ def test_new_lines_run_through_their_cells(window, chosen):
         if not traces.divergence[run]:
             assert lines.cells[lines.start[row] : lines.start[row + 1]].tolist() == own.tolist()
             assert lines.divergence[row] == traces.divergence[run]
-        places = shapely.points(centres[traces.start[run] : traces.start[run + 1]])
+        places = shapely.points(centers[traces.start[run] : traces.start[run + 1]])
         assert (shapely.distance(lines.lines[row], places) < 1e-9).all()
         # Straight stretches have no vertices between their ends.
         assert len(lines.lines[row].coords) <= len(cells) + 2

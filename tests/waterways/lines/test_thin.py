@@ -9,7 +9,7 @@ from support.small_windows import EIGHT, drawing, joined_water, picture, reach_o
 
 
 def ring_of(water, row, column):
-    """The neighbours of a cell, from the east against the clock."""
+    """The neighbors of a cell, from the east counterclockwise."""
     around = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
     return [bool(water[row + down, column + right]) for down, right in around]
 
@@ -26,7 +26,7 @@ def topology(water):
 
 
 @given(windows(), st.integers(1, 8))
-def test_thinning_keeps_what_hangs_together_and_every_hole(window, min_end_px):
+def test_thinning_keeps_what_is_connected_and_every_hole(window, min_end_px):
     labels, water = window.labels, joined_water(window)
     lines = thin(water, window.elevation, labels, min_end_px=min_end_px)
     assert not (lines & ~water).any()
@@ -71,7 +71,7 @@ def test_wide_water_holds_a_square_of_four_cells_by_four(window):
 
 
 @given(windows())
-def test_holes_are_filled_whole(window):
+def test_holes_are_filled_completely(window):
     labels, water = window.labels, joined_water(window)
     filled = water.copy()
     fill_holes(filled, window.elevation, labels)
@@ -82,14 +82,14 @@ def test_holes_are_filled_whole(window):
     for hole in range(1, count + 1):
         cells = holes == hole
         catchment = np.unique(labels.catchment[cells])
-        beside = ndimage.binary_dilation(cells) & full
-        own_shore = len(catchment) == 1 and (water & beside & (labels.catchment == catchment[0])).any()
+        adjacent = ndimage.binary_dilation(cells) & full
+        own_shore = len(catchment) == 1 and (water & adjacent & (labels.catchment == catchment[0])).any()
         if len(catchment) > 1 or catchment[0] < 0 or not own_shore or cells.sum() >= FLAT_HOLE_PX:
             assert not filled[cells].any()
         elif cells.sum() < SMALL_HOLE_PX:
             assert filled[cells].all()
         else:
-            sides = [(np.roll(cells, step, axis) & beside) for axis in (0, 1) for step in (1, -1)]
+            sides = [(np.roll(cells, step, axis) & adjacent) for axis in (0, 1) for step in (1, -1)]
             borders, wide_borders = (sum(int((s & w).sum()) for s in sides) for w in (full, wide))
             flat = np.ptp(window.elevation[cells]) < 4 and 2 * wide_borders < borders
             assert (filled[cells] == flat).all()
@@ -132,7 +132,7 @@ def test_a_bar_keeps_its_length(width, length, slope):
 def test_a_bar_becomes_one_line(width, length, slope):
     labels, water, elevation = bar(width, length, slope)
     lines = thin(water, elevation, labels, min_end_px=4)
-    # But for forks as long as it is wide beside the reach and at the end.
+    # Except for forks as long as it is wide next to the reach and at the end.
     assert (lines.sum(axis=0)[2 + width : 2 + length - width] == 1).all()
 
 

@@ -22,12 +22,12 @@ def runs_of(traces):
     return [traces.cells[first:end].tolist() for first, end in pairwise(traces.start)]
 
 
-def beside_reaches(labels):
+def next_to_reaches(labels):
     return [ndimage.binary_dilation(reach_of(labels, label), EIGHT).ravel() for label in range(labels.count)]
 
 
 def ends_and_junctions(lines, labels):
-    """Cells with one neighbour at most, or from which at least three lines go out; (y, x) bool."""
+    """Cells with at most one neighbor, or where at least three lines meet; (y, x) bool."""
     nodes = np.zeros(lines.shape, bool)
     for label in range(labels.count):
         own = lines & (labels.catchment == label)
@@ -57,11 +57,11 @@ def test_runs_are_steps_between_neighbours_of_one_catchment(window, min_componen
 @given(windows(), least)
 def test_all_runs_flow_to_their_reach(window, min_component_px):
     _, traces = traced(window, min_component_px)
-    runs, beside = runs_of(traces), beside_reaches(window.labels)
+    runs, adjacent = runs_of(traces), next_to_reaches(window.labels)
     for row, run in enumerate(runs):
         below = traces.downstream[row]
         if below == TO_REACH:
-            assert beside[traces.label[row]][run[-1]]
+            assert adjacent[traces.label[row]][run[-1]]
         else:
             assert run[-1] == runs[below][0]
             assert traces.label[below] == traces.label[row]
@@ -75,12 +75,12 @@ def test_all_runs_flow_to_their_reach(window, min_component_px):
 @given(windows(), least)
 def test_divergences_leave_a_line_or_the_reach(window, min_component_px):
     _, traces = traced(window, min_component_px)
-    runs, beside = runs_of(traces), beside_reaches(window.labels)
+    runs, adjacent = runs_of(traces), next_to_reaches(window.labels)
     assert (traces.head[~traces.divergence] == TO_REACH).all()
     for row in np.flatnonzero(traces.divergence):
         head, own = traces.head[row], runs[row]
         if head == TO_REACH:
-            assert beside[traces.label[row]][own[0]]
+            assert adjacent[traces.label[row]][own[0]]
         else:
             assert own[0] == runs[head][0]
             assert not traces.divergence[head]
@@ -208,7 +208,7 @@ def test_no_stream_begins_deeper_than_it_may_below_what_it_flows_to(window, min_
             last = following
         assert heights[runs[head][0]] >= heights[runs[last][-1]] - max_rise_m
     kept, before = set(traces.cells.tolist()), set(whole.cells.tolist())
-    # Second arms may go with the lines that they stood on; else every cell is either there or told.
+    # Second arms may be dropped with the lines they begin on; otherwise every cell is either kept or reported.
     assert kept <= before or whole.divergence.any() or traces.divergence.any()
     if not whole.divergence.any():
         assert len(kept) + len(traces.cut_label) == len(before)
@@ -282,7 +282,7 @@ def test_an_island_has_a_second_arm():
     assert {row for row, _ in arm} in ({0, 1, 2}, {2, 3, 4})
 
 
-def test_an_arm_of_the_reach_begins_and_ends_beside_it():
+def test_an_arm_of_the_reach_begins_and_ends_next_to_it():
     runs, traces = along(
         """
         Aaaa...

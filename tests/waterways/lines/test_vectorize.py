@@ -94,7 +94,7 @@ def test_a_gap_is_bridged_if_the_water_behind_it_is_worth_it():
 def test_a_gap_is_bridged_along_the_valley():
     grid, elevation, probability, reach, catchment = valley()
     probability[45, 32:36] = probability[45, 36:40] = 0.9
-    # A hollow leads round the straight way.
+    # A hollow leads around the straight path.
     elevation[44:47, 40:51] += 6
     elevation[50, 38:51] -= 6
     elevation[45:51, 38] -= 6
@@ -103,13 +103,13 @@ def test_a_gap_is_bridged_along_the_valley():
     assert rows.max() == pytest.approx(50)
 
 
-def test_nothing_found_leaves_the_reach_whole():
+def test_nothing_found_leaves_the_reach_uncut():
     segments = vectorize(*valley())
     assert len(segments) == 1
     assert segments["downstream_index"].tolist() == [-1]
 
 
-def test_all_water_leaves_the_reach_whole_too():
+def test_all_water_leaves_the_reach_uncut_too():
     grid, elevation, probability, reach, catchment = valley()
     probability[:] = 1
     segments = vectorize(grid, elevation, probability, reach, catchment)
@@ -208,7 +208,7 @@ def test_reaches_without_catchments_have_no_wide_water():
     assert len(water_of_window(found, np.array([7]))) == 0
 
 
-def test_both_arms_round_an_island_are_kept_and_one_is_told_a_divergence():
+def test_both_arms_around_an_island_are_kept_and_one_is_reported_a_divergence():
     grid, elevation, probability, reach, catchment = valley()
     probability[45, 32:38] = 0.9
     for column in range(38, 46):
@@ -241,7 +241,7 @@ def test_an_arm_of_the_reach_itself_leaves_it_and_comes_back():
 
 
 def test_water_flows_over_a_border_where_the_other_side_is_lower():
-    """Two catchments side by side, a stream that crosses the border, and the reach of the lower one."""
+    """Two catchments side by side, a stream that crosses the divide, and the reach of the lower one."""
     grid, elevation, probability, reach, catchment = valley()
     west, south, east, north = catchment.bounds
     border = grid.west + 40 * DX
@@ -313,7 +313,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_result_does_not_hang_on_the_window_nor_on_what_else_is_done(landscape, seed):
+def test_the_result_does_not_depend_on_the_window_nor_on_what_else_is_done(landscape, seed):
     scene = landscape(seed)
     whole = run(scene)
     same(whole, run(scene, 17))

@@ -49,7 +49,7 @@ REACHES = reaches_table(
 
 
 def side_stream():
-    """Link 7 with a new stream that joins half way."""
+    """Link 7 with a new stream that joins halfway."""
     return Segments(
         [
             shapely.LineString([(0, 2), (0, 1.5)]),
@@ -63,12 +63,12 @@ def side_stream():
     )
 
 
-def pieces():
+def segments():
     return segment_table([(7, side_stream()), (8, whole_reach(REACHES.geometry[1]))])
 
 
 def test_columns_ids_and_orders():
-    network = build_network(pieces(), REACHES, "7020038340").set_index("stream_id", drop=False)
+    network = build_network(segments(), REACHES, "7020038340").set_index("stream_id", drop=False)
     assert tuple(network.columns) == NETWORK_COLUMNS
     base = {link: (75 * 10_000_000 + link) * 100_000 for link in (7, 8, 9)}
     assert region_header("7020038340") == 75
@@ -91,7 +91,7 @@ def test_columns_ids_and_orders():
 
 def test_what_the_backbone_drains_and_where_the_water_goes():
     reaches = REACHES.assign(upstream_area_km2=[1.5, 20.0, 21.75])
-    network = build_network(pieces(), reaches, "7020038340").set_index("stream_id")
+    network = build_network(segments(), reaches, "7020038340").set_index("stream_id")
     base = {link: (75 * 10_000_000 + link) * 100_000 for link in (7, 8, 9)}
     area = network["upstream_area_km2"].to_dict()
     assert [area[base[7]], area[base[7] + 1], area[base[8]], area[base[9]]] == [1.5, 1.5, 20.0, 21.75]
@@ -102,7 +102,7 @@ def test_what_the_backbone_drains_and_where_the_water_goes():
 
 
 def test_divergences_are_taken_over():
-    marked = pieces()
+    marked = segments()
     marked["divergence"] = [False, False, True, False]
     network = build_network(marked, REACHES, "0")
     assert network["divergence"].sum() == 1
@@ -140,21 +140,21 @@ def basins(draw):
 
 @given(basins(), st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=60)
-def test_any_forest_keeps_the_laws_in_any_order_of_rows(basin, random):
+def test_any_forest_passes_the_checks_in_any_order_of_rows(basin, random):
     segments, reaches = basin
     network = build_network(segments, reaches, "7020038340")
     laws = check_network(network, reaches)["laws"]
-    # Random lines cross, which is not what is asked here.
+    # Random lines cross, which is not tested here.
     assert {name for name, law in laws.items() if law["faults"]} <= {"no crossing without a node"}
     shuffled = segments.iloc[random.sample(range(len(segments)), len(segments))]
-    turned = reaches.iloc[random.sample(range(len(reaches)), len(reaches))]
-    again = build_network(shuffled.reset_index(drop=True), turned, "7020038340")
+    reordered = reaches.iloc[random.sample(range(len(reaches)), len(reaches))]
+    again = build_network(shuffled.reset_index(drop=True), reordered, "7020038340")
     assert again.drop(columns="geometry").equals(network.drop(columns="geometry"))
     assert (again.geometry.to_wkb() == network.geometry.to_wkb()).all()
 
 
-def test_reaches_outside_every_cell_stay_whole_and_others_must_be_given():
-    network = build_network(pieces(), REACHES, "0")
+def test_reaches_outside_every_cell_stay_uncut_and_others_must_be_given():
+    network = build_network(segments(), REACHES, "0")
     assert network[network["tdx_stream_id"] == 9].geometry.iloc[0].equals(REACHES.geometry[2])
     with pytest.raises(WorkError, match="1 links have no segments, such as 8 of cell A"):
         build_network(segment_table([(7, side_stream())]), REACHES, "0")
@@ -192,9 +192,9 @@ def test_rows_of():
 
 
 def test_file_is_geoparquet_1_1_with_the_same_bytes_again(tmp_path):
-    network = build_network(pieces(), REACHES, "7020038340")
+    network = build_network(segments(), REACHES, "7020038340")
     write_network(network, tmp_path / "a.parquet")
-    again = build_network(pieces().iloc[::-1].reset_index(drop=True), REACHES.iloc[[2, 0, 1]], "7020038340")
+    again = build_network(segments().iloc[::-1].reset_index(drop=True), REACHES.iloc[[2, 0, 1]], "7020038340")
     write_network(again, tmp_path / "b.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     import json

@@ -48,7 +48,7 @@ def faults(table, reaches=None):
     return {name: law["ids"] for name, law in laws.items() if law["faults"]}
 
 
-def test_a_sound_network_keeps_every_law():
+def test_a_sound_network_passes_every_check():
     result = check_network(sound(), backbone())
     assert result["faults"] == 0
     assert len(result["laws"]) == 20
@@ -76,7 +76,7 @@ def redrawn(row, points):
 
 
 @pytest.mark.parametrize(
-    ("table", "law", "ids"),
+    ("table", "check", "ids"),
     [
         (changed("stream_id", 1, 10), "ids are unique", [10]),
         (changed("stream_id", 1, 2**53), "ids are unique", [2**53]),
@@ -112,12 +112,12 @@ def redrawn(row, points):
         (sound().set_crs("EPSG:3857", allow_override=True), "coordinates are EPSG:4326", [10, 20, 30]),
     ],
 )
-def test_each_broken_law_is_told_with_its_ids(table, law, ids):
+def test_each_violated_check_is_reported_with_its_ids(table, check, ids):
     found = faults(table)
-    assert found.get(law) == ids, found
+    assert found.get(check) == ids, found
 
 
-def test_laws_of_the_backbone():
+def test_checks_of_the_backbone():
     assert faults(changed("tdx_stream_id", 0, 5), backbone())["every backbone link is present"] == [1, 5]
     short = redrawn(0, [(0, 1.5), (0, 1)])
     assert faults(short, backbone()) == {"backbone length is conserved": [1]}
@@ -146,7 +146,7 @@ def test_a_divergence_starts_where_segments_meet():
     assert faults(merged) == {"no crossing without a node": [2, 3], "divergences start at a node": [3]}
 
 
-def test_how_the_lines_of_a_backbone_lie_to_each_other_is_its_own_affair():
+def test_how_the_lines_of_a_backbone_cross_is_not_checked():
     crossing = redrawn(2, [(0, 1), (1, 1.5), (0, 1.75), (-1, 0), (0, 0)])
     assert faults(crossing) == {"no crossing without a node": [10, 20, 30]}
     given = backbone().assign(length_m=crossing["length_m"].iloc[[0, 2]].to_numpy())

@@ -49,7 +49,7 @@ def test_what_holds_no_lakes_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         meets_lake(LINES, tmp_path / "text.gpkg")
     gpd.GeoSeries(LINES, crs=4326).to_file(tmp_path / "lines.gpkg")
-    with pytest.raises(InputError, match="something else than polygons"):
+    with pytest.raises(InputError, match="other shapes than polygons"):
         meets_lake(LINES, tmp_path / "lines.gpkg")
     for name in ("bare.parquet", "bare.fgb"):
         bare = ponds((10.04, 4.99, 10.06, 5.01)).set_crs(None, allow_override=True)

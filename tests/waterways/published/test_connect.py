@@ -29,7 +29,7 @@ def test_lowest_cell_is_of_the_smoothed_elevation_and_ties_take_the_first():
     elevation = np.full((5, 9), 10.0, np.float32)
     assert lowest_cells(labels, 1, elevation).tolist() == [2 * 9 + 1]
     elevation[1:4, 5:8] = 3
-    # A single low pixel is noise against a low neighbourhood.
+    # A single low pixel is noise against a low neighborhood.
     elevation[2, 2] = 0
     assert lowest_cells(labels, 1, elevation).tolist() == [2 * 9 + 6]
 
@@ -63,7 +63,7 @@ def test_water_on_the_reach_stays_although_most_of_its_river_lies_outside():
     elevation = np.tile(np.linspace(20, 0, water.shape[1], dtype=np.float32), (water.shape[0], 1))
     kept = drop_foreign(water, inside, reach, elevation)
     assert np.array_equal(kept, water & inside)
-    # Without hold on the reach it is the neighbour's river.
+    # Unconnected to the reach it is the neighbor's river.
     assert not drop_foreign(water, inside, np.zeros_like(reach), elevation).any()
 
 
@@ -108,9 +108,9 @@ SHAPE = (6, 7)
 def test_costs_equal_those_of_networkx(bits, elevation):
     passable = np.zeros(SHAPE, bool)
     passable[1:-1, 1:-1] = True
-    mouths = np.zeros(SHAPE, bool)
-    mouths[4, 3] = True
-    cost, downstream, order = least_cost_paths(bits, elevation, passable, mouths, np.inf)
+    targets = np.zeros(SHAPE, bool)
+    targets[4, 3] = True
+    cost, downstream, order = least_cost_paths(bits, elevation, passable, targets, np.inf)
 
     graph = nx.DiGraph()
     for row, column in np.argwhere(passable):
@@ -120,8 +120,8 @@ def test_costs_equal_those_of_networkx(bits, elevation):
                 if (down or right) and passable[other] and np.isfinite(bits[other]):
                     # Water flows from `other` to here; the search goes the other way.
                     rise = elevation[row, column] - elevation[other]
-                    price = bits[other] if rise <= 0 else max(bits[other] * rise, rise)
-                    graph.add_edge((row, column), other, weight=price + 1e-3 * np.hypot(down, right))
+                    cost_of_step = bits[other] if rise <= 0 else max(bits[other] * rise, rise)
+                    graph.add_edge((row, column), other, weight=cost_of_step + 1e-3 * np.hypot(down, right))
     expected = nx.single_source_dijkstra_path_length(graph, (4, 3)) if (4, 3) in graph else {(4, 3): 0}
     expected = {cell[0] * SHAPE[1] + cell[1]: value for cell, value in expected.items()}
     assert set(order.tolist()) == set(expected)
@@ -135,14 +135,14 @@ def test_the_way_down_is_cheaper_than_the_way_up():
     bits = np.ones((3, 5))
     passable = np.zeros((3, 5), bool)
     passable[1, 1:4] = True
-    mouth = np.zeros((3, 5), bool)
-    mouth[1, 1] = True
+    target = np.zeros((3, 5), bool)
+    target[1, 1] = True
     rising_upstream = np.tile(np.arange(5.0) * 10, (3, 1))
-    down, _, _ = least_cost_paths(bits, rising_upstream, passable, mouth, np.inf)
-    up, _, _ = least_cost_paths(bits, -rising_upstream, passable, mouth, np.inf)
+    down, _, _ = least_cost_paths(bits, rising_upstream, passable, target, np.inf)
+    up, _, _ = least_cost_paths(bits, -rising_upstream, passable, target, np.inf)
     assert down.reshape(3, 5)[1, 3] == pytest.approx(2.002)
     assert up.reshape(3, 5)[1, 3] == pytest.approx(20.002)
-    level, _, _ = least_cost_paths(bits, np.full((3, 5), np.nan), passable, mouth, np.inf)
+    level, _, _ = least_cost_paths(bits, np.full((3, 5), np.nan), passable, target, np.inf)
     assert level.reshape(3, 5)[1, 3] == pytest.approx(2.002)
 
 
@@ -150,9 +150,9 @@ def test_limit_ends_the_search():
     bits = np.ones((3, 9))
     passable = np.zeros((3, 9), bool)
     passable[1, 1:8] = True
-    mouth = np.zeros((3, 9), bool)
-    mouth[1, 1] = True
-    _, downstream, order = least_cost_paths(bits, np.zeros((3, 9)), passable, mouth, 3.5)
+    target = np.zeros((3, 9), bool)
+    target[1, 1] = True
+    _, downstream, order = least_cost_paths(bits, np.zeros((3, 9)), passable, target, 3.5)
     assert len(order) == 4
     assert downstream.reshape(3, 9)[1].tolist() == [-1, 10, 10, 11, 12, -1, -1, -1, -1]
 

@@ -62,12 +62,12 @@ def test_a_gap_is_crossed_where_there_is_some_signal_only():
     probability[45, 32:44] = 0.9
     assert len(vectorize(grid, elevation, probability, reach, catchment).lines) == 1
     probability[45, 44:50] = 0.2
-    # The flow falls by a metre a cell; outwards it rises as much, which is what costs: 2 bits a cell.
+    # The flow falls by a meter a cell; outwards it rises as much, which is what costs: 2 bits a cell.
     assert len(vectorize(grid, elevation, probability, reach, catchment).lines) == 3
     assert len(vectorize(grid, elevation, probability, reach, catchment, limits=(8,)).lines) == 1
 
 
-def test_nothing_found_leaves_the_reach_whole():
+def test_nothing_found_leaves_the_reach_uncut():
     segments = vectorize(*valley())
     assert len(segments.lines) == 1
     assert segments.downstream_index.tolist() == [-1]
@@ -113,7 +113,7 @@ def test_a_stream_at_the_tail(flows_on):
         assert segments.lines[1].coords[-1] == reach.coords[-1]
 
 
-def test_result_does_not_hang_on_the_window(landscape):
+def test_result_does_not_depend_on_the_window(landscape):
     scene = landscape(5)
     tables = [run(scene, extra) for extra in (0, 17)]
     assert shapely.equals_exact(tables[0].geometry.to_numpy(), tables[1].geometry.to_numpy(), 0).all()
@@ -150,7 +150,7 @@ def test_made_up_landscapes_give_valid_networks(landscape, seed):
     assert result["faults"] == 0, {name: law for name, law in result["laws"].items() if law["faults"]}
     assert result["not_checked"] == []
     assert (~network["from_tdx"]).sum() > 5
-    # New streams lie in the catchment of the link they belong to, and cross nothing.
+    # New streams are in the catchment of the link they belong to, and cross nothing.
     tree = shapely.STRtree(network.geometry.to_numpy())
     one, other = tree.query(network.geometry.to_numpy(), predicate="crosses")
     assert len(one) == 0

@@ -99,7 +99,7 @@ def test_a_ring_opens_where_the_water_parts():
     elevation[5:7, 7:9] = 9
     traces = trace(lines, reach, elevation, min_component_px=1)
     assert len(traces.cells) == 1
-    # The way over the hill on the right is dropped.
+    # The path over the hill on the right is dropped.
     assert (traces.cells[0] % lines.shape[1]).max() == 5
 
 

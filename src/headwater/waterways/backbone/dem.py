@@ -25,7 +25,7 @@ from headwater.waterways.backbone.tdx import NO_LINK, Backbone, assemble, cell_o
 from headwater.waterways.orders import strahler_orders
 
 MIN_SEA_PX = 2_000
-"""Connected cells of exactly 0 m from which a flat is taken for sea."""
+"""Connected cells of exactly 0 m from which a flat is considered sea."""
 _NODATA = -9999.0
 
 
@@ -33,10 +33,10 @@ _NODATA = -9999.0
 class Flow:
     """Where water flows, on a raster of n cells."""
 
-    below: NDArray[np.int64]
+    downstream_index: NDArray[np.int64]
     """(n,) flat index of the next cell downstream; the cell itself where water leaves, negative outside."""
     sequence: NDArray[np.int64]
-    """(m,) the cells of the area, each after the one below it."""
+    """(m,) the cells of the area, each after its downstream cell."""
     upstream_area_km2: NDArray[np.float64]
     """(n,) area that drains through a cell, itself included; negative outside."""
 
@@ -47,7 +47,7 @@ def flow(elevation: NDArray[np.float32], inside: NDArray[np.bool_], grid: Raster
     Parameters
     ----------
     elevation : (y, x) float32
-        Metres.
+        Meters.
     inside : (y, x) bool
         Cells to use; water leaves the area where it meets others.
     grid : RasterGrid
@@ -55,20 +55,20 @@ def flow(elevation: NDArray[np.float32], inside: NDArray[np.bool_], grid: Raster
     """
     filled = np.where(inside & np.isfinite(elevation), elevation, _NODATA).astype(np.float32)
     with warnings.catch_warnings():
-        # pyflwdir multiplies affine transforms in a way that affine announces to drop.
+        # pyflwdir multiplies affine transforms in a way that affine has deprecated.
         warnings.simplefilter("ignore", PendingDeprecationWarning)
-        # Water leaves at every edge: a coast has many mouths.
+        # Water leaves at every edge: a coast has many outlets.
         directions = pyflwdir.from_dem(filled, nodata=_NODATA, transform=grid.transform, latlon=True, outlets="edge")
         area = np.asarray(directions.upstream_area(unit="km2"), dtype=np.float64).ravel()
     return Flow(
-        below=np.asarray(directions.idxs_ds, dtype=np.int64),
+        downstream_index=np.asarray(directions.idxs_ds, dtype=np.int64),
         sequence=np.asarray(directions.idxs_seq, dtype=np.int64),
         upstream_area_km2=area,
     )
 
 
 def sea(elevation: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return where large connected areas lie at exactly 0 m, as elevation without ocean tiles has the sea."""
+    """Return large connected areas at exactly 0 m: the sea, in elevation without ocean tiles."""
     labels, count = ndimage.label(elevation == 0)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     large = sizes >= MIN_SEA_PX
@@ -89,7 +89,7 @@ def dem_backbone(
     Parameters
     ----------
     elevation : (y, x) float32
-        Metres, NaN where missing.
+        Meters, NaN where missing.
     inside : (y, x) bool
         Cells of the basin.
     grid : RasterGrid
@@ -103,7 +103,7 @@ def dem_backbone(
     -------
     Backbone
         Links are numbered 1..N in the order of their first cell, row by row. Where the grid reaches beyond 180 degrees,
-        rivers come out beside their outlets: see `headwater.geo.longitudes`.
+        rivers are drawn next to their outlets: see `headwater.geo.longitudes`.
 
     Raises
     ------
@@ -114,19 +114,20 @@ def dem_backbone(
         raise InputError(f"min_area_km2 is {min_area_km2}.", "Give the upstream area at which reaches begin, above 0.")
     usable = inside & np.isfinite(elevation) & ~sea(elevation)
     if not usable.any():
-        raise InputError("The basin holds no land with elevation.", "Check the basin polygon and the elevation.")
+        raise InputError("The basin has no land with elevation.", "Check the basin polygon and the elevation.")
     water = flow(elevation, usable, grid)
-    area, below = water.upstream_area_km2, water.below
+    area, next_cell = water.upstream_area_km2, water.downstream_index
     stream = usable.ravel() & (area >= min_area_km2)
     if not stream.any():
         raise InputError(
             f"No place in the basin drains {min_area_km2} km2 (the largest area is {area.max():.2f} km2).",
             "Lower backbone.min_area_km2.",
         )
-    link_of_cell, start, last, mouth = _links(below, stream)
-    link_of_cell = _spread_upstream(below, water.sequence, link_of_cell)
-    downstream = np.where(mouth >= 0, link_of_cell[np.maximum(mouth, 0)], -1)
-    lines = np.array([_line(below, s, e, grid) for s, e in zip(start, np.where(mouth >= 0, mouth, last), strict=True)])
+    link_of_cell, start, last, junction = _links(next_cell, stream)
+    link_of_cell = _spread_upstream(next_cell, water.sequence, link_of_cell)
+    downstream = np.where(junction >= 0, link_of_cell[np.maximum(junction, 0)], -1)
+    end = np.where(junction >= 0, junction, last)
+    lines = np.array([_line(next_cell, s, e, grid) for s, e in zip(start, end, strict=True)])
     lines = align_with_outlets(lines, downstream)
     catchments = _polygons(np.where(usable.ravel(), link_of_cell, -1).reshape(grid.shape), grid)
     areas, of_links = catchments.geometry.to_numpy(), middle_longitudes(lines)[catchments["link_id"].to_numpy() - 1]
@@ -151,7 +152,7 @@ def dem_backbone(
 
 
 @njit(cache=True)
-def _links(below: Any, stream: Any) -> Any:
+def _links(downstream: Any, stream: Any) -> Any:
     """Cut stream cells into links between junctions.
 
     Returns the link of each stream cell (-1 elsewhere) and, per link, its first cell, its last cell and the junction
@@ -160,14 +161,12 @@ def _links(below: Any, stream: Any) -> Any:
     count = stream.size
     inflows = np.zeros(count, np.int64)
     for cell in range(count):
-        if stream[cell] and below[cell] != cell and below[cell] >= 0 and stream[below[cell]]:
-            inflows[below[cell]] += 1
+        if stream[cell] and downstream[cell] != cell and downstream[cell] >= 0 and stream[downstream[cell]]:
+            inflows[downstream[cell]] += 1
     link_of_cell = np.full(count, -1, np.int64)
-    start, last, mouth = (
-        [np.int64(0) for _ in range(0)],
-        [np.int64(0) for _ in range(0)],
-        [np.int64(0) for _ in range(0)],
-    )
+    start = [np.int64(0) for _ in range(0)]
+    last = [np.int64(0) for _ in range(0)]
+    junction = [np.int64(0) for _ in range(0)]
     for cell in range(count):
         if not stream[cell] or inflows[cell] == 1:
             continue
@@ -176,35 +175,35 @@ def _links(below: Any, stream: Any) -> Any:
         here = cell
         link_of_cell[here] = link
         while True:
-            following = below[here]
+            following = downstream[here]
             if following == here or following < 0 or not stream[following]:
                 last.append(np.int64(here))
-                mouth.append(np.int64(-1))
+                junction.append(np.int64(-1))
                 break
             if inflows[following] > 1:
                 last.append(np.int64(here))
-                mouth.append(np.int64(following))
+                junction.append(np.int64(following))
                 break
             here = following
             link_of_cell[here] = link
-    return link_of_cell, np.array(start), np.array(last), np.array(mouth)
+    return link_of_cell, np.array(start), np.array(last), np.array(junction)
 
 
 @njit(cache=True)
-def _spread_upstream(below: Any, sequence: Any, link_of_cell: Any) -> Any:
+def _spread_upstream(downstream: Any, sequence: Any, link_of_cell: Any) -> Any:
     """Give every cell the link it drains to, down- to upstream."""
     for cell in sequence:
         if link_of_cell[cell] < 0:
-            link_of_cell[cell] = link_of_cell[below[cell]]
+            link_of_cell[cell] = link_of_cell[downstream[cell]]
     return link_of_cell
 
 
-def _line(below: NDArray[np.int64], start: int, end: int, grid: RasterGrid) -> shapely.LineString:
+def _line(downstream: NDArray[np.int64], start: int, end: int, grid: RasterGrid) -> shapely.LineString:
     cells = [int(start)]
     while cells[-1] != end:
-        cells.append(int(below[cells[-1]]))
+        cells.append(int(downstream[cells[-1]]))
     if len(cells) == 1:
-        # A junction at the mouth: a link of zero length, as TauDEM has them.
+        # A junction at the outlet: a link of zero length, as TauDEM has them.
         cells *= 2
     rows, columns = np.divmod(np.array(cells), grid.width)
     return shapely.LineString(
@@ -222,7 +221,7 @@ def _polygons(link_of_cell: NDArray[np.int64], grid: RasterGrid) -> gpd.GeoDataF
     outlines = np.array([outline for _, outline in found], dtype=object)
     order = np.argsort(ids, kind="stable")
     unique, first = np.unique(ids[order], return_index=True)
-    # Parts of a catchment that touch only in a corner are polygons of one multipolygon.
+    # Parts of a catchment that touch only at a corner are polygons of one multipolygon.
     parts = np.split(outlines[order], first[1:])
-    whole = [group[0] if len(group) == 1 else shapely.multipolygons(group) for group in parts]
-    return gpd.GeoDataFrame({"link_id": unique}, geometry=np.array(whole, dtype=object), crs=CRS)
+    shapes_of = [group[0] if len(group) == 1 else shapely.multipolygons(group) for group in parts]
+    return gpd.GeoDataFrame({"link_id": unique}, geometry=np.array(shapes_of, dtype=object), crs=CRS)

@@ -1,6 +1,7 @@
 """The backbone: TDX-Hydro streams and catchments as the tables `reaches` and `catchments`.
 
-TDX-Hydro (NGA, 2022) was made with TauDEM, whose `streamnet` table it ships. Its columns are renamed here, once.
+TDX-Hydro (NGA, 2022) was made with TauDEM, whose `streamnet` table it ships. Its columns are renamed here, once;
+`headwater.waterways.backbone.columns` lists them.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Backbone:
 def tdx_backbone(
     streams: gpd.GeoDataFrame, catchments: gpd.GeoDataFrame, cells: Iterable[tuple[str, Bounds]] = ()
 ) -> Backbone:
-    """Normalise the tables of TDX-Hydro (or any TauDEM `streamnet`).
+    """Normalize the tables of TDX-Hydro (or any TauDEM `streamnet`).
 
     Parameters
     ----------
@@ -62,18 +63,18 @@ def tdx_backbone(
     catchments : GeoDataFrame
         Polygons with the link's id in `streamID`; several rows of one id are one catchment.
     cells : iterable of (name, (west, south, east, north))
-        Cells of the plan. A link belongs to the cell whose half-open bounds hold its downstream end; if there is none,
-        to the one nearest to that end that its catchment meets.
+        Cells of the plan. A link belongs to the cell whose half-open bounds contain its downstream end; if there is
+        none, to the one nearest to that end that its catchment meets.
 
     Raises
     ------
     InputError
-        A column or the CRS is missing, an id stands twice with different content, links flow in a circle, no
+        A column or the CRS is missing, an id occurs twice with different content, links form a cycle, no
         catchment is of any link.
 
     Notes
     -----
-    A river that crosses 180 degrees comes out beside its outlet, in one piece: see `headwater.geo.longitudes`.
+    A river that crosses 180 degrees is drawn next to its outlet, in one piece: see `headwater.geo.longitudes`.
     """
     notes: dict[str, int] = {}
     table = _renamed_streams(streams, notes)
@@ -81,9 +82,9 @@ def tdx_backbone(
     downstream = _downstream_rows(table, notes)
     _refuse_cycles(links, downstream)
     lines = align_with_outlets(_single_lines(table, notes), downstream)
-    lines = _joined(_drawn_downstream(_placed(lines, links, downstream, notes), downstream), downstream, notes)
+    lines = _joined(_drawn_downstream(_with_points(lines, links, downstream, notes), downstream), downstream, notes)
     beyond = np.abs(shapely.bounds(lines).reshape(-1, 4)[:, ::2]).max(axis=1, initial=0) > 180
-    notes["links drawn beyond 180 degrees, beside their outlet"] = int(beyond.sum())
+    notes["links drawn beyond 180 degrees, next to their outlet"] = int(beyond.sum())
     polygons = _dissolved_catchments(catchments, links, middle_longitudes(lines), notes)
     reaches = gpd.GeoDataFrame(
         {
@@ -121,12 +122,12 @@ def assemble(reaches: gpd.GeoDataFrame, polygons: gpd.GeoDataFrame, notes: dict[
 
 
 def cell_of_points(points: NDArray[np.float64], cells: Iterable[tuple[str, Bounds]]) -> NDArray[Any]:
-    """Return the name of the cell that holds each point ("" where none does).
+    """Return the name of the cell that contains each point ("" where none does).
 
     Parameters
     ----------
     points : (n, 2) float
-        Longitude, latitude; longitudes beyond 180 are those on the other side.
+        Longitude, latitude; longitudes beyond 180 are wrapped.
     cells : iterable of (name, bounds)
         Bounds are half-open: the western and southern edges belong to a cell.
     """
@@ -140,8 +141,8 @@ def cell_of_points(points: NDArray[np.float64], cells: Iterable[tuple[str, Bound
 def write_backbone(backbone: Backbone, out_reaches: Path, out_catchments: Path) -> None:
     """Write both tables as GeoParquet, so that a cell reads little more than its own rows and those around them.
 
-    Rows lie by cell, and in a cell along a Hilbert curve; row groups are much smaller than what a cell of one degree
-    has, so that of the cells around it only the near edges are read.
+    Rows are sorted by cell, and within a cell along a Hilbert curve; row groups are much smaller than a cell of one
+    degree, so that only the near edges of the cells around it are read.
     """
     for table, path in ((backbone.reaches, out_reaches), (backbone.catchments, out_catchments)):
         along = table.geometry.hilbert_distance().to_numpy() if len(table) else np.zeros(0)
@@ -152,7 +153,7 @@ def write_backbone(backbone: Backbone, out_reaches: Path, out_catchments: Path) 
             schema_version="1.1.0",
             write_covering_bbox=True,
             row_group_size=_ROWS_PER_GROUP,
-            # Least and greatest bytes of geometry tell nothing, and would be most of what is read to find the groups.
+            # Minimum and maximum of geometry bytes are useless, and would be most of what is read to find the groups.
             write_statistics=[*_FOUND_BY, *(f"bbox.{side}" for side in ("xmin", "ymin", "xmax", "ymax"))],
             index=False,
         )
@@ -176,9 +177,11 @@ def _cells_of_reaches(
     rows = rows[outside]
     if not cells or len(lines) == 0:
         return names
-    # By name, for ties; in all three turns, for catchments beyond 180 degrees.
+    # By name, for ties; shifted by 360 degrees too, for catchments beyond 180 degrees.
     by_name = sorted(cells)
-    boxes = np.array([shapely.box(w + turn, s, e + turn, n) for turn in (0, -360, 360) for _, (w, s, e, n) in by_name])
+    boxes = np.array(
+        [shapely.box(w + shift, s, e + shift, n) for shift in (0, -360, 360) for _, (w, s, e, n) in by_name]
+    )
     shape, box = shapely.STRtree(boxes).query(polygons.geometry.to_numpy()[outside], predicate="intersects")
     away = shapely.distance(shapely.points(tail[rows[shape]]), boxes[box])
     nearest = np.lexsort((box, away, shape))
@@ -205,7 +208,7 @@ def _renamed_streams(streams: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.Ge
             "downstream_link_id": _integers(streams["DSLINKNO"], "DSLINKNO"),
             "strahler_order": _integers(streams["strmOrder"], "strmOrder").astype(np.int32),
             "upstream_area_km2": area,
-            # TauDEM names a link's upstream links; one that is not in the table lies outside the area.
+            # TauDEM names a link's upstream links; one that is not in the table is outside the area.
             "names_missing_upstream": np.logical_or.reduce([(u >= 0) & ~np.isin(u, ids) for u in upstream])
             if upstream
             else np.zeros(len(ids), bool),
@@ -229,7 +232,7 @@ def _without_copies(table: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.GeoDa
         left = np.unique(table["link_id"][table["link_id"].duplicated()])
         if len(left):
             raise InputError(
-                f"{len(left)} LINKNO stand for different links in the streams: {_some(left)}.",
+                f"{len(left)} LINKNO are used by several links in the streams: {_some(left)}.",
                 "Give each link an id of its own, and only one region in a file.",
             )
         notes["rows that repeat a link"] = len(copies)
@@ -254,18 +257,18 @@ def _refuse_cycles(ids: NDArray[np.int64], downstream: NDArray[np.int64]) -> Non
     cycle = rows_on_cycles(downstream)
     if len(cycle):
         raise InputError(
-            f"Links flow in a circle through LINKNO {_some(ids[cycle])}.", "Correct DSLINKNO of one of these links."
+            f"Links form a cycle through LINKNO {_some(ids[cycle])}.", "Correct DSLINKNO of one of these links."
         )
 
 
 def _single_lines(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[Any]:
-    """Return one line a link, missing or empty where there is none, in one piece at 180 degrees."""
+    """Return one line per link, missing or empty where there is none, in one piece at 180 degrees."""
     lines = table.geometry.to_numpy().copy()
     there = ~shapely.is_missing(lines)
     nowhere = np.flatnonzero(there & ~np.isfinite(shapely.length(lines)))
     if len(nowhere):
         raise InputError(
-            f"Link {table['link_id'].to_numpy()[nowhere[0]]} has coordinates that are no numbers.",
+            f"Link {table['link_id'].to_numpy()[nowhere[0]]} has coordinates that are not finite.",
             "Check the streams and their coordinate reference system.",
         )
     kinds = shapely.get_type_id(lines)
@@ -284,82 +287,99 @@ def _single_lines(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[Any
         parts = np.flatnonzero(shapely.get_type_id(merged) == 5)
         notes["links of several lines"] = len(parts)
         if len(parts):
-            # What does not meet is joined in the order given: a link is one line.
+            # Parts that do not meet are joined in the given order: a link is one line.
             vertices, part = shapely.get_coordinates(merged[parts], return_index=True)
             merged[parts] = shapely.linestrings(vertices, indices=part)
         lines[several] = merged
     return np.asarray(lines)
 
 
-def _placed(
+def _with_points(
     lines: NDArray[Any], links: NDArray[np.int64], downstream: NDArray[np.int64], notes: dict[str, int]
 ) -> NDArray[Any]:
-    """Give links without geometry (zero length in TauDEM) the point where their neighbours end."""
-    count = len(lines)
+    """Give links without geometry (zero length in TauDEM) the point where their neighbors end."""
     gone = shapely.is_missing(lines) | shapely.is_empty(lines)
     notes["links without geometry"] = int(gone.sum())
     if not gone.any():
         return lines
-    # A link's nodes are its own row and its downstream link's (an own one at an outlet): those of links without
-    # geometry are one place.
-    row = np.arange(count)
-    ends_at = np.where(downstream >= 0, downstream, count + row)
+    row = np.arange(len(lines))
     missing, known = row[gone], row[~gone]
-    # The jobs of the cells load this module to read tables alone.
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    same = coo_array((np.ones(len(missing), bool), (missing, ends_at[missing])), shape=(2 * count, 2 * count))
-    _, place = connected_components(same, directed=False)
-    ends = np.stack(
-        [shapely.get_coordinates(shapely.get_point(lines[known], at)).reshape(-1, 2) for at in (0, -1)], axis=1
-    )
-    candidates = pd.DataFrame(
-        {
-            "place": np.concatenate([place[node].repeat(2) for node in (known, ends_at[known])]),
-            "link": np.tile(known.repeat(2), 2),
-            "x": np.tile(ends[..., 0].ravel(), 2),
-            "y": np.tile(ends[..., 1].ravel(), 2),
-        }
-    )
-    candidates = candidates[candidates["place"].isin(place[missing])].drop_duplicates()
-    # The point that most of the neighbours share and, of several, the one that the fewest others have: a lone
-    # neighbour meets its other neighbours at its other end.
-    everywhere = pd.DataFrame({"x": ends[..., 0].ravel(), "y": ends[..., 1].ravel()}).value_counts()
-    points = candidates.groupby(["place", "x", "y"]).size().rename("here").reset_index()
-    points["all"] = everywhere.reindex(pd.MultiIndex.from_frame(points[["x", "y"]])).to_numpy()
-    points = points.sort_values(["place", "here", "all", "x", "y"], ascending=[True, False, True, True, True])
-    chosen = points.drop_duplicates("place").set_index("place")[["x", "y"]].reindex(place[missing]).to_numpy()
-    lost = links[missing[np.isnan(chosen[:, 0])]]
+    # A link runs from its own node to that of its downstream link (at an outlet to one of its own).
+    end_node = np.where(downstream >= 0, downstream, len(lines) + row)
+    place = _places_of_nodes(missing, end_node)
+    candidates, everywhere = _points_near_nodes(lines[known], known, end_node[known], place)
+    chosen = _shared_points(candidates[candidates["place"].isin(place[missing])], everywhere)
+    points = chosen.reindex(place[missing]).to_numpy()
+    lost = links[missing[np.isnan(points[:, 0])]]
     if len(lost):
         raise InputError(
             f"{len(lost)} links and all that they join have no geometry: LINKNO {_some(lost)}.",
             "Give each link a line, or remove it.",
         )
     lines = lines.copy()
-    lines[missing] = shapely.linestrings(np.stack([chosen, chosen], axis=1))
+    lines[missing] = shapely.linestrings(np.stack([points, points], axis=1))
     return lines
 
 
+def _places_of_nodes(missing: NDArray[np.int64], end_node: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the place of each node: both nodes of a link without geometry are one place."""
+    # The jobs of the cells load this module only for its constants.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    nodes = 2 * len(end_node)
+    same = coo_array((np.ones(len(missing), bool), (missing, end_node[missing])), shape=(nodes, nodes))
+    _, place = connected_components(same, directed=False)
+    return np.asarray(place)
+
+
+def _points_near_nodes(
+    lines: NDArray[Any], rows: NDArray[np.int64], end_node: NDArray[np.int64], place: NDArray[np.int64]
+) -> tuple[pd.DataFrame, pd.Series[int]]:
+    """Return both ends of each line as candidates for the places of both its nodes, and how often each point occurs."""
+    ends = np.stack([shapely.get_coordinates(shapely.get_point(lines, at)).reshape(-1, 2) for at in (0, -1)], axis=1)
+    x, y = ends[..., 0].ravel(), ends[..., 1].ravel()
+    candidates = pd.DataFrame(
+        {
+            "place": np.concatenate([place[node].repeat(2) for node in (rows, end_node)]),
+            "link": np.tile(rows.repeat(2), 2),
+            "x": np.tile(x, 2),
+            "y": np.tile(y, 2),
+        }
+    )
+    return candidates, pd.DataFrame({"x": x, "y": y}).value_counts()
+
+
+def _shared_points(candidates: pd.DataFrame, everywhere: pd.Series[int]) -> pd.DataFrame:
+    """Choose the point of each place that most neighbors share; of several, the one that the fewest others have.
+
+    A lone neighbor meets its other neighbors at its other end.
+    """
+    points = candidates.drop_duplicates().groupby(["place", "x", "y"]).size().rename("here").reset_index()
+    points["all"] = everywhere.reindex(pd.MultiIndex.from_frame(points[["x", "y"]])).to_numpy()
+    points = points.sort_values(["place", "here", "all", "x", "y"], ascending=[True, False, True, True, True])
+    return points.drop_duplicates("place").set_index("place")[["x", "y"]]
+
+
 def _drawn_downstream(lines: NDArray[Any], downstream: NDArray[np.int64]) -> NDArray[Any]:
-    """Turn lines so that they end where they meet their downstream link and start where upstream links meet them."""
+    """Reverse lines so that they end where they meet their downstream link and start where upstream links meet them."""
     first = shapely.get_coordinates(shapely.get_point(lines, 0)).reshape(-1, 2)
     last = shapely.get_coordinates(shapely.get_point(lines, -1)).reshape(-1, 2)
     link = np.flatnonzero(downstream >= 0)
-    below = downstream[link]
+    following = downstream[link]
 
     def gap(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.hypot(*(a - b).T))
 
-    as_drawn, turned = np.zeros(len(lines)), np.zeros(len(lines))
-    as_drawn[link] = np.minimum(gap(last[link], first[below]), gap(last[link], last[below]))
-    turned[link] = np.minimum(gap(first[link], first[below]), gap(first[link], last[below]))
-    np.add.at(as_drawn, below, np.minimum(gap(first[below], first[link]), gap(first[below], last[link])))
-    np.add.at(turned, below, np.minimum(gap(last[below], first[link]), gap(last[below], last[link])))
-    flip = turned < as_drawn
+    as_drawn, as_reversed = np.zeros(len(lines)), np.zeros(len(lines))
+    as_drawn[link] = np.minimum(gap(last[link], first[following]), gap(last[link], last[following]))
+    as_reversed[link] = np.minimum(gap(first[link], first[following]), gap(first[link], last[following]))
+    np.add.at(as_drawn, following, np.minimum(gap(first[following], first[link]), gap(first[following], last[link])))
+    np.add.at(as_reversed, following, np.minimum(gap(last[following], first[link]), gap(last[following], last[link])))
+    flip = as_reversed < as_drawn
     # A link that touches nothing is drawn like the others of its file: TauDEM draws upstream.
-    told = turned != as_drawn
-    flip[~told] = flip[told].mean() > 0.5 if told.any() else False
+    known = as_reversed != as_drawn
+    flip[~known] = flip[known].mean() > 0.5 if known.any() else False
     lines = lines.copy()
     lines[flip] = shapely.reverse(lines[flip])
     return lines
@@ -374,7 +394,7 @@ def _joined(lines: NDArray[Any], downstream: NDArray[np.int64], notes: dict[str,
     target = head[downstream[apart]]
     points, owner = shapely.get_coordinates(lines[apart], return_index=True)
     number = np.bincount(owner, minlength=len(apart))
-    # The first vertex stays, for upstream lines end in it; of a line of two the last one stays too.
+    # The first vertex stays because upstream lines end at it; of a line of two the last one stays too.
     moved = (number > 2) & (np.hypot(*(tail[apart] - target).T) <= _SAME_POINT_DEGREES)
     after = np.cumsum(number)
     points[after[moved] - 1] = target[moved]
@@ -399,7 +419,7 @@ def _dissolved_catchments(
     longitude: NDArray[np.float64],
     notes: dict[str, int],
 ) -> gpd.GeoDataFrame:
-    """Return one valid catchment a link, drawn beside its reach; `longitude` is that of each link's middle."""
+    """Return one valid catchment per link, drawn next to its reach; `longitude` is that of each link's middle."""
     column = next((name for name in CATCHMENT_ID_COLUMNS if name in catchments.columns), None)
     if column is None:
         raise InputError(
@@ -433,13 +453,13 @@ def _dissolved_catchments(
         order = np.lexsort((np.arange(len(of)), of))
         gathered = np.full(int(several.sum()), shapely.MultiPolygon(), dtype=object)
         shapely.multipolygons(polygons[order], indices=of[order], out=gathered)
-        # Parts that lie apart, or touch at corners as fragments of one pixel do, need no union.
+        # Parts that are apart, or touch at corners as fragments of one pixel do, need no union.
         touching = ~shapely.is_valid(gathered)
         gathered[touching] = shapely.union_all(gathered[touching][:, np.newaxis], axis=1)
         shapes[several] = shapely.normalize(gathered)
     filled = ~shapely.is_empty(shapes)
     unique, shapes = unique[filled], shapes[filled]
-    notes["catchments whose middle lies in another one too"] = _overlapping(shapes)
+    notes["catchments whose middle is in another one too"] = _overlapping(shapes)
     return gpd.GeoDataFrame({"link_id": unique}, geometry=shapes, crs=CRS)
 
 
@@ -455,7 +475,7 @@ def _made_valid(shapes: NDArray[Any]) -> NDArray[Any]:
 
 
 def _overlapping(shapes: NDArray[Any]) -> int:
-    """Count catchments with a point of their inside within another one: cheap, and slivers at borders do not count."""
+    """Count catchments with an inner point inside another one: cheap, and slivers at borders do not count."""
     point, _ = shapely.STRtree(shapes).query(shapely.point_on_surface(shapes), predicate="within")
     return int((np.bincount(point, minlength=len(shapes)) > 1).sum())
 
@@ -476,6 +496,6 @@ def _in_wgs84(table: gpd.GeoDataFrame, what: str) -> NDArray[Any]:
 def _integers(values: pd.Series[Any], name: str) -> NDArray[np.int64]:
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
     if not np.isfinite(numbers).all() or (numbers != np.round(numbers)).any():
-        raise InputError(f"Column {name} holds values that are not whole numbers.", "Give an integer in every row.")
-    # Straight from the column where it is an integer already: 64 bits do not survive the way over a double.
+        raise InputError(f"Column {name} contains values that are not integers.", "Give an integer in every row.")
+    # Straight from the column where it is an integer already: 64 bits do not survive a conversion to double.
     return values.to_numpy(np.int64) if pd.api.types.is_integer_dtype(values.dtype) else numbers.astype(np.int64)

@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from headwater.geo.grid import RasterGrid
 
-# Two crossings of pixel edges nearer than this (as a share of the line) are one crossing of a corner.
+# Two crossings of pixel edges nearer than this (as a fraction of the line) are one crossing of a corner.
 _CORNER = 1e-9
 
 
@@ -50,7 +50,7 @@ def cells_of_vertices(
 
 
 def burn_polygon(polygon: BaseGeometry, transform: Affine, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return where cell centres lie inside a polygon, (y, x) bool."""
+    """Return where cell centers lie inside a polygon, (y, x) bool."""
     inside: NDArray[np.bool_] = geometry_mask([polygon], shape, transform, invert=True)
     return inside
 
@@ -58,8 +58,8 @@ def burn_polygon(polygon: BaseGeometry, transform: Affine, shape: tuple[int, int
 def burn_line(pixels: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.int64]:
     """Return the cells a line runs through.
 
-    Every cell that holds a piece of the line is there (a line through a corner takes all cells of the corner), so
-    that no step between neighbouring other cells can touch the line. Amanatides & Woo (1987).
+    Every cell that contains a part of the line is there (a line through a corner takes all cells of the corner), so
+    that no step between neighboring other cells can touch the line. Amanatides & Woo (1987).
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def to_pixels(points: NDArray[np.float64], transform: Affine) -> NDArray[np.floa
 def label_polygons(
     polygons: NDArray[Any], labels: NDArray[np.int64], grid: RasterGrid, nothing: int
 ) -> NDArray[np.int32]:
-    """Return the label of the polygon that each cell's centre lies in, (y, x) int32.
+    """Return the label of the polygon that each cell's center lies in, (y, x) int32.
 
     Even-odd rule over all rings of a polygon, as of ISO 19125's valid ones. GDAL's rasterizer gives the same, but takes
     polygons as text-like objects, which costs more than the burning.
@@ -96,7 +96,7 @@ def label_polygons(
     Parameters
     ----------
     polygons : (n,) array of Polygon or MultiPolygon
-        EPSG:4326; of two at one cell the later holds it.
+        EPSG:4326; of two at one cell the later wins.
     labels : (n,) int64
         Of each.
     grid : RasterGrid
@@ -139,7 +139,7 @@ def _fill(out: Any, pixels: Any, ring: Any, start: Any, labels: Any) -> None:
             x0, y0, x1, y1 = pixels[i, 0], pixels[i, 1], pixels[i + 1, 0], pixels[i + 1, 1]
             if y0 > y1:
                 x0, y0, x1, y1 = x1, y1, x0, y0
-            # Rows whose centre line the edge crosses; its lower end does not count, so that no corner counts twice.
+            # Rows whose center line the edge crosses; its lower end does not count, so that no corner counts twice.
             for row in range(max(top, int(np.ceil(y0 - 0.5))), min(bottom, int(np.ceil(y1 - 0.5)) - 1) + 1):
                 x = x0 + (row + 0.5 - y0) / (y1 - y0) * (x1 - x0)
                 column = max(left, int(np.ceil(x - 0.5)))
@@ -197,7 +197,7 @@ def _cells_along(pixels: Any) -> Any:
         last_column, last_row = int(np.floor(x1)), int(np.floor(y1))
         dx, dy = x1 - x0, y1 - y0
         step_x, step_y = (1 if dx > 0 else -1), (1 if dy > 0 else -1)
-        # Share of the line at which it leaves the cell to the side, and up or down.
+        # Fraction of the line at which it leaves the cell to the side, and up or down.
         next_x = ((column + (1 if dx > 0 else 0)) - x0) / dx if dx != 0 else np.inf
         next_y = ((row + (1 if dy > 0 else 0)) - y0) / dy if dy != 0 else np.inf
         each_x, each_y = (abs(1 / dx) if dx != 0 else np.inf), (abs(1 / dy) if dy != 0 else np.inf)

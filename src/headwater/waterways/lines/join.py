@@ -28,7 +28,7 @@ class SplitReach:
     """A reach cut at the joins of new lines."""
 
     pieces: list[NDArray[np.float64]]
-    """(n, 2) vertices of each piece, from the head to the tail; neighbours share a vertex exactly."""
+    """(n, 2) vertices of each piece, from the head to the tail; neighbors share a vertex exactly."""
     joins: NDArray[np.float64]
     """(m, 2) point at which each new line ends: the first vertex of the piece it flows into."""
     into: NDArray[np.int64]
@@ -281,7 +281,7 @@ def split_reach(
     aspect : float
         Length of a degree of longitude in degrees of latitude.
 
-    Rebends
+    Returns
     -------
     SplitReach
     """

@@ -41,7 +41,7 @@ def region_header(basin_id: str) -> int:
 def global_stream_ids(link_ids: NDArray[np.int64], local_index: NDArray[np.int64], basin_id: str) -> NDArray[np.int64]:
     """Return (header * 10,000,000 + link_id) * 100,000 + local index, below 2**53.
 
-    Link ids of 10,000,000 and more carry their header already and keep it.
+    Link ids of 10,000,000 and more include their header already and keep it.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
     segments : GeoDataFrame
         SEGMENT_COLUMNS of `headwater.waterways.segments`, of all cells, in any order. Without `divergence` it is False.
     reaches : GeoDataFrame
-        The backbone. Reaches that end outside every cell (cell "") need no segments: they stay whole.
+        The backbone. Reaches that end outside every cell (cell "") need no segments: they stay uncut.
     basin_id : str
         HYBAS_ID.
 
@@ -72,20 +72,20 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
     GeoDataFrame
         NETWORK_COLUMNS, sorted along a Hilbert curve; the same for the same segments in another order. For new
         streams `tdx_stream_id` and `tdx_strahler_order` are -1 and `upstream_area_km2` is NaN. `upstream_area_km2` of
-        a backbone segment is that of its whole reach: it holds at the reach's downstream end.
+        a backbone segment is that of its complete reach: it is exact at the reach's downstream end.
 
     Raises
     ------
     WorkError
         A link of a cell has no segments, or segments are of no link.
     """
-    pieces = _with_whole_reaches(segments, reaches)
-    ids = global_stream_ids(pieces["link_id"].to_numpy(np.int64), pieces["local_index"].to_numpy(np.int64), basin_id)
-    order = _along_hilbert(pieces.geometry, ids)
+    table = _with_whole_reaches(segments, reaches)
+    ids = global_stream_ids(table["link_id"].to_numpy(np.int64), table["local_index"].to_numpy(np.int64), basin_id)
+    order = _along_hilbert(table.geometry, ids)
     ids = ids[order]
 
     def column(name: str, dtype: Any) -> NDArray[Any]:
-        return np.asarray(pieces[name].to_numpy(dtype)[order])
+        return np.asarray(table[name].to_numpy(dtype)[order])
 
     link, local, from_tdx = column("link_id", np.int64), column("local_index", np.int64), column("from_backbone", bool)
     row = rows_of(reaches["link_id"].to_numpy(np.int64), link)
@@ -115,7 +115,7 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
             "topological_order": orders.topological,
             "terminal_stream_id": np.where(reaches_outlet, ids[orders.terminal], NO_STREAM),
         },
-        geometry=pieces.geometry.to_numpy()[order],
+        geometry=table.geometry.to_numpy()[order],
         crs=CRS,
     )
 
@@ -139,28 +139,27 @@ def source_lists(ids: NDArray[np.int64], target_row: NDArray[np.int64]) -> pa.Li
 
 
 def _with_whole_reaches(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    strange = ~segments["link_id"].isin(reaches["link_id"])
-    if strange.any():
+    unknown = ~segments["link_id"].isin(reaches["link_id"])
+    if unknown.any():
         raise WorkError(
-            f"Link {segments['link_id'][strange].iloc[0]} has segments but is not in the backbone.",
+            f"Link {segments['link_id'][unknown].iloc[0]} has segments but is not in the backbone.",
             "Run vectorize again with this backbone.",
         )
     absent = reaches[~reaches["link_id"].isin(segments["link_id"])]
-    forgotten = absent[absent["cell"] != ""]
-    if len(forgotten):
+    lost = absent[absent["cell"] != ""]
+    if len(lost):
         raise WorkError(
-            f"{len(forgotten)} links have no segments, such as {forgotten['link_id'].iloc[0]} "
-            f"of cell {forgotten['cell'].iloc[0]}.",
+            f"{len(lost)} links have no segments, such as {lost['link_id'].iloc[0]} of cell {lost['cell'].iloc[0]}.",
             "Give the segments of every cell of the plan.",
         )
-    whole = segment_table(
+    uncut = segment_table(
         (int(link), whole_reach(line)) for link, line in zip(absent["link_id"], absent.geometry, strict=True)
     )
-    parts = [table for table in (segments, whole) if len(table)]
-    pieces = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=CRS) if parts else whole
-    # Where some tables have the column and others not, no value means no divergence.
-    told = pieces["divergence"].eq(True) if "divergence" in pieces.columns else False
-    return pieces.assign(divergence=told)
+    parts = [table for table in (segments, uncut) if len(table)]
+    table = gpd.GeoDataFrame(pd.concat(parts, ignore_index=True), crs=CRS) if parts else uncut
+    # Some tables may lack the column: no value means no divergence.
+    divergence = table["divergence"].eq(True) if "divergence" in table.columns else False
+    return table.assign(divergence=divergence)
 
 
 def _targets(

@@ -1,4 +1,4 @@
-"""The laws of a network, each counted with the ids that break it.
+"""The checks of a network, each with the count and the ids of its violations.
 
 Works on our own files and on others' with the published columns (docs/explanation/method.md,
 "Columns of the published data").
@@ -28,11 +28,11 @@ from headwater.waterways.orders import strahler_orders
 MAX_IDS_LISTED = 20
 LENGTH_TOLERANCE_M = 0.01
 LENGTH_TOLERANCE = 1e-5
-"""Share of a length: a vertex put into a straight line of degrees lies beside the geodesic."""
+"""Fraction of a length: a vertex inserted into a straight line of degrees is not on the geodesic."""
 
 _LINES_AT_ONCE = 50_000
 _ENDS_ONLY = "FF*F*****"
-"""DE-9IM: neither interior meets the other line, so that two lines share end points alone, or nothing."""
+"""DE-9IM: neither interior meets the other line, so that two lines share only end points, or nothing."""
 
 _ALIASES = {"stream_order": "strahler_order"}
 _REQUIRED = ("stream_id", "target_stream_id")
@@ -55,16 +55,16 @@ class _Network:
 
     @cached_property
     def length_m(self) -> NDArray[np.float64]:
-        """(n,) geodesic lengths, measured here whatever the table says."""
+        """(n,) geodesic lengths, measured here, whatever the table contains."""
         return geodesic_length_m(self.lines)
 
     @cached_property
     def drawn(self) -> NDArray[np.int64]:
-        """Rows that are lines with an extent: what the laws of geometry between lines can be asked of."""
+        """Rows that are lines with an extent: checks of geometry between lines apply to them."""
         return np.flatnonzero(self.is_line & (shapely.length(self.lines) > 0))
 
     def given(self, reaches: gpd.GeoDataFrame | None) -> NDArray[np.bool_]:
-        """Whether a segment is drawn as a backbone gave it: how such lines lie to each other is not ours to mend."""
+        """Whether a segment is drawn as the backbone has it: how such lines cross each other is not ours to repair."""
         if reaches is None or not self.has("from_tdx"):
             return np.zeros(len(self.ids), dtype=bool)
         return np.asarray(self.table["from_tdx"].to_numpy(bool))
@@ -77,7 +77,7 @@ class _Network:
 
 
 def check_network(table: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame | None = None) -> dict[str, Any]:
-    """Check every law of a network.
+    """Run every check of a network.
 
     Parameters
     ----------
@@ -86,14 +86,14 @@ def check_network(table: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame | None = No
         (or stream_order), from_tdx, tdx_stream_id, tdx_strahler_order, length_m, mean_probability, divergence,
         topological_order, terminal_stream_id.
     reaches : GeoDataFrame, optional
-        The backbone it was built on. How its own lines cross each other is then not asked: they stay as given.
+        The backbone it was built on. How its own lines cross each other is then not checked: they stay as given.
 
     Returns
     -------
     dict
         `segments`, `length_km`, `backbone_length_km`, `new_length_km` (0 without from_tdx);
-        `laws`: by name {"faults": count, "ids": the first twenty};
-        `not_checked`: laws for which a column, or the backbone, is missing; `faults`: their sum.
+        `laws`: by the name of each check {"faults": count of violations, "ids": the first twenty};
+        `not_checked`: checks for which a column, or the backbone, is missing; `faults`: the sum of violations.
 
     Raises
     ------
@@ -101,24 +101,24 @@ def check_network(table: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame | None = No
         stream_id, target_stream_id or the geometry is missing.
     """
     network = _as_network(table)
-    laws: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     not_checked: list[str] = []
-    for name, law in _LAWS.items():
-        broken = law(network, reaches)
-        if broken is None:
+    for name, check in _CHECKS.items():
+        violations = check(network, reaches)
+        if violations is None:
             not_checked.append(name)
             continue
-        ids = np.unique(broken).tolist()
-        laws[name] = {"faults": len(broken), "ids": ids[:MAX_IDS_LISTED]}
-    length, told = network.length_m, network.has("from_tdx")
-    own = network.table["from_tdx"].to_numpy(bool) if told else np.zeros(len(length), bool)
+        ids = np.unique(violations).tolist()
+        results[name] = {"faults": len(violations), "ids": ids[:MAX_IDS_LISTED]}
+    length, has_source = network.length_m, network.has("from_tdx")
+    own = network.table["from_tdx"].to_numpy(bool) if has_source else np.zeros(len(length), bool)
     return {
         "segments": len(network.ids),
         "length_km": round(float(length.sum()) / 1000, 3),
         "backbone_length_km": round(float(length[own].sum()) / 1000, 3),
-        "new_length_km": round(float(length[~own].sum()) / 1000, 3) if told else 0.0,
-        "faults": int(sum(law["faults"] for law in laws.values())),
-        "laws": laws,
+        "new_length_km": round(float(length[~own].sum()) / 1000, 3) if has_source else 0.0,
+        "faults": int(sum(result["faults"] for result in results.values())),
+        "laws": results,
         "not_checked": not_checked,
     }
 
@@ -183,14 +183,14 @@ def _target_exists(network: _Network, _: Any) -> NDArray[np.int64]:
 def _sources_mirror_targets(network: _Network, _: Any) -> NDArray[np.int64] | None:
     if not network.has("source_stream_ids"):
         return None
-    counts, said_from = _flat_lists(network.table["source_stream_ids"])
-    said_by = np.repeat(network.ids, counts)
-    said_by, said_from = said_by[said_from != NO_STREAM], said_from[said_from != NO_STREAM]
+    counts, stated_from = _flat_lists(network.table["source_stream_ids"])
+    stated_by = np.repeat(network.ids, counts)
+    stated_by, stated_from = stated_by[stated_from != NO_STREAM], stated_from[stated_from != NO_STREAM]
     flows = network.target != NO_STREAM
-    # Said pairs are each to stand once beside one true pair: sorted together, what is right comes in twos.
-    below = np.concatenate([said_by, network.target[flows]])
-    above = np.concatenate([said_from, network.ids[flows]])
-    true = np.repeat([False, True], [len(said_by), int(flows.sum())])
+    # Each stated pair must match one true pair: sorted together, correct pairs are adjacent.
+    below = np.concatenate([stated_by, network.target[flows]])
+    above = np.concatenate([stated_from, network.ids[flows]])
+    true = np.repeat([False, True], [len(stated_by), int(flows.sum())])
     order = np.lexsort((true, above, below))
     below, above, true = below[order], above[order], true[order]
     pair = np.flatnonzero((below[1:] == below[:-1]) & (above[1:] == above[:-1]) & true[1:] & ~true[:-1])
@@ -200,27 +200,27 @@ def _sources_mirror_targets(network: _Network, _: Any) -> NDArray[np.int64] | No
 
 
 def _flat_lists(column: pd.Series[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return how many ids each row holds, and all of them one after the other."""
+    """Return how many ids each row has, and all of them one after the other."""
     if isinstance(column.array, pd.arrays.ArrowExtensionArray) and not pd.api.types.is_string_dtype(column.dtype):
         lists = pa.chunked_array(pa.array(column.array)).combine_chunks()
         lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         return lengths.astype(np.int64), lists.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
-    said = [_id_list(value) for value in column]
-    flat = np.concatenate([np.zeros(0, dtype=np.int64), *said])
-    return np.array([len(ids) for ids in said], dtype=np.int64), flat
+    stated = [_id_list(value) for value in column]
+    flat = np.concatenate([np.zeros(0, dtype=np.int64), *stated])
+    return np.array([len(ids) for ids in stated], dtype=np.int64), flat
 
 
 def _id_list(value: Any) -> NDArray[np.int64]:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return np.zeros(0, dtype=np.int64)
     if isinstance(value, str):
-        # Formats without lists hold them as text: "[1, 2]" or "1,2".
+        # Formats without lists store them as text: "[1, 2]" or "1,2".
         value = [int(part) for part in value.strip("[]() ").replace(",", " ").split()]
     return np.asarray(value, dtype=np.int64)
 
 
 def _reaches_outlet(network: _Network, _: Any) -> NDArray[np.int64]:
-    """Ids from which the way down does not end at an outlet: a circle, or a target that is missing."""
+    """Ids from which the path down does not end at an outlet: a cycle, or a target that is missing."""
     last = last_rows(network.target_row)
     return network.ids_where(network.target[last] != NO_STREAM)
 
@@ -236,7 +236,7 @@ def _exact_joins(network: _Network, _: Any) -> NDArray[np.int64]:
 
 
 def _drawn_downstream(network: _Network, _: Any) -> NDArray[np.int64]:
-    """Ids whose first vertex touches the target although the last one does not: drawn the wrong way."""
+    """Ids whose first vertex touches the target although the last one does not: drawn in the wrong direction."""
     flows = np.flatnonzero(network.target_row >= 0)
     below = network.target_row[flows]
 
@@ -259,8 +259,8 @@ def _strahler(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray[np
 def _outside_orders(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray[np.int64]:
     """Order that links at the edge of the area start with.
 
-    Without the backbone: in TDX-Hydro every link that is no source has two inflows, so the first segment of a link of
-    higher order with fewer than two segments of the backbone flowing in has an upstream outside the area.
+    Without the backbone: in TDX-Hydro every link that is not a source has two inflows, so the first segment of a link
+    of higher order with fewer than two segments of the backbone flowing in has an upstream outside the area.
     """
     count = len(network.ids)
     if not network.has("from_tdx", "tdx_stream_id", "tdx_strahler_order"):
@@ -271,9 +271,9 @@ def _outside_orders(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDAr
     source = np.flatnonzero((network.target_row >= 0) & from_tdx)
     below = network.target_row[source]
     inflows = np.bincount(below, minlength=count)
-    goes_on = np.zeros(count, dtype=bool)
-    goes_on[below[link[source] == link[below]]] = True
-    head = from_tdx & ~goes_on
+    continues = np.zeros(count, dtype=bool)
+    continues[below[link[source] == link[below]]] = True
+    head = from_tdx & ~continues
     if reaches is not None:
         outside = reaches["link_id"].to_numpy()[reaches["upstream_outside"].to_numpy(bool)]
         return np.where(head & np.isin(link, outside), tdx_order, 0)
@@ -281,9 +281,9 @@ def _outside_orders(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDAr
 
 
 def _orders_by_levels(target_row: NDArray[np.int64], at_least: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Strahler orders, written another way than the network's own: level by level, over sorted inflows.
+    """Strahler orders, computed another way than the network's own: level by level, over sorted inflows.
 
-    Segments in a circle keep 0.
+    Segments on a cycle keep 0.
     """
     count = len(target_row)
     orders = np.zeros(count, dtype=np.int64)
@@ -331,9 +331,9 @@ def _backbone_length(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDA
     own = network.table["from_tdx"].to_numpy(bool)
     links = network.table["tdx_stream_id"].to_numpy(np.int64)[own]
     total = pd.Series(network.length_m[own]).groupby(links).sum()
-    told = pd.Series(reaches["length_m"].to_numpy(np.float64), index=reaches["link_id"].to_numpy(np.int64))
-    off = (total.reindex(told.index).fillna(0) - told).abs()
-    return np.asarray(told.index[off > LENGTH_TOLERANCE_M + LENGTH_TOLERANCE * told], dtype=np.int64)
+    given = pd.Series(reaches["length_m"].to_numpy(np.float64), index=reaches["link_id"].to_numpy(np.int64))
+    off = (total.reindex(given.index).fillna(0) - given).abs()
+    return np.asarray(given.index[off > LENGTH_TOLERANCE_M + LENGTH_TOLERANCE * given], dtype=np.int64)
 
 
 def _geometry(network: _Network, _: Any) -> NDArray[np.int64]:
@@ -348,7 +348,7 @@ def _no_crossing(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray
     """Ids of lines that meet another one elsewhere than where both end.
 
     A new stream that joins in the middle of a line without cutting it is found too; the head of a divergence is not,
-    for it lies where other segments end.
+    because other segments end there.
     """
     lines, given = network.lines[network.drawn], network.given(reaches)[network.drawn]
     tree = shapely.STRtree(lines)
@@ -356,8 +356,8 @@ def _no_crossing(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArray
     for start in range(0, len(lines), _LINES_AT_ONCE):
         own, other = tree.query(lines[start : start + _LINES_AT_ONCE])
         own += start
-        asked = (own < other) & ~(given[own] & given[other])
-        own, other = own[asked], other[asked]
+        candidates = (own < other) & ~(given[own] & given[other])
+        own, other = own[candidates], other[candidates]
         # The general predicate is slow, and few pairs need it.
         unsure = ~meet_in_ends(lines, own, other)
         own, other = own[unsure], other[unsure]
@@ -370,9 +370,9 @@ def _no_duplicate(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDArra
     """Ids of lines that are drawn more than once, in one direction or both."""
     rows = network.drawn
     ends = np.concatenate([network.first[rows], network.last[rows]], axis=1)
-    turned = (ends[:, 0] > ends[:, 2]) | ((ends[:, 0] == ends[:, 2]) & (ends[:, 1] > ends[:, 3]))
-    ends[turned] = ends[turned][:, [2, 3, 0, 1]]
-    # Few lines share both ends; only those are compared whole.
+    backward = (ends[:, 0] > ends[:, 2]) | ((ends[:, 0] == ends[:, 2]) & (ends[:, 1] > ends[:, 3]))
+    ends[backward] = ends[backward][:, [2, 3, 0, 1]]
+    # Few lines share both ends; only those are compared vertex by vertex.
     rows = rows[pd.DataFrame(ends).duplicated(keep=False).to_numpy()]
     drawn = pd.DataFrame({"line": shapely.to_wkb(shapely.normalize(network.lines[rows]))}, dtype=object)
     drawn["ours"] = ~network.given(reaches)[rows]
@@ -388,7 +388,7 @@ def _no_self_crossing(network: _Network, reaches: gpd.GeoDataFrame | None) -> ND
 
 
 def _topological_order(network: _Network, _: Any) -> NDArray[np.int64] | None:
-    """Ids of segments that do not stand before what they flow into, or share their place with another."""
+    """Ids of segments that do not come before their target, or have the same order as another."""
     if not network.has("topological_order"):
         return None
     place = network.table["topological_order"].to_numpy(np.int64)
@@ -410,7 +410,7 @@ def _terminal(network: _Network, _: Any) -> NDArray[np.int64] | None:
 
 
 def _divergence(network: _Network, _: Any) -> NDArray[np.int64] | None:
-    """Ids of divergences that have inflows, or whose head lies where no other segment begins or ends."""
+    """Ids of divergences that have inflows, or whose head is where no other segment begins or ends."""
     if not network.has("divergence"):
         return None
     rows = np.flatnonzero(network.table["divergence"].to_numpy(bool))
@@ -433,7 +433,7 @@ def _probability(network: _Network, _: Any) -> NDArray[np.int64] | None:
     return network.ids_where(~(np.isnan(value) | ((value >= 0) & (value <= 1))))
 
 
-_LAWS: dict[str, Callable[[_Network, gpd.GeoDataFrame | None], NDArray[np.int64] | None]] = {
+_CHECKS: dict[str, Callable[[_Network, gpd.GeoDataFrame | None], NDArray[np.int64] | None]] = {
     "ids are unique": _unique_ids,
     "target exists": _target_exists,
     "sources mirror targets": _sources_mirror_targets,

@@ -1,4 +1,4 @@
-"""Which pairs of lines surely meet in end points alone: most do, and are told apart without a general predicate."""
+"""Which pairs of lines certainly meet only in end points: most do, and need no general predicate."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import shapely
 from numba import njit
 from numpy.typing import NDArray
 
-# Share of its terms that a determinant of doubles is surely not off by.
+# Bound of the error of a determinant of doubles, as a fraction of its terms.
 _ROUNDING = 1e-14
 
 
 def meet_in_ends(lines: NDArray[Any], one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which pairs of lines surely share end points of both, or nothing.
+    """Return which pairs of lines certainly share only end points of both, or nothing.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def meet_in_ends(lines: NDArray[Any], one: NDArray[np.int64], other: NDArray[np.
     Returns
     -------
     (m,) bool
-        False where they meet elsewhere, and where rounding leaves it open.
+        False where they meet elsewhere, and where rounding leaves it undecided.
     """
     points, line = shapely.get_coordinates(lines, return_index=True)
     start = np.searchsorted(line, np.arange(len(lines) + 1))
@@ -59,14 +59,14 @@ def _same(points: Any, i: int, j: int) -> bool:
 
 @njit(cache=True)
 def _beyond(points: Any, i: int, box: Any) -> bool:
-    """Whether the edge from a vertex to the next lies wholly on one side of a box."""
+    """Whether the edge from a vertex to the next is completely on one side of a box."""
     x0, y0, x1, y1 = points[i, 0], points[i, 1], points[i + 1, 0], points[i + 1, 1]
     return bool(max(x0, x1) < box[0] or min(x0, x1) > box[2] or max(y0, y1) < box[1] or min(y0, y1) > box[3])
 
 
 @njit(cache=True)
 def _edges_apart(points: Any, start: Any, a: int, b: int, i: int, j: int) -> bool:
-    """Whether an edge of each of two lines surely share an end of both lines, or nothing."""
+    """Whether an edge of each of two lines certainly share only an end of both lines, or nothing."""
     for k in (i, i + 1):
         for m in (j, j + 1):
             if _same(points, k, m):
@@ -77,7 +77,7 @@ def _edges_apart(points: Any, start: Any, a: int, b: int, i: int, j: int) -> boo
 
 @njit(cache=True)
 def _parted(points: Any, origin: int, one: int, other: int) -> bool:
-    """Whether two points surely lie in different directions: mostly they lie opposite each other."""
+    """Whether two points are certainly in different directions: mostly they are opposite each other."""
     x = (points[one, 0] - points[origin, 0]) * (points[other, 0] - points[origin, 0])
     y = (points[one, 1] - points[origin, 1]) * (points[other, 1] - points[origin, 1])
     return bool(x + y < -_ROUNDING * (abs(x) + abs(y))) or _side(points, origin, one, other) != 0
@@ -85,13 +85,13 @@ def _parted(points: Any, origin: int, one: int, other: int) -> bool:
 
 @njit(cache=True)
 def _one_side(points: Any, i: int, j: int) -> bool:
-    """Whether both ends of an edge surely lie on one side of another edge's line."""
+    """Whether both ends of an edge are certainly on one side of another edge's line."""
     return bool(_side(points, i, i + 1, j) * _side(points, i, i + 1, j + 1) > 0)
 
 
 @njit(cache=True)
 def _side(points: Any, origin: int, toward: int, point: int) -> int:
-    """Return the side of a line that a point lies on, 1 or -1; 0 where rounding leaves it open."""
+    """Return the side of a line that a point is on, 1 or -1; 0 where rounding leaves it undecided."""
     left = (points[toward, 0] - points[origin, 0]) * (points[point, 1] - points[origin, 1])
     right = (points[toward, 1] - points[origin, 1]) * (points[point, 0] - points[origin, 0])
     if abs(left - right) <= _ROUNDING * (abs(left) + abs(right)):

@@ -21,7 +21,7 @@ _POLYGONS_AT_ONCE = 20_000
 
 
 def meets_lake(lines: NDArray[Any], lakes: Path) -> NDArray[np.bool_]:
-    """Tell which lines meet a polygon of a file, its edge included.
+    """Return which lines meet a polygon of a file, its edge included.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def meets_lake(lines: NDArray[Any], lakes: Path) -> NDArray[np.bool_]:
     Raises
     ------
     InputError
-        The file is missing, cannot be read, has no CRS, or holds something else than polygons.
+        The file is missing, cannot be read, has no CRS, or contains other shapes than polygons.
     """
     meets = np.zeros(len(lines), dtype=bool)
     if not Path(lakes).exists():
@@ -44,7 +44,7 @@ def meets_lake(lines: NDArray[Any], lakes: Path) -> NDArray[np.bool_]:
     try:
         for polygons in _polygons_near(Path(lakes), tuple(shapely.total_bounds(lines).tolist())):
             if not np.isin(shapely.get_type_id(polygons), [3, 6]).all():
-                raise InputError(f"{lakes} holds something else than polygons.", "Give a file of lake polygons.")
+                raise InputError(f"{lakes} contains other shapes than polygons.", "Give a file of lake polygons.")
             meets[tree.query(polygons, predicate="intersects")[1]] = True
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, OSError) as error:
         raise InputError(
@@ -54,7 +54,7 @@ def meets_lake(lines: NDArray[Any], lakes: Path) -> NDArray[np.bool_]:
 
 
 def _polygons_near(path: Path, bounds: Bounds) -> Iterator[NDArray[Any]]:
-    """Yield polygons in EPSG:4326, those without a shape left out."""
+    """Yield polygons in EPSG:4326; those without a shape are skipped."""
     if path.suffix.lower() in {".parquet", ".geoparquet"}:
         # Only a file with a bbox column can be read in part.
         covered = "bbox" in pq.read_schema(path).names

@@ -17,18 +17,18 @@ EIGHT = np.ones((3, 3), dtype=np.int8)
 """Structuring element of 8-connected water."""
 NO_CELL = -1
 """Downstream cell of a cell without path."""
-# Price of a pixel of length: decides among paths that cost nothing else, far below any real cost.
-_PRICE_PER_PIXEL = 1e-3
+# Cost of a pixel of length: decides among paths that cost nothing else, far below any real cost.
+_COST_PER_PIXEL = 1e-3
 
 
 def drop_foreign(
     water: NDArray[np.bool_], inside: NDArray[np.bool_], reach: NDArray[np.bool_], elevation: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
-    """Drop components whose lowest cell and most of whose cells lie outside the catchment, then all cells outside.
+    """Drop components whose lowest cell and most of whose cells are outside the catchment, then all cells outside.
 
-    Water that hangs on the reach without leaving the catchment always stays. The text does not say so; but rivers that
-    are found well are one component with the waters of all catchments downstream, whose lowest cell and most of whose
-    cells lie outside: to the letter they would be dropped whole.
+    Water that is connected to the reach inside the catchment always stays. The paper does not say so; but a river that
+    is detected well is one component with the waters of all catchments downstream, whose lowest cell and most of whose
+    cells are outside: taken literally, it would be dropped completely.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def drop_foreign(
     reach : (y, x) bool
         Cells of the reach.
     elevation : (y, x) float32
-        Metres.
+        Meters.
 
     Returns
     -------
@@ -79,10 +79,10 @@ def connect_to_reach(
     *,
     limits: Sequence[float],
 ) -> NDArray[np.bool_]:
-    """Join components of water to the reach by least-cost paths; what is not reached is dropped.
+    """Join components of water to the reach by least-cost paths; components that are not reached are dropped.
 
-    The search starts at the reach and at all that is joined to it, with growing limits: near water is joined first
-    and carries the search on.
+    The search starts at the reach and at all that is joined to it, with growing limits: near water is joined first,
+    and the search continues from it.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def connect_to_reach(
     Returns
     -------
     (y, x) bool
-        Water and paths, one 8-connected piece with the reach if the reach is one.
+        Water and paths, one 8-connected component with the reach if the reach is one.
     """
     labels, count = ndimage.label(water, structure=EIGHT)
     if count == 0:
@@ -129,38 +129,40 @@ def connect_to_reach(
 
 
 @njit(cache=True)
-def least_cost_paths(bits: Any, elevation: Any, passable: Any, mouths: Any, limit: float, outward: bool = False) -> Any:
-    """Find the cheapest way for water from every cell to the nearest mouth (Dijkstra, 8 neighbours).
+def least_cost_paths(
+    bits: Any, elevation: Any, passable: Any, targets: Any, limit: float, outward: bool = False
+) -> Any:
+    """Find the cheapest path of water from every cell to the nearest target (Dijkstra, 8 neighbors).
 
     One step of flow from s to t rises by de = e_t - e_s and costs bits_s if de <= 0, else max(bits_s * de, de)
-    (Pierson & Mehrabi 2024, method.md step 4), plus a thousandth of its length. Elevation that is NaN counts as level.
+    (Pierson and Mehrabi 2024), plus a thousandth of its length. Elevation that is NaN counts as level.
 
     Parameters
     ----------
     bits : (y, x) float
-        Cost of a cell, -log2 of its scaled probability; infinite where no way leads through.
+        Cost of a cell, -log2 of its scaled probability; infinite where no path may lead through.
     elevation : (y, x) float
-        Metres.
+        Meters.
     passable : (y, x) bool
         Cells that may be used. Border cells of the array must be False.
-    mouths : (y, x) bool
+    targets : (y, x) bool
         Cells that cost nothing.
     limit : float
         Largest cost of a path.
     outward : bool
-        Whether it is the rise away from the mouth that costs, not that of the flow.
+        Whether the rise away from the target costs, instead of that of the flow.
 
     Returns
     -------
     cost : (y * x,) float64
-        Of the path from a cell to its mouth; infinite where none is within the limit.
+        Of the path from a cell to its target; infinite where none is within the limit.
     downstream : (y * x,) int64
-        Next cell of the path; the cell itself at a mouth, -1 where there is no path.
+        Next cell of the path; the cell itself at a target, NO_CELL where there is no path.
     order : (n,) int64
-        The cells with a path, from the mouths upstream: a cell comes after its downstream cell.
+        The cells with a path, from the targets upstream: a cell comes after its downstream cell.
     """
     height, width = bits.shape
-    flat_bits, heights, usable, sources = bits.ravel(), elevation.ravel(), passable.ravel(), mouths.ravel()
+    flat_bits, heights, usable, sources = bits.ravel(), elevation.ravel(), passable.ravel(), targets.ravel()
     cost = np.full(height * width, np.inf)
     downstream = np.full(height * width, NO_CELL, np.int64)
     done = np.zeros(height * width, np.bool_)
@@ -178,24 +180,24 @@ def least_cost_paths(bits: Any, elevation: Any, passable: Any, mouths: Any, limi
         [1.4142135623730951, 1.0, 1.4142135623730951, 1.0, 1.0, 1.4142135623730951, 1.0, 1.4142135623730951]
     )
     while len(heap) > 0:
-        so_far, below = heappop(heap)
-        if done[below]:
+        so_far, downstream_cell = heappop(heap)
+        if done[downstream_cell]:
             continue
-        done[below] = True
-        order[count] = below
+        done[downstream_cell] = True
+        order[count] = downstream_cell
         count += 1
         for k in range(8):
-            above = below + offsets[k]
+            above = downstream_cell + offsets[k]
             if not usable[above] or done[above]:
                 continue
             step = flat_bits[above]
-            rise = heights[above] - heights[below] if outward else heights[below] - heights[above]
+            rise = heights[above] - heights[downstream_cell] if outward else heights[downstream_cell] - heights[above]
             if rise > 0:
                 step = max(step * rise, rise)
-            step += _PRICE_PER_PIXEL * lengths[k]
+            step += _COST_PER_PIXEL * lengths[k]
             if so_far + step < cost[above] and so_far + step <= limit:
                 cost[above] = so_far + step
-                downstream[above] = below
+                downstream[above] = downstream_cell
                 heappush(heap, (cost[above], np.int64(above)))
     return cost, downstream, order[:count]
 
@@ -212,7 +214,7 @@ def cost_bits(
     threshold, floor : float
         Probabilities scaled to 1 and to 0.
     cost_below_floor : float
-        Price of a cell at or under the floor, and the highest price of a cell above it; infinite closes them.
+        Cost of a cell at or under the floor, and the highest cost of a cell above it; infinite closes them.
     """
     scaled = np.clip((probability.astype(np.float64) - floor) / (threshold - floor), 0.0, 1.0)
     with np.errstate(divide="ignore"):

@@ -21,8 +21,8 @@ from headwater.waterways.segments import Segments, segment_table, whole_reach
 from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import catchment_tile, tile_grid
 
-MIN_PIECE_PX = 8
-"""Shorter pieces are dropped."""
+MIN_COMPONENT_PX = 8
+"""Shorter ends are dropped."""
 
 
 def vectorize_catchments(
@@ -46,7 +46,7 @@ def vectorize_catchments(
     tile : Tile
         Pixels read: at least `union_tile`. The result is the same for any.
     reaches, catchments : GeoDataFrame
-        Rows of the backbone. A reach without catchment stays whole.
+        Rows of the backbone. A reach without catchment stays uncut.
     settings : VectorizeSettings
         Thresholds and limits.
 
@@ -94,7 +94,7 @@ def vectorize_catchment(
     probability : (y, x) float32
         0 to 1, NaN where missing: the catchment's box with its margin.
     elevation : (y, x) float32
-        Metres on the same grid, NaN where missing.
+        Meters on the same grid, NaN where missing.
     grid : RasterGrid
         Of both arrays.
     catchment : Polygon or MultiPolygon
@@ -114,12 +114,12 @@ def vectorize_catchment(
     inside = catchment_cells | reach_cells
     valid = np.isfinite(probability)
     lines = _lines_of_cells(np.where(valid, probability, 0.0), _filled(elevation), inside, reach_cells, settings)
-    traces = trace(lines, reach_cells, _filled(elevation), min_component_px=MIN_PIECE_PX)
+    traces = trace(lines, reach_cells, _filled(elevation), min_component_px=MIN_COMPONENT_PX)
 
     terminal = np.flatnonzero(traces.downstream == TO_REACH)
-    coordinates = [_centres(cells, grid) for cells in traces.cells]
+    coordinates = [_centers(cells, grid) for cells in traces.cells]
     ends = np.array([coordinates[i][-1] for i in terminal]).reshape(-1, 2)
-    # Pixels are square in metres, so the shape of a pixel tells the length of a degree of longitude.
+    # Pixels are square in meters, so the shape of a pixel is the ratio of a degree of longitude to one of latitude.
     split = split_reach(vertices, ends, flows_on=flows_on, aspect=grid.dy / grid.dx)
     for i, point in zip(terminal, split.joins, strict=True):
         coordinates[i] = np.vstack([coordinates[i], point])
@@ -170,17 +170,17 @@ def _filled(elevation: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(elevation[tuple(nearest)])
 
 
-def _centres(cells: NDArray[np.int64], grid: RasterGrid) -> NDArray[np.float64]:
-    """Return longitude and latitude of cells' centres, without those in the middle of a straight stretch."""
+def _centers(cells: NDArray[np.int64], grid: RasterGrid) -> NDArray[np.float64]:
+    """Return longitude and latitude of cells' centers, without those inside a straight stretch."""
     rows, columns = np.divmod(cells, grid.width)
     steps = np.column_stack([np.diff(columns), np.diff(rows)])
-    turns = np.ones(len(cells), dtype=bool)
-    turns[1:-1] = (steps[1:] != steps[:-1]).any(axis=1)
-    centres = np.column_stack(
-        [grid.west + (columns[turns] + 0.5) * grid.dx, grid.north - (rows[turns] + 0.5) * grid.dy]
+    bends = np.ones(len(cells), dtype=bool)
+    bends[1:-1] = (steps[1:] != steps[:-1]).any(axis=1)
+    centers = np.column_stack(
+        [grid.west + (columns[bends] + 0.5) * grid.dx, grid.north - (rows[bends] + 0.5) * grid.dy]
     )
-    # A hundredth of a millimetre: the origin of the window does not show in the last bits.
-    return centres.round(10)
+    # A hundredth of a millimeter: the window's origin does not change the last bits.
+    return centers.round(10)
 
 
 def _mean(probability: NDArray[np.float32], cells: NDArray[np.int64]) -> float:

@@ -36,7 +36,7 @@ def fill_holes(
     water, inside : (y, x) bool
         Water; cells that may become water. A hole with cells outside stays.
     elevation : (y, x) float32
-        Metres.
+        Meters.
     """
     # Land is 4-connected where water is 8-connected.
     labels, count = ndimage.label(~water)
@@ -54,15 +54,15 @@ def fill_holes(
 def thin(water: NDArray[np.bool_], elevation: NDArray[np.float32], keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Thin water to lines one cell wide, from the highest cell down.
 
-    A cell goes if that neither splits water nor opens a hole nor shortens an end (cells with at most one neighbour
-    stay). At equal height the cell nearest to land goes first, so that lines run in the middle of flat water.
+    A cell is removed if that neither splits water nor opens a hole nor shortens an end (cells with at most one neighbor
+    stay). At equal height the cell nearest to land is removed first, so that lines run in the middle of flat water.
 
     Parameters
     ----------
     water : (y, x) bool
         Water, 8-connected. Border cells of the array must be False.
     elevation : (y, x) float32
-        Metres, without NaN.
+        Meters, without NaN.
     keep : (y, x) bool
         Cells that always stay (the reach).
 
@@ -96,7 +96,7 @@ def _thin(water: Any, elevation: Any, depth: Any, keep: Any) -> Any:
         flat[cell] = False
         for k in range(8):
             other = cell + offsets[k]
-            # What waited inside, or stayed because it held others together, is tested again.
+            # What waited inside, or stayed because it connected others, is tested again.
             if flat[other] and not stays[other] and removable[water_ring(flat, other, width)]:
                 heappush(heap, (-heights[other], depths[other], np.int64(other)))
     return flat.reshape(height, width)
@@ -109,7 +109,7 @@ class Traces:
     cells: list[NDArray[np.int64]]
     """Flat indices of each line's cells; a line that flows into another one ends with the other's first cell."""
     downstream: NDArray[np.int64]
-    """Index of the line each flows into; TO_REACH where it ends beside the reach."""
+    """Index of the line each flows into; TO_REACH where it ends next to the reach."""
 
 
 def trace(
@@ -117,8 +117,8 @@ def trace(
 ) -> Traces:
     """Make a forest of thinned water and cut it into lines between junctions.
 
-    Every cell flows down the path of least rise to the reach (cost max(0, rise)). What lies on no path from a node,
-    that is from an end or a junction, is dropped: rings open there. Pieces under `min_component_px` cells are dropped.
+    Every cell flows down the path of least rise to the reach (cost max(0, rise)). What is on no path from a node,
+    that is from an end or a junction, is dropped: rings open there. Ends under `min_component_px` cells are dropped.
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ def trace(
     reach : (y, x) bool
         Cells of the reach.
     elevation : (y, x) float32
-        Metres.
+        Meters.
     min_component_px : int
-        Shortest piece kept, in cells from its end to the junction.
+        Shortest end kept, in cells from its tip to the junction.
     """
     free = np.zeros(lines.shape)
     _, downstream, order = least_cost_paths(free, elevation, lines, reach, np.inf)
@@ -157,13 +157,13 @@ def trace(
 
 @njit(cache=True)
 def _kept(lines: Any, reach: Any, downstream: Any, order: Any, min_component_px: int) -> Any:
-    """Cells on a path from a node, without short pieces; flat bool."""
+    """Find the cells on a path from a node, without short ends; flat bool."""
     width = lines.shape[1]
     flat, stop = lines.ravel(), reach.ravel()
     used = np.zeros(flat.size, np.bool_)
     longest = np.zeros(flat.size, np.int64)
     main = np.full(flat.size, -1, np.int64)
-    # Up- to downstream: how many cells lie upstream on the longest way, and which inflow it comes by.
+    # Up- to downstream: the length of the longest path upstream, and the inflow it comes by.
     for i in range(len(order) - 1, -1, -1):
         cell = order[i]
         if stop[cell]:
@@ -184,6 +184,6 @@ def _kept(lines: Any, reach: Any, downstream: Any, order: Any, min_component_px:
             kept[cell] = True
             continue
         below = downstream[cell]
-        goes_on = main[below] == cell and not stop[below]
-        kept[cell] = used[cell] and kept[below] and (goes_on or longest[cell] >= min_component_px)
+        continues = main[below] == cell and not stop[below]
+        kept[cell] = used[cell] and kept[below] and (continues or longest[cell] >= min_component_px)
     return kept

@@ -42,7 +42,7 @@ from headwater.demo.landscape import Landscape, make_landscape
 from headwater.demo.linear_features import river_width_m
 from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
 from headwater.demo.planet_parameters import PlanetParameters, planet_parameters
-from headwater.demo.relief import fractal_noise
+from headwater.demo.rock_relief import fractal_noise
 from headwater.geo.features import read_table
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import Cell, RasterGrid, prediction_grid

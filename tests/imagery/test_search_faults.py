@@ -91,7 +91,7 @@ def test_a_flaky_catalog_gives_the_pin_of_a_reliable_one(flaky: tuple[Faults, st
 def test_a_dead_catalog_stops_the_search_and_its_pages_are_kept(
     flaky: tuple[Faults, str], plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headwater.stac.api.DEADLINE_S", 1.0)
+    monkeypatch.setattr("headwater.stac.stac_api.DEADLINE_S", 1.0)
     faults, url = flaky
     out = tmp_path / "items.parquet"
     start = time.monotonic()

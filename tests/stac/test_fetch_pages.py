@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from headwater.core.errors import WorkError
 from headwater.stac import session
-from headwater.stac.api import StacApi
 from headwater.stac.intervals import parse_interval, time_slices
 from headwater.stac.pages import MAX_ATTEMPTS, PageStore, SlicePages, fetch_pages, read_lines
 from headwater.stac.query import Query
+from headwater.stac.stac_api import StacApi
 from support.scripted_api import Body, Item, Script, made_item, paged, scripted_api
 
 S2 = "sentinel-2-l2a"

@@ -10,12 +10,12 @@ import pytest
 
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.server.serve import running_catalog
-from headwater.stac.api import StacApi
 from headwater.stac.intervals import parse_interval
 from headwater.stac.item_folder import ItemFolder
 from headwater.stac.pins import write_items
 from headwater.stac.providers import PROVIDERS, find_items, make_provider
 from headwater.stac.query import Link, Page, Provider, Query, RequestLimits
+from headwater.stac.stac_api import StacApi
 from support.scripted_api import made_item
 from support.tiny_catalog import DEFAULT_SCENES, write_tiny_catalog
 

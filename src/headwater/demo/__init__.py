@@ -7,7 +7,7 @@ The modules, in the order the data meets them:
 - `planet_grid`: window, cells, degree tiles, UTM zones, MGRS tiles and sun position.
 - `landscape`: coast, uplift, erosion, then lakes, ponds and swamps: the true terrain.
 - `erosion`: flow routing and stream-power erosion kernels.
-- `relief`: fractal noise, layered and jointed rock, floodplains.
+- `rock_relief`: fractal noise, layered and jointed rock, floodplains.
 - `lakes`: dams valleys to make lakes and reservoirs.
 - `drainage`: true channels with flow regime and Strahler order, and the coarser backbone.
 - `linear_features`: channel courses and widths, canals, roads.

@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from headwater.demo.acquisitions import Acquisition
 from headwater.demo.planet_grid import PlanetGrid
-from headwater.demo.relief import fractal_noise
 from headwater.demo.resampling import GridPositions, resample
+from headwater.demo.rock_relief import fractal_noise
 
 SKY_STEP = 4
 """Side of a sky pixel, truth pixels."""

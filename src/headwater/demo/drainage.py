@@ -17,7 +17,7 @@ from headwater.demo.erosion import accumulate
 from headwater.demo.landscape import Landscape
 from headwater.demo.planet_grid import PlanetGrid
 from headwater.demo.planet_parameters import PlanetParameters
-from headwater.demo.relief import fractal_noise
+from headwater.demo.rock_relief import fractal_noise
 
 EPHEMERAL, INTERMITTENT, PERENNIAL = 1, 2, 3
 OUTLET = -1

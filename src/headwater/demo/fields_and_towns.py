@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.demo.relief import fractal_noise
+from headwater.demo.rock_relief import fractal_noise
 
 
 class Towns(NamedTuple):

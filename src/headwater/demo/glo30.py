@@ -19,7 +19,7 @@ from headwater.demo.land_cover import LandCover
 from headwater.demo.landscape import Landscape
 from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
 from headwater.demo.planet_parameters import PlanetParameters
-from headwater.demo.relief import fractal_noise
+from headwater.demo.rock_relief import fractal_noise
 
 POSTS_PER_DEGREE = 3_600
 """Rows and, below 50 degrees of latitude, columns of a tile."""

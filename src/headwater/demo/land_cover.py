@@ -21,7 +21,7 @@ from headwater.demo.landscape import Landscape
 from headwater.demo.linear_features import LinearFeatures, densify, river_width_m
 from headwater.demo.planet_grid import PlanetGrid
 from headwater.demo.planet_parameters import PlanetParameters
-from headwater.demo.relief import fractal_noise, layered_rock
+from headwater.demo.rock_relief import fractal_noise, layered_rock
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from headwater.demo.erosion import (
 from headwater.demo.lakes import POND, SEASONAL_POND, Dam, add_lakes, fall_to_outlet, upstream_mask
 from headwater.demo.planet_grid import TRUTH_PER_DEGREE, PlanetGrid
 from headwater.demo.planet_parameters import PlanetParameters
-from headwater.demo.relief import cut_floodplains, fractal_noise, rock_structure
+from headwater.demo.rock_relief import cut_floodplains, fractal_noise, rock_structure
 
 _NO_RIVER = -1
 _LEVELS = (8, 4, 2, 1)

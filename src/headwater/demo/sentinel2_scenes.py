@@ -11,8 +11,8 @@ from headwater.demo.acquisitions import BOA_OFFSET, Acquisition
 from headwater.demo.clouds import TileSky
 from headwater.demo.land_cover import LandCover
 from headwater.demo.planet_parameters import PlanetParameters
-from headwater.demo.relief import fractal_noise
 from headwater.demo.resampling import GridPositions, resample
+from headwater.demo.rock_relief import fractal_noise
 
 # Reflectance in N, R, G, B.
 _GRASS_GREEN = (0.360, 0.055, 0.080, 0.042)

@@ -12,8 +12,8 @@ from typing import Protocol
 from headwater.core.errors import InputError
 from headwater.core.plugins import Registry
 from headwater.geo.longitudes import split_box
-from headwater.stac.api import TIMEOUT_S
 from headwater.stac.query import Item, Provider, Query, RequestLimits
+from headwater.stac.stac_api import TIMEOUT_S
 
 MAX_PAGE_ITEMS = 1000
 """Page size that the Planetary Computer allows."""
@@ -35,7 +35,7 @@ PROVIDERS: Registry[ProviderKind] = Registry(
     "provider",
     group="headwater.providers",
     builtin={
-        "api": "headwater.stac.api:StacApi",
+        "api": "headwater.stac.stac_api:StacApi",
         "folder": "headwater.stac.item_folder:ItemFolder",
         "table": "headwater.stac.item_table:ItemTable",
     },

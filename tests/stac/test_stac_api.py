@@ -5,11 +5,11 @@ import pytest
 from starlette.responses import Response
 
 from headwater.core.errors import WorkError
-from headwater.stac import api as api_module
 from headwater.stac import session
-from headwater.stac.api import StacApi
+from headwater.stac import stac_api as api_module
 from headwater.stac.intervals import parse_interval
 from headwater.stac.query import Link, Page, Query, StalePageToken
+from headwater.stac.stac_api import StacApi
 from support.scripted_api import CORE, CQL2, Body, made_item, paged, scripted_api
 
 S2 = "sentinel-2-l2a"

@@ -83,8 +83,14 @@ def test_files_that_do_not_exist(tmp_path, weights):
 
 def test_unknown_names(weights):
     refused(lambda: hw.channels(IMAGE, ELEVATION, recipe="soup"), "no channel recipe 'soup'", "paper")
-    refused(lambda: hw.predict(IMAGE, ELEVATION, checkpoint=weights, device="abacus"), "no device", "auto or cpu")
-    refused(lambda: hw.predict(IMAGE, ELEVATION, checkpoint=weights, device="cpu", dtype="x"), "no type 'x'", "float32")
+    refused(
+        lambda: hw.predict(IMAGE, ELEVATION, checkpoint=weights, device="abacus"), "device must be auto, cpu", "setting"
+    )
+    refused(
+        lambda: hw.predict(IMAGE, ELEVATION, checkpoint=weights, device="cpu", dtype="x"),
+        "dtype must be auto, float32",
+        "setting",
+    )
     refused(lambda: hw.predict(IMAGE, ELEVATION, checkpoint=[]), "no network", "checkpoint")
     refused(
         lambda: hw.predict(IMAGE, ELEVATION, checkpoint=weights, device="cpu", tile_px=30),
@@ -128,7 +134,7 @@ def test_tables_that_do_not_fit(backbone):
     moved = backbone.reaches.set_geometry(far.geometry)
     refused(
         lambda: hw.vectorize(PROBABILITY, ELEVATION, moved, backbone.catchments),
-        "do not lie in one place",
+        "are not in one place",
         "same place",
     )
     refused(
@@ -171,8 +177,8 @@ def test_items_that_do_not_fit(items, tmp_path):
     refused(lambda: hw.composite([{"id": "a"}], area), "are not STAC items", "items.parquet")
     refused(lambda: hw.composite(tmp_path / "no.parquet", area), "does not exist", "search")
     refused(lambda: hw.composite(items, (30.0, 8.0, 30.01, 8.01)), "No usable scene touches", "cover it")
-    refused(lambda: hw.composite(items, area, method="loudest"), "'loudest' is unknown", "mean")
-    refused(lambda: hw.composite(items, area, signing="forged"), "no signing 'forged'", "none")
+    refused(lambda: hw.composite(items, area, method="loudest"), "method must be best_first, mean or median", "setting")
+    refused(lambda: hw.composite(items, area, signing="forged"), "signing must be planetary_computer", "setting")
 
 
 def test_the_grid_of_a_window_is_its_own():

@@ -5,7 +5,6 @@ import pystac
 import pytest
 import shapely
 import xarray as xr
-from headwater.predict.arrays import quantise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,11 +14,12 @@ from headwater.geo.grid import cell_grid
 from headwater.imagery.composite import composite as composite_step
 from headwater.imagery.select import select
 from headwater.models.channels import PAPER, RECIPES, make_channels
-from headwater.predict.step import predict as predict_step
+from headwater.predict.pipeline import quantize
 from headwater.raster.arrays import located
 from headwater.stac.pins import write_items
 from support.local_place import CELL, MARGIN_PX, write_plan
 from support.small_place import COMPOSITE_GRID, elevation_array, image_array, window, write_weights
+from support.steps import predict as predict_step
 
 TILES = {"tile_px": 64, "overlap_px": 16, "device": "cpu"}
 IMAGE, ELEVATION = image_array(COMPOSITE_GRID), elevation_array()
@@ -54,7 +54,7 @@ def test_a_lazy_prediction_is_the_eager_one(tmp_path_factory, rows, columns, y, 
     image = window(IMAGE, (2 * rows, 2 * columns), (10, 20))
     heights = located(elevation_array(COMPOSITE_GRID).values, COMPOSITE_GRID, name="elevation")
     image, elevation = with_holes(image, window(heights, (2 * rows, 2 * columns), (10, 20)), seed)
-    weights = hw.load_checkpoint(write_weights(tmp_path_factory.getbasetemp(), RECIPES[recipe]))
+    weights = hw.load_checkpoint(write_weights(tmp_path_factory.getbasetemp(), RECIPES.load(recipe)))
     eager = hw.predict(image, elevation, checkpoint=weights, **TILES)
     blocks = {"y": chunks(y, 2 * rows), "x": chunks(x, 2 * columns)}
     lazy = hw.predict(image.chunk(blocks), elevation.chunk(blocks), checkpoint=weights, **TILES)
@@ -109,7 +109,7 @@ def test_predict_equals_the_workflow(form, paths, weights, tmp_path):
     data, valid, grid, _ = raster.read_raster(out)
     margin = MARGIN_PX // 2
     core = made[margin:-margin, margin:-margin]
-    np.testing.assert_array_equal(quantise(core.values), data[0])
+    np.testing.assert_array_equal(quantize(core.values), data[0])
     assert valid.all()
     np.testing.assert_allclose(core.x[0], grid.west + grid.dx / 2, rtol=0, atol=1e-9)
     np.testing.assert_allclose(core.y[0], grid.north - grid.dy / 2, rtol=0, atol=1e-9)

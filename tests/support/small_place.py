@@ -71,7 +71,7 @@ def write_weights(folder, recipe=PAPER):
     torch.manual_seed(0)
     path = folder / "tiny.safetensors"
     sizes = {"base_channels": 1, "encoders": 2, "decoders": 1, "in_channels": len(recipe.channels)}
-    save_checkpoint(path, build_network("waternet", sizes), recipe=recipe, licence="CC0-1.0")
+    save_checkpoint(path, build_network("waternet", sizes), recipe=recipe, license="CC0-1.0")
     return path
 
 
@@ -91,8 +91,7 @@ def write_rasters(folder):
 
 def write_results(folder):
     """Write results/<basin> of the one cell, its network made by the command's functions; return the folder."""
-    from headwater.raster.mosaic_step import mosaic
-
+    from headwater.raster.mosaic import mosaic
     from headwater.waterways.backbone.dem import dem_backbone
     from headwater.waterways.backbone.tdx import write_backbone
     from headwater.waterways.network_step import network

@@ -26,7 +26,8 @@ def _with_settings(step: Callable[..., None], **models: type[Settings]) -> Calla
         settings = {}
         for argument, model in models.items():
             # A path that is an argument of the step may have the name of a setting.
-            names = [name for name in model.model_fields if name in options and name not in step.__annotations__]
+            taken = set(step.__annotations__) - set(models)
+            names = [name for name in model.model_fields if name in options and name not in taken]
             settings[argument] = model(**{name: options.pop(name) for name in names})
         step(*arguments, **settings, **options)
 

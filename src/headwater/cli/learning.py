@@ -63,15 +63,15 @@ def models(parser: argparse.ArgumentParser) -> None:
     importing.add_argument("file", metavar="FILE", type=Path, help=".pt, .ckpt or .safetensors with a state_dict")
     importing.add_argument("--out", type=Path, required=True, help=".safetensors to write; its .json goes beside it")
     importing.add_argument("--recipe", help="channels it was trained with (default: those of the published program)")
-    importing.add_argument("--licence", help="licence of the weights")
+    importing.add_argument("--license", "--licence", help="license of the weights")
     importing.add_argument("--pixel-m", type=float, help="pixel size they were trained at (default: the recipe's)")
 
     def run_import(
-        network: str, file: Path, out: Path, recipe: str | None, licence: str | None, pixel_m: float | None
+        network: str, file: Path, out: Path, recipe: str | None, license: str | None, pixel_m: float | None
     ) -> None:
         from headwater.models.inspect import import_model
 
-        import_model(network, file, out, recipe=recipe, licence=licence, pixel_m=pixel_m)
+        import_model(network, file, out, recipe=recipe, license=license, pixel_m=pixel_m)
 
     importing.set_defaults(run=run_import)
 

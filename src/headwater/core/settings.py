@@ -31,6 +31,7 @@ def setting(
     is_file: bool = False,
     old_names: Sequence[str] = (),
     choices: Sequence[Any] = (),
+    form: str | None = None,
     plugins: str | None = None,
     **limits: Any,
 ) -> Any:
@@ -52,6 +53,8 @@ def setting(
         Names that older configurations use; accepted with a warning.
     choices : sequence, optional
         The values that are allowed, or the built-in plugins; of a list, of its items.
+    form : str, optional
+        What a text must look like, in words; `pattern` checks it.
     plugins : str, optional
         Address of the registry ("module:attribute") whose plugins are allowed too. It is imported only for a value that
         is not among the choices.
@@ -64,6 +67,7 @@ def setting(
         "is_file": is_file or None,
         "old_names": list(old_names) or None,
         "choices": list(choices) or None,
+        "form": form,
         "plugins": plugins,
     }
     shown = {key: value for key, value in extra.items() if value is not None}
@@ -264,12 +268,12 @@ def allowed(rule: Mapping[str, Any]) -> str:
     kind = rule.get("type")
     if kind == "array":
         least = f" of at least {rule['minItems']}" if rule.get("minItems") else ""
-        items = {**rule.get("items", {}), **({"plugins": rule["plugins"]} if "plugins" in rule else {})}
+        items = {**rule.get("items", {}), **{key: rule[key] for key in ("plugins", "form") if key in rule}}
         return f"a list{least} ({allowed(items)})"
     if kind in ("integer", "number"):
         return _allowed_number(rule, "whole number" if kind == "integer" else "number")
-    if "pattern" in rule:
-        return f"text of the form {rule['pattern']}"
+    if "form" in rule:
+        return str(rule["form"])
     return {"boolean": "true or false", "null": "null"}.get(str(kind), "text")
 
 

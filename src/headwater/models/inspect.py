@@ -89,11 +89,11 @@ def import_model(
     out: Path,
     *,
     recipe: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     pixel_m: float | None = None,
 ) -> None:
     """Write a checkpoint from a published file of weights; see `headwater.models.importing.import_checkpoint`."""
-    import_checkpoint(network, file, out, recipe=recipe, license=licence, pixel_m=pixel_m)
+    import_checkpoint(network, file, out, recipe=recipe, license=license, pixel_m=pixel_m)
     checkpoint = load_checkpoint(out)
     print(f"{out}: {_line(checkpoint).strip()}, recipe {checkpoint.metadata.recipe.name}")
 

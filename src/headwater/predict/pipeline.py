@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +66,7 @@ def predict_probability(
     recipe: Recipe,
     composite: npt.NDArray[np.uint8],
     elevation: Float32Array,
-    **options: object,
+    **options: Any,
 ) -> tuple[Float32Array, BoolArray]:
     """Run a network over overlapping tiles of arrays in memory and blend them.
 
@@ -109,7 +109,7 @@ def predict_probability(
         [EnsembleMember(model, recipe)],
         composite,
         elevation,
-        Options(**options),  # type: ignore[arg-type]
+        Options(**options),
     )
 
 

@@ -33,6 +33,7 @@ class PredictSettings(Settings):
         "auto",
         "Where to compute: auto uses a GPU if there is one; or cpu, cuda, cuda:1.",
         reruns=False,
+        form="auto, cpu, cuda or cuda:1",
         pattern="^(auto|cpu|cuda(:[0-9]+)?)$",
     )
     batch_size: int = setting(

@@ -29,7 +29,10 @@ class BasinsSettings(Settings):
         is_file=True,
     )
     ids: tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")], ...] = setting(
-        doc="HYBAS_ID of each basin to map, as quoted text.", is_file=True, min_length=1
+        doc="HYBAS_ID of each basin to map, as quoted text.",
+        is_file=True,
+        form="texts of letters, digits, - and _",
+        min_length=1,
     )
 
 

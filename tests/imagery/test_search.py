@@ -139,7 +139,7 @@ def test_unusable_items_are_left_out_and_reported(
     "datetime", ["", "summer", "2023-09-30/2023-05-01", "2023-05-01/..", "../2023-09-30", "2023-02-30"]
 )
 def test_bad_date_ranges_are_refused_before_any_request(plan: Path, tmp_path: Path, datetime: str) -> None:
-    with pytest.raises(InputError, match="date range"):
+    with pytest.raises(InputError, match="range of dates"):
         search(plan, tmp_path / "items.parquet", url="http://127.0.0.1:9", datetime=datetime)
     assert not (tmp_path / "items.parquet").exists()
 
@@ -154,7 +154,9 @@ def test_an_unreachable_catalog_stops_the_step_and_keeps_the_old_file(plan: Path
     assert out.read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("words", [{"datetime": "1999"}, {"datetime": SUMMER, "sentinel2_collection": "landsat"}])
+@pytest.mark.parametrize(
+    "words", [{"datetime": "1999-01-01/1999-12-31"}, {"datetime": SUMMER, "sentinel2_collection": "landsat"}]
+)
 def test_no_scene_at_all_is_an_error(url: str, plan: Path, tmp_path: Path, words: dict[str, str]) -> None:
     with pytest.raises(WorkError, match="no usable"):
         search(plan, tmp_path / "items.parquet", url=url, **words)

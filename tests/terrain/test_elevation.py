@@ -364,7 +364,7 @@ def test_missing_pixels_are_sea_or_zero_or_extended_or_refused(tmp_path):
         run(tmp_path, CELL, paths, margin_px=300, missing="refuse")
     with pytest.raises(WorkError, match=r"100\.0%"):
         run(tmp_path, CELL, [], missing="extend")
-    with pytest.raises(InputError, match="no rule 'nought'"):
+    with pytest.raises(InputError, match="missing must be sea, extend, refuse or zero"):
         run(tmp_path, CELL, paths, missing="nought")
     assert (tmp_path / "elevation.tif").read_bytes() == before
 

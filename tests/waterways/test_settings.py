@@ -8,8 +8,8 @@ from headwater.waterways.settings import VectorizeSettings
     ("change", "message"),
     [
         ({"floor": 0.6}, "floor"),
-        ({"limits": (32, 8)}, "limits"),
-        ({"method": "magic"}, "no method 'magic'"),
+        ({"cost_limits": (32, 8)}, "cost_limits must rise"),
+        ({"method": "magic"}, "method must be headwater or published"),
         ({"cost_below_floor": 0.0}, "cost"),
     ],
 )

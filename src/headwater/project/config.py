@@ -65,6 +65,10 @@ class Config(Settings):
         for name, values in (("keep", self.keep), ("basins.ids", self.basins.ids)):
             if len(set(values)) != len(values):
                 raise InputError(f"{name} names something twice (got {list(values)}).", "Name each once.")
+        if not self.catalog.dem_collections:
+            raise InputError(
+                "catalog.dem_collections names no collection.", "Name at least one, such as cop-dem-glo-30."
+            )
         backbone = self.backbone
         if backbone.kind == "tdx" and not (backbone.streams and backbone.catchments):
             raise InputError(

@@ -50,5 +50,4 @@ class CatalogSettings(SigningSettings):
     dem_collections: tuple[str, ...] = setting(
         ("cop-dem-glo-30", "cop-dem-glo-90"),
         "Collections of elevation tiles, best first; later ones fill what is missing.",
-        min_length=1,
     )

@@ -64,7 +64,7 @@ def test_a_gap_is_crossed_where_there_is_some_signal_only():
     probability[45, 44:50] = 0.2
     # The flow falls by a meter a cell; outwards it rises as much, which is what costs: 2 bits a cell.
     assert len(vectorize(grid, elevation, probability, reach, catchment).lines) == 3
-    assert len(vectorize(grid, elevation, probability, reach, catchment, limits=(8,)).lines) == 1
+    assert len(vectorize(grid, elevation, probability, reach, catchment, cost_limits=(8.0,)).lines) == 1
 
 
 def test_nothing_found_leaves_the_reach_uncut():

@@ -216,7 +216,7 @@ def test_chips_of_the_workflows_files(tmp_path, river, capsys):
     elsewhere = gpd.GeoDataFrame(geometry=[box(20, 50, 21, 51)], crs="EPSG:4326")
     elsewhere.to_parquet(tmp_path / "elsewhere.parquet")
     elsewhere.boundary.to_file(tmp_path / "border.gpkg")
-    for area, message in (("elsewhere.parquet", "Not one chip could be cut"), ("border.gpkg", "other shapes than polygons"),
+    for area, message in (("elsewhere.parquet", "Not one chip could be cut"), ("border.gpkg", "other shapes"),
                           ("none.gpkg", "does not exist")):  # fmt: skip
         rows[0]["area"], values["out"] = str(tmp_path / area), str(tmp_path / "others")
         config.write_text(json.dumps({**values, "regions": rows}))

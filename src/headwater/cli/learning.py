@@ -111,7 +111,7 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
         "--tile-px",
         type=int,
         default=416,
-        help="side of the tiles that subsets are told by, pixels of the prediction (default 416)",
+        help="side of the tiles of which subsets are scored, pixels of the prediction (default 416)",
     )
     add_out(pixels, "folder of tables")
 
@@ -136,7 +136,7 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     lines.add_argument("--truth", type=Path, required=True, help="true lines; strahler_order or StreamOrde is used")
     lines.add_argument("--truth-layer", help="layer of the true lines")
     lines.add_argument("--pixels", type=float, nargs="+", default=[1, 2, 3], help="distances in 20 m (default 1 2 3)")
-    lines.add_argument("--nhd", type=Path, nargs="+", default=[], help="NHD files that tell the waterways' types")
+    lines.add_argument("--nhd", type=Path, nargs="+", default=[], help="NHD files with the waterways' types")
     add_out(lines, "folder of tables")
 
     def run_lines(

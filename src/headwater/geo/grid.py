@@ -29,8 +29,6 @@ GLO30_COLUMNS = ((50, 3600), (60, 2400), (70, 1800), (80, 1200), (85, 720), (90,
 """Columns of GLO-30 per degree of longitude below each absolute latitude (Copernicus DEM product handbook)."""
 PREDICTION_FACTOR = 2
 """Pixels of the 10 m grid along one side of a pixel of the 20 m grid."""
-TILE_PX = 832
-"""Side of a prediction tile on the 10 m grid (docs/explanation/method.md, Ten channels)."""
 
 Bounds = tuple[float, float, float, float]
 

@@ -27,7 +27,7 @@ from headwater.stac.search_results import (
     is_pin_of,
     keep_newer_pinned,
 )
-from headwater.stac.settings import CatalogSettings
+from headwater.stac.settings import PAGE_LIMIT, CatalogSettings
 from headwater.stac.validation import asset_defect, public_address
 
 Item = dict[str, Any]
@@ -42,7 +42,7 @@ def search(
     *,
     catalog: CatalogSettings,
     settings: SearchSettings,
-    page_limit: int = 250,
+    page_limit: int = PAGE_LIMIT,
 ) -> None:
     """Write items.parquet: the Sentinel-2 and elevation items that touch the cells of a basin.
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, setting
 from headwater.stac.intervals import parse_date_range
+from headwater.stac.settings import REQUEST_TIMEOUT_S
 
 
 class SearchSettings(Settings):
@@ -38,7 +39,7 @@ class SearchSettings(Settings):
         2, "Requests to a STAC API at the same time; services ban heavy searchers.", reruns=False, ge=1, le=16
     )
     timeout_s: float = setting(
-        60.0,
+        REQUEST_TIMEOUT_S,
         "Longest time one request to a STAC API may take; failed requests are repeated for about five minutes.",
         unit="seconds",
         reruns=False,

@@ -14,9 +14,6 @@ from torch import nn
 
 from headwater.core.errors import InputError
 
-THREADS = 1
-"""Tiles computed in parallel on the CPU, with one thread each. The order of sums within a network, and so the last bits
-of a probability, depends on its number of threads: with one thread a tile the bytes do not depend on this setting."""
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

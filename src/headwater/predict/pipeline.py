@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from headwater.core.errors import InputError, WorkError
-from headwater.geo.grid import TILE_PX
 from headwater.models.base import Network
 from headwater.models.channels import Float32Array, Recipe
 from headwater.predict.blending import WINDOWS, BlendingStrip
-from headwater.predict.devices import THREADS, resolve_dtype, single_threaded
+from headwater.predict.devices import resolve_dtype, single_threaded
 from headwater.predict.ensemble import SYMMETRIES, Ensemble, EnsembleMember, check_symmetries
+from headwater.predict.settings import PredictSettings
 from headwater.predict.strips import BoolArray, Read, Strip, TileChannels, halo_px, make_tiles, read_strips
-from headwater.predict.tiling import OVERLAP_PX, Tiling
+from headwater.predict.tiling import Tiling
 
 GPU_CHANNEL_THREADS = 8
 """Threads that make channels for a GPU, which is faster than one of them."""
@@ -37,25 +37,28 @@ Write = Callable[[int, Float32Array, BoolArray], None]
 _T = TypeVar("_T")
 
 
+_DEFAULTS = PredictSettings()
+
+
 @dataclass(frozen=True)
 class Options:
     """How a prediction is computed."""
 
-    tile_px: int = TILE_PX
+    tile_px: int = _DEFAULTS.tile_px
     """Side of a tile in 10 m pixels; even."""
-    overlap_px: int = OVERLAP_PX
+    overlap_px: int = _DEFAULTS.overlap_px
     """Minimum overlap of neighboring tiles in 10 m pixels."""
     device: str = "cpu"
     """PyTorch's name of the device to compute on."""
     dtype: str = "float32"
     """auto, float32, bf16 or fp16: the type the networks compute in."""
-    compile: bool = False
+    compile: bool = _DEFAULTS.compile
     """Whether torch.compile optimizes the networks first."""
-    batch_size: int = 0
+    batch_size: int = _DEFAULTS.batch_size
     """Tiles computed together; 0: one on the CPU, as many as fit on a GPU. Changes the last bits only."""
-    threads: int = THREADS
+    threads: int = _DEFAULTS.threads
     """Batches computed in parallel on the CPU; does not change the result."""
-    tta: bool = False
+    tta: bool = _DEFAULTS.tta
     """Test-time augmentation: the mean over the eight symmetries of the square."""
     window: str = "smooth"
     """Blending weights of a tile, a key of `headwater.predict.blending.WINDOWS`."""

@@ -21,6 +21,7 @@ class PredictSettings(Settings):
         " that come with Headwater.",
         is_file=True,
     )
+    # 832 px: docs/explanation/method.md, Ten channels. 208 px: chosen with benchmarks/seams.py (docs/benchmarks.md).
     tile_px: int = setting(832, "Side of a prediction tile.", unit="pixels of 10 m", ge=64, le=4096, multiple_of=32)
     overlap_px: int = setting(
         208,
@@ -55,6 +56,7 @@ class PredictSettings(Settings):
         "Compile the network before use (torch.compile), which takes a minute or more in each job.",
         reruns=False,
     )
+    # One thread for each tile: the order of sums within a network, and so the last bits, depends on its threads.
     threads: int = setting(
         1,
         "Tiles computed in parallel on the CPU within a cell; the bytes are the same.",

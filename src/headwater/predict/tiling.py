@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from headwater.core.errors import InputError
 from headwater.geo.grid import tiles
 
-OVERLAP_PX = 208
-"""Minimum overlap of neighboring tiles on the 10 m grid, chosen with benchmarks/seams.py (docs/benchmarks.md)."""
-
 
 @dataclass(frozen=True)
 class Tiling:

@@ -13,7 +13,7 @@ from headwater.core.errors import InputError
 from headwater.core.plugins import Registry
 from headwater.geo.longitudes import split_box
 from headwater.stac.query import Item, Provider, Query, RequestLimits
-from headwater.stac.stac_api import TIMEOUT_S
+from headwater.stac.settings import PAGE_LIMIT, REQUEST_TIMEOUT_S
 
 MAX_PAGE_ITEMS = 1000
 """Page size that the Planetary Computer allows."""
@@ -43,7 +43,9 @@ PROVIDERS: Registry[ProviderKind] = Registry(
 """Kinds of catalog; the first one that recognizes an address is used."""
 
 
-def make_provider(url: str, *, page_limit: int = 250, timeout_s: float = TIMEOUT_S, connections: int = 1) -> Provider:
+def make_provider(
+    url: str, *, page_limit: int = PAGE_LIMIT, timeout_s: float = REQUEST_TIMEOUT_S, connections: int = 1
+) -> Provider:
     """Return the provider of an address.
 
     Parameters
@@ -66,7 +68,7 @@ def make_provider(url: str, *, page_limit: int = 250, timeout_s: float = TIMEOUT
     if not 1 <= page_limit <= MAX_PAGE_ITEMS:
         raise InputError(
             f"The page size {page_limit} is not between 1 and {MAX_PAGE_ITEMS}.",
-            "Use 250, the default.",
+            f"Use {PAGE_LIMIT}, the default.",
         )
     if not timeout_s > 0:
         raise InputError(f"The time limit of a request is {timeout_s} s.", "Set search.timeout_s above 0.")

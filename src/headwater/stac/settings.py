@@ -9,6 +9,11 @@ from pydantic import model_validator
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, setting
 
+REQUEST_TIMEOUT_S = 60.0
+"""Longest time of one request to a STAC API where none is given."""
+PAGE_LIMIT = 250
+"""Items of a page requested from a STAC API."""
+
 
 class SigningSettings(Settings):
     """How the files of a catalog are opened."""

@@ -20,13 +20,12 @@ from headwater.stac.query import (
     StalePageToken,
     matches_time_and_properties,
 )
+from headwater.stac.settings import PAGE_LIMIT, REQUEST_TIMEOUT_S
 from headwater.stac.validation import is_web_address, item_defect, public_address, sanitize_for_log
 
 if TYPE_CHECKING:
     from headwater.stac.session import RetryingStacIO
 
-TIMEOUT_S = 60.0
-"""Some searches of the Planetary Computer take half a minute."""
 MAX_ATTEMPTS, DEADLINE_S = 10, 300.0
 """Requests for one page, and the seconds after the first one when no further request begins."""
 MAX_PAGES = 4000
@@ -60,7 +59,9 @@ class StacApi:
 
     remote = True
 
-    def __init__(self, url: str, *, page_limit: int = 250, timeout_s: float = TIMEOUT_S, connections: int = 1) -> None:
+    def __init__(
+        self, url: str, *, page_limit: int = PAGE_LIMIT, timeout_s: float = REQUEST_TIMEOUT_S, connections: int = 1
+    ) -> None:
         self._url = url
         self._public_url = public_address(url)
         self._page_limit = page_limit

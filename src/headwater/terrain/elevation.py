@@ -69,10 +69,10 @@ def elevation(
     cell : str
         Name of the cell.
     out : Path
-        One band float32, metres; sea 0. Tags tell the share of each model, its tiles, and how many pixels were
+        One band float32, meters; sea 0. Tags hold the fraction of each model, its tiles, and how many pixels were
         bridged or interpolated.
     polygons : sequence of Path
-        Files of basin polygons, which tell land from sea. Without them all that lies in a tile is land, and nothing
+        Files of basin polygons, which separate land from sea. Without them all that lies in a tile is land, and nothing
         else.
     basin_id : str, optional
         Basin of the polygons, if it is not the plan's.

@@ -116,7 +116,7 @@ def errors(found, truth):
     return np.median(np.abs(difference), axis=1), np.sqrt((difference**2).mean(axis=1)), difference.mean(axis=1)
 
 
-def as_text(values):
+def shown(values):
     return " ".join(f"{value:5.1f}" for value in values)
 
 
@@ -135,9 +135,7 @@ def scores(place):
         rows["constant"] = errors(flat, truth)
         found[held] = rows
         for name, (median, rms, bias) in rows.items():
-            print(
-                f"{held} left out | {name:10s} | median {as_text(median)} | RMS {as_text(rms)} | bias {as_text(bias)}"
-            )
+            print(f"{held} left out | {name:10s} | median {shown(median)} | RMS {shown(rms)} | bias {shown(bias)}")
     return found
 
 
@@ -202,10 +200,10 @@ def test_there_is_no_step_at_the_seam_of_two_tiles_beyond_noise(place, method, s
     middle = len(signed) // 2
     assert offsets[middle] == -PIXEL_M / 2
     print(
-        f"{seam} | {method:10s} | across {as_text(signed[middle])} | one pixel south {as_text(signed[middle - 1])}"
-        f" | north {as_text(signed[middle + 1])} | standard error {as_text(standard_error[middle])}"
-        f" | absolute across {as_text(absolute[middle])}"
-        f" | away {as_text((absolute[middle - 1] + absolute[middle + 1]) / 2)}"
+        f"{seam} | {method:10s} | across {shown(signed[middle])} | one pixel south {shown(signed[middle - 1])}"
+        f" | north {shown(signed[middle + 1])} | standard error {shown(standard_error[middle])}"
+        f" | absolute across {shown(absolute[middle])}"
+        f" | away {shown((absolute[middle - 1] + absolute[middle + 1]) / 2)}"
     )
     assert excess(lines).max() < 4
     assert np.abs(signed[middle]).max() < 4

@@ -78,9 +78,9 @@ def test_channels_shine_and_runs_do_not(benchmarks, place):
 @pytest.fixture
 def network():
     """A creek of two segments with a hole in its course, then the same without."""
-    metres = 1 / 111_320
+    meters = 1 / 111_320
     lines = [[(0, 0), (300, 0)], [(900, 0), (1500, 0)], [(300, 0), (900, 0)]]
-    lines = [LineString(np.array(line) * metres) for line in lines]
+    lines = [LineString(np.array(line) * meters) for line in lines]
     return lambda targets: gpd.GeoDataFrame(
         {"stream_id": range(1, len(targets) + 1), "target_stream_id": targets, "from_tdx": False},
         geometry=lines[: len(targets)], crs="EPSG:4326",
@@ -89,8 +89,8 @@ def network():
 
 def test_a_run_is_bridged_where_a_line_follows_it_and_flows_down_it(benchmarks, network):
     bench = benchmarks[1]
-    metres = 1 / 111_320
-    gap = gpd.GeoDataFrame(geometry=[LineString([(300 * metres, 0), (900 * metres, 0)])], crs="EPSG:4326")
+    meters = 1 / 111_320
+    gap = gpd.GeoDataFrame(geometry=[LineString([(300 * meters, 0), (900 * meters, 0)])], crs="EPSG:4326")
     assert bench.gaps_bridged(network([3, -1, 2]), gap).tolist() == [True]
     assert bench.gaps_bridged(network([2, -1]), gap).tolist() == [False]  # no line along it
     assert bench.gaps_bridged(network([-1, 3, -1]), gap).tolist() == [True]  # one segment passes both ends

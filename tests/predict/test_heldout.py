@@ -35,7 +35,7 @@ EVERY_PX = 12
 
 
 class Place:
-    """The items as a catalogue on disk, and composites of chosen dates."""
+    """The items as a catalog on disk, and composites of chosen dates."""
 
     def __init__(self, folder, source):
         self.folder, self.source = folder, source
@@ -46,8 +46,8 @@ class Place:
 
     def _items(self, dates):
         """Return the pin of some dates: items as Earth Search writes them, with the files that are there."""
-        catalogue = self.folder / "-".join(dates)
-        pin = catalogue / "items.parquet"
+        catalog = self.folder / "-".join(dates)
+        pin = catalog / "items.parquet"
         if pin.exists():
             return pin
         for path in self.source.glob("S2*/S2*.json"):
@@ -58,11 +58,11 @@ class Place:
                 for asset in item["assets"].values():
                     asset["href"] = str(path.parent / asset["href"])
                 item["links"] = []
-                write_json(catalogue / "stac/sentinel-2-l2a" / path.name, item)
+                write_json(catalog / "stac/sentinel-2-l2a" / path.name, item)
         described = {"type": "Collection", "id": "sentinel-2-l2a", "description": "Ten items.", "license": "other"}
-        write_json(catalogue / "stac/sentinel-2-l2a.collection.json", described)
+        write_json(catalog / "stac/sentinel-2-l2a.collection.json", described)
         options = {"years_back": 0, "max_cloud_cover": 100, "dem_collections": ()}
-        search(self.folder / "plan.json", pin, url=str(catalogue), datetime="2023-08-01/2023-08-31", **options)
+        search(self.folder / "plan.json", pin, url=str(catalog), datetime="2023-08-01/2023-08-31", **options)
         return pin
 
     def composite(self, dates, method, cell):
@@ -160,7 +160,7 @@ def test_no_method_is_much_worse_than_another_over_the_dates(scores):
 
 
 def seam_steps(lines):
-    """Return differences between neighbouring lines of pixels, northward, with the seam in the middle.
+    """Return differences between neighboring lines of pixels, northward, with the seam in the middle.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def test_there_is_no_step_at_the_seam_of_two_tiles_beyond_noise(place, method, s
     )
     assert excess(lines).max() < 4
     assert np.abs(signed[middle]).max() < 4
-    # The tiles' pixels lie half a pixel apart, and neighbours hardly correlate: a little more across than away.
+    # The tiles' pixels lie half a pixel apart, and neighbors hardly correlate: a little more across than away.
     assert (absolute[middle] < 1.25 * (absolute[middle - 1] + absolute[middle + 1]) / 2).all()
     # The measure sees a step: 8 of 255 levels more on one side are too many.
     raised = lines.copy()

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def catalogue(folder: Path) -> Iterator[str]:
+def catalog(folder: Path) -> Iterator[str]:
     with running_catalog([folder]) as url:
         yield f"{url}/stac"
 

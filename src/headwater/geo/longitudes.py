@@ -1,7 +1,7 @@
 """Longitudes near 180 degrees: boxes, footprints and shapes that cross the antimeridian. All wrapping is done here.
 
 A box is (west, south, east, north) in degrees; west > east means that it crosses the antimeridian (RFC 7946,
-section 5.2). Servers disagree on such boxes (pitfalls: antimeridian), so a query is split at 180 before it is sent.
+section 5.2). Servers disagree on such boxes, so a query is split at 180 before it is sent.
 
 A river that crosses 180 degrees is drawn next to its outlet, whose longitude is between -180 and 180; those of its
 other reaches may be beyond. Shifts by 360 degrees are exact for doubles of 128 to 256, so that shifting there and back

@@ -1,7 +1,7 @@
 """Coarse views and statistics of scenes, read once for all cells.
 
 Both cover the complete scene and come from overviews: over a cell's window the same scene would look different in
-neighboring cells (pitfalls: compositing). They are kept as small files named by the item's id and its update time; if
+neighboring cells. They are kept as small files named by the item's id and its update time; if
 they are deleted, they are read again.
 """
 

@@ -1,6 +1,6 @@
 """EvaNet: a U-Net of elevation-regulated convolutions (Sami et al. 2024, arXiv 2404.17917).
 
-Written from the published description and the behaviour of the published program; tensor names are those of published
+Written from the published description and the behavior of the published program; tensor names are those of published
 checkpoints, so these load by name. The inputs are an image and its elevation (min-max normalized to 0..1); both pass
 through every layer. The outputs are two maps of scores, flood and dry, at the input's size. Where the paper specifies
 3 x 3 transposed convolutions the checkpoints have 2 x 2, as here. The deepest block has no normalization, the last no

@@ -30,7 +30,7 @@ def lazy_channels(composite: da.Array, elevation: da.Array, recipe: Recipe) -> d
     composite : (4, y, x) uint8 dask array
         N, R, G, B; 0 is nodata. Its blocks of rows and columns become those of the result.
     elevation : (y, x) float32 dask array
-        Metres on the same grid; NaN where unknown.
+        Meters on the same grid; NaN where unknown.
     recipe : Recipe
         Channels, their order, signs and constants.
 

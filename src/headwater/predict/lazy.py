@@ -47,7 +47,7 @@ def predict_lazily(
     composite : (4, y, x) uint8 dask array
         N, R, G, B; 0 is nodata.
     elevation : (y, x) float32 dask array
-        Metres on the same grid; NaN where unknown.
+        Meters on the same grid; NaN where unknown.
     options : Options, optional
         How to compute; `threads`, `batch_size` and `compile` have no effect here.
 

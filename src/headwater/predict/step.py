@@ -50,7 +50,7 @@ def predict(
     composite : Path
         composite.tif of the cell, bands N, R, G, B first.
     elevation : Path
-        elevation.tif of the cell, metres; read onto the composite's grid bilinearly.
+        elevation.tif of the cell, meters; read onto the composite's grid bilinearly.
     cell : str
         Name of the cell.
     plan : Path

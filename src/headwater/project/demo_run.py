@@ -33,7 +33,7 @@ def run_demo(
     cell_degrees: float = 0.1,
     dates: int = 5,
 ) -> None:
-    """Run the workflow on demo planets through their own catalogue.
+    """Run the workflow on demo planets through their own catalog.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def run_demo(
     cores : str
         Cores for the workflow: a number or "all".
     port : int
-        Port of the catalogue; the configuration names it.
+        Port of the catalog; the configuration names it.
     size_degrees, cell_degrees, dates
         Of the planets, see `headwater.demo.build.build_planet`; the configuration names the same cells.
 

@@ -24,7 +24,7 @@ logging.getLogger("odc").propagate = False
 class OdcScene(LoadedScene):
     """A scene loaded by odc-stac onto each grid.
 
-    odc-stac signs when a load is planned, not when it reads (pitfalls: Loaders), so each part is a separate load.
+    odc-stac signs when a load is planned, not when it reads, so each part is a separate load.
     """
 
     def __init__(self, files: SceneFiles, signer: Signer, *, threads: int) -> None:

@@ -42,7 +42,7 @@ REQUEST_TIMEOUT_S = 120
 STALL_S = 15
 """A request that transfers less than 4 kB per second for this long is aborted."""
 GDAL_HTTP_OPTIONS: dict[str, Any] = {
-    # As in the Planetary Computer's own examples (pitfalls: usual GDAL settings).
+    # As in the Planetary Computer's own examples.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MULTIPLEX": "YES",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",

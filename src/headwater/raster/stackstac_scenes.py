@@ -17,7 +17,7 @@ from headwater.stac.items import Signer
 
 
 class StackstacScene(LoadedScene):
-    """A scene loaded by stackstac onto each grid, which its author no longer maintains (pitfalls: Loaders)."""
+    """A scene loaded by stackstac onto each grid, which its author no longer maintains."""
 
     def __init__(self, files: SceneFiles, signer: Signer, *, threads: int) -> None:
         require_extra("readers", "stackstac", purpose="The scene reader 'stackstac'")

@@ -83,7 +83,7 @@ def _extended_at_180(box: Box) -> Box:
     """Extend a box that ends at 180 away from there by the width of a scene.
 
     Catalogs that take a footprint across 180 for one around the world find it everywhere except there
-    (pitfalls: PlanetaryComputer#296); its corners are at most a scene's width from 180.
+    (microsoft/PlanetaryComputer#296); its corners are at most a scene's width from 180.
     """
     west, south, east, north = box
     # Sentinel-2 sees nothing beyond 84 degrees.

@@ -1,4 +1,4 @@
-"""Facts of Sentinel-2 and DEM items, whichever catalog wrote them (pitfalls: Planetary Computer)."""
+"""Facts of Sentinel-2 and DEM items, whichever catalog wrote them."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def with_absolute_paths(item: Item, folder: Path) -> Item:
 
 
 def newest_processing(items: Iterable[Item]) -> list[Item]:
-    """Keep one item per acquisition: the one of the newest baseline (pitfalls: PlanetaryComputer#291).
+    """Keep one item per acquisition: the one of the newest baseline (microsoft/PlanetaryComputer#291).
 
     An acquisition is a platform, a second and an MGRS tile. Among equal baselines the later generation time wins,
     then the later update, then the greater id. Two items of the same baseline whose footprints hardly overlap are

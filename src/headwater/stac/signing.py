@@ -1,4 +1,4 @@
-"""Signing addresses just before they are opened (pitfalls: SAS tokens live about 45 minutes).
+"""Signing addresses just before they are opened (tokens of the Planetary Computer live about 45 minutes).
 
 A signed address is passed to the reader and to nothing else: it is never logged, stored or put into a message. Tokens
 are shared by the processes of a user on a machine (`headwater.stac.tokens`).

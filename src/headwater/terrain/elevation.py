@@ -87,7 +87,7 @@ def elevation(
     WorkError
         A tile cannot be read, or the models do not cover the cell.
     InputError
-        The manifest is not one, or a tile is no elevation in metres.
+        The manifest is not one, or a tile is no elevation in meters.
     """
     missing, signing = (settings or ElevationSettings()).missing, signing or SigningSettings()
     the_plan = read_plan(plan)

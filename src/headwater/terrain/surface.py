@@ -26,7 +26,8 @@ SOURCE_SEA = 0
 SOURCE_FILLED = 255
 """Source of pixels interpolated across a void that no model fills."""
 MAX_SEAM_PX = 2
-"""Widest seam between tiles that is bridged (the Planetary Computer's GLO-30 has seams of one pixel: pitfalls)."""
+"""Widest seam between tiles that is bridged; the Planetary Computer's GLO-30 has seams of one pixel
+(microsoft/PlanetaryComputer#319)."""
 MAX_VOID_DISTANCE_M = 500.0
 """A void is interpolated if no point of it is farther than this from a value: up to a kilometer across."""
 MAX_VOID_PX = 500_000

@@ -164,12 +164,12 @@ def read_region(region: Region, scratch: Path) -> list[CellChips]:
     cells = []
     for folder in progress(folders, description=f"cells of {region.name}"):
         bands, _, grid, _ = raster.read_raster(folder / "composite.tif")
-        metres, known = raster.read_window(folder / "elevation.tif", grid)
+        meters, known = raster.read_window(folder / "elevation.tif", grid)
         types = burn_types(features, grid)
         if area is not None:
             inside = rasterize(area, out_shape=grid.shape, transform=grid.transform, dtype="uint8")
             types[inside == 0] = UNKNOWN_TYPE
-        heights = np.where(known, metres, np.float32(np.nan))
+        heights = np.where(known, meters, np.float32(np.nan))
         cells.append(CellChips.save(scratch / folder.name, composite=bands[:4], elevation=heights, types=types))
     return cells
 

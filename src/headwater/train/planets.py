@@ -144,10 +144,10 @@ def _process(scratch: Path, folder: Path, settings: PlanetSettings) -> list[str]
         composite(scenes, plan_path, name, composite_path, settings=CompositeSettings(**how), readers=1)
         elevation(dem, plan_path, name, elevation_path)
         bands, _, grid, _ = raster.read_raster(composite_path)
-        metres, known = raster.read_window(elevation_path, grid)
+        meters, known = raster.read_window(elevation_path, grid)
         types = burn_types(features, grid)
         types[~_inside(grid, facts["bounds"])] = UNKNOWN_TYPE
-        heights = np.where(known, metres, np.float32(np.nan))
+        heights = np.where(known, meters, np.float32(np.nan))
         CellChips.save(folder / name, composite=bands[:4], elevation=heights, types=types)
     return names
 

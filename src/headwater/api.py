@@ -124,7 +124,7 @@ def channels(composite: Raster, elevation: Raster, *, recipe: str | Recipe = "pa
     composite : (band, y, x) uint8 DataArray or path
         Bands N, R, G, B; 0 where missing. Bands are found by their labels, else by their order.
     elevation : (y, x) DataArray or path
-        Metres; NaN, or its nodata value, where unknown. On another grid it is resampled bilinearly, as the workflow
+        Meters; NaN, or its nodata value, where unknown. On another grid it is resampled bilinearly, as the workflow
         does.
     recipe : str or Recipe
         Channels, their order and constants; a name such as "paper" or "relative".
@@ -175,7 +175,7 @@ def predict(
     composite : (band, y, x) uint8 DataArray or path
         Bands N, R, G, B at 10 m; 0 where missing; an even number of rows and columns.
     elevation : (y, x) DataArray or path
-        Metres; NaN, or its nodata value, where unknown. On another grid it is resampled bilinearly, as the workflow
+        Meters; NaN, or its nodata value, where unknown. On another grid it is resampled bilinearly, as the workflow
         does.
     checkpoint : path or Checkpoint, or a sequence of them
         Weights; the mean of several; Headwater's own where not given.
@@ -247,7 +247,7 @@ def vectorize(
     probability : (y, x) DataArray or path
         0 to 1 with NaN where missing, or uint8 from 0 to 255.
     elevation : (y, x) DataArray or path
-        Metres on any grid in EPSG:4326.
+        Meters on any grid in EPSG:4326.
     streams, catchments : GeoDataFrame or path
         TDX-Hydro's tables with its columns, or reaches and catchments of a backbone (`backbone_from_elevation`,
         reaches.parquet and catchments.parquet of a basin).
@@ -304,7 +304,7 @@ def backbone_from_elevation(
     Parameters
     ----------
     elevation : (y, x) DataArray or path
-        Metres, about 30 m pixels; NaN, or its nodata value, where unknown. It is loaded completely.
+        Meters, about 30 m pixels; NaN, or its nodata value, where unknown. It is loaded completely.
     min_area_km2 : float, optional
         Upstream area from which a reach begins; the default of `backbone.min_area_km2` if not given.
     area : geometry or GeoDataFrame, optional
@@ -492,7 +492,7 @@ class Basin:
 
     @cached_property
     def elevation(self) -> xr.DataArray:
-        """(y, x) float32, metres at GLO-30 posting."""
+        """(y, x) float32, meters at GLO-30 posting."""
         from headwater.raster import cells
 
         grid = cells.posting_grid(self.plan.cells, self.plan.bounds_in_one_piece)

@@ -60,7 +60,7 @@ def demo(parser: argparse.ArgumentParser) -> None:
     everything.add_argument("--config", type=Path, default=Path("config/demo.yaml"))
     everything.add_argument("--planets", type=Path, default=Path("demo"), help="folder of planets (default demo)")
     everything.add_argument("--seeds", type=int, nargs="+", default=[1], help="planets to map (default 1)")
-    everything.add_argument("--port", type=int, default=8321, help="port of the catalogue (default 8321)")
+    everything.add_argument("--port", type=int, default=8321, help="port of the catalog (default 8321)")
     everything.add_argument("--cores", default="all", help="cores for the workflow (default all)")
     _planet(everything)
 

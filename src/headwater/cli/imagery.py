@@ -90,7 +90,7 @@ def composite(parser: argparse.ArgumentParser) -> None:
 def items(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `headwater items`."""
     parser.add_argument("folder", type=Path, help="folder of rasters: B02, B03, B04, B08 (and SCL) and a DEM")
-    parser.add_argument("--dem", type=Path, nargs="+", required=True, help="elevation raster(s), metres")
+    parser.add_argument("--dem", type=Path, nargs="+", required=True, help="elevation raster(s), meters")
     parser.add_argument("--datetime", required=True, help="when the scene was taken, YYYY-MM-DD")
     parser.add_argument("--basin", dest="basin_id", required=True, help="id to give the place")
     parser.add_argument("--baseline", default="00.00", help="processing baseline; from 04.00 on 1000 is subtracted")

@@ -59,7 +59,7 @@ def vectorize(parser: argparse.ArgumentParser) -> None:
         "--streams and --catchments with TDX-Hydro's columns."
     )
     parser.add_argument("--probability", type=Path, nargs="+", required=True, help="probability.tif or mosaic.vrt")
-    parser.add_argument("--elevation", type=Path, nargs="+", required=True, help="metres, over the same area")
+    parser.add_argument("--elevation", type=Path, nargs="+", required=True, help="meters, over the same area")
     parser.add_argument("--streams", type=Path, help="streams with TDX-Hydro's columns (GeoPackage or GeoParquet)")
     parser.add_argument("--reaches", type=Path, help="reaches.parquet, with --cell")
     parser.add_argument("--catchments", type=Path, required=True, help="catchments.parquet, or TDX-Hydro's")

@@ -58,4 +58,4 @@ dry-run: $(STAMP)
 	snakemake --dry-run --configfile config/demo.yaml
 
 clean:
-	rm -rf $(VENV) build/site demo results/999[0-9]* results/logs/999[0-9]* results/benchmarks/999[0-9]* results/.headwater/999[0-9]*.lock
+	rm -rf $(VENV) build/site demo results/999[0-9]* results/logs/999[0-9]* results/.headwater/999[0-9]*.lock

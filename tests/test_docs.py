@@ -35,7 +35,7 @@ def test_where_is_what_names_files_and_names_that_exist():
     assert len(rows) > 50
     for files, names in rows:
         found = [
-            path if path.startswith(("workflow/", "profiles/")) else f"src/headwater/{path}"
+            path if path.startswith(("workflow/", "profiles/", "src/")) else f"src/headwater/{path}"
             for path in re.findall(r"`([\w./-]+/[\w./-]*)`", files)
         ]
         assert all((ROOT / path).exists() for path in found), files

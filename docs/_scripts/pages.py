@@ -1,10 +1,10 @@
 """Pages of the site that are made from code, so that they are never stale. A hook of MkDocs (see mkdocs.yml).
 
 - reference/commands.md from the parsers of the command line
+- reference/python/functions.md, the functions of `import headwater as hw`, from their docstrings
 - reference/python/<wing>.md, a page for mkdocstrings for each wing of the package
 - tutorials/<notebook>.md from docs/tutorials/*.ipynb with their outputs
 - contributing.md and changelog.md from the files of the repository's root
-- pages of docs/ that exist only at times (`OPTIONAL`)
 """
 
 from __future__ import annotations
@@ -13,27 +13,47 @@ import argparse
 import json
 import re
 from collections.abc import Iterator
+from inspect import getsourcelines
 from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+import headwater
+from headwater import api
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS, PACKAGE = ROOT / "docs", ROOT / "src" / "headwater"
 ROOT_PAGES = {"Contributing": "CONTRIBUTING.md", "Changelog": "CHANGELOG.md"}
-OPTIONAL = {"How-to guides": {"Add your own": "how-to/extending.md"}}
-"""Pages listed in the navigation once they exist."""
+FUNCTIONS = "functions"
 _SECTION_LEVEL = 2
+_FUNCTIONS_START = """# Python functions
+
+```python
+import headwater as hw
+
+basin = hw.open_basin("results/7020038340")
+probability = hw.predict(basin.composite, basin.elevation)
+```
+
+The notebook [Quickstart](../../tutorials/quickstart.md) uses them one after the other.
+"""
+_FUNCTIONS_OPTIONS = (
+    "    options:",
+    "      show_root_heading: false",
+    "      show_root_toc_entry: false",
+    "      group_by_category: false",
+    "      members:",
+)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the generated pages to the navigation."""
     sections: dict[str, Any] = {title: pages for entry in config.nav or [] for title, pages in entry.items()}
-    for section, pages in OPTIONAL.items():
-        sections[section] += [{title: path} for title, path in pages.items() if (DOCS / path).is_file()]
     sections["Tutorials"] += [{_title(path): f"tutorials/{path.stem}.md"} for path in _notebooks()]
-    sections["Reference"].insert(0, {"Python": [f"reference/python/{name}.md" for name in _python_pages()]})
+    modules = [f"reference/python/{name}.md" for name in _wings()]
+    sections["Reference"] += [{"Python functions": f"reference/python/{FUNCTIONS}.md"}, {"Python modules": modules}]
     sections |= {title: name.lower() for title, name in ROOT_PAGES.items()}
     config.nav = [{title: pages} for title, pages in sections.items()]
     return config
@@ -42,7 +62,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     pages = {"reference/commands.md": commands_page()}
-    pages |= {f"reference/python/{name}.md": text for name, text in _python_pages().items()}
+    pages[f"reference/python/{FUNCTIONS}.md"] = functions_page()
+    pages |= {f"reference/python/{wing}.md": wing_page(wing) for wing in _wings()}
     pages |= {f"tutorials/{path.stem}.md": notebook_page(path) for path in _notebooks()}
     pages |= {name.lower(): root_page(ROOT / name) for name in ROOT_PAGES.values()}
     for path, text in pages.items():
@@ -54,7 +75,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Lead links to files of the repository's root to their pages."""
+    """Lead links to notebooks and to files of the repository's root to their pages."""
+    markdown = markdown.replace(".ipynb)", ".md)")
     for name in ROOT_PAGES.values():
         markdown = markdown.replace(f"(../../{name}", f"(../{name.lower()}")
     return markdown
@@ -136,18 +158,24 @@ def _sentence(summary: str | None) -> str:
     return f"{summary[0].upper()}{summary[1:]}." if summary else ""
 
 
-def _python_pages() -> dict[str, str]:
-    """Return a page for the public names, where there are some, and one for each wing."""
-    pages = {}
-    if (PACKAGE / "api.py").is_file():
-        pages["headwater"] = "# headwater\n\n`import headwater as hw`\n\n::: headwater.api\n"
-    for wing in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
-        if wing.name in ("cli", "data"):
-            continue
-        modules = [path for path in sorted(wing.rglob("*.py")) if not path.stem.startswith("_")]
-        names = [".".join(("headwater", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in modules]
-        pages[wing.name] = "\n\n".join([f"# headwater.{wing.name}", *(f"::: {name}" for name in names)]) + "\n"
-    return pages
+def functions_page() -> str:
+    """Return the reference of the public functions."""
+    names = sorted(set(headwater.__all__) - {"__version__"}, key=lambda name: getsourcelines(getattr(api, name))[1])
+    links = ", ".join(f"[`{name}`](#headwater.api.{name})" for name in names)
+    options = "\n".join([*_FUNCTIONS_OPTIONS, *(f"        - {name}" for name in names)])
+    return f"{_FUNCTIONS_START}\n{links}\n\n::: headwater.api\n{options}\n"
+
+
+def wing_page(wing: str) -> str:
+    """Return the reference of the modules of a wing."""
+    modules = [path for path in sorted((PACKAGE / wing).rglob("*.py")) if not path.stem.startswith("_")]
+    names = [".".join(("headwater", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in modules]
+    return "\n\n".join([f"# headwater.{wing}", *(f"::: {name}" for name in names)]) + "\n"
+
+
+def _wings() -> list[str]:
+    names = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+    return [name for name in names if name not in ("cli", "data")]
 
 
 def _notebooks() -> list[Path]:

@@ -72,7 +72,9 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         command = commands.add_parser(word, help=summary, description=_sentence(summary))
         if only not in (None, word):
             continue
-        command.add_argument("--log", type=Path, help="log of this job: its events are added, as JSON lines, beside it")
+        command.add_argument(
+            "--log", type=Path, help="log of this job: its events are appended next to it, as JSON lines"
+        )
         getattr(import_module(f"headwater.cli.{module}"), word)(command)
     return parser
 

@@ -63,7 +63,7 @@ class Place:
 
     @classmethod
     def of_file(cls, path: Path) -> Place:
-        """Return the place of a log, events or benchmark: <basin>/<rule>.log or <basin>/<rule>/<cell>.log.
+        """Return the place of a log or of its events: <basin>/<rule>.log or <basin>/<rule>/<cell>.log.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """Settings of a step: one typed model per step, the only home of names, defaults, ranges and units.
 
 The configuration's schema, docs/reference/configuration.md, the options of the subcommand and what a rule passes on are
-made from these models (`headwater.project.reference`, `headwater.project.options`).
+made from these models (`headwater.project.reference`, `headwater.cli.options`).
 """
 
 from __future__ import annotations

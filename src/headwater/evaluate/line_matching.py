@@ -135,11 +135,11 @@ def dem_streams(
         crs = local_metric_crs(backbone)
         near = _buffer(backbone.to_crs(crs).to_numpy(), distance_m)
         shapely.prepare(near)
-        to_metres = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+        to_meters = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
         for first in range(0, cells.size, _STEPS_AT_ONCE):
             part = slice(first, first + _STEPS_AT_ONCE)
             middle = (_centers(cells[part], grid) + _centers(downstream[cells[part]], grid)) / 2
-            length[part][shapely.intersects_xy(near, *to_metres.transform(*middle.T))] = 0.0
+            length[part][shapely.intersects_xy(near, *to_meters.transform(*middle.T))] = 0.0
     steps = water.upstream_area_km2[cells]
     low, high = float(steps.min()), float(steps.max())
     for _ in range(_BISECTIONS):
@@ -156,7 +156,7 @@ def dem_streams(
 
 
 def local_metric_crs(lines: gpd.GeoSeries) -> CRS:
-    """Return an equal-area projection centred on the lines, true to scale there (Lambert azimuthal)."""
+    """Return an equal-area projection centered on the lines, true to scale there (Lambert azimuthal)."""
     west, south, east, north = lines.to_crs("EPSG:4326").total_bounds
     return CRS.from_proj4(
         f"+proj=laea +lat_0={(south + north) / 2:.6f} +lon_0={(west + east) / 2:.6f} +datum=WGS84 +units=m +no_defs"

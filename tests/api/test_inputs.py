@@ -94,8 +94,8 @@ def test_unknown_names(weights):
     refused(lambda: hw.predict(IMAGE, ELEVATION, checkpoint=[]), "no network", "checkpoint")
     refused(
         lambda: hw.predict(IMAGE, ELEVATION, checkpoint=weights, device="cpu", tile_px=30),
-        "A tile of 30 px",
-        "multiple",
+        "tile_px must be a whole number",
+        "setting",
     )
 
 

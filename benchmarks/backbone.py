@@ -28,7 +28,7 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.geo.features import read_table
-from headwater.waterways.backbone.columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
+from headwater.waterways.backbone.stream_columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
 from headwater.waterways.backbone.tdx import tdx_backbone, write_backbone
 from headwater.waterways.vectorize_step import _around
 

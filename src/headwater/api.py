@@ -591,7 +591,7 @@ def _table(source: Any, what: str) -> gpd.GeoDataFrame:
 
 def _backbone(streams: Table, catchments: Table) -> Backbone:
     """Return tables of TDX-Hydro as a backbone; those of a backbone as they are."""
-    from headwater.waterways.backbone.columns import CATCHMENT_COLUMNS, REACH_COLUMNS
+    from headwater.waterways.backbone.stream_columns import CATCHMENT_COLUMNS, REACH_COLUMNS
     from headwater.waterways.backbone.tdx import Backbone, tdx_backbone
 
     reaches, areas = _table(streams, "streams"), _table(catchments, "catchments")

@@ -32,10 +32,9 @@ def test_clouds_grow_by_a_disc_as_scipy_grows_them(scl, dilate_px):
     assert np.array_equal(clear_mask(scl, dilate_px=dilate_px), clear & ~bad)
 
 
-@pytest.mark.parametrize("dilate_px", [-1, 1000])
-def test_a_width_out_of_range_is_refused(dilate_px):
+def test_a_negative_width_is_refused():
     with pytest.raises(InputError, match="widened"):
-        clear_mask(np.ones((2, 2), np.uint8), dilate_px=dilate_px)
+        clear_mask(np.ones((2, 2), np.uint8), dilate_px=-1)
 
 
 def test_another_mask_must_be_known_and_installed():

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
 
-MAX_DILATION_PX = 50
-
 
 def widen_clouds(clear: NDArray[np.bool_], inside: NDArray[np.bool_], *, radius_px: int) -> NDArray[np.bool_]:
     """Return what stays clear when clouds and shadows inside the swath grow by a disc.
@@ -24,17 +22,15 @@ def widen_clouds(clear: NDArray[np.bool_], inside: NDArray[np.bool_], *, radius_
     Raises
     ------
     InputError
-        The radius is out of range.
+        The radius is negative.
     """
     return _widened(clear, inside, _half_widths(radius_px))
 
 
 def _half_widths(radius: int) -> NDArray[np.int64]:
     """Return half the width of a disc, row by row from its middle."""
-    if not 0 <= radius <= MAX_DILATION_PX:
-        raise InputError(
-            f"Clouds cannot be widened by {radius} px.", f"Set composite.dilate_px between 0 and {MAX_DILATION_PX}."
-        )
+    if radius < 0:
+        raise InputError(f"Clouds cannot be widened by {radius} px.", "Pass a radius of 0 px or more.")
     rows = np.arange(radius + 1)
     widths: NDArray[np.int64] = np.floor(np.sqrt(radius * radius - rows * rows)).astype(np.int64)
     return widths

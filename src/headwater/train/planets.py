@@ -14,6 +14,7 @@ import numpy.typing as npt
 from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.files import read_json, write_json
+from headwater.core.settings import default_of
 from headwater.core.versions import STEP_VERSIONS
 from headwater.demo.build import GENERATOR_VERSION, build_planet
 from headwater.demo.planet_parameters import PRESETS
@@ -22,7 +23,6 @@ from headwater.evaluate.water_types import UNKNOWN_TYPE, burn_types
 from headwater.geo.grid import RasterGrid, check_cell_degrees
 from headwater.geo.plan import read_plan, write_plan
 from headwater.imagery.composite import composite
-from headwater.imagery.compositor import METHODS
 from headwater.imagery.search import search
 from headwater.imagery.select import select
 from headwater.imagery.settings import CompositeSettings, SearchSettings
@@ -44,10 +44,10 @@ class PlanetSettings:
     """Date range of the images."""
     method: str = "mean"
     """Method of the composite."""
-    dilate_px: int = 2
-    """Pixels by which clouds are dilated before compositing."""
+    dilate_px: int = default_of(CompositeSettings, "dilate_px")
+    """Pixels by which clouds are widened before compositing."""
     jobs: int = 1
-    """Distributed that build a planet."""
+    """Processes that build a planet."""
     variety: str = "plain"
     """How much planets differ that do not say it themselves: plain as in the demo, or wide."""
 
@@ -55,12 +55,17 @@ class PlanetSettings:
         """Refuse now what the steps would refuse after the first planet is built."""
         check_cell_degrees(self.cell_degrees)
         parse_date_range(self.datetime)
-        if self.method not in METHODS or self.variety not in PRESETS or self.dilate_px < 0 or self.jobs < 1:
+        self.composite()
+        if self.variety not in PRESETS or self.jobs < 1:
             raise InputError(
-                f"Planets of method {self.method!r}, variety {self.variety!r}, dilate_px {self.dilate_px} and jobs "
-                f"{self.jobs} cannot be made.",
-                f"Use {', '.join(METHODS)}; {', '.join(PRESETS)}; dilate_px from 0 and jobs from 1.",
+                f"Planets of variety {self.variety!r} and jobs {self.jobs} cannot be made.",
+                f"Use {', '.join(PRESETS)}, and jobs from 1.",
             )
+
+    def composite(self) -> CompositeSettings:
+        """Return the settings of the planets' composites."""
+        how: dict[str, Any] = {"method": self.method, "dilate_px": self.dilate_px}
+        return CompositeSettings(**how)
 
 
 def read_planet(name: int | str, variety: str) -> tuple[str, int]:
@@ -140,8 +145,7 @@ def _process(scratch: Path, folder: Path, settings: PlanetSettings) -> list[str]
         scenes, dem = scratch / name / "scenes.json", scratch / name / "dem.json"
         select(items, plan_path, name, scenes, dem, cache_dir=scratch / "cache")
         composite_path, elevation_path = scratch / name / "composite.tif", scratch / name / "elevation.tif"
-        how: dict[str, Any] = {"method": settings.method, "dilate_px": settings.dilate_px}
-        composite(scenes, plan_path, name, composite_path, settings=CompositeSettings(**how), readers=1)
+        composite(scenes, plan_path, name, composite_path, settings=settings.composite(), readers=1)
         elevation(dem, plan_path, name, elevation_path)
         bands, _, grid, _ = raster.read_raster(composite_path)
         meters, known = raster.read_window(elevation_path, grid)

@@ -19,7 +19,7 @@ from headwater.geo.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster import raster_grid, read_window
-from headwater.waterways.backbone.columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
+from headwater.waterways.backbone.stream_columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
 from headwater.waterways.backbone.tdx import Backbone, tdx_backbone, write_backbone
 from headwater.waterways.settings import BackboneSettings
 

@@ -21,7 +21,7 @@ from headwater.geo.features import read_table
 from headwater.geo.grid import Bounds, Cell, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.raster import raster_facts, raster_grid, read_overview
-from headwater.waterways.backbone.columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
+from headwater.waterways.backbone.stream_columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
 from headwater.waterways.backbone.tdx import Backbone, tdx_backbone
 from headwater.waterways.blocks import BLOCK_PX, Rasters, part_vectors, parts_of
 from headwater.waterways.lines.vectorize import RINGS, no_water

@@ -5,8 +5,8 @@ import shapely
 
 from headwater.core.errors import InputError
 from headwater.geo.grid import RasterGrid
-from headwater.waterways.backbone.columns import CATCHMENT_COLUMNS, REACH_COLUMNS
 from headwater.waterways.backbone.dem import dem_backbone, flow, sea
+from headwater.waterways.backbone.stream_columns import CATCHMENT_COLUMNS, REACH_COLUMNS
 from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network
 from headwater.waterways.segments import segment_table

@@ -16,7 +16,7 @@ from headwater.geo.features import read_table
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import RasterGrid
 from headwater.raster import read_window
-from headwater.waterways.backbone.columns import CATCHMENT_COLUMNS, CATCHMENT_ID_COLUMNS, REACH_COLUMNS
+from headwater.waterways.backbone.stream_columns import CATCHMENT_COLUMNS, CATCHMENT_ID_COLUMNS, REACH_COLUMNS
 from headwater.waterways.backbone.tdx import cell_of_points, tdx_backbone, write_backbone
 from headwater.waterways.lines.vectorize import MARGIN_PX, segments_of_window, vectorize_window
 from headwater.waterways.network.build import build_network

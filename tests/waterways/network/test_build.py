@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import InputError, WorkError
-from headwater.waterways.backbone.columns import REACH_COLUMNS
+from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
 from headwater.waterways.network.build import build_network, global_stream_ids, region_header, rows_of
 from headwater.waterways.network.check import check_network
 from headwater.waterways.network.columns import NETWORK_COLUMNS

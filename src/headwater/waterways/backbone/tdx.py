@@ -1,7 +1,7 @@
 """The backbone: TDX-Hydro streams and catchments as the tables `reaches` and `catchments`.
 
 TDX-Hydro (NGA, 2022) was made with TauDEM, whose `streamnet` table it ships. Its columns are renamed here, once;
-`headwater.waterways.backbone.columns` lists them.
+`headwater.waterways.backbone.stream_columns` lists them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from headwater.core.errors import InputError
 from headwater.geo.geodesy import METERS_PER_DEGREE, geodesic_length_m
 from headwater.geo.grid import CRS, Bounds
 from headwater.geo.longitudes import align_with_outlets, middle_longitudes, unwrap_shapes
-from headwater.waterways.backbone.columns import (
+from headwater.waterways.backbone.stream_columns import (
     CATCHMENT_COLUMNS,
     CATCHMENT_ID_COLUMNS,
     REACH_COLUMNS,

@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:
 	@echo "make demo       map a demo planet with the real workflow and print where the results are"
 	@echo "make test       run all tests"
-	@echo "make test-long  run the property tests with 500 random examples each"
+	@echo "make test-long  run the property tests with 500 random examples each instead of 40"
 	@echo "make lint       check style, types and the workflow"
 	@echo "make format     format code and workflow"
 	@echo "make docs       build the documentation site in build/site"

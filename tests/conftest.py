@@ -9,7 +9,7 @@ from support import pgstac, slurm_box
 from support.places import SHARED
 
 # CI: the same examples on each run and each machine; a busy machine is no failure.
-settings.register_profile("headwater", deadline=None, derandomize=True)
+settings.register_profile("headwater", deadline=None, derandomize=True, max_examples=40)
 # `make test-long`: more and new examples; a failure prints how to reproduce it.
 settings.register_profile("long", deadline=None, max_examples=500, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "headwater"))

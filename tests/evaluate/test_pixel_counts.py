@@ -92,7 +92,6 @@ def test_shapes_must_agree():
 masks = hnp.arrays(bool, (7, 9))
 
 
-@settings(max_examples=60, deadline=None)
 @given(predicted=masks, target=masks, symmetry=st.integers(0, 3))
 def test_properties(predicted, target, symmetry):
     counts = count_pixels(predicted, target)

@@ -166,7 +166,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     st.dictionaries(
         st.sampled_from(["datetime", "updated", "created", "eo:cloud_cover", "proj:epsg", "platform", "proj:code"]),

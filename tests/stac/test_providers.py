@@ -39,7 +39,7 @@ def catalog(folder: Path) -> Iterator[str]:
 @pytest.fixture(params=["api", "folder", "table", "tables"])
 def provider(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Provider:
     if request.param == "api":
-        return make_provider(request.getfixturevalue("catalogue"), page_limit=2)
+        return make_provider(request.getfixturevalue("catalog"), page_limit=2)
     if request.param == "folder":
         return make_provider(str(folder))
     found = [
@@ -128,7 +128,7 @@ def test_a_server_that_is_not_a_stac_api_is_reported(folder: Path) -> None:
 
 
 @pytest.fixture
-def stuck_catalogue(folder: Path) -> Iterator[str]:
+def stuck_catalog(folder: Path) -> Iterator[str]:
     """A real server whose search answers any page with the first one and a link to itself."""
     import uvicorn
     from starlette.applications import Starlette
@@ -169,9 +169,9 @@ def stuck_catalogue(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_a_server_that_repeats_its_page_is_not_followed_forever(stuck_catalogue: str) -> None:
+def test_a_server_that_repeats_its_page_is_not_followed_forever(stuck_catalog: str) -> None:
     with pytest.raises(WorkError, match="repeats"):
-        find_items(StacApi(stuck_catalogue), Query("sentinel-2-l2a", PLACE))
+        find_items(StacApi(stuck_catalog), Query("sentinel-2-l2a", PLACE))
 
 
 class MemoryCatalog:

@@ -102,7 +102,7 @@ def test_a_missing_partition_is_reported_and_nothing_starts(box, tmp_path, plane
     code, text, calls = submit(box, tmp_path, profile, *SLURM)
     assert code != 0
     assert "Slurm has no partition nowhere" in text
-    assert "Write the cluster's own into that file: cpu, gpu." in text
+    assert "Use the cluster's partitions in that file: cpu, gpu." in text
     assert "sbatch" not in text
     assert calls == []
     assert not [path for path in (tmp_path / "results" / basin).rglob("*") if path.is_file()]

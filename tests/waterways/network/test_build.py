@@ -4,7 +4,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core.errors import InputError, WorkError
@@ -139,7 +139,6 @@ def basins(draw):
 
 
 @given(basins(), st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=60)
 def test_any_forest_passes_the_checks_in_any_order_of_rows(basin, random):
     segments, reaches = basin
     network = build_network(segments, reaches, "7020038340")

@@ -4,7 +4,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core.errors import InputError
@@ -157,7 +157,6 @@ LATTICE = st.tuples(st.integers(0, 4), st.integers(0, 4))
 
 
 @given(st.lists(st.lists(LATTICE, min_size=2, max_size=4, unique=True), min_size=2, max_size=6))
-@settings(deadline=None, max_examples=150)
 def test_crossings_and_copies_are_what_pairs_of_lines_say(drawn):
     lines = [shapely.LineString(points) for points in drawn]
     table = gpd.GeoDataFrame({"stream_id": range(len(lines)), "target_stream_id": -1}, geometry=lines, crs="EPSG:4326")

@@ -1,7 +1,7 @@
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
@@ -104,7 +104,6 @@ SHAPE = (6, 7)
     npst.arrays(np.float64, SHAPE, elements=st.sampled_from([0.0, 0.5, 1.0, 3.0, np.inf])),
     npst.arrays(np.float64, SHAPE, elements=st.integers(0, 6).map(float)),
 )
-@settings(max_examples=60, deadline=None)
 def test_costs_equal_those_of_networkx(bits, elevation):
     passable = np.zeros(SHAPE, bool)
     passable[1:-1, 1:-1] = True

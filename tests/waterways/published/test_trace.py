@@ -26,7 +26,6 @@ def level(lines):
     npst.arrays(np.float32, SHAPE, elements=st.integers(0, 9).map(float)),
     st.integers(1, 5),
 )
-@settings(max_examples=150, deadline=None)
 def test_lines_are_a_forest_that_ends_at_the_reach(water, elevation, min_component_px):
     water = water.copy()
     water[[0, -1]] = water[:, [0, -1]] = False
@@ -140,7 +139,6 @@ def cleared(water):
 
 
 @given(blob, field, blob)
-@settings(max_examples=200, deadline=None)
 def test_thinning_keeps_topology_and_the_reach(water, elevation, reach):
     reach = cleared(reach) & (elevation > 3)
     water = cleared(water) | reach

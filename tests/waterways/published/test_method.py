@@ -2,31 +2,14 @@ import numpy as np
 import pytest
 import shapely
 
-from headwater.geo.grid import RasterGrid, Tile
+from headwater.geo.grid import Tile
 from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network
 from headwater.waterways.published.method import vectorize_catchment, vectorize_catchments
 from headwater.waterways.segments import SEGMENT_COLUMNS
 from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import catchment_tile
-
-DX = 1 / 5400
-
-
-def valley(*, flows_on=True, columns=40, rows=40):
-    """A straight reach in the middle of a valley, its catchment inside a margin of 30 pixels."""
-    grid = RasterGrid(west=10.0, north=5.0, dx=DX, dy=DX, width=columns + 60, height=rows + 60)
-    x, y = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
-    middle = 30 + columns // 2
-    elevation = (abs(x - middle) + 0.1 * (grid.height - y)).astype(np.float32)
-    probability = np.full(grid.shape, 0.02, np.float32)
-
-    def at(column, row):
-        return (grid.west + column * DX, grid.north - row * DX)
-
-    reach = shapely.LineString([at(middle + 0.5, 30.5), at(middle + 0.5, 30 + rows - 0.5)])
-    catchment = shapely.box(*at(30, 30 + rows), *at(30 + columns, 30))
-    return grid, elevation, probability, reach, catchment
+from support.valleys import DX, valley
 
 
 def vectorize(grid, elevation, probability, reach, catchment, *, flows_on=True, **options):

@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	headwater demo run
 
-# Two tests at a time; the workflow tests, which use all cores themselves, in two groups.
+# Two files at a time; the workflow tests, which use all cores themselves, in two groups.
 test: $(STAMP)
 	pytest -n 2 --dist loadgroup
 

@@ -32,10 +32,12 @@ def pytest_collection_modifyitems(items):
         "slurm": None if os.environ.get("CI") else slurm_box.missing(),
     }
     for item in items:
-        # Tests of the workflow share planets and runs: in parallel they run in two groups.
+        # In parallel, tests that share what is slow to build stay together: those of a file, and those of the workflow,
+        # which share planets and runs, in two groups.
+        group = item.nodeid.split("::")[0]
         if item.path.parent.name == "workflow":
             group = "runs" if item.path.stem in _WITH_THE_FINISHED_RUN else "faults"
-            item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(group))
         for marker, reason in reasons.items():
             if reason is not None and marker in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=reason))

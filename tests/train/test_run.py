@@ -77,7 +77,7 @@ def test_the_packages_trainings_are_valid_and_fit_the_limit(name):
         (lambda v: v["loop"].update(device=["cpu"]), r"device is \['cpu'\]"),
         (lambda v: v["loop"].update(deterministic="false"), "deterministic is 'false'"),
         (lambda v: v["loop"].update(halo_px=2000), "64 px to spare"),
-        (lambda v: v["planets"].update(method="medain"), "method 'medain'"),
+        (lambda v: v["planets"].update(method="medain"), "got 'medain'"),
         (lambda v: v["planets"].update(cell_degrees=0.3), "cell_degrees is 0.3"),
     ],
 )

@@ -17,6 +17,11 @@ Source: docs/explanation/method.md, Imagery.
 OFFSET_DN = 1000
 """Added to reflectance from processing baseline 04.00 on."""
 
+MAX_DN = 32_767
+"""Larger digital numbers are fill, or negative ones in an unsigned type."""
+MAX_SCL = 11
+"""The last class of SCL."""
+
 COMPOSITE_NODATA = 0
 COMPOSITE_BANDS = ("N", "R", "G", "B", "clear_views")
 """Bands of composite.tif."""

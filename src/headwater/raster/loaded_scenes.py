@@ -48,7 +48,7 @@ class LoadedScene(ABC):
             if name not in self._facts:
                 asset = self._files.assets[name]
                 self._facts[name] = with_retry(asset, self._signer, partial(_facts, asset=asset, crs=self._files.crs))
-            check_band_type(name, self._facts[name]["dtype"], self._files.id)
+            check_band_type(name, self._facts[name]["dtype"], self._files.id, count=self._facts[name]["count"])
         try:
             # Each library raises its own errors for a failed read, so every error is retried.
             for attempt in retry_policy("read", Exception, max_attempts=READ_ATTEMPTS):
@@ -105,6 +105,7 @@ def _facts(dataset: DatasetReader, *, asset: Asset, crs: str | None) -> dict[str
     return {
         "epsg": known.to_epsg(),
         "shape": dataset.shape,
+        "count": dataset.count,
         "transform": dataset.transform,
         "dtype": dataset.dtypes[0],
         "bounds": transform_bounds(known, grids.CRS, *dataset.bounds),

@@ -21,7 +21,7 @@ from rasterio.windows import Window
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
-from headwater.geo.longitudes import wrap_longitude
+from headwater.geo.longitudes import shift_toward, wrap_longitude
 from headwater.raster.opening import READ_ERRORS, crs_of, gdal_options, open_once, with_retry
 from headwater.raster.scenes import SceneFiles, check_band_type, resampling_of
 from headwater.stac.items import Asset, Signer
@@ -154,8 +154,12 @@ def _read_onto(
     asset: Asset,
     crs: str | None,
 ) -> None:
-    check_band_type(name, dataset.dtypes[0], scene)
+    check_band_type(name, dataset.dtypes[0], scene, count=dataset.count)
     source_crs = crs_of(dataset, crs, asset)
+    if source_crs.is_geographic:
+        # Longitudes may be 0 to 360.
+        (west, _, east, _), own = grid.bounds, dataset.bounds
+        grid = grid.shifted(float(shift_toward((west + east) / 2, (own.left + own.right) / 2)))
     window = _source_window(dataset, grid, source_crs)
     out[:] = _MISSING
     if window is None:

@@ -109,14 +109,20 @@ def resampling_of(name: str) -> str:
     return "nearest" if name == SCL else "bilinear"
 
 
-def check_band_type(name: str, dtype: Any, scene: str) -> None:
-    """Check the data type of a band.
+def check_band_type(name: str, dtype: Any, scene: str, *, count: int = 1) -> None:
+    """Check the data type of a band, and that its file holds no others.
 
     Raises
     ------
     InputError
-        Reflectance is not 16 bits (8-bit previews have the same names), or SCL is not 8 or 16 bits.
+        Reflectance is not 16 bits (8-bit previews have the same names), SCL is not 8 or 16 bits, or there are several
+        bands.
     """
+    if count != 1:
+        raise InputError(
+            f"Band {name} of {scene} is a file of {count} bands; one is expected.",
+            "Give each band in a file of its own.",
+        )
     kind = np.dtype(dtype).name
     allowed = ("uint8", "uint16", "int16") if name == SCL else ("uint16", "int16")
     if kind not in allowed:

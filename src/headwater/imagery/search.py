@@ -73,7 +73,13 @@ def search(
     url, workers = catalog.url, settings.workers
     scenes, dem_collections = catalog.sentinel2_collection, catalog.dem_collections
     intervals = _intervals(settings.datetime, settings.years_back)
-    provider = make_provider(url, page_limit=page_limit, timeout_s=settings.timeout_s, connections=workers)
+    provider = make_provider(
+        url,
+        page_limit=page_limit,
+        timeout_s=settings.timeout_s,
+        patience_s=settings.patience_s,
+        connections=workers,
+    )
     the_plan = read_plan(plan)
     boxes = cell_boxes(the_plan)
     wanted = _Wanted(

@@ -11,9 +11,12 @@ from headwater.stac.items import DEM_ASSET, PINNED_ASSETS, asset_of, band_assets
 
 Item = dict[str, Any]
 
+WEB_ADDRESSES = "http(s) addresses"
+"""What an item lacks whose files are on another kind of server."""
 _MAX_ID_BYTES = 200
 """File systems allow names of 255 bytes; suffixes follow."""
 _MAX_HREF = 4000
+_BUCKETS = ("s3", "gs", "az", "abfs")
 _MAX_LOGGED = 80
 _SHAPES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
 
@@ -65,8 +68,12 @@ def asset_defect(item: Item, *, remote: bool, bands: bool) -> str | None:
     bands : bool
         Whether it is a scene, not an elevation tile.
     """
-    if remote and not all(is_web_address(asset["href"]) for asset in item["assets"].values()):
-        return "http(s) addresses"
+    if remote:
+        for asset in item["assets"].values():
+            if not is_web_address(asset["href"]):
+                scheme, _, rest = asset["href"].partition("://")
+                bucket = sanitize_for_log(f"{scheme}://{rest.partition('/')[0]}")
+                return f"{WEB_ADDRESSES} ({bucket})" if scheme in _BUCKETS else WEB_ADDRESSES
     if not bands:
         return None if asset_of(item, DEM_ASSET) else f"the asset '{DEM_ASSET}'"
     if not (item["properties"].get("datetime") or item["properties"].get("start_datetime")):

@@ -126,7 +126,12 @@ def _write_catalog(
 
 
 def _band_file(folder: Path, name: str) -> Path | None:
-    return next((path for suffix in (".tif", ".tiff", ".jp2") if (path := folder / f"{name}{suffix}").is_file()), None)
+    found = [path for suffix in (".tif", ".tiff", ".jp2") if (path := folder / f"{name}{suffix}").is_file()]
+    if len(found) > 1:
+        raise InputError(
+            f"{folder} has band {name} twice: {' and '.join(path.name for path in found)}.", "Remove one of them."
+        )
+    return found[0] if found else None
 
 
 def _copy_band(source: Path, target: Path) -> Path:

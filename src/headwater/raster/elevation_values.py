@@ -61,9 +61,9 @@ METERS_PER_UNIT = {
     "ftus": 1200 / 3937,
 }
 """Unit tags that are converted; a file without one is in meters."""
-_INTEGER_VOID = -32_768
+INTEGER_VOID = -32_768
 """Void value of SRTM in integer models, whether or not the file's nodata tag has it."""
-_VOID_CODES = (-9_999, -32_767, _INTEGER_VOID)
+_VOID_CODES = (-9_999, -32_767, INTEGER_VOID)
 """Usual void values. Where no tag says so, they are refused: scaled, or in feet, they would pass as elevations."""
 _BAND_NAMES = {"elevation", "elevation_m", "height", "altitude", "dem", "dsm", "dtm", "z"}
 _OWN_RECIPE = "elevation "
@@ -160,8 +160,8 @@ def check_elevation(path: Path) -> None:
             raw = dataset.read(1, window=window)
             tagged = dataset.mask_flag_enums[0] != [MaskFlags.all_valid]
             valid = dataset.read_masks(1, window=window) > 0 if tagged else np.ones(raw.shape, bool)
-            if np.issubdtype(raw.dtype, np.signedinteger) and (raw[valid] == _INTEGER_VOID).any():
-                raise _untagged(_INTEGER_VOID, path)
+            if np.issubdtype(raw.dtype, np.signedinteger) and (raw[valid] == INTEGER_VOID).any():
+                raise _untagged(INTEGER_VOID, path)
             _to_meters(raw, valid, band, path)
 
     with_retry(path, None, check)
@@ -227,7 +227,7 @@ def _to_meters(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return meters, 0 where missing, and where they are valid."""
     integer = np.issubdtype(raw.dtype, np.integer)
-    valid = valid & (raw != _INTEGER_VOID if integer else np.isfinite(raw))
+    valid = valid & (raw != INTEGER_VOID if integer else np.isfinite(raw))
     if band.is_plain:
         # A double beyond single precision becomes infinite, and is refused below.
         with np.errstate(over="ignore"):

@@ -99,9 +99,9 @@ def single_band(array: xr.DataArray, what: str) -> tuple[xr.DataArray, RasterGri
 
 def unknown_as_nan(array: xr.DataArray) -> xr.DataArray:
     """Return an array as float32, with NaN in place of its nodata value."""
-    missing = array.rio.nodata
+    missing = arrays.nodata_of(array)
     values = array.astype(np.float32)
-    known = values if missing is None or np.isnan(missing) else values.where(array != missing)
+    known = values if missing is None else values.where(array != missing)
     # Its nodata value, which is NaN now, must not be looked for again.
     return xr.DataArray(known.data, dims=known.dims, coords=known.coords, name=array.name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import READ_ATTEMPTS, crs_of, gdal_options, with_retry
 from headwater.raster.rasterio_scenes import overlap_of
-from headwater.raster.scenes import SceneFiles, check_band_type
+from headwater.raster.scenes import SceneFiles, check_band_type, check_missing_pixels
 from headwater.raster.sources import public_name
 from headwater.stac.items import Asset, Signer
 
@@ -47,7 +47,9 @@ class LoadedScene(ABC):
         for name in names:
             if name not in self._facts:
                 asset = self._files.assets[name]
-                self._facts[name] = with_retry(asset, self._signer, partial(_facts, asset=asset, crs=self._files.crs))
+                check = partial(check_missing_pixels, name, scene=self._files.id)
+                facts = partial(_facts, asset=asset, crs=self._files.crs, check=check)
+                self._facts[name] = with_retry(asset, self._signer, facts)
             check_band_type(name, self._facts[name]["dtype"], self._files.id, count=self._facts[name]["count"])
         try:
             # Each library raises its own errors for a failed read, so every error is retried.
@@ -100,7 +102,10 @@ class LoadedScene(ABC):
         return item
 
 
-def _facts(dataset: DatasetReader, *, asset: Asset, crs: str | None) -> dict[str, Any]:
+def _facts(
+    dataset: DatasetReader, *, asset: Asset, crs: str | None, check: Callable[[DatasetReader], None]
+) -> dict[str, Any]:
+    check(dataset)
     known = crs_of(dataset, crs, asset)
     return {
         "epsg": known.to_epsg(),

@@ -336,7 +336,8 @@ def _refused(source: Source, status: int, *, signed: bool) -> NetworkError:
     if not signed:
         return NetworkError(
             f"{name} could not be read: the server refuses it without a signature (HTTP {status}).",
-            "Set catalog.signing to the scheme of this catalog: planetary_computer, or token with catalog.token_url.",
+            "Set catalog.signing to the scheme of this catalog (planetary_computer, or token with catalog.token_url); "
+            "if it has none, the file is not public.",
         )
     return NetworkError(
         f"{name} could not be read: the server refuses it (HTTP {status}), with new tokens too.",

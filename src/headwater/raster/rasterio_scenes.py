@@ -23,7 +23,7 @@ from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.geo.longitudes import shift_toward, wrap_longitude
 from headwater.raster.opening import READ_ERRORS, crs_of, gdal_options, open_once, with_retry
-from headwater.raster.scenes import SceneFiles, check_band_type, resampling_of
+from headwater.raster.scenes import SceneFiles, check_band_type, check_missing_pixels, resampling_of
 from headwater.stac.items import Asset, Signer
 
 _T = TypeVar("_T")
@@ -155,6 +155,7 @@ def _read_onto(
     crs: str | None,
 ) -> None:
     check_band_type(name, dataset.dtypes[0], scene, count=dataset.count)
+    check_missing_pixels(name, dataset, scene)
     source_crs = crs_of(dataset, crs, asset)
     if source_crs.is_geographic:
         # Longitudes may be 0 to 360.

@@ -12,10 +12,12 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.io import DatasetReader
 
 from headwater.core.errors import InputError
 from headwater.core.plugins import Registry
-from headwater.core.sentinel2 import SCL
+from headwater.core.sentinel2 import MAX_DN, SCL
 from headwater.geo.grid import RasterGrid
 from headwater.stac.items import Asset, Signer
 
@@ -130,4 +132,22 @@ def check_band_type(name: str, dtype: Any, scene: str, *, count: int = 1) -> Non
             f"Band {name} of {scene} holds {kind}, not "
             + ("8-bit classes." if name == SCL else "16-bit digital numbers."),
             "Use Sentinel-2 L2A assets: reflectance as uint16, SCL as uint8.",
+        )
+
+
+def check_missing_pixels(name: str, dataset: DatasetReader, scene: str) -> None:
+    """Check that 0, or a number that cannot be, marks the missing pixels of a band, and no mask.
+
+    Raises
+    ------
+    InputError
+        Other pixels are missing, which would be taken for views of the ground.
+    """
+    nodata = dataset.nodata
+    masked = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+    if masked or (nodata is not None and 0 < nodata <= MAX_DN and name != SCL):
+        marks = "a mask" if masked else f"the number {nodata:g}"
+        raise InputError(
+            f"Band {name} of {scene} marks its missing pixels by {marks}; 0 is expected.",
+            "Write 0 there, or make a catalog of the rasters with `headwater items`, which does.",
         )

@@ -83,6 +83,8 @@ ITEM_DEFECTS: dict[str, tuple[Verdict, Callable[[Item], Item]]] = {
     "fields of extensions": ("equal", lambda i: with_properties(i, **{"x:y": {"z": [1, None, "a"]}})),
     "no geometry": ("left out", lambda i: changed(i, geometry=None)),
     "an empty geometry": ("left out", lambda i: changed(i, geometry={"type": "Polygon", "coordinates": []})),
+    "a geometry in meters": ("left out", lambda i: _reshaped(
+        i, lambda s: shapely.transform(s, lambda xy: xy * 10_000 + 400_000))),
     "an open ring of two": ("left out", lambda i: changed(
         i, geometry={"type": "Polygon", "coordinates": [[[15, 46], [16, 47]]]})),
     "an id that is a path": ("left out", lambda i: changed(i, id="../../etc/passwd")),

@@ -181,6 +181,8 @@ ELEVATION_DEFECTS: dict[str, Defect] = {
         _scaled(p, np.float32, unit="ft", void=-9999), nodata=None)),
     "-9999 untagged and scaled": ("refused", lambda p: replace(
         _scaled(p, np.int16, scale=0.1, void=-9999), nodata=None)),
+    "65535 untagged and scaled": ("refused", lambda p: replace(
+        _scaled(p, np.uint16, scale=0.05, void=65535), nodata=None)),
     "huge values untagged": ("refused", lambda p: p.filled(1e20)),
     "an unknown unit": ("refused", lambda p: replace(p, unit="fathom").filled(np.nan)),
     "two units": ("refused", lambda p: replace(_in_feet_by_crs(p), unit="m")),

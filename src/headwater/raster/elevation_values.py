@@ -63,7 +63,7 @@ METERS_PER_UNIT = {
 """Unit tags that are converted; a file without one is in meters."""
 INTEGER_VOID = -32_768
 """Void value of SRTM in integer models, whether or not the file's nodata tag has it."""
-_VOID_CODES = (-9_999, -32_767, INTEGER_VOID)
+_VOID_CODES = (-9_999, -32_767, INTEGER_VOID, 32_767, 65_535)
 """Usual void values. Where no tag says so, they are refused: scaled, or in feet, they would pass as elevations."""
 _BAND_NAMES = {"elevation", "elevation_m", "height", "altitude", "dem", "dsm", "dtm", "z"}
 _OWN_RECIPE = "elevation "

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from headwater.core.errors import InputError
 from headwater.geo.longitudes import SHIFTS, Box, split_box
 from headwater.stac.pinned_items import PROPERTIES, coordinate_lists, instant_text
+from headwater.stac.validation import MAX_LATITUDE, MAX_LONGITUDE
 
 Item = dict[str, Any]
 
@@ -146,7 +147,7 @@ def boxes_touching(
 def _may_touch(shapes: NDArray[Any], box: Box) -> NDArray[np.bool_]:
     """Return which geometries may touch a box; invalid ones are reported later, so they may."""
     xmin, ymin, xmax, ymax = shapely.bounds(shapes).T
-    known = np.isfinite(xmin) & np.isfinite(ymin)
+    known = (xmin >= -MAX_LONGITUDE) & (xmax <= MAX_LONGITUDE) & (ymin >= -MAX_LATITUDE) & (ymax <= MAX_LATITUDE)
     # A footprint that wraps around the world is somewhere in it.
     wraps = xmax - xmin > _HALF_WORLD
     touching = boxes_touching((xmin, ymin, xmax, ymax), box)

@@ -13,6 +13,8 @@ Item = dict[str, Any]
 
 WEB_ADDRESSES = "http(s) addresses"
 """What an item lacks whose files are on another kind of server."""
+MAX_LATITUDE, MAX_LONGITUDE = 91.0, 541.0
+"""Degrees that a footprint may reach, a little of it beyond a pole or a full circle off."""
 _MAX_ID_BYTES = 200
 """File systems allow names of 255 bytes; suffixes follow."""
 _MAX_HREF = 4000
@@ -50,10 +52,16 @@ def item_defect(feature: object, collection: str) -> str | None:
     if not isinstance(geometry, dict) or geometry.get("type") not in _SHAPES:
         return "a valid geometry"
     try:
-        footprint(geometry)
+        place = footprint(geometry)
     except ValueError:
         return "a valid geometry"
-    return None
+    west, south, east, north = place.bounds
+    return None if on_earth(west, south, east, north) else "a geometry in degrees"
+
+
+def on_earth(west: float, south: float, east: float, north: float) -> bool:
+    """Whether a box can be one in degrees; longitudes may be up to a full circle off."""
+    return south >= -MAX_LATITUDE and north <= MAX_LATITUDE and west >= -MAX_LONGITUDE and east <= MAX_LONGITUDE
 
 
 def asset_defect(item: Item, *, remote: bool, bands: bool) -> str | None:

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,22 @@ def test_elevation_in_longitudes_of_0_to_360_is_at_its_place(tmp_path):
     assert -160 < west < east < -159
     (item,) = (json.loads(path.read_text()) for path in out.glob("stac/cop-dem-glo-30/*.json"))
     assert item["bbox"][0] == pytest.approx(-159.9)
+
+
+def test_bands_of_different_ground_or_twice_are_refused(tmp_path):
+    made = pictures()
+    made["B02"] = replace(made["B02"], crs="EPSG:32633")
+    with pytest.raises(InputError, match=r"B02\.tif covers other ground than B08\.tif"):
+        make_place(tmp_path / "a", made)
+    (tmp_path / "b" / "in").mkdir(parents=True)
+    for name, each in pictures().items():
+        each.write(tmp_path / "b" / "in" / f"{name}.tif")
+    shutil.copy(tmp_path / "b" / "in" / "B03.tif", tmp_path / "b" / "in" / "B03.tiff")
+    with pytest.raises(InputError, match=r"band B03 twice: B03\.tif and B03\.tiff"):
+        items_from_folder(
+            tmp_path / "b" / "in", dem=[tmp_path / "b" / "in" / "dem.tif"], datetime="2020-07-01", basin_id="9",
+            baseline="00.00", out=tmp_path / "b" / "out",
+        )  # fmt: skip
 
 
 def test_a_baseline_that_cannot_be_read_is_refused(tmp_path):

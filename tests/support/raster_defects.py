@@ -39,6 +39,7 @@ class Picture:
     more_bands: tuple[NDArray[Any], ...] = ()
     """Bands before the one that counts."""
     names: tuple[str, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
     alpha: bool = False
     beside: dict[str, str] = field(default_factory=dict)
     """Texts of files next to it, by suffix."""
@@ -81,6 +82,8 @@ class Picture:
                 out.units = [self.unit] * count
             for number, name in enumerate(self.names, start=1):
                 out.set_band_description(number, name)
+            if self.tags:
+                out.update_tags(1, **self.tags)
             if self.mask:
                 out.write_mask(~self.void)
         if self.bare:
@@ -184,6 +187,10 @@ ELEVATION_DEFECTS: dict[str, Defect] = {
     "65535 untagged and scaled": ("refused", lambda p: replace(
         _scaled(p, np.uint16, scale=0.05, void=65535), nodata=None)),
     "huge values untagged": ("refused", lambda p: p.filled(1e20)),
+    "feet by a tag of CF": ("equal", lambda p: replace(
+        _scaled(p, np.float32, unit="ft"), unit="", tags={"units": "ft"})),
+    "scaled by a tag of CF": ("refused", lambda p: replace(p, tags={"scale_factor": "0.1"}).filled(np.nan)),
+    "a local CRS": ("refused", lambda p: replace(p, crs='LOCAL_CS["grid",UNIT["metre",1]]').filled(np.nan)),
     "an unknown unit": ("refused", lambda p: replace(p, unit="fathom").filled(np.nan)),
     "two units": ("refused", lambda p: replace(_in_feet_by_crs(p), unit="m")),
     "complex numbers": ("refused", lambda p: p.filled(0, np.complex64)),

@@ -35,6 +35,8 @@ SENTINEL2_COLLECTION = "sentinel-2-l2a"
 DEM_COLLECTION = "cop-dem-glo-30"
 _DEM_NODATA = -9999.0
 _STRAIGHT_DEGREES = 1e-7
+_MIN_SHARED_FRACTION = 0.95
+"""Of the ground that two bands of a scene cover together, what both must cover."""
 
 
 def items_from_folder(
@@ -107,6 +109,7 @@ def _instant(text: str) -> dt.datetime:
 def _write_catalog(
     out: Path, bands: Mapping[str, Path], dem: Sequence[Path], taken: dt.datetime, basin_id: str, baseline: str
 ) -> None:
+    _check_same_ground(bands)
     scene = f"S2_{taken:%Y%m%d}_{basin_id}"
     folder = out / "assets" / SENTINEL2_COLLECTION / scene
     assets = {name: _copy_band(path, folder / f"{name}.tif") for name, path in bands.items()}
@@ -123,6 +126,22 @@ def _write_catalog(
     gpd.GeoDataFrame({HYDROBASINS_ID: [int(basin_id)]}, geometry=[cut_footprint(polygon)], crs=CRS).to_file(
         out / "hydrobasins.gpkg", layer="basins", driver="GPKG"
     )
+
+
+def _check_same_ground(bands: Mapping[str, Path]) -> None:
+    places = {name: _outline(path, _located_facts(path)["crs"]) for name, path in bands.items()}
+    first = next(iter(places))
+    for name, place in places.items():
+        shared = shapely.intersection(place, places[first]).area
+        if shared < _MIN_SHARED_FRACTION * shapely.union(place, places[first]).area:
+            raise InputError(
+                f"{bands[name]} covers other ground than {bands[first].name}.",
+                "Give bands of one scene, each with its right CRS and transform.",
+            )
+
+
+def _outline(path: Path, crs: RasterioCRS) -> shapely.Polygon:
+    return with_retry(path, None, lambda dataset: raster_footprint(dataset, crs))
 
 
 def _band_file(folder: Path, name: str) -> Path | None:
@@ -223,9 +242,8 @@ def _write_item(
     """Write a STAC item with paths relative to the catalog; return its footprint in EPSG:4326, in one piece."""
     path = next(iter(assets.values()))
     facts = raster.raster_facts(path)
-    outline = with_retry(path, None, lambda dataset: raster_footprint(dataset, facts["crs"]))
     # Edges that are straight in degrees need no points between their ends.
-    footprint = shapely.simplify(outline, _STRAIGHT_DEGREES)
+    footprint = shapely.simplify(_outline(path, facts["crs"]), _STRAIGHT_DEGREES)
     on_map = shapely.geometry.mapping(cut_footprint(footprint))
     box = list(footprint_box(on_map))
     item = pystac.Item(

@@ -252,7 +252,8 @@ def raster_footprint(dataset: DatasetReader, crs: CRS) -> Polygon:
     # A grid of the world reaches half a pixel beyond a pole.
     if not on_earth or np.abs(latitude).max() > 91 or np.abs(longitude).max() > 541:
         raise InputError(
-            f"A raster in {crs.to_string()} cannot be placed on the earth.", "Correct the CRS of the elevation model."
+            f"{public_name(dataset.name)} cannot be placed on the earth by its CRS {crs.to_string()}.",
+            "Correct its CRS or its transform.",
         )
     # Across the antimeridian they jump.
     longitude = longitude - FULL_CIRCLE * np.cumsum(np.rint(np.diff(longitude, prepend=longitude[0]) / FULL_CIRCLE))

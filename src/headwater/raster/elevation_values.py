@@ -107,6 +107,7 @@ def elevation_band(dataset: DatasetReader, source: Source) -> ElevationBand:
             f"{name} has scale {scale:g} and offset {offset:g}; no elevation results from them.",
             "Correct its tags, or give the model in meters without them.",
         )
+    _check_other_tags(dataset, number, scale, offset, name)
     unit = _meters_per_unit(dataset, number, name)
     alpha = next((k for k, color in enumerate(dataset.colorinterp, start=1) if color == ColorInterp.alpha), 0)
     return ElevationBand(number, scale * unit, offset * unit, alpha)
@@ -197,8 +198,28 @@ def _band_number(dataset: DatasetReader, source: Source) -> int:
     )
 
 
+def _check_other_tags(dataset: DatasetReader, number: int, scale: float, offset: float, name: str) -> None:
+    """Refuse numbers that other programs would scale: by the names of CF, which GDAL only carries along."""
+    tags = _tags(dataset, number)
+    for key, applied in (("scale_factor", scale), ("add_offset", offset)):
+        try:
+            value = float(tags.get(key, applied))
+        except ValueError:
+            value = math.nan
+        if not math.isclose(value, applied, rel_tol=1e-9):
+            raise InputError(
+                f"{name} has {key} {tags[key]} among its tags, which GDAL does not apply.",
+                "Remove the tag if the numbers are meters, or set the raster's own scale and offset (gdal_edit.py -scale).",
+            )
+
+
+def _tags(dataset: DatasetReader, number: int) -> dict[str, str]:
+    return {key.lower(): value for tags in (dataset.tags(), dataset.tags(number)) for key, value in tags.items()}
+
+
 def _meters_per_unit(dataset: DatasetReader, number: int, name: str) -> float:
-    text = (dataset.units[number - 1] or "").strip()
+    tags = _tags(dataset, number)
+    text = (dataset.units[number - 1] or tags.get("units") or tags.get("unittype") or "").strip()
     of_tag = meters_per_unit(text, name) if text else None
     of_crs = _vertical_unit(dataset)
     if of_tag is not None and of_crs is not None and not math.isclose(of_tag, of_crs, rel_tol=1e-5):

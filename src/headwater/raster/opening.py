@@ -243,9 +243,14 @@ def crs_of(dataset: DatasetReader, fallback: str | None, source: Source) -> CRS:
     Raises
     ------
     InputError
-        Neither is known.
+        Neither is known, or it is a local one.
     """
     if dataset.crs is not None:
+        if not (dataset.crs.is_geographic or dataset.crs.is_projected):
+            raise InputError(
+                f"{public_name(source)} has a local coordinate reference system, which has no place on the earth.",
+                "Write its CRS into the file.",
+            )
         return dataset.crs
     if fallback is None:
         raise InputError(f"{public_name(source)} has no coordinate reference system.", "Write its CRS into the file.")

@@ -36,6 +36,7 @@ _IDS_PER_REQUEST = 50
 """They may have to fit into an address."""
 _STALE_LINK_STATUSES = (400, 404, 410, 422, 424, 500)
 """How servers answer a link that is too old; a token that they cannot read may cause an internal error."""
+_LOGIN_STATUSES = (401, 403, 407)
 _FILTER_REFUSED_STATUSES = (400, 422, 501)
 _FILTER_CONFORMANCE = ("item-search#filter", "cql2-json")
 
@@ -140,10 +141,12 @@ class StacApi:
             if after is None and error.status == 404:
                 yield Page([])  # the catalog does not have the collection
                 return
-            raise NetworkError(
-                f"The catalog {self._public_url} refused the search: {error}.",
-                "Check the query in the configuration, or try again later.",
-            ) from None
+            remedy = (
+                "Set catalog.url to a catalog that needs no login."
+                if error.status in _LOGIN_STATUSES
+                else "Check the query in the configuration, or try again later."
+            )
+            raise NetworkError(f"The catalog {self._public_url} refused the search: {error}.", remedy) from None
 
     def _follow(self, params: dict[str, Any], query: Query, after: Link | None) -> Iterator[Page]:
         """Yield pages from link to link until the last one."""

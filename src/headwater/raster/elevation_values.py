@@ -209,7 +209,7 @@ def _check_other_tags(dataset: DatasetReader, number: int, scale: float, offset:
         if not math.isclose(value, applied, rel_tol=1e-9):
             raise InputError(
                 f"{name} has {key} {tags[key]} among its tags, which GDAL does not apply.",
-                "Remove the tag if the numbers are meters, or set the raster's own scale and offset (gdal_edit.py -scale).",
+                "Remove the tag if the numbers are meters, or set the raster's own scale (gdal_edit.py -scale).",
             )
 
 

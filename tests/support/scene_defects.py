@@ -159,6 +159,11 @@ def _other_crs(place: Place) -> None:
     place.item.write_text(json.dumps(item))
 
 
+def _without_transform(place: Place) -> None:
+    values, facts = read(place.file)
+    write(place.file, values, crs=facts["crs"], nodata=facts["nodata"])
+
+
 def _as_uint8(values: NDArray[Any], place: Place) -> NDArray[Any]:
     return (values // 64).astype(np.uint8)
 
@@ -196,7 +201,7 @@ DEFECTS: dict[str, Defect] = {
     "other CRS": Defect(_other_crs, LEFT_OUT),
     "other ground": Defect(change(transform=Affine(40, 0, 503_000, 0, -40, 5_108_000)), LEFT_OUT),
     "half of the rows": Defect(change(lambda values, place: values[: len(values) // 2]), LEFT_OUT),
-    "no geotransform": Defect(change(transform=Affine.identity()), LEFT_OUT),
+    "no geotransform": Defect(_without_transform, LEFT_OUT),
     "truncated": Defect(_cut, LEFT_OUT),
     "damaged blocks": Defect(_damage, LEFT_OUT),
     "gone": Defect(_gone, LEFT_OUT),

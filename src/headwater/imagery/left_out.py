@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from headwater.core.errors import HeadwaterError
 from headwater.core.events import warn
-from headwater.raster.scenes import LEAVE_OUT
+
+LEAVE_OUT = "add the scene's id to search.exclude"
+"""Remedy for a scene that cannot be used, in the words of a sentence."""
 
 
 class LeftOut:
@@ -46,9 +48,11 @@ class LeftOut:
         count = len(self._ids)
         if count > self._max_fraction * self._candidates:
             if self._candidates == 1:
-                raise type(error)(f"Scene {scene} cannot be used: {error.cause}", error.remedy) from None
+                raise type(error)(
+                    f"The only scene, {scene}, cannot be used: {error.cause}", f"{error.remedy} Or {LEAVE_OUT}."
+                ) from None
             raise type(error)(
                 f"{count} of {self._candidates} scenes cannot be used, the last one ({scene}) because: {error.cause}",
-                f"{error.remedy} Or raise {self._setting} to go on without them.",
+                f"{error.remedy} Or {LEAVE_OUT}, or raise {self._setting}.",
             ) from None
         warn(f"scene {scene} is left out: {error.cause} To silence this, {LEAVE_OUT}.")

@@ -36,7 +36,7 @@ from headwater.raster.coarse_bands import (
     read_flags,
 )
 from headwater.raster.opening import crs_of, with_retry
-from headwater.raster.scenes import LEAVE_OUT, check_band
+from headwater.raster.scenes import check_band
 from headwater.stac.items import Asset, Scene, Signer
 
 OVERVIEW_PX = 512
@@ -182,7 +182,7 @@ class SceneCache:
         if self._missing_scl == "refuse":
             raise SceneRefused(
                 f"Scene {scene.id} has no SCL.",
-                f"Set select.missing_scl to 'clear' to take its valid pixels as clear, or {LEAVE_OUT}.",
+                "Set select.missing_scl to 'clear' to take its valid pixels as clear.",
             )
         name = REFLECTANCE_BANDS[0]
         valid = np.full(2**16, _CLEAR, np.uint8)
@@ -208,7 +208,7 @@ class SceneCache:
             if scene.epsg and crs.to_epsg() not in (scene.epsg, None):
                 raise InputError(
                     f"Band {name} of {scene.id} is in EPSG:{crs.to_epsg()}, but its item specifies EPSG:{scene.epsg}.",
-                    f"Ask its provider which of the two is right, or {LEAVE_OUT}.",
+                    "Ask its provider which of the two is right.",
                 )
             return read(dataset)
 
@@ -301,7 +301,7 @@ def _check_same_ground(scene: Scene, clear: NDArray[np.float64], name: str, band
     if np.abs(band - clear).max() > pixel:
         raise InputError(
             f"Band {name} of {scene.id} covers other ground than {SCL if scene.assets[SCL] else REFLECTANCE_BANDS[0]}.",
-            f"Ask its provider, or {LEAVE_OUT}.",
+            "Ask its provider.",
         )
 
 

@@ -115,7 +115,8 @@ def read_averaged(dataset: DatasetReader, name: str, source: Source, *, max_px: 
     values = valid_numbers(name, values, nodata=dataset.nodata)
     if is_masked(dataset):
         values[dataset.read_masks(1, out_shape=shape) == 0] = 0
-    return CoarseNumbers(values[_north_up(dataset)], averaged=True)
+    # Without overviews, GDAL takes single pixels by nearest neighbor.
+    return CoarseNumbers(values[_north_up(dataset)], averaged=bool(dataset.overviews(1)))
 
 
 def has_impossible_numbers(dataset: DatasetReader, *, row: int, column: int, shape: tuple[int, int]) -> bool:

@@ -326,8 +326,8 @@ def _is_served(source: Source, signer: Signer | None) -> bool:
     if not is_remote(source):
         return False
     address = _address(source, signer, renew=False)
-    request = urllib.request.Request(address, headers={"Range": "bytes=0-0"})
     try:
+        request = urllib.request.Request(address, headers={"Range": "bytes=0-0"})
         # urllib logs nothing: the address is signed.
         with urllib.request.urlopen(request, timeout=STALL_S) as reply:
             return len(reply.read(1)) == 1

@@ -22,9 +22,6 @@ from headwater.core.sentinel2 import MAX_SCL, OFFSET_DN, SCL
 from headwater.geo.grid import RasterGrid
 from headwater.stac.items import Asset, Signer
 
-LEAVE_OUT = "add the scene's id to search.exclude"
-"""Remedy for a scene that cannot be used, in the words of a sentence."""
-
 
 @dataclass(frozen=True)
 class SceneFiles:
@@ -175,29 +172,40 @@ def is_masked(dataset: DatasetReader) -> bool:
 
 
 def check_band(dataset: DatasetReader, name: str, scene: str) -> None:
-    """Check that an open file can be a band.
+    """Check that an open file can be a band; an alpha band may come with it.
 
     Raises
     ------
     InputError
-        Reflectance is not 16 bits (8-bit previews have the same names), SCL is not 8 or 16 bits, or the file has
-        several bands or no place on Earth.
+        See `check_band_type`; or the file has no place on Earth.
     """
-    kind = np.dtype(dataset.dtypes[0]).name if not dataset.dtypes[0].startswith("complex") else dataset.dtypes[0]
+    count = 1 + sum(kind != ColorInterp.alpha for kind in dataset.colorinterp[1:])
+    check_band_type(name, dataset.dtypes[0], scene, count=count)
+    if dataset.transform.is_identity:
+        raise InputError(
+            f"The file of band {name} of {scene} has no geotransform.", "Write its transform into the file."
+        )
+
+
+def check_band_type(name: str, dtype: Any, scene: str, *, count: int = 1) -> None:
+    """Check the data type of a band, and that its file holds no others.
+
+    Raises
+    ------
+    InputError
+        Reflectance is not 16 bits (8-bit previews have the same names), SCL is not 8 or 16 bits, or there are several
+        bands.
+    """
+    kind = str(dtype) if str(dtype).startswith("complex") else np.dtype(dtype).name
     allowed = ("uint8", "uint16", "int16") if name == SCL else ("uint16", "int16")
     if kind not in allowed:
         raise InputError(
             f"Band {name} of {scene} holds {kind}, not "
             + ("8-bit classes." if name == SCL else "16-bit digital numbers."),
-            f"Use Sentinel-2 L2A assets, reflectance as uint16 and SCL as uint8, or {LEAVE_OUT}.",
+            "Use Sentinel-2 L2A assets: reflectance as uint16, SCL as uint8.",
         )
-    if [kind for kind in dataset.colorinterp[1:] if kind != ColorInterp.alpha]:
+    if count != 1:
         raise InputError(
-            f"The file of band {name} of {scene} has {dataset.count} bands.",
-            f"Use files of one band each, or {LEAVE_OUT}.",
-        )
-    if dataset.transform.is_identity:
-        raise InputError(
-            f"The file of band {name} of {scene} has no geotransform.",
-            f"Write its place into the file, or {LEAVE_OUT}.",
+            f"Band {name} of {scene} is a file of {count} bands; one is expected.",
+            "Give each band in a file of its own.",
         )

@@ -386,7 +386,7 @@ def test_scenes_that_touch_but_show_nothing_are_not_called_absent(
     write_tiny_catalog(tmp_path / "planet", [TinyScene("33TWM", "20230610", cloudy=(0, 0.8))])
     selecting(str(tmp_path / "planet"), cloud_steps=[1])
     err = capsys.readouterr().err
-    assert f"1 scenes touch cell {NORTH_WEST}, but" in err
+    assert f"1 scene(s) touch cell {NORTH_WEST}, but" in err
     assert "no usable scene touches" not in err
 
 

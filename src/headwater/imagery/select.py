@@ -124,8 +124,8 @@ class Selection:
         if self.touching == 0:
             return f"no usable scene touches cell {cell}"
         return (
-            f"{self.touching} scenes touch cell {cell}, but show nothing of their tiles clearly, add less than"
-            f" {rule.stop_uncovered:g} of it, or have {rule.cloud_steps[-1]:g} % of clouds or more"
+            f"{self.touching} scene(s) touch cell {cell}, but add less than {rule.stop_uncovered:.0%} of their tile,"
+            f" have {rule.cloud_steps[-1]:g} % of clouds or more, or were left out"
         )
 
 

@@ -72,7 +72,8 @@ MAX_BANDS = 16
 _MAX_BLOCK_BYTES = 2**29
 
 _NETWORK_FAILED = re.compile(r"curl|HTTP|timed? ?out|too slow|connect|resolve host", re.IGNORECASE)
-"""In a message of GDAL: the request failed, and the file may be sound."""
+"""In a message of GDAL, without addresses: the request failed, and the file may be sound."""
+_ADDRESS = re.compile(r"\S*://\S+|\S*/vsi\S+")
 _GONE = (404, 410)
 _REFUSED = (401, 403)
 _MAX_REFUSALS = 4
@@ -170,8 +171,9 @@ def _read_once(
                 return read(dataset)
         except READ_ERRORS as error:
             status = http_status(error, messages)
+            texts = (str(error), str(error.__cause__), *messages)
             attempts.network_failed = status is not None or any(
-                _NETWORK_FAILED.search(text) for text in (str(error), str(error.__cause__), *messages)
+                _NETWORK_FAILED.search(_ADDRESS.sub("", text)) for text in texts
             )
             if status in _GONE:
                 raise _gone(source) from None

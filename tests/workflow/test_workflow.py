@@ -118,6 +118,7 @@ def test_no_signature_is_in_any_file(finished):
             assert b"sig=" not in path.read_bytes(), path
 
 
+@pytest.mark.long
 def test_one_core_and_kills_give_the_same_bytes(tmp_path, planet, served, finished):
     """Killed several times, on one core: the outputs equal those of the undisturbed run."""
     basin = configure(tmp_path, planet, served)

@@ -21,6 +21,7 @@ from shapely.geometry.base import BaseGeometry
 Box = tuple[float, float, float, float]
 
 FULL_CIRCLE = 360.0
+HALF_CIRCLE = 180.0
 SHIFTS = (0.0, FULL_CIRCLE, -FULL_CIRCLE)
 """Degrees by which the same place may be written: as it is, one world to the east, one to the west."""
 
@@ -144,14 +145,22 @@ def unwrap_shapes(shapes: NDArray[Any], near: NDArray[np.float64]) -> NDArray[An
     return _shifted(shapes, rows, lambda x, owner: wraps_to(x, near[rows][owner]))
 
 
-def cut_to_map(lines: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the parts of lines as a map from -180 to 180 degrees shows them, and the row of each part."""
+def cut_to_map(shapes: NDArray[Any], *, dimension: int = 1) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the parts of shapes as a map from -180 to 180 degrees shows them, and the row of each part.
+
+    Parameters
+    ----------
+    shapes : (n,) array of shapes
+        Lines, or valid polygons.
+    dimension : int
+        1 keeps lines, 2 polygons; what remains of another dimension at the cut is dropped.
+    """
     strips = np.array([shapely.box(west, -90, west + 360, 90) for west in (-180, -540, 180)])
     wraps = np.array([0.0, 1.0, -1.0])
-    cut = shapely.intersection(lines[:, np.newaxis], strips).ravel()
+    cut = shapely.intersection(shapes[:, np.newaxis], strips).ravel()
     parts, owner = shapely.get_parts(cut, return_index=True)
     parts = shift_longitudes(parts, wraps[owner % 3])
-    kept = (shapely.get_type_id(parts) == 1) & ~shapely.is_empty(parts)
+    kept = (shapely.get_dimensions(parts) == dimension) & ~shapely.is_empty(parts)
     return parts[kept], (owner // 3)[kept]
 
 

@@ -1,6 +1,7 @@
 """Any vector file of basins: a valid one with one random defect gives the same polygon, or one sentence."""
 
 import warnings
+from decimal import Decimal
 
 import geopandas as gpd
 import numpy as np
@@ -50,6 +51,7 @@ SAME = {
     "none": lambda table: table,
     "a projected CRS": lambda table: table.to_crs(6933),
     "ids as doubles": lambda table: change(table, HYBAS_ID=table["HYBAS_ID"].astype(float)),
+    "ids as decimals": lambda table: change(table, HYBAS_ID=[Decimal(value) for value in table["HYBAS_ID"].tolist()]),
     "ids as text": lambda table: change(table, HYBAS_ID=table["HYBAS_ID"].astype(str) + " "),
     "lower-case column": lambda table: table.rename(columns={"HYBAS_ID": "hybas_id"}),
     "our name of the column": lambda table: table.rename(columns={"HYBAS_ID": "basin_id"}),
@@ -119,6 +121,7 @@ def answer(path):
 )
 @example("meters declared as degrees", ".geojson", 95.0, 10.0)
 def test_a_defect_gives_the_same_polygon_or_a_sentence(folder, defect, suffix, west, south):
+    assume((defect, suffix) != ("an empty neighbor", ".shp"))  # shapefiles write an empty shape as none
     table = basins(west, south)
     sub = folder / f"{len(list(folder.iterdir()))}"
     sub.mkdir()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import glob
 import json
-import numbers
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +17,13 @@ from shapely.geometry.base import BaseGeometry
 from headwater.core.errors import InputError
 from headwater.geo.features import read_table
 from headwater.geo.grid import CRS
-from headwater.geo.longitudes import FULL_CIRCLE, HALF_CIRCLE, cut_to_map
+from headwater.geo.longitudes import FULL_CIRCLE, HALF_CIRCLE, cut_to_map, is_on_globe
 
 # Most jobs import this module for a name or two and read no polygon: geopandas is imported where it is used.
 if TYPE_CHECKING:
     import geopandas as gpd
 
 HYDROBASINS_ID = "HYBAS_ID"
-_ROUNDING = 1e-6
-"""Degrees by which coordinates that were projected may miss a pole."""
 MAX_EXACT_DOUBLE = 2**53
 """From here on doubles skip integers."""
 
@@ -166,10 +164,11 @@ def _id_column(path: Path, columns: Iterable[str]) -> str:
 
 def _id_text(value: Any, path: Path, column: str) -> str:
     """Return an id as text; the shapefiles of HydroBASINS store it as a double."""
-    text = value.strip() if isinstance(value, str) else None
-    if text is None and isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
-        exact = isinstance(value, numbers.Integral) or (float(value).is_integer() and abs(value) < MAX_EXACT_DOUBLE)
-        text = str(int(value)) if exact else None
+    text = value.strip() if isinstance(value, str) else ""
+    whole = isinstance(value, int | np.integer | Decimal) and not isinstance(value, bool) and value == int(value)
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT_DOUBLE
+    if whole or exact:
+        text = str(int(value))
     if not text:
         raise InputError(
             f"{path} has {value!r} in column {column}, which is not the id of a basin.", "Give integers or texts."
@@ -186,11 +185,7 @@ def _check_shape(shape: BaseGeometry, given: BaseGeometry, basin_id: str, path: 
         )
     if shape.is_empty:
         return  # refused where it is used
-    west, south, east, north = shape.bounds
-    # Comparisons with the NaN and infinity of a failed transformation are false.
-    if not (
-        -360 <= west <= east <= 360 and east - west <= 360 + _ROUNDING and abs(south) < 90 + _ROUNDING > abs(north)
-    ):
+    if not is_on_globe(shape.bounds):
         shown = ", ".join(f"{edge:g}" for edge in given.bounds)
         raise InputError(
             f"The polygon of basin {basin_id} in {path} is not on the globe: its bounds are {shown}.",

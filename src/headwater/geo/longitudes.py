@@ -22,6 +22,8 @@ Box = tuple[float, float, float, float]
 
 FULL_CIRCLE = 360.0
 HALF_CIRCLE = 180.0
+_ROUNDING = 1e-6
+"""Degrees by which coordinates that were projected may miss a pole."""
 SHIFTS = (0.0, FULL_CIRCLE, -FULL_CIRCLE)
 """Degrees by which the same place may be written: as it is, one world to the east, one to the west."""
 
@@ -77,6 +79,14 @@ def enclosing_box(boxes: Iterable[Box]) -> Box:
     if gap >= widest:
         west, east = parts[0][0], reach
     return (west, south, east, north)
+
+
+def is_on_globe(bounds: Box) -> bool:
+    """Whether west, south, east, north can be degrees; west and east may be beyond 180, by less than once around."""
+    west, south, east, north = bounds
+    # Comparisons with the NaN and infinity of a failed transformation are false.
+    in_longitude = -FULL_CIRCLE <= west <= east <= FULL_CIRCLE and east - west <= FULL_CIRCLE
+    return in_longitude and abs(south) < 90 + _ROUNDING > abs(north)
 
 
 def touches(footprint: BaseGeometry, box: Box) -> bool:

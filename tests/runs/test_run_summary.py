@@ -116,6 +116,7 @@ def test_a_failed_run_ends_with_the_last_causes_and_remedies():
         failed("composite", "N40W106", **refused),
         failed("composite", "N41W106", **refused),
         failed("predict", "N40W106", cause=KILLED),
+        failed("report", cause="stopped"),
         failed("network", cause="bug"),
     ]
     composite, predict, network = failure_lines(attempts, Path("logs"))

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from headwater.core.errors import STOPPED
 from headwater.core.events import BEGUN, BYTES, DONE, EVENTS_SUFFIX, FAILED, REQUESTS, RETRIED, RETRIES, Place
 from headwater.runs import by_flow
 
@@ -173,7 +174,7 @@ def failure_lines(attempts: Sequence[JobAttempt], logs: Path, *, most: int = 3) 
     last = {attempt.place: attempt for attempt in attempts}
     alike: defaultdict[tuple[str, str, str], list[JobAttempt]] = defaultdict(list)
     for attempt in last.values():
-        if attempt.cause is not None:
+        if attempt.cause not in (None, STOPPED):
             alike[attempt.place.rule, attempt.cause, attempt.text].append(attempt)
     return [_failure_line(jobs, logs) for jobs in list(alike.values())[-most:]]
 

@@ -255,7 +255,7 @@ class Watch(logging.Handler):
         costs = cost_table(attempt for attempt in attempts if attempt.cause is None)
         write_json(path, summary | {"costs": costs})
         lines = [*summary_lines(summary), f"The complete summary: {path}"]
-        if outcome != "done":
+        if outcome == "failed":
             lines += failure_lines(attempts, self._logs)
         for line in lines:
             LOGGER.info(f"headwater: {line}")

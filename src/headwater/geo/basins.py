@@ -6,6 +6,7 @@ import glob
 import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,8 @@ def basin_polygon(polygons: Sequence[Path], basin_id: str) -> BaseGeometry:
     basins = read_basins(polygons)
     rows = basins[basins["basin_id"] == str(basin_id)]
     if rows.empty:
-        known = ", ".join(sorted(basins["basin_id"])[:5])
+        ids = sorted(basins["basin_id"])
+        known = ", ".join(get_close_matches(str(basin_id), ids, n=5) or ids[:5])
         raise InputError(
             f"Basin {basin_id} is not in {', '.join(str(path) for path in polygons)}.",
             f"Use an id of the file, such as {known}.",

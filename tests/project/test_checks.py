@@ -52,6 +52,17 @@ def test_the_cells_to_do_and_their_costs_are_named(configured):
     assert "core hours" in line
 
 
+def test_files_of_an_earlier_configuration_are_named_when_the_network_is_made_again(configured, tmp_path, capsys):
+    folder = tmp_path / "results/1"
+    folder.mkdir(parents=True)
+    for name in ("waterways.gpkg", "waterways.fgb", "waterways.parquet"):
+        (folder / name).touch()
+    run = Workflow(configured({"1": box(10, 10, 12, 12)}, network={"formats": ["fgb"]}))
+    run._name_forgotten_files()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "waterways.gpkg is not updated" in line
+
+
 def test_a_hydrobasins_id_on_another_continent_is_refused():
     place = cells_intersecting(box(-105.5, 40.1, -105.4, 40.2), 1.0)
     refuse_other_continent(NORTH_AMERICA, place)

@@ -77,6 +77,29 @@ def test_a_confirmation_on_the_command_line_is_text():
         check_config(config() | {"confirm": "maybe"})
 
 
+def test_ids_without_quotes_are_the_same_ids():
+    assert check_config(config(basins={"ids": [7020038340]})).basins.ids == ("7020038340",)
+    for value in ([True], [1.5], [None], 7020038340):
+        with pytest.raises(InputError, match=r"basins\.ids must be"):
+            check_config(config(basins={"ids": value}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "meant"),
+    [
+        ({"max_scenes": 3}, "select.max_scenes"),
+        ({"SELECT": {}}, "select"),
+        ({"select": {"Max_Scenes": 3}}, "select.max_scenes"),
+        ({"confrim": True}, "confirm"),
+        ({"result": "x"}, "results"),
+    ],
+)
+def test_a_typing_error_or_a_wrong_section_is_named_with_what_was_meant(changes, meant):
+    with pytest.raises(InputError) as refused:
+        check_config(config() | changes)
+    assert refused.value.remedy == f"Did you mean {meant}?"
+
+
 def test_an_unknown_top_level_key_is_refused():
     with pytest.raises(InputError, match="no setting colour"):
         check_config(config() | {"colour": "blue"})

@@ -237,9 +237,12 @@ def _meant(value: Any, rule: Mapping[str, Any]) -> str:
 
 def unknown_setting(key: str, model: type[BaseModel]) -> InputError:
     """Return the error of a name that no setting has, with the one that was probably meant."""
-    section = key.rpartition(".")[0]
-    close = get_close_matches(key, [full_name(section, name) for name in model.model_fields], n=1, cutoff=0.6)
-    hint = f"Did you mean {close[0]}?" if close else _SEE
+    section, _, name = key.rpartition(".")
+    close = get_close_matches(key.lower(), [full_name(section, known) for known in model.model_fields], n=1, cutoff=0.6)
+    # A setting that was written outside its section.
+    inner = {known: _model_of(model, known) for known in model.model_fields}
+    close += [full_name(known, name) for known, fields in inner.items() if fields and name in fields.model_fields]
+    hint = f"Did you mean {close[-1]}?" if close else _SEE
     return InputError(f"There is no setting {key}.", hint)
 
 

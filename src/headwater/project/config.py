@@ -33,12 +33,20 @@ class BasinsSettings(Settings):
         reruns_from="plan",
     )
     ids: tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")], ...] = setting(
-        doc="HYBAS_ID of each basin to map, as quoted text.",
+        doc="HYBAS_ID of each basin to map.",
         is_file=True,
         reruns_from="the new basins",
         form="texts of letters, digits, - and _",
         min_length=1,
     )
+
+    @field_validator("ids", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """YAML reads an id without quotes as a number; a file name and the polygons' ids are text."""
+        if not isinstance(value, tuple):
+            return value
+        return tuple(str(each) if isinstance(each, int) and not isinstance(each, bool) else each for each in value)
 
 
 class Config(Settings):

@@ -71,7 +71,7 @@ REFUSED = {
     "swapped axes": lambda table: table.set_geometry(
         [shapely.transform(shape, lambda xy: xy[:, ::-1]) for shape in table.geometry], crs=4326
     ),
-    "out of the world": lambda table: table.set_geometry(table.geometry.translate(yoff=120), crs=4326),
+    "out of the world": lambda table: table.set_geometry(table.geometry.translate(yoff=180), crs=4326),
     "no CRS": lambda table: table.set_crs(None, allow_override=True),
     "lines": lambda table: table.set_geometry(table.geometry.boundary, crs=4326),
     "points": lambda table: table.set_geometry(shapely.centroid(table.geometry.values), crs=4326),

@@ -125,6 +125,7 @@ def test_a_failed_run_ends_with_the_last_causes_and_remedies():
     assert "logs/12/predict/N40W106.log" in predict
     assert network == "network of basin 12 failed. An unforeseen error: report it with logs/12/network.log."
     assert failure_lines(attempts[:2], Path("logs")) == []
+    assert failure_lines([], Path("logs"), silent=2)[0].startswith("2 attempts ended without a word")
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     return [sentence, *table]
 
 
-def failure_lines(attempts: Sequence[JobAttempt], logs: Path, *, most: int = 3) -> list[str]:
+def failure_lines(attempts: Sequence[JobAttempt], logs: Path, *, silent: int = 0, most: int = 3) -> list[str]:
     """Return what ended a run: cause and remedy of the jobs whose last attempt failed, the latest last.
 
     Parameters
@@ -168,15 +168,18 @@ def failure_lines(attempts: Sequence[JobAttempt], logs: Path, *, most: int = 3) 
         Attempts of the run.
     logs : Path
         Folder of the jobs' logs.
+    silent : int
+        Attempts that failed without events.
     most : int
-        Most lines; jobs that failed in the same way share one.
+        Most lines of jobs with events; those that failed in the same way share one.
     """
+    silent_line = f"{silent} attempts ended without a word: see what Snakemake printed of them above."
     last = {attempt.place: attempt for attempt in attempts}
     alike: defaultdict[tuple[str, str, str], list[JobAttempt]] = defaultdict(list)
     for attempt in last.values():
         if attempt.cause not in (None, STOPPED):
             alike[attempt.place.rule, attempt.cause, attempt.text].append(attempt)
-    return [_failure_line(jobs, logs) for jobs in list(alike.values())[-most:]]
+    return [silent_line] * (silent > 0) + [_failure_line(jobs, logs) for jobs in list(alike.values())[-most:]]
 
 
 def _failure_line(jobs: Sequence[JobAttempt], logs: Path) -> str:

@@ -23,6 +23,7 @@ from headwater.core.files import write_json
 from headwater.runs import by_flow
 from headwater.runs.costs import cost_table
 from headwater.runs.run_summary import (
+    UNKNOWN,
     event_file_sizes,
     failure_lines,
     format_duration,
@@ -256,7 +257,7 @@ class Watch(logging.Handler):
         write_json(path, summary | {"costs": costs})
         lines = [*summary_lines(summary), f"The complete summary: {path}"]
         if outcome == "failed":
-            lines += failure_lines(attempts, self._logs)
+            lines += failure_lines(attempts, self._logs, silent=summary["failures"].get(UNKNOWN, 0))
         for line in lines:
             LOGGER.info(f"headwater: {line}")
 

@@ -76,6 +76,7 @@ def test_a_hydrobasins_id_on_another_continent_is_refused():
     ("changes", "words"),
     [
         ({"basins": {"polygons": "none.gpkg", "ids": ["1"]}}, "basins.polygons names none.gpkg, which does not exist"),
+        ({"results": f"{__file__}/results"}, r"results is .*, but .*test_checks\.py is not a folder"),
         ({"network": {"lakes": "none.gpkg"}}, "network.lakes names none.gpkg, which does not exist"),
         (
             {"predict": {"checkpoint": ["none.safetensors"]}},

@@ -6,6 +6,7 @@ checked once, when a run begins.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -171,6 +172,27 @@ def check_catalog(url: str) -> None:
         refuse_missing("catalog.url", [url], "the address of a STAC API, or a folder or file of items")
 
 
+def check_results_folder(results: Path) -> None:
+    """Refuse a results folder that cannot be made or written in.
+
+    Raises
+    ------
+    InputError
+        It, or the folder that it would be made in, is a file or read-only.
+    """
+    folder = _existing(results)
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        what = "a read-only folder" if folder.is_dir() else "not a folder"
+        raise InputError(
+            f"results is {results}, but {folder} is {what}.", "Set `results` to a folder that can be written."
+        )
+
+
+def _existing(path: Path) -> Path:
+    """Return a path, or the nearest of the folders above it that exists."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if os.path.lexists(each))
+
+
 def check_disk(results: Path, cells: Collection[Cell], config: Config) -> None:
     """Refuse a run whose results will not fit on the disk.
 
@@ -195,7 +217,7 @@ def check_disk(results: Path, cells: Collection[Cell], config: Config) -> None:
     if "composite" not in config.keep:
         grids = [cell_grid(cell, margin_px=margin_px) for cell in cells]
         needed -= sum(grid.width * grid.height for grid in grids) * rates()["composite_bytes_per_px"] / 1e9
-    folder = next(path for path in (results.absolute(), *results.absolute().parents) if path.exists())
+    folder = _existing(results)
     free = shutil.disk_usage(folder).free / 1e9
     if free < needed:
         raise DiskError(

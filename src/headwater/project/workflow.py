@@ -27,6 +27,7 @@ from headwater.project.budget import basin_cost
 from headwater.project.checks import (
     check_catalog,
     check_disk,
+    check_results_folder,
     check_tables,
     check_weights,
     describe_cost,
@@ -81,6 +82,7 @@ class Workflow:
 
     def _check_files(self) -> None:
         """Refuse what a look at the files of the configuration shows, before anything runs."""
+        check_results_folder(self.results)
         refuse_missing("basins.polygons", self.polygons, "the file of basin polygons (HydroBASINS level 2)")
         refuse_missing("predict.checkpoint", self.checkpoints, "the .safetensors file of a checkpoint")
         refuse_missing("network.lakes", filter(None, [self.config.network.lakes]), "a file of lake polygons")

@@ -90,7 +90,7 @@ def test_ids_without_quotes_are_the_same_ids():
         ({"max_scenes": 3}, "select.max_scenes"),
         ({"SELECT": {}}, "select"),
         ({"select": {"Max_Scenes": 3}}, "select.max_scenes"),
-        ({"confrim": True}, "confirm"),
+        ({"confirmx": True}, "confirm"),
         ({"result": "x"}, "results"),
     ],
 )

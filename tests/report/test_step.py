@@ -53,6 +53,7 @@ def test_a_basin_across_180_degrees_has_a_map_of_its_size_and_reports_missing_vi
         tmp_path / "summary.csv", page,
     )  # fmt: skip
     assert "50" in page.read_text().split("% of the pixels had no clear view")[0][-6:]
+    assert "by Strahler order of the extended network." in page.read_text(), "there is no hillshade without elevation"
     height, width = matplotlib.image.imread(page.parent / "composite.png").shape[:2]
     assert height > width / 4, "a strip around the globe"
     red = np.asarray(matplotlib.image.imread(page.parent / "sources.png"))[..., :3]

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +8,7 @@ from headwater.runs.run_summary import (
     KILLED,
     JobAttempt,
     event_file_sizes,
+    failure_lines,
     format_duration,
     job_attempts,
     job_attempts_since,
@@ -111,6 +113,29 @@ def test_the_lines_are_a_sentence_and_an_aligned_table():
     assert [row.split()[0] for row in rows] == ["plan", "composite", "mosaic"]
     assert rows[1].endswith("1 network, 1 unknown")
     assert {row.index("B", head.index("memory")) for row in rows} == {head.index("memory") + len("memory") - 1}
+
+
+def test_a_failed_run_ends_with_the_last_causes_and_remedies():
+    def failed(rule, cell=None, **facts):
+        return JobAttempt(Place("12", rule, cell), **facts)
+
+    refused = {"cause": "network", "text": "No answer.", "remedy": "Try later."}
+    attempts = [
+        failed("plan", cause="bug"),
+        failed("plan"),  # succeeded when repeated
+        failed("composite", "N40W106", **refused),
+        failed("composite", "N41W106", **refused),
+        failed("predict", "N40W106", cause=KILLED),
+        failed("report", cause="stopped"),
+        failed("network", cause="bug"),
+    ]
+    composite, predict, network = failure_lines(attempts, Path("logs"))
+    assert composite == "composite of cell N40W106 and 1 more failed. No answer. Try later."
+    assert predict.startswith("predict of cell N40W106 failed. It was killed")
+    assert "logs/12/predict/N40W106.log" in predict
+    assert network == "network of basin 12 failed. An unforeseen error: report it with logs/12/network.log."
+    assert failure_lines(attempts[:2], Path("logs")) == []
+    assert failure_lines([], Path("logs"), silent=2)[0].startswith("2 attempts ended without a word")
 
 
 @pytest.mark.parametrize(

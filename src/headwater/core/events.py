@@ -102,8 +102,9 @@ def recorded(step: str, log: Path | None) -> Iterator[None]:
     except BaseException as error:
         facts = {"cause": cause_of(error), "error": type(error).__name__}
         # The text of an unexpected error may contain anything; only stderr has it.
-        cause = getattr(error, "cause", None)
-        emit(FAILED, level="error", **facts, **({"text": cause} if cause else {}), **_numbers(started))
+        words = {"text": getattr(error, "cause", None), "remedy": getattr(error, "remedy", None)}
+        said = {name: text for name, text in words.items() if text}
+        emit(FAILED, level="error", **facts, **said, **_numbers(started))
         raise
     else:
         emit(DONE, **_numbers(started))

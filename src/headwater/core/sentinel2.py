@@ -1,4 +1,4 @@
-"""Names of Sentinel-2 bands, clear SCL classes, composite bands and channels; each is defined only here."""
+"""Sentinel-2 bands, SCL classes that count as clear, composite bands and channels; each is defined only here."""
 
 from __future__ import annotations
 

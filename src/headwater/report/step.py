@@ -29,10 +29,10 @@ MAP_PX = 1400
 """Longest side of the rasters in the maps, pixels: limits the memory for basins of any size."""
 
 MAPS = {
-    "network": "The network over hillshade, by Strahler order of the extended network.",
-    "sources": "The network by source: the given backbone, and the waterways found in imagery and elevation.",
+    "network": "The network by Strahler order of the extended network{relief}.",
+    "sources": "The network by source, the given backbone and the waterways found in imagery and elevation{relief}.",
     "composite": "Cloud-free Sentinel-2 composite, red, green and blue; gray where there was no clear view.",
-    "elevation": "Elevation with hillshade.",
+    "elevation": "Elevation in meters.",
     "probability": "Probability of water at 20 m; gray where there was no imagery.",
 }
 
@@ -76,6 +76,8 @@ def report(
     with atomic_path(summary) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     rows = order_by_source(table)
+    relief = ", over a hillshade" if elevation else ""
+    captions = {name: caption.format(relief=relief) for name, caption in MAPS.items() if name not in missing}
     total, backbone, new = (float(rows[column].iloc[-1]) for column in ("all", "backbone", "new"))
     scenes, weights, demo_weights = _provenance(composite, probability)
     left_out, constant = _defects(composite)
@@ -87,7 +89,7 @@ def report(
         "new_km": new,
         "violations": sum(violations.values()),
         "table": [{"order": order, **row} for order, row in rows.to_dict("index").items()],
-        "maps": [{"file": f"{name}.png", "caption": caption} for name, caption in MAPS.items() if name not in missing],
+        "maps": [{"file": f"{name}.png", "caption": caption} for name, caption in captions.items()],
         "checks": sorted(violations.items()),
         "scenes": scenes,
         "no_view": no_view,

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from headwater.core.errors import STOPPED
 from headwater.core.events import BEGUN, BYTES, DONE, EVENTS_SUFFIX, FAILED, REQUESTS, RETRIED, RETRIES, SAID, Place
 from headwater.runs import by_flow
 
@@ -34,6 +35,8 @@ class JobAttempt:
     """Why it failed (`headwater.core.errors`, or KILLED); None if it succeeded."""
     text: str = ""
     """Its error message."""
+    remedy: str = ""
+    """What to do about it."""
     seconds: float = 0.0
     cpu_s: float = 0.0
     """CPU seconds, user and system."""
@@ -167,6 +170,45 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     return [sentence, *table, *warnings[:_MAX_SHOWN_WARNINGS], *more]
 
 
+def failure_lines(attempts: Sequence[JobAttempt], logs: Path, *, silent: int = 0, most: int = 3) -> list[str]:
+    """Return what ended a run: cause and remedy of the jobs whose last attempt failed, the latest last.
+
+    Parameters
+    ----------
+    attempts : sequence of JobAttempt
+        Attempts of the run.
+    logs : Path
+        Folder of the jobs' logs.
+    silent : int
+        Attempts that failed without events.
+    most : int
+        Most lines of jobs with events; those that failed in the same way share one.
+    """
+    silent_line = f"{silent} attempts ended without a word: see what Snakemake printed of them above."
+    last = {attempt.place: attempt for attempt in attempts}
+    alike: defaultdict[tuple[str, str, str], list[JobAttempt]] = defaultdict(list)
+    for attempt in last.values():
+        if attempt.cause not in (None, STOPPED):
+            alike[attempt.place.rule, attempt.cause, attempt.text].append(attempt)
+    return [silent_line] * (silent > 0) + [_failure_line(jobs, logs) for jobs in list(alike.values())[-most:]]
+
+
+def _failure_line(jobs: Sequence[JobAttempt], logs: Path) -> str:
+    """Return one line for jobs of one rule that failed in the same way."""
+    first = jobs[0]
+    place = first.place
+    log = logs / place.basin / (f"{place.rule}/{place.cell}.log" if place.cell else f"{place.rule}.log")
+    job = f"{place.rule} of {f'cell {place.cell}' if place.cell else f'basin {place.basin}'}"
+    others = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    if first.cause == KILLED:
+        words = f"It was killed, out of memory or of time: see {log}, and run the same command again."
+    elif first.text:
+        words = f"{first.text} {first.remedy}".strip()
+    else:
+        words = f"An unforeseen error: report it with {log}."
+    return f"{job}{others} failed. {words}"
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration in its two largest units, such as "3 h 20 min"."""
     rounded = round(seconds)
@@ -187,6 +229,7 @@ def _ended(events: Sequence[Mapping[str, Any]], place: Place) -> JobAttempt:
         place,
         cause=str(event.get("cause", "bug")) if event["event"] == FAILED else None,
         text=str(event.get("text", "")),
+        remedy=str(event.get("remedy", "")),
         seconds=float(event.get("seconds", 0)),
         cpu_s=float(event.get("cpu_s", 0)),
         max_rss_mb=int(event.get("max_rss_mb", 0)),

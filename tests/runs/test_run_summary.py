@@ -41,6 +41,16 @@ def test_an_attempt_without_an_end_was_killed():
     assert [attempt.retries for attempt in attempts] == [1, 0, 0]
 
 
+def test_warnings_of_jobs_that_succeeded_are_in_the_summary():
+    said = line("said", level="warning", text="scene a is left out.")
+    events = [line("begun"), said, line("failed", cause="network"), line("begun"), said, line("said", text="b"),
+              line("done")]  # fmt: skip
+    attempts = job_attempts(events, PLACE)
+    totals = summarize(attempts, outcome="done", begun="2026-03-01T10:00:00+00:00", seconds=1, errors={})
+    assert [(each["cell"], each["text"]) for each in totals["warnings"]] == [(PLACE.cell, "scene a is left out.")]
+    assert summary_lines(totals)[-1] == "warning: scene a is left out."
+
+
 def test_only_new_events_are_read_and_an_incomplete_line_is_ignored(tmp_path):
     old, new = tmp_path / "12/plan.jsonl", tmp_path / "12/composite/N40W106.jsonl"
     new.parent.mkdir(parents=True)

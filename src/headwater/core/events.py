@@ -147,6 +147,20 @@ def say(text: str, **facts: Any) -> None:
     emit(SAID, text=text, **facts)
 
 
+def warn(text: str, **facts: Any) -> None:
+    """Report something about the results that a user should know; the summary of the run repeats it.
+
+    Parameters
+    ----------
+    text : str
+        One sentence.
+    **facts
+        Numbers of the event.
+    """
+    print(f"headwater: {text}", file=sys.stderr, flush=True)
+    emit(SAID, level="warning", text=text, **facts)
+
+
 def retrying(what: str) -> Callable[[Any], None]:
     """Return a callback for tenacity (`before_sleep`) that counts each retry and records it as an event.
 

@@ -80,6 +80,7 @@ def report(
     captions = {name: caption.format(relief=relief) for name, caption in MAPS.items() if name not in missing}
     total, backbone, new = (float(rows[column].iloc[-1]) for column in ("all", "backbone", "new"))
     scenes, weights, demo_weights = _provenance(composite, probability)
+    left_out, constant = _defects(composite)
     facts = {
         "basin_id": the_plan.basin_id,
         "segments": len(waterways),
@@ -92,6 +93,8 @@ def report(
         "checks": sorted(violations.items()),
         "scenes": scenes,
         "no_view": no_view,
+        "left_out": left_out,
+        "constant": constant,
         "costs": cost_table(last_attempts(logs)) if logs is not None else [],
         "missing": missing,
         "weights": [each[:12] for each in weights],
@@ -142,6 +145,14 @@ def _provenance(composite: Sequence[Path], probability: Sequence[Path]) -> tuple
     weights = raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown").split(", ") if probability else []
     demo_weights = {read_json(path.with_suffix(".json"))["sha256"] for path in default_checkpoints()}
     return scenes, weights, not demo_weights.isdisjoint(weights)
+
+
+def _defects(composite: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """Return the scenes that were left out, and the cells and bands whose composite has one value throughout."""
+    tags = {path.parent.name: raster.raster_tags(path) for path in composite}
+    left_out = sorted({scene for tag in tags.values() for scene in tag.get("left_out", "").split()})
+    constant = [f"{cell} ({tag['constant_bands']})" for cell, tag in sorted(tags.items()) if "constant_bands" in tag]
+    return left_out, constant
 
 
 def _read_relief(elevation: Sequence[Path], grid: RasterGrid) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import STOPPED
-from headwater.core.events import BEGUN, BYTES, DONE, EVENTS_SUFFIX, FAILED, REQUESTS, RETRIED, RETRIES, Place
+from headwater.core.events import BEGUN, BYTES, DONE, EVENTS_SUFFIX, FAILED, REQUESTS, RETRIED, RETRIES, SAID, Place
 from headwater.runs import by_flow
 
 KILLED = "killed"
@@ -22,6 +22,7 @@ UNKNOWN = "unknown"
 """Cause of a failed job without events: it did not start, or the scheduler ended it."""
 _SUMS = ("seconds", "cpu_s", "bytes_down", "requests", "retries")
 _MAX_LISTED_FAILURES = 100
+_MAX_SHOWN_WARNINGS = 10
 _COLUMNS = ("step", "jobs", "wall", "CPU", "memory", "downloaded", "retries", "failures")
 
 
@@ -45,6 +46,8 @@ class JobAttempt:
     """Bytes over the network."""
     requests: int = 0
     retries: int = 0
+    warnings: tuple[str, ...] = ()
+    """What a user should know of its results."""
 
 
 def event_file_sizes(*folders: Path) -> dict[Path, int]:
@@ -93,7 +96,7 @@ def job_attempts(events: Iterable[Mapping[str, Any]], place: Place) -> list[JobA
             unfinished = []
         unfinished.append(event)
         if event.get("event") in (DONE, FAILED):
-            found.append(_ended(event, place))
+            found.append(_ended(unfinished, place))
             unfinished = []
     return [*found, _killed(unfinished, place)] if unfinished else found
 
@@ -120,7 +123,7 @@ def summarize(
     -------
     dict
         outcome, begun, seconds; cpu_s, bytes_down, requests, retries and failures by cause, in total and for each of
-        steps; failed: the failed attempts with their causes.
+        steps; failed: the failed attempts with their causes; warnings: what the other attempts warned of.
     """
     rules: defaultdict[str, list[JobAttempt]] = defaultdict(list)
     for attempt in attempts:
@@ -138,11 +141,17 @@ def summarize(
         "failures": dict(failures),
         "steps": steps,
         "failed": [_failed(attempt) for attempt in attempts if attempt.cause is not None][:_MAX_LISTED_FAILURES],
+        "warnings": [
+            {"basin": attempt.place.basin, "rule": attempt.place.rule, "cell": attempt.place.cell, "text": text}
+            for attempt in attempts
+            if attempt.cause is None
+            for text in attempt.warnings
+        ][:_MAX_LISTED_FAILURES],
     }
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
-    """Return the summary as a sentence and a table, line by line."""
+    """Return the summary as a sentence, a table and the warnings, line by line."""
     sentence = (
         f"{summary['outcome']} in {format_duration(summary['seconds'])} ({format_duration(summary['cpu_s'])} of CPU); "
         f"{_format_bytes(summary['bytes_down'])} downloaded in {summary['requests']} requests, "
@@ -156,7 +165,9 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
         )).rstrip()
         for row in rows
     ]  # fmt: skip
-    return [sentence, *table]
+    warnings = list(dict.fromkeys(f"warning: {each['text']}" for each in summary.get("warnings", ())))
+    more = [f"... and {len(warnings) - _MAX_SHOWN_WARNINGS} more"] if len(warnings) > _MAX_SHOWN_WARNINGS else []
+    return [sentence, *table, *warnings[:_MAX_SHOWN_WARNINGS], *more]
 
 
 def failure_lines(attempts: Sequence[JobAttempt], logs: Path, *, silent: int = 0, most: int = 3) -> list[str]:
@@ -212,7 +223,8 @@ def format_duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def _ended(event: Mapping[str, Any], place: Place) -> JobAttempt:
+def _ended(events: Sequence[Mapping[str, Any]], place: Place) -> JobAttempt:
+    event = events[-1]
     return JobAttempt(
         place,
         cause=str(event.get("cause", "bug")) if event["event"] == FAILED else None,
@@ -224,6 +236,9 @@ def _ended(event: Mapping[str, Any], place: Place) -> JobAttempt:
         bytes_down=int(event.get(BYTES, 0)),
         requests=int(event.get(REQUESTS, 0)),
         retries=int(event.get(RETRIES, 0)),
+        warnings=tuple(
+            str(each.get("text", "")) for each in events if each.get("event") == SAID and each.get("level") == "warning"
+        ),
     )
 
 

@@ -16,7 +16,7 @@ import pyogrio
 import shapely
 
 from headwater.core.errors import InputError
-from headwater.geo.features import read_table
+from headwater.geo.features import TableKind, read_table
 from headwater.geo.grid import CRS, Bounds
 
 WATER_TYPES: Mapping[int, tuple[str, float]] = {
@@ -207,7 +207,7 @@ def _read_layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDa
 
 
 def _read_parquet(path: Path) -> gpd.GeoDataFrame:
-    table = read_table(path, content="GeoParquet", remedy=_REMEDY)
+    table = read_table(path, TableKind("GeoParquet", _REMEDY))
     column = _fcode_column(table.columns, str(path))
     _check_crs(table.crs, str(path))
     return gpd.GeoDataFrame(

@@ -9,11 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
-from headwater.geo.features import read_table
+from headwater.geo.features import TableKind, only, read_table
 from headwater.geo.grid import CRS
 
 # Most jobs import this module for a name or two and read no polygon: geopandas is imported where it is used.
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 HYDROBASINS_ID = "HYBAS_ID"
+_BASINS = TableKind(
+    "basin polygons",
+    "Set basins.polygons to a GeoPackage, Shapefile or GeoParquet of basins.",
+    "polygons",
+    ((HYDROBASINS_ID, "basin_id"),),
+)
 
 
 def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
@@ -105,9 +112,7 @@ def file_for_basin(pattern: str, basin_id: str) -> Path:
 def _read_polygons(path: Path) -> gpd.GeoDataFrame:
     import geopandas as gpd
 
-    table = read_table(
-        path, content="polygons", remedy="Set basins.polygons to a GeoPackage, Shapefile or GeoParquet of basins."
-    )
+    table = read_table(path, _BASINS)
     column = next((name for name in (HYDROBASINS_ID, "basin_id") if name in table.columns), None)
     if column is None:
         raise InputError(f"{path} has no column {HYDROBASINS_ID}.", "Name the column of basin ids HYBAS_ID.")
@@ -117,7 +122,8 @@ def _read_polygons(path: Path) -> gpd.GeoDataFrame:
         raise InputError(f"{path} has basins without an id or a polygon.", "Give each row both, or remove it.")
     # The shapefiles of HydroBASINS store the id as a double.
     ids = [str(int(value)) if not isinstance(value, str) else value for value in table[column]]
-    return gpd.GeoDataFrame({"basin_id": ids}, geometry=table.geometry.to_crs(CRS).values, crs=CRS)
+    shapes = only(table.geometry.to_crs(CRS).to_numpy(), _BASINS, str(path), column=column, ids=np.array(ids))
+    return gpd.GeoDataFrame({"basin_id": ids}, geometry=shapes, crs=CRS)
 
 
 def tdx_header_numbers() -> dict[str, str]:

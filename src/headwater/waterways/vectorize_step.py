@@ -21,8 +21,8 @@ from headwater.geo.features import read_table
 from headwater.geo.grid import Bounds, Cell, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.raster import raster_facts, raster_grid, read_overview
-from headwater.waterways.backbone.stream_columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
-from headwater.waterways.backbone.tdx import Backbone, tdx_backbone
+from headwater.waterways.backbone.stream_columns import CATCHMENT_ID_COLUMNS, CATCHMENTS, STREAM_COLUMNS, STREAMS
+from headwater.waterways.backbone.tdx import Backbone, report_repairs, tdx_backbone
 from headwater.waterways.blocks import BLOCK_PX, Rasters, part_vectors, parts_of
 from headwater.waterways.lines.vectorize import RINGS, no_water
 from headwater.waterways.network_step import write_checked, write_water
@@ -145,8 +145,10 @@ def vectorize(
         raise InputError(f"{out.name} does not end in .parquet.", "The network is written as GeoParquet; name it so.")
     lattice = raster_grid(Path(probability))
     backbone = tdx_backbone(
-        read_table(streams, columns=STREAM_COLUMNS), read_table(catchments, columns=CATCHMENT_ID_COLUMNS)
+        read_table(streams, STREAMS, columns=STREAM_COLUMNS),
+        read_table(catchments, CATCHMENTS, columns=CATCHMENT_ID_COLUMNS),
     )
+    report_repairs(backbone)
     _check_together(Path(probability), Path(elevation), lattice, backbone.reaches)
     rasters = Rasters((Path(probability),), (Path(elevation),), lattice)
     segments, polygons = vectorize_backbone(rasters, backbone, _with_water(settings, water), jobs=jobs)

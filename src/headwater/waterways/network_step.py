@@ -14,7 +14,7 @@ import pandas as pd
 from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
 from headwater.core.files import atomic_path, write_json
-from headwater.geo.features import read_table
+from headwater.geo.features import TableKind, read_table
 from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
@@ -24,6 +24,14 @@ from headwater.waterways.network.formats import write_format
 from headwater.waterways.network.geoparquet import write_network
 from headwater.waterways.network.lakes import meets_lake
 from headwater.waterways.segments import SEGMENT_COLUMNS
+
+NETWORK = TableKind(
+    "a network",
+    "Give lines with the columns stream_id and target_stream_id.",
+    "lines",
+    (("stream_id",), ("target_stream_id",)),
+)
+"""A network to be checked."""
 
 
 def network(
@@ -158,11 +166,14 @@ def check(file: Path) -> int:
     InputError
         The file cannot be read or has no column stream_id, target_stream_id or geometry.
     """
-    result = check_network(read_table(file))
+    result = check_network(read_table(file, NETWORK))
     lines = [f"{'check':<36}{'violations':>11}  first ids"]
     for name, found in result["laws"].items():
         lines.append(f"{name:<36}{found['faults']:>11}  {' '.join(map(str, found['ids'][:5]))}".rstrip())
     lines += [f"{name:<36}{'-':>11}  not checked: no column, or needs the backbone" for name in result["not_checked"]]
+    for name, found in result["laws"].items():
+        lines += [f"{name}: {sentence}" for sentence in found.get("found", [])]
+    lines += result.get("notes", [])
     lines.append(
         f"{result['segments']} segments, {result['length_km']:.1f} km "
         f"({result['backbone_length_km']:.1f} km of the backbone), {result['faults']} violations"

@@ -141,7 +141,10 @@ def test_geometry_that_is_missing_or_in_parts():
         (lambda s, c: (s.assign(LINKNO=[1, 1, 3, 4, 5]), c), "1 LINKNO are used by several links in the streams: 1"),
         (lambda s, c: (s.assign(LINKNO=[-1, 2, 3, 4, 5]), c), "negative"),
         (lambda s, c: (s.assign(LINKNO=[1.5, 2, 3, 4, 5]), c), "not integers"),
-        (lambda s, c: (s.set_geometry(s.geometry.centroid), c), "other shapes than lines: 5 of 5 rows, the first a Point .LINKNO 1, 2"),
+        (
+            lambda s, c: (s.set_geometry(s.geometry.centroid), c),
+            "other shapes than lines: 5 of 5 rows, the first a Point .LINKNO 1, 2",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Geometry is in a geographic CRS")

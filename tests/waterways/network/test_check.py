@@ -83,8 +83,6 @@ def redrawn(row, points):
         (changed("target_stream_id", 1, 31), "target exists", [20]),
         (changed("target_stream_id", 1, 20), "target exists", [20]),
         (changed("target_stream_id", 2, 10), "no cycle", [10, 30]),
-        (changed("target_stream_id", 1, 99), "every segment reaches an outlet", [20]),
-        (changed("target_stream_id", 2, 10), "every segment reaches an outlet", [10, 20, 30]),
         (changed("source_stream_ids", 2, [10]), "sources mirror targets", [30]),
         (changed("source_stream_ids", 0, [20]), "sources mirror targets", [10]),
         (changed("source_stream_ids", 2, [10, 20, 20]), "sources mirror targets", [30]),
@@ -163,9 +161,10 @@ def test_crossings_and_copies_are_what_pairs_of_lines_say(drawn):
     crossing, copies = set(), set()
     for (i, a), (j, b) in combinations(enumerate(lines), 2):
         common_ends = {a.coords[0], a.coords[-1]} & {b.coords[0], b.coords[-1]}
-        if not a.intersection(b).difference(shapely.MultiPoint(list(common_ends))).is_empty:
+        copied = a.coords[:] in (b.coords[:], b.coords[::-1])
+        if not copied and not a.intersection(b).difference(shapely.MultiPoint(list(common_ends))).is_empty:
             crossing |= {i, j}
-        if a.coords[:] in (b.coords[:], b.coords[::-1]):
+        if copied:
             copies |= {i, j}
     found = faults(table)
     assert found.get("no crossing without a node", []) == sorted(crossing)

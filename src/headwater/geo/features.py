@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import shapely
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".geoparquet"})
+_SUFFIXES_IN_ZIP = frozenset({".gpkg", ".fgb", ".geojson", ".json", ".gml", ".kml", ".tab", ".sqlite", ".csv"})
 _GEOGRAPHIC_IDS = ({"authority": "EPSG", "code": 4326}, {"authority": "OGC", "code": "CRS84"})
 _WRITE_CRS = "Write its CRS into the file."
 _PARTS = {"lines": 1, "polygons": 3}
@@ -93,7 +96,8 @@ def read_table(
         if is_parquet(path):
             table = _read_parquet(path, columns, bounds)
         else:
-            table = _read_with_gdal(path, layer or choose_layer(path, kind), columns, bounds)
+            source = gdal_source(path, kind)
+            table = _read_with_gdal(source, layer or choose_layer(source, kind), columns, bounds)
     if not isinstance(table, gpd.GeoDataFrame):
         raise InputError(f"{path} has no geometry, so it is not {kind.content}.", kind.remedy)
     return table
@@ -106,7 +110,8 @@ def unreadable(path: Path, kind: TableKind) -> Iterator[None]:
         yield
     # Those of pyogrio and pyproj are RuntimeErrors, those of pyarrow ValueErrors and OSErrors.
     except (RuntimeError, shapely.errors.GEOSException, ValueError, OSError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        # GDAL's advice after the reason is about its own options.
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split("; It might help")[0].rstrip(".")
         raise InputError(f"{path} cannot be read as {kind.content} ({reason}).", kind.remedy) from error
 
 
@@ -199,7 +204,8 @@ def _part_of_collection(shape: BaseGeometry, shapes: str) -> BaseGeometry:
     parts = [part for part in parts if shapely.get_type_id(part) == _PARTS[shapes]]
     if len(parts) == 1:
         return parts[0]
-    return shapely.MultiPolygon(parts) if shapes == "polygons" else shapely.MultiLineString(parts)
+    joined: Any = shapely.multipolygons(parts) if shapes == "polygons" else shapely.multilinestrings(parts)
+    return cast("BaseGeometry", joined)
 
 
 def _with_crs(table: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
@@ -208,7 +214,39 @@ def _with_crs(table: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
     return table
 
 
-def choose_layer(path: Path, kind: TableKind) -> str | None:
+def gdal_source(path: Path, kind: TableKind) -> str:
+    """Return what GDAL opens for a file: of a zipped one, the one geodatabase, folder of shapefiles or file in it.
+
+    Raises
+    ------
+    InputError
+        A zipped file contains several.
+    """
+    if path.suffix.lower() != ".zip" or not path.is_file():
+        return str(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = {_table_of_member(PurePosixPath(name)) for name in archive.namelist()} - {None}
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is a damaged zip file ({error}).", kind.remedy) from error
+    if len(inside) > 1:
+        names = sorted(map(str, inside))
+        raise InputError(f"{path} contains several tables: {some(names)}.", f"Unpack it. {kind.remedy}")
+    return "/".join([f"/vsizip/{path.resolve()}", *map(str, inside)]).removesuffix("/.")
+
+
+def _table_of_member(name: PurePosixPath) -> PurePosixPath | None:
+    """Return the geodatabase, the folder of shapefiles or the file that a member of an archive belongs to."""
+    geodatabase = next((folder for folder in (name, *name.parents) if folder.suffix.lower() == ".gdb"), None)
+    if geodatabase is not None:
+        return geodatabase
+    suffix = name.suffix.lower()
+    if suffix == ".shp":
+        return name.parent
+    return name if suffix in _SUFFIXES_IN_ZIP else None
+
+
+def choose_layer(path: str, kind: TableKind) -> str | None:
     """Return the layer that is of a kind; the only one of a file whatever it is, since its reader says what it lacks.
 
     Raises
@@ -271,6 +309,8 @@ def box_to_read(bounds: Bounds, crs: Any, extent: Bounds | None) -> Bounds | Non
 
     west, south, east, north = bounds
     crs = pyproj.CRS.from_user_input(crs)
+    if crs.is_geographic and extent is not None:
+        refuse_no_degrees(extent)
     if west < -180 or east > 180 or (crs.is_geographic and (extent is None or extent[0] < -180 or extent[2] > 180)):
         return None
     transformer = pyproj.Transformer.from_crs(CRS, crs, always_xy=True)
@@ -279,12 +319,39 @@ def box_to_read(bounds: Bounds, crs: Any, extent: Bounds | None) -> Bounds | Non
     return box if np.isfinite(box).all() and box[0] <= box[2] else None
 
 
+def refuse_cut_shapefile(source: str, layer: str | None) -> None:
+    """Raise a ValueError if a shapefile is shorter than it says: GDAL reads the shapes that are lost as missing."""
+    path = Path(source) / f"{layer}.shp" if Path(source).is_dir() else Path(source)
+    if path.suffix.lower() == ".shp" and path.is_file():
+        with path.open("rb") as file:
+            (words,) = struct.unpack_from(">i", file.read(28).ljust(28, b"\0"), 24)
+        if path.stat().st_size < 2 * words:
+            raise ValueError(f"it has {path.stat().st_size} of {2 * words} bytes")
+
+
+def refuse_no_degrees(extent: Bounds) -> None:
+    """Raise a ValueError if no degrees are that large: up to 360 and, for what crosses 180 there, 180 more."""
+    west, south, east, north = extent
+    if west < -360 or east > 540 or south < -90.001 or north > 90.001:
+        raise ValueError(f"its coordinates, {west:g}, {south:g} to {east:g}, {north:g}, are no degrees")
+
+
+def extent_of(shapes: NDArray[Any]) -> Bounds:
+    """Return the box of shapes; those that are missing, empty or not finite are left out."""
+    boxes = shapely.bounds(shapes).reshape(-1, 4)
+    boxes = boxes[np.isfinite(boxes).all(axis=1)]
+    west, south = boxes[:, :2].min(axis=0, initial=np.inf)
+    east, north = boxes[:, 2:].max(axis=0, initial=-np.inf)
+    return float(west), float(south), float(east), float(north)
+
+
 def _read_with_gdal(
-    path: Path, layer: str | None, columns: Sequence[str] | None, bounds: Bounds | None
+    path: str, layer: str | None, columns: Sequence[str] | None, bounds: Bounds | None
 ) -> gpd.GeoDataFrame | pd.DataFrame:
     import geopandas as gpd
     import pyogrio
 
+    refuse_cut_shapefile(path, layer)
     info = pyogrio.read_info(path, layer=layer)
     box = None
     if bounds and info["crs"]:
@@ -395,7 +462,7 @@ def _repaired_parquet(path: Path, geometry: str) -> io.BytesIO:
     return buffer
 
 
-def from_wkb(wkb: NDArray[Any], path: Path) -> NDArray[Any]:
+def from_wkb(wkb: NDArray[Any], path: str | Path) -> NDArray[Any]:
     """Return the shapes of well-known binary, repaired where they must be, with a message."""
     try:
         return np.asarray(shapely.from_wkb(wkb), dtype=object)
@@ -403,7 +470,7 @@ def from_wkb(wkb: NDArray[Any], path: Path) -> NDArray[Any]:
         return _repaired(wkb, path, None)
 
 
-def _repaired(wkb: NDArray[Any], path: Path, names: tuple[str, Sequence[Any]] | None) -> NDArray[Any]:
+def _repaired(wkb: NDArray[Any], path: str | Path, names: tuple[str, Sequence[Any]] | None) -> NDArray[Any]:
     shapes = np.full(len(wkb), None, dtype=object)
     repaired = []
     for row, each in enumerate(wkb):

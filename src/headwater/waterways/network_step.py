@@ -14,24 +14,16 @@ import pandas as pd
 from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
 from headwater.core.files import atomic_path, write_json
-from headwater.geo.features import TableKind, read_table
+from headwater.geo.features import read_table
 from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
 from headwater.waterways.network.build import build_network
-from headwater.waterways.network.check import check_network
+from headwater.waterways.network.check import NETWORK, check_network
 from headwater.waterways.network.formats import write_format
 from headwater.waterways.network.geoparquet import write_network
-from headwater.waterways.network.lakes import meets_lake
+from headwater.waterways.network.lakes import check_lakes, meets_lake
 from headwater.waterways.segments import SEGMENT_COLUMNS
-
-NETWORK = TableKind(
-    "a network",
-    "Give lines with the columns stream_id and target_stream_id.",
-    "lines",
-    (("stream_id",), ("target_stream_id",)),
-)
-"""A network to be checked."""
 
 
 def network(
@@ -76,6 +68,8 @@ def network(
     InputError
         A file or one of its columns is missing.
     """
+    if lakes is not None:
+        check_lakes(lakes)
     backbone = _with_columns(read_table(reaches), REACH_COLUMNS, reaches)
     tables = [_with_columns(read_table(path), SEGMENT_COLUMNS, path) for path in segments]
     tables = [table for table in tables if len(table)]

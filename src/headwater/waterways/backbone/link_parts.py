@@ -33,11 +33,13 @@ def one_line(shape: shapely.MultiLineString, link: int) -> tuple[shapely.LineStr
     InputError
         The link branches, or two of its parts are more than MAX_GAP_M apart.
     """
-    parts = [part for part in shape.geoms if part.length > 0] or list(shape.geoms)[:1]
-    merged = shapely.line_merge(shapely.MultiLineString(parts))
-    if merged.geom_type == "LineString":
-        return merged, 0
-    parts = list(merged.geoms)
+    parts = [part for part in shape.geoms if part.length > 0]
+    if not parts:
+        # Of no length: where a neighbor ends, if anywhere.
+        return shape.geoms[0], 0
+    parts = shapely.get_parts(shapely.line_merge(shapely.MultiLineString(parts))).tolist()
+    if len(parts) == 1:
+        return parts[0], 0
     _refuse_branches(parts, link)
     gaps = len(parts) - 1
     while len(parts) > 1:

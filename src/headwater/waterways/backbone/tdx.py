@@ -18,8 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
-from headwater.core.events import say
-from headwater.geo.features import only, some
+from headwater.geo.features import extent_of, only, refuse_no_degrees, some
 from headwater.geo.geodesy import GEOD, METERS_PER_DEGREE, geodesic_length_m
 from headwater.geo.grid import CRS, Bounds
 from headwater.geo.longitudes import align_with_outlets, middle_longitudes, unwrap_shapes
@@ -130,12 +129,6 @@ def assemble(reaches: gpd.GeoDataFrame, polygons: gpd.GeoDataFrame, notes: dict[
     polygons = polygons.merge(reaches[["link_id", "cell"]], on="link_id", how="inner", validate="one_to_one")
     polygons = polygons.sort_values(["cell", "link_id"], ignore_index=True)[list(CATCHMENT_COLUMNS)]
     return Backbone(reaches, polygons, {name: count for name, count in notes.items() if count})
-
-
-def report_repairs(backbone: Backbone) -> None:
-    """Report what had to be repaired, one message each."""
-    for note, count in backbone.notes.items():
-        say(f"{count} {note}.", count=count)
 
 
 def cell_of_points(points: NDArray[np.float64], cells: Iterable[tuple[str, Bounds]]) -> NDArray[Any]:
@@ -294,7 +287,8 @@ def _single_lines(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[Any
     """Return one line per link, missing or empty where there is none, in one piece at 180 degrees."""
     lines = table.geometry.to_numpy().copy()
     there = ~shapely.is_missing(lines)
-    nowhere = np.flatnonzero(there & ~np.isfinite(shapely.length(lines)))
+    with np.errstate(invalid="ignore"):
+        nowhere = np.flatnonzero(there & ~np.isfinite(shapely.length(lines)))
     if len(nowhere):
         raise InputError(
             f"Links have coordinates that are not finite: LINKNO {some(table['link_id'].to_numpy()[nowhere])}.",
@@ -484,7 +478,8 @@ def _dissolved_catchments(
     notes["catchment polygons without a link"] = int((~known).sum())
     notes["catchment polygons without geometry"] = int((known & ~there).sum())
     ids, geometry = ids[known & there], geometry[known & there]
-    wild = ids[~np.isfinite(shapely.area(geometry))]
+    with np.errstate(invalid="ignore"):
+        wild = ids[~np.isfinite(shapely.area(geometry))]
     if len(wild):
         raise InputError(
             f"The catchments have coordinates that are not finite: {column} {some(np.unique(wild))}.",
@@ -547,16 +542,12 @@ def _in_wgs84(table: gpd.GeoDataFrame, what: str) -> NDArray[Any]:
     if table.crs is None:
         raise InputError(f"The {what} have no coordinate reference system.", "Write the CRS into the file.")
     shapes = np.array(table.geometry.to_crs(CRS).to_numpy(), dtype=object)
-    boxes = shapely.bounds(shapes).reshape(-1, 4)
-    boxes = boxes[np.isfinite(boxes).all(axis=1)]
-    west, south = boxes[:, :2].min(axis=0, initial=0)
-    east, north = boxes[:, 2:].max(axis=0, initial=0)
-    # Files of 0 to 360 degrees, and rivers drawn beyond 180, are right.
-    if west < -360 or east > 540 or south < -90.001 or north > 90.001:
+    try:
+        refuse_no_degrees(extent_of(shapes))
+    except ValueError as error:
         raise InputError(
-            f"The {what} have coordinates from {west:g}, {south:g} to {east:g}, {north:g}, which are no degrees.",
-            "Write the CRS of the coordinates into the file.",
-        )
+            f"The {what} cannot be where they are ({error}).", "Write the CRS of the coordinates into the file."
+        ) from error
     return shapes
 
 
@@ -584,6 +575,6 @@ def _refuse_values(values: pd.Series[Any], wrong: NDArray[np.bool_], what: str, 
         rows = [f"row {row}" if ids is None else f"LINKNO {ids[row]}" for row in np.flatnonzero(wrong)]
         raise InputError(
             f"Column {column} contains values that are not {kind.removeprefix('a ').removeprefix('an ')}s: "
-            f"{values[wrong].iloc[0]!r} and the like in {some(rows)}.",
+            f"{values[wrong].tolist()[0]!r} and the like in {some(rows)}.",
             f"Give {kind} in every row.",
         )

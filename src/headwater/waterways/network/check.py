@@ -18,7 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
-from headwater.geo.features import some
+from headwater.geo.features import TableKind, extent_of, refuse_no_degrees, some
 from headwater.geo.geodesy import GEOD, geodesic_length_m
 from headwater.waterways.downstream import last_rows, rows_on_cycles
 from headwater.waterways.network.build import NO_STREAM, rows_of
@@ -50,6 +50,13 @@ _INTEGERS = ("strahler_order", "tdx_stream_id", "tdx_strahler_order", "topologic
 _NUMBERS = ("length_m", "mean_probability")
 _NHDPLUS_NO_ORDER = -9
 MAX_DESCRIBED = 5
+NETWORK = TableKind(
+    "a network",
+    "Give lines with the columns stream_id and target_stream_id.",
+    "lines",
+    (("stream_id",), ("target_stream_id",)),
+)
+"""A network to be checked."""
 
 
 @dataclass(frozen=True)
@@ -679,6 +686,11 @@ def _divergence(network: _Network, _: Any) -> _Violations | None:
 def _crs(network: _Network, _: Any) -> _Violations | None:
     crs = network.table.crs
     if crs is not None and (crs.to_epsg() == 4326 or crs.to_authority() == ("OGC", "CRS84")):
+        try:
+            refuse_no_degrees(extent_of(network.lines))
+        except ValueError as error:
+            found = str(error)
+            return _Violations(network.ids, lambda _: f"The table has EPSG:4326, but {found}.", faults=1)
         return _Violations(network.ids[:0])
     if crs is not None and not network.has("from_tdx"):
         # Only our own format, and the published one, promise degrees.

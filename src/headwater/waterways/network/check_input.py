@@ -75,7 +75,7 @@ def integers_of(table: pd.DataFrame, column: str, ids: NDArray[Any] | None = Non
         if not re.fullmatch(r"[+-]?\d{1,18}", text) or not isinstance(values.iloc[row], str | int):
             where = f"row {row}" if ids is None else f"segment {ids[row]}"
             raise InputError(
-                f"Column {column} contains {values.iloc[row]!r} in {where}, which is not an integer.",
+                f"Column {column} contains {_plain(values.iloc[row])!r} in {where}, which is not an integer.",
                 "Number the segments with integers, or check another table.",
             )
         result[row] = int(text)
@@ -93,8 +93,9 @@ def numbers_of(table: pd.DataFrame, column: str, ids: NDArray[Any]) -> NDArray[n
     numbers = _numbers(table[column])
     wrong = np.flatnonzero(np.isnan(numbers) & table[column].notna().to_numpy())
     if len(wrong):
+        shown = _plain(table[column].iloc[wrong[0]])
         raise InputError(
-            f"Column {column} contains {table[column].iloc[wrong[0]]!r} in {some(ids[wrong])}, which is not a number.",
+            f"Column {column} contains {shown!r} in {some(ids[wrong])}, which is not a number.",
             "Give numbers, or leave the column out.",
         )
     return numbers
@@ -119,8 +120,9 @@ def booleans_of(table: pd.DataFrame, column: str, ids: NDArray[Any]) -> NDArray[
         return np.asarray(numbers == _NHDPLUS_SECOND_ARM)
     wrong = np.flatnonzero(~text.isin(_TRUE | _FALSE).to_numpy())
     if len(wrong):
+        shown = _plain(values.iloc[wrong[0]])
         raise InputError(
-            f"Column {column} contains {values.iloc[wrong[0]]!r} in {some(ids[wrong])}, neither true nor false.",
+            f"Column {column} contains {shown!r} in {some(ids[wrong])}, which is neither true nor false.",
             "Give true and false, or leave the column out.",
         )
     return text.isin(_TRUE).to_numpy(bool)
@@ -179,6 +181,11 @@ def in_degrees(shapes: NDArray[Any], crs: Any) -> NDArray[Any] | None:
         west, south, east, north = shapely.total_bounds(shapes) if len(shapes) else (0, 0, 0, 0)
         return None if max(-west, east) > 360 or max(-south, north) > 90 else shapes
     return np.asarray(gpd.GeoSeries(shapes, crs=crs).to_crs("EPSG:4326").to_numpy(), dtype=object)
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's numbers as Python's, for a message."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _numbers(values: pd.Series[Any]) -> NDArray[np.float64]:

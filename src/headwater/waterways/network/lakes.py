@@ -18,10 +18,15 @@ from headwater.geo.features import (
     TableKind,
     box_to_read,
     choose_layer,
+    extent_of,
     from_wkb,
+    gdal_source,
     is_parquet,
     only,
+    parquet_facts,
     read_table,
+    refuse_cut_shapefile,
+    refuse_no_degrees,
     unreadable,
 )
 from headwater.geo.grid import CRS, Bounds
@@ -50,8 +55,7 @@ def meets_lake(lines: NDArray[Any], lakes: Path) -> NDArray[np.bool_]:
         polygons.
     """
     meets = np.zeros(len(lines), dtype=bool)
-    if not Path(lakes).exists():
-        raise InputError(f"{lakes} does not exist.", LAKES.remedy)
+    check_lakes(lakes)
     if len(lines) == 0:
         return meets
     tree = shapely.STRtree(lines)
@@ -68,6 +72,26 @@ def meets_lake(lines: NDArray[Any], lakes: Path) -> NDArray[np.bool_]:
     return meets
 
 
+def check_lakes(lakes: Path) -> None:
+    """Refuse a file that cannot be one of lakes, by what its header says: before any work.
+
+    Raises
+    ------
+    InputError
+        The file is missing, cannot be read, has no CRS, or has no one layer of polygons.
+    """
+    if not Path(lakes).exists():
+        raise InputError(f"{lakes} does not exist.", LAKES.remedy)
+    with unreadable(lakes, LAKES):
+        if is_parquet(Path(lakes)):
+            crs = parquet_facts(lakes).crs
+        else:
+            source = gdal_source(Path(lakes), LAKES)
+            crs = pyogrio.read_info(source, layer=choose_layer(source, LAKES))["crs"]
+    if crs is None:
+        raise InputError(f"{lakes} has no coordinate reference system.", "Write its CRS into the file.")
+
+
 def _touching(polygons: NDArray[Any], shift: float, bounds: Bounds) -> NDArray[Any]:
     """Return valid polygons, shifted to the east, whose boxes meet a box."""
     west, south, east, north = shapely.bounds(polygons).T
@@ -75,18 +99,19 @@ def _touching(polygons: NDArray[Any], shift: float, bounds: Bounds) -> NDArray[A
     chosen = polygons[there]
     if shift and len(chosen):
         chosen = shapely.transform(chosen, lambda xy: xy + np.array([shift, 0.0]))
-    return np.where(shapely.is_valid(chosen), chosen, shapely.make_valid(chosen))
+    return np.asarray(np.where(shapely.is_valid(chosen), chosen, shapely.make_valid(chosen)), dtype=object)
 
 
 def _polygons_near(path: Path, bounds: Bounds) -> Iterator[NDArray[Any]]:
     """Yield polygons in EPSG:4326, each in one piece at 180 degrees; those without a shape are skipped."""
     parts = iter([read_table(path, LAKES, columns=(), bounds=bounds).geometry]) if is_parquet(path) else None
     for part in parts or _parts_from_gdal(path, bounds):
-        if part.crs is None:
-            raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
         shapes = part[~(part.isna() | part.is_empty)].to_crs(CRS)
         polygons = only(np.asarray(shapes.to_numpy(), dtype=object), LAKES, str(path))
-        polygons = polygons[np.isfinite(shapely.area(polygons)) & ~shapely.is_empty(polygons)]
+        with unreadable(path, LAKES):
+            refuse_no_degrees(extent_of(polygons))
+        with np.errstate(invalid="ignore"):
+            polygons = polygons[np.isfinite(shapely.area(polygons)) & ~shapely.is_empty(polygons)]
         if len(polygons):
             first = shapely.get_x(shapely.get_point(shapely.get_exterior_ring(shapely.get_geometry(polygons, 0)), 0))
             boxes = shapely.bounds(polygons).reshape(-1, 4)
@@ -97,15 +122,15 @@ def _polygons_near(path: Path, bounds: Bounds) -> Iterator[NDArray[Any]]:
 
 def _parts_from_gdal(path: Path, bounds: Bounds) -> Iterator[gpd.GeoSeries]:
     with unreadable(path, LAKES):
-        layer = choose_layer(path, LAKES)
-        info = pyogrio.read_info(path, layer=layer)
-        if info["crs"] is None:
-            raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
+        source = gdal_source(path, LAKES)
+        layer = choose_layer(source, LAKES)
+        refuse_cut_shapefile(source, layer)
+        info = pyogrio.read_info(source, layer=layer)
         extent = info["total_bounds"]
         near = box_to_read(bounds, info["crs"], None if extent is None else tuple(extent))
         rows = 0
         options: dict[str, Any] = {"layer": layer, "columns": [], "bbox": near, "use_pyarrow": True}
-        with pyogrio.open_arrow(path, batch_size=_POLYGONS_AT_ONCE, **options) as (described, reader):
+        with pyogrio.open_arrow(source, batch_size=_POLYGONS_AT_ONCE, **options) as (described, reader):
             for batch in reader:
                 shapes = batch.column(batch.schema.get_field_index(described["geometry_name"] or "wkb_geometry"))
                 rows += len(shapes)

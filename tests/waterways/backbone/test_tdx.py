@@ -377,6 +377,11 @@ def test_coasts_and_islands_are_links_of_their_own():
     assert made.reaches["downstream_link_id"].tolist() == [-1, -1, -1]
 
 
+def test_streams_without_any_catchment_are_reported():
+    notes = tdx_backbone(streams(), no_catchments()).notes
+    assert notes == {"links, none of which has a catchment: nothing can be added to them": 5}
+
+
 def test_no_streams_give_no_reaches():
     made = tdx_backbone(streams().iloc[:0], catchments(), [("A", (0, 0, 1, 1))])
     assert len(made.reaches) == len(made.catchments) == 0
@@ -403,7 +408,7 @@ def test_a_link_without_geometry_lies_at_the_free_end_of_its_only_neighbour():
     table.loc[table["LINKNO"] == 4, "geometry"] = None
     made = tdx_backbone(table, no_catchments())
     assert list(made.reaches.geometry[3].coords) == [(1, 0), (1, 0)]
-    assert made.notes == {"links without geometry": 1}
+    assert made.notes["links without geometry"] == 1
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")

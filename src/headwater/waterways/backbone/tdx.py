@@ -508,6 +508,9 @@ def _dissolved_catchments(
     filled = ~shapely.is_empty(shapes)
     notes["catchments without area, whose links are not cut"] = int((~filled).sum())
     unique, shapes = unique[filled], shapes[filled]
+    if not len(unique):
+        # A file of another place, or one that was cut, looks like this too.
+        notes["links, none of which has a catchment: nothing can be added to them"] = len(link_ids)
     notes["catchments whose middle is in another one too"] = _overlapping(shapes)
     return gpd.GeoDataFrame({"link_id": unique}, geometry=shapes, crs=CRS)
 

@@ -246,6 +246,12 @@ def test_gaps_and_lengths_are_in_meters_in_any_crs(crs):
     assert ("coordinates are EPSG:4326" in result["not_checked"]) == (crs != 4326)
 
 
+def test_a_missing_line_is_counted_once():
+    table = sound()
+    table.loc[1, "geometry"] = None
+    assert faults(table) == {"geometry is valid": [20]}
+
+
 def test_lines_of_one_part_are_lines_and_others_are_named_once():
     table = chain()
     several = shapely.multilinestrings([table.geometry[2], shapely.LineString([(11, 50), (11, 51)])])

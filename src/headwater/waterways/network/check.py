@@ -530,7 +530,7 @@ def _lengths(network: _Network, _: Any) -> _Violations | None:
     given = network.table["length_m"].to_numpy(np.float64)
     off = np.abs(given - network.length_m)
     return network.found(
-        ~(off <= LENGTH_TOLERANCE_M + 1e-6 * np.abs(given)),
+        network.is_line & ~(off <= LENGTH_TOLERANCE_M + 1e-6 * np.abs(given)),
         lambda row: f"has length_m {given[row]:.2f}; its line is {network.length_m[row]:.2f} m long.",
     )
 

@@ -1,6 +1,7 @@
 """Shared by all tests."""
 
 import os
+from pathlib import PurePath
 
 import pytest
 from hypothesis import settings
@@ -14,17 +15,31 @@ settings.register_profile("headwater", deadline=None, derandomize=True, max_exam
 settings.register_profile("long", deadline=None, max_examples=500, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "headwater"))
 
-_WITH_THE_FINISHED_RUN = (
-    "test_workflow",
-    "test_slurm",
-    "test_rules",
-    "test_incremental",
-    "test_recovery",
-    "test_quickstart",
-)
+# Files of tests/workflow that share what is slow to build: the finished run, or the planet alone.
+_GROUPS = {
+    **dict.fromkeys(("test_workflow", "test_slurm", "test_incremental", "test_recovery", "test_quickstart"), "runs"),
+    **dict.fromkeys(("test_faults", "test_pgstac"), "planet"),
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of a file on one worker, and the files of a group, in the order of collection."""
+    # Groups of pytest-xdist itself (`--dist loadgroup`) have no effect with pytest 9.2.
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            return _GROUPS.get(PurePath(path).stem, path)
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items):
+    # The longest first, so that none of them is left for one worker at the end.
+    items.sort(key=lambda item: item.path.parent.name != "workflow")
     reasons = {
         "real": None if SHARED.is_dir() else "the real data of the shared folder are not next to the checkout",
         # CI has the database and Slurm: there the tests fail without them instead of being skipped.
@@ -32,12 +47,6 @@ def pytest_collection_modifyitems(items):
         "slurm": None if os.environ.get("CI") else slurm_box.missing(),
     }
     for item in items:
-        # In parallel, tests that share what is slow to build stay together: those of a file, and those of the workflow,
-        # which share planets and runs, in two groups.
-        group = item.nodeid.split("::")[0]
-        if item.path.parent.name == "workflow":
-            group = "runs" if item.path.stem in _WITH_THE_FINISHED_RUN else "faults"
-        item.add_marker(pytest.mark.xdist_group(group))
         for marker, reason in reasons.items():
             if reason is not None and marker in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=reason))

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 from rasterio.warp import transform
 
@@ -156,23 +155,6 @@ def test_8_bit_reflectance_is_refused(tmp_path, reader):
     assets = {**files.assets, "B03": files.assets["SCL"]}
     with pytest.raises(InputError, match=r"B03 of S2A holds uint8"):
         read(reader, SceneFiles(files.id, files.datetime, files.crs, assets), grid_at(15.7, 46.3))
-
-
-@pytest.mark.parametrize("reader", READERS.names())
-@pytest.mark.parametrize("mark", ["a mask", "the number 7", "2 bands"])
-def test_a_band_with_other_marks_of_missing_pixels_is_refused(tmp_path, reader, mark):
-    files = write_files(tmp_path, 32633, 15.0, 46.0)
-    with rasterio.open(tmp_path / "B08.tif") as source:
-        values, profile = source.read(1), source.profile
-    count = 2 if mark == "2 bands" else 1
-    kept = {name: profile[name] for name in ("driver", "width", "height", "dtype", "crs", "transform")}
-    with rasterio.open(tmp_path / "B08.tif", "w", **kept, count=count, nodata=7 if "7" in mark else None) as out:
-        for number in range(count):
-            out.write(values, number + 1)
-        if mark == "a mask":
-            out.write_mask(values > 2000)
-    with pytest.raises(InputError, match=mark):
-        read(reader, files, grid_at(15.0, 46.0))
 
 
 def test_bands_in_longitudes_of_0_to_360_are_at_their_place(tmp_path):

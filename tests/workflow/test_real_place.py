@@ -13,6 +13,7 @@ import rasterio
 import yaml
 
 from support.places import ROOT
+from support.small_run import LIGHT_CHECKPOINT
 
 BIN = Path(sys.executable).parent
 pytestmark = [pytest.mark.e2e, pytest.mark.real]
@@ -33,6 +34,7 @@ def lommel(tmp_path_factory, shared_data):
         "--datetime", "2019-06-01", "--basin", "9000000001", "--out", "data/place",
     )  # fmt: skip
     config = yaml.safe_load((ROOT / "config/own-rasters.yaml").read_text())
+    config["predict"]["checkpoint"] = LIGHT_CHECKPOINT
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     run("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2")
     return folder / "results" / "9000000001"

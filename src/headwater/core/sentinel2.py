@@ -1,4 +1,4 @@
-"""Names of Sentinel-2 bands, clear SCL classes, composite bands and channels; each is defined only here."""
+"""Sentinel-2 bands, SCL classes that count as clear, composite bands and channels; each is defined only here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ CLEAR_SCL = (2, 4, 5, 6, 7, 11)
 Source: docs/explanation/method.md, Imagery.
 """
 
-OFFSET_DN = 1000
-"""Added to reflectance from processing baseline 04.00 on."""
+LAND_SCL = (4, 5)
+"""Vegetation and bare soil: clear classes whose reflectance is hardly ever zero."""
+MAX_SCL = 11
 
 MAX_DN = 32_767
-"""Larger digital numbers are fill, or negative ones in an unsigned type."""
-MAX_SCL = 11
-"""The last class of SCL."""
+"""Largest digital number of reflectance; larger ones are fills, or numbers below zero that wrapped around."""
+OFFSET_DN = 1000
+"""Added to reflectance from processing baseline 04.00 on."""
 
 COMPOSITE_NODATA = 0
 COMPOSITE_BANDS = ("N", "R", "G", "B", "clear_views")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 STEP_VERSIONS = {
     "search": 3,
-    "select": 2,
+    "select": 3,
     "composite": 2,
     "elevation": 3,
     "predict": 2,

@@ -16,20 +16,19 @@ import pystac
 import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS as RasterioCRS
-from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 
 from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.files import write_json
-from headwater.core.sentinel2 import MAX_DN, MAX_SCL, REFLECTANCE_BANDS, SCL
+from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo.basins import HYDROBASINS_ID
 from headwater.geo.grid import CRS
 from headwater.geo.longitudes import cut_footprint, footprint_box, shift_shape, shift_toward
 from headwater.raster.elevation_tiles import raster_footprint
 from headwater.raster.elevation_values import elevation_band, read_meters
 from headwater.raster.opening import with_retry
-from headwater.raster.scenes import check_band_type
+from headwater.raster.scenes import check_band, read_numbers
 
 SENTINEL2_COLLECTION = "sentinel-2-l2a"
 DEM_COLLECTION = "cop-dem-glo-30"
@@ -157,9 +156,12 @@ def _copy_band(source: Path, target: Path) -> Path:
     """Copy a band by the rules of the scene readers: the same types, and the same numbers are missing."""
     facts = _located_facts(source)
     name = target.stem
-    check_band_type(name, facts["dtype"], str(source), count=facts["count"])
-    data, valid, tagged = with_retry(source, None, _numbers)
-    values = _classes(data, valid, source) if name == SCL else _digital_numbers(data, valid, keep_zero=tagged)
+
+    def read(dataset: DatasetReader) -> NDArray[Any]:
+        check_band(dataset, name, str(source))
+        return read_numbers(dataset, name)
+
+    values = with_retry(source, None, read)
     raster.write_cog(
         target,
         values[np.newaxis],
@@ -169,32 +171,6 @@ def _copy_band(source: Path, target: Path) -> Path:
         overview_resampling="nearest" if name == SCL else "average",
     )
     return target
-
-
-def _numbers(dataset: DatasetReader) -> tuple[NDArray[Any], NDArray[np.bool_], bool]:
-    """Return the numbers of a band, where they are valid, and whether something other than 0 marks the missing ones."""
-    marked = dataset.mask_flag_enums[0] != [MaskFlags.all_valid] and dataset.nodata != 0
-    return dataset.read(1), dataset.read_masks(1) > 0, marked
-
-
-def _digital_numbers(data: NDArray[Any], valid: NDArray[np.bool_], *, keep_zero: bool) -> NDArray[np.uint16]:
-    """Return reflectance with 0 where it is missing; a valid 0 becomes 1."""
-    known = valid & (data <= MAX_DN)
-    lowest = 1 if keep_zero else 0
-    # Reflectance in int16 may be slightly below zero.
-    return np.where(known, np.maximum(data, lowest), 0).astype(np.uint16)
-
-
-def _classes(data: NDArray[Any], valid: NDArray[np.bool_], source: Path) -> NDArray[np.uint8]:
-    """Return SCL with 0 where it is missing; the highest number of its type, and negative ones, are fill."""
-    known = valid & (data >= 0) & (data != np.iinfo(data.dtype).max)
-    highest = int(data.max(initial=0, where=known))
-    if highest > MAX_SCL:
-        raise InputError(
-            f"{source} holds {highest}; the classes of SCL are 0 to {MAX_SCL}.",
-            "Give the classification, not a picture.",
-        )
-    return np.where(known, data, 0).astype(np.uint8)
 
 
 def _copy_dem(source: Path, target: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The cloud mask "scl": the scene classification that comes with Sentinel-2 L2A."""
+"""The cloud mask "scl": the scene classification of Sentinel-2 L2A (classes: `headwater.core.sentinel2`)."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ WINDOWS: Mapping[str, Callable[[tuple[int, int], tuple[int, int] | None], Float3
     "release": release_weights,
     "flat": flat_weights,
 }
-"""Blend windows by name (`Options.window`)."""
+"""Blend windows by name; prediction uses "smooth", the others are for comparison (benchmarks/seams.py)."""
 
 
 class BlendingStrip:

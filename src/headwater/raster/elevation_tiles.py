@@ -67,8 +67,8 @@ def read_elevation_tile(
 ) -> ElevationTile | None:
     """Read the part of an elevation tile around a grid.
 
-    A tile in EPSG:4326 is returned unchanged, on its own lattice: the caller joins tiles before interpolating, so that
-    there is no edge between them. Any other is warped onto the grid.
+    A tile in EPSG:4326 is returned unchanged, on its own lattice: `headwater.terrain.surface` joins tiles before
+    interpolating, so that there is no edge between them. Any other is warped onto the grid.
 
     Parameters
     ----------

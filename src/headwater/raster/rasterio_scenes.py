@@ -23,7 +23,7 @@ from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.geo.longitudes import shift_toward, wrap_longitude
 from headwater.raster.opening import READ_ERRORS, crs_of, gdal_options, open_once, with_retry
-from headwater.raster.scenes import SceneFiles, check_band_type, check_missing_pixels, resampling_of
+from headwater.raster.scenes import SceneFiles, check_band, read_numbers, resampling_of
 from headwater.stac.items import Asset, Signer
 
 _T = TypeVar("_T")
@@ -154,8 +154,7 @@ def _read_onto(
     asset: Asset,
     crs: str | None,
 ) -> None:
-    check_band_type(name, dataset.dtypes[0], scene, count=dataset.count)
-    check_missing_pixels(name, dataset, scene)
+    check_band(dataset, name, scene)
     source_crs = crs_of(dataset, crs, asset)
     if source_crs.is_geographic:
         # Longitudes may be 0 to 360.
@@ -165,11 +164,9 @@ def _read_onto(
     out[:] = _MISSING
     if window is None:
         return
-    values = dataset.read(1, window=window)
-    if values.dtype == np.int16:
-        values = np.maximum(values, _MISSING).astype(np.uint16)
+    values = read_numbers(dataset, name, window=window)
     # GDAL warps more than twice as fast without a nodata value, with identical results; most windows have no gap.
-    gaps: dict[str, Any] = {"src_nodata": _MISSING, "dst_nodata": _MISSING} if (values == _MISSING).any() else {}
+    gaps: dict[str, Any] = {"src_nodata": _MISSING, "dst_nodata": _MISSING} if values.min() == _MISSING else {}
     target = out if values.dtype == np.uint16 else np.zeros(grid.shape, values.dtype)
     reproject(
         values,

@@ -1,4 +1,4 @@
-"""Elevation of a cell from tiles of elevation models: pure arrays (docs/explanation/method.md section 1).
+"""Seams, voids and gaps of elevation tiles: one surface for a cell, in arrays (docs/explanation/method.md section 1).
 
 Tiles of one lattice are joined before they are interpolated, so that there is no edge between them. A *void* is an area
 inside a tile without a value, a *gap* is an area that no tile covers: GLO-30 has no tiles of the open sea.

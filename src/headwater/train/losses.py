@@ -1,6 +1,7 @@
 """The losses: WaterNet's, the elevation-guided one of EvaNet, and that of directions.
 
 WaterNet's loss is 0.3 weighted cross-entropy + 0.7 weighted Tanimoto loss (Pierson and Mehrabi 2024, arXiv 2412.00050).
+Training uses it alone unless `headwater.train.settings` gives the others a weight.
 
 The elevation-guided loss of EvaNet (Sami et al. 2024, arXiv 2404.17917, equations 2 to 4) works with any network here.
 Water runs down: a pixel should be flooded if a labeled neighbor is flooded and higher, and dry if a dry neighbor is

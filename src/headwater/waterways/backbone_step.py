@@ -18,6 +18,7 @@ from headwater.geo.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster import raster_grid, read_window
+from headwater.raster.elevation_values import check_elevation
 from headwater.waterways.backbone.tdx import Backbone, write_backbone
 from headwater.waterways.backbone.tdx_files import read_tdx
 from headwater.waterways.settings import BackboneSettings
@@ -107,6 +108,7 @@ def _from_elevation(
     inside = burn_polygon(polygon, grid.transform, grid.shape)
     values = np.full(grid.shape, np.nan, dtype=np.float32)
     for path in progress(list(elevation), description="backbone"):
+        check_elevation(Path(path))
         _fill_in(values, grid, Path(path))
     missing = inside & np.isnan(values)
     if missing.any():

@@ -21,6 +21,7 @@ from headwater.geo.features import TableKind, unreadable
 from headwater.geo.grid import Bounds, Cell, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.raster import raster_facts, raster_grid, read_overview
+from headwater.raster.elevation_values import check_elevation
 from headwater.waterways.backbone.tdx import Backbone
 from headwater.waterways.backbone.tdx_files import read_tdx
 from headwater.waterways.blocks import BLOCK_PX, Rasters, part_vectors, parts_of
@@ -241,6 +242,7 @@ def _check_together(probability: Path, elevation: Path, lattice: RasterGrid, rea
             f"{probability} is not a probability: one band of 0 to 255 in 8 bits, or of 0 to 1, is needed.",
             "Give probability.tif or mosaic.vrt as --probability.",
         )
+    check_elevation(elevation)
     check_one_place(lattice, raster_facts(elevation)["bounds"], reaches)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from headwater.core.secrets import without_credentials
+
 NETWORK, INPUT, DATA, DISK, MEMORY, STOPPED, BUG = "network", "input", "data", "disk", "memory", "stopped", "bug"
 """Kinds of failures, by what the remedy has to do with; a run counts its failures by them."""
 _OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -24,6 +26,7 @@ class HeadwaterError(Exception):
     kind = DATA
 
     def __init__(self, cause: str, remedy: str) -> None:
+        cause, remedy = without_credentials(cause), without_credentials(remedy)
         super().__init__(cause, remedy)
         self.cause = cause
         self.remedy = remedy

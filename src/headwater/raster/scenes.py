@@ -60,6 +60,16 @@ class SceneReader(Protocol):
         """
         ...
 
+    def check_unchanged(self) -> None:
+        """Check, when all is read, that no open file was replaced meanwhile.
+
+        Raises
+        ------
+        AssetCorrupt
+            One was: its parts may be of two files.
+        """
+        ...
+
     def close(self) -> None:
         """Close all open files."""
         ...

@@ -24,6 +24,7 @@ from typing import Any
 from headwater.core.errors import NetworkError, WorkError
 from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
+from headwater.core.secrets import SECRET_WORDS
 from headwater.stac.intervals import Interval
 from headwater.stac.query import Item, Link, Page, Provider, Query, StalePageToken
 
@@ -34,20 +35,6 @@ MAX_ATTEMPTS = 3
 _LOCK = "lock"
 _ESTIMATE = "estimate"
 """File that marks a slice whose number of items is an estimate."""
-_SECRETS = (
-    "sig=",
-    '"sig"',
-    "signature",
-    "key=",
-    '"key"',
-    "_key",
-    "-key",
-    "apikey",
-    "access_token",
-    "password",
-    "secret",
-)
-"""Words of a link that contains more than a position in a list."""
 
 
 @dataclass(frozen=True)
@@ -361,4 +348,4 @@ def _line(value: Item) -> bytes:
 def _may_be_kept(link: Link) -> bool:
     """Whether a link contains no secret that can be recognized."""
     text = json.dumps(link).lower()
-    return not (link.get("headers") or any(word in text for word in _SECRETS))
+    return not (link.get("headers") or any(word in text for word in SECRET_WORDS))

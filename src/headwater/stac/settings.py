@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Self
 
 from pydantic import model_validator
 
 from headwater.core.errors import InputError
+from headwater.core.secrets import has_credentials
 from headwater.core.settings import Settings, setting
 
 REQUEST_TIMEOUT_S = 60.0
@@ -15,6 +17,9 @@ PATIENCE_S = 300.0
 """How long a failed request to a STAC API is repeated where nothing else is given."""
 PAGE_LIMIT = 250
 """Items of a page requested from a STAC API."""
+
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?")
 
 
 class SigningSettings(Settings):
@@ -36,6 +41,24 @@ class SigningSettings(Settings):
         reruns=False,
     )
 
+    hosts: tuple[str, ...] = setting(
+        (),
+        "Further hosts (with their port, if it is not the usual one) that this catalog uses: its next pages may be"
+        " there, its files may be redirected there, and tokens of token_url are sent there. Without it only the hosts"
+        " of the catalog, of each file and of token_url, and those that headwater.stac.hosts lists.",
+        reruns=False,
+    )
+
+    @model_validator(mode="after")
+    def _check_hosts(self) -> Self:
+        for host in self.hosts:
+            if not _HOST.fullmatch(host):
+                raise InputError(
+                    f"catalog.hosts contains {host!r}, which is not the name of a host.",
+                    "Write names such as data.example.org or 192.0.2.1:8080.",
+                )
+        return self
+
     @model_validator(mode="after")
     def _check_token_url(self) -> Self:
         if self.signing == "token" and not self.token_url:
@@ -43,6 +66,7 @@ class SigningSettings(Settings):
                 "catalog.signing is token, but catalog.token_url is not given.",
                 "Give the address of the token endpoint.",
             )
+        _refuse_credentials("catalog.token_url", self.token_url or "")
         return self
 
 
@@ -62,3 +86,17 @@ class CatalogSettings(SigningSettings):
         "Collections of elevation tiles, best first; later ones fill what is missing.",
         reruns_from="search",
     )
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        _refuse_credentials("catalog.url", self.url)
+        return self
+
+
+def _refuse_credentials(name: str, url: str) -> None:
+    """Refuse an address with a password or key: it would be in command lines and in the records of the workflow."""
+    if has_credentials(url):
+        raise InputError(
+            f"{name} contains a user, a password or a key.",
+            "Write the address without it, and the user and password of its host into ~/.netrc.",
+        )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from headwater.core.errors import DiskError, InputError
 from headwater.geo.basins import tdx_header_numbers
-from headwater.geo.features import PARQUET_SUFFIXES
+from headwater.geo.features import ANY_TABLE, PARQUET_SUFFIXES, gdal_source
 from headwater.geo.grid import Cell, cell_grid
 from headwater.project.budget import Cost, basin_cost, rates
 from headwater.project.config import Config
@@ -133,7 +133,7 @@ def check_tables(files: Mapping[str, Sequence[str]]) -> None:
             try:
                 if Path(path).suffix.lower() in PARQUET_SUFFIXES:
                     pyarrow.parquet.read_schema(path)
-                elif not len(pyogrio.list_layers(path)):
+                elif not len(pyogrio.list_layers(gdal_source(Path(path), ANY_TABLE))):
                     raise ValueError("it has no layer")
             except (pyogrio.errors.DataSourceError, pyarrow.ArrowException, ValueError, OSError) as error:
                 reason = next(iter(str(error).splitlines()), type(error).__name__)

@@ -79,7 +79,11 @@ _BASE = ":::BASE:::"
 MAX_SIDE_PX = 65_536
 MAX_BLOCK_PX = 2**26
 MAX_BANDS = 16
-_MAX_BLOCK_BYTES = 2**29
+_MAX_BLOCK_BYTES = 2**27
+_MAX_BLOCKS = 2**17
+"""Each is looked up when a file is opened (`check_blocks`)."""
+MAX_WINDOW_PX = 2**27
+"""Pixels that one read may need of a file."""
 
 _NETWORK_FAILED = re.compile(r"curl|HTTP|timed? ?out|too slow|connect|resolve host", re.IGNORECASE)
 """In a message of GDAL, without addresses: the request failed, and the file may be sound."""
@@ -247,14 +251,16 @@ def open_once(source: Source, address: str, *, level: int | None = None) -> Data
     RasterioError
         It cannot be opened, or not completely.
     InputError
-        It is remote and not accepted from the network: sides over `MAX_SIDE_PX`, blocks over `MAX_BLOCK_PX`, more than
-        `MAX_BANDS` bands.
+        Its transform is not one; it is of an item and names other files; or it is remote and not accepted from the
+        network: sides over `MAX_SIDE_PX`, blocks over `MAX_BLOCK_PX` or too many, more than `MAX_BANDS` bands.
     """
     options: dict[str, Any] = {} if level is None else {"overview_level": level}
     if not is_remote(source):
         if isinstance(source, Asset):
             return _open_local_asset(source, address, options)
-        return rasterio.open(address, **options)
+        dataset = rasterio.open(address, **options)
+        _check_transform(dataset, source)
+        return dataset
     if level is not None:
         # GDAL would look for overviews, wherever the file says they are, before anything can be checked.
         raise ValueError("overviews of remote files are not opened by level")
@@ -265,6 +271,7 @@ def open_once(source: Source, address: str, *, level: int | None = None) -> Data
         check_header(messages)
         _check_leads_nowhere(dataset, source)
         _check_size(dataset, source)
+        _check_transform(dataset, source)
         check_blocks(dataset, source)
     except BaseException:
         dataset.close()
@@ -280,6 +287,7 @@ def _open_local_asset(source: Asset, address: str, options: dict[str, Any]) -> D
     dataset = rasterio.open(address, driver=driver)
     try:
         _check_leads_nowhere(dataset, source)
+        _check_transform(dataset, source)
     except BaseException:
         dataset.close()
         raise
@@ -384,6 +392,7 @@ def _address(source: Source, signer: Signer | None, *, renew: bool) -> str:
 
 def _check_size(dataset: DatasetReader, source: Source) -> None:
     block = max(height * width for height, width in dataset.block_shapes)
+    blocks = max(-(-dataset.height // high) * -(-dataset.width // wide) for high, wide in dataset.block_shapes)
     # With pixel interleaving, a block of one band is decoded together with those of all others.
     block_bytes = block * dataset.count * max(_item_bytes(name) for name in dataset.dtypes)
     if (
@@ -391,11 +400,39 @@ def _check_size(dataset: DatasetReader, source: Source) -> None:
         or dataset.count > MAX_BANDS
         or block > MAX_BLOCK_PX
         or block_bytes > _MAX_BLOCK_BYTES
+        or blocks > _MAX_BLOCKS
     ):
         raise InputError(
             f"{public_name(source)} is not accepted from the network: {dataset.width} x {dataset.height} pixels, "
-            f"{dataset.count} band(s), blocks of {block} pixels.",
-            f"Use tiled files of at most {MAX_SIDE_PX} pixels a side and {MAX_BANDS} bands.",
+            f"{dataset.count} band(s), {blocks} blocks of {block} pixels.",
+            f"Use files of at most {MAX_SIDE_PX} pixels a side and {MAX_BANDS} bands, in tiles of 256 to 4096 pixels.",
+        )
+
+
+def _check_transform(dataset: DatasetReader, source: Source) -> None:
+    """Refuse a transform that places no pixel: with numbers that are not finite, or pixels without an area."""
+    transform = dataset.transform
+    area = transform.a * transform.e - transform.b * transform.d
+    if not (np.isfinite(tuple(transform)[:6]).all() and np.isfinite(area) and area != 0):
+        dataset.close()
+        raise InputError(
+            f"{public_name(source)} has a geotransform that places none of its pixels: {tuple(transform)[:6]}.",
+            "Write the right transform into the file.",
+        )
+
+
+def check_window(width: float, height: float, source: Source) -> None:
+    """Check the pixels that a read needs, before memory is asked for.
+
+    Raises
+    ------
+    InputError
+        They are more than `MAX_WINDOW_PX`.
+    """
+    if width * height > MAX_WINDOW_PX:
+        raise InputError(
+            f"{public_name(source)} has {width * height / 1e6:.0f} million pixels for a part that is read at once.",
+            "Give a file whose pixels are not so much finer than those of the result.",
         )
 
 

@@ -22,7 +22,16 @@ from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.geo.longitudes import shift_toward, wrap_longitude
-from headwater.raster.opening import READ_ERRORS, ask_remote, crs_of, gdal_options, open_once, unreadable, with_retry
+from headwater.raster.opening import (
+    READ_ERRORS,
+    ask_remote,
+    check_window,
+    crs_of,
+    gdal_options,
+    open_once,
+    unreadable,
+    with_retry,
+)
 from headwater.raster.remote_files import FileChanged, RemoteFile, check_unchanged
 from headwater.raster.scenes import SceneFiles, check_band, read_numbers, resampling_of
 from headwater.stac.items import Asset, Signer
@@ -193,6 +202,7 @@ def _read_onto(
     out[:] = _MISSING
     if window is None:
         return
+    check_window(window.width, window.height, asset)
     values = read_numbers(dataset, name, window=window)
     # GDAL warps more than twice as fast without a nodata value, with identical results; most windows have no gap.
     gaps: dict[str, Any] = {"src_nodata": _MISSING, "dst_nodata": _MISSING} if values.min() == _MISSING else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ _OPENING_TIMEOUT_S = 8.0
 """The landing page is served at once."""
 _MAX_REPEATED_PAGES = 5
 """A server that repeats itself this often will not stop."""
+_MAX_LINK_CHARS = 100_000
+_MAX_MATCHED = 10**12
 _IDS_PER_REQUEST = 50
 """They may have to fit into an address."""
 _STALE_LINK_STATUSES = (400, 404, 410, 422, 424, 500)
@@ -258,6 +261,8 @@ class StacApi:
             kept |= {"body": body, "merge": link.get("merge") is True}
         if isinstance(headers := link.get("headers"), dict):
             kept["headers"] = {str(name): str(value) for name, value in headers.items()}
+        if not _is_small(kept):
+            raise Refused("its link to the next page is too long")
         return kept
 
     def _check_host(self, address: str) -> None:
@@ -311,10 +316,10 @@ class StacApi:
             raise self._not_an_api() from None
         except (
             pystac.STACError, ClientTypeError, DoesNotConformTo, NotImplementedError,
-            ValueError, KeyError, TypeError, AttributeError,
+            ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError,
         ):  # fmt: skip
             raise self._not_an_api() from None
-        methods = {link.extra_fields.get("method", "GET") for link in client.get_links("search")}
+        methods = {str(link.extra_fields.get("method", "GET")) for link in client.get_links("search")}
         self._method = "POST" if "POST" in methods else "GET"
         self._io.timeout_s = self._timeout_s
         return client
@@ -360,6 +365,13 @@ def _raw_next_link(reply: Mapping[str, Any]) -> dict[str, Any] | None:
     return next((link for link in links if isinstance(link, dict) and link.get("rel") == "next"), None)
 
 
+def _is_small(link: Link) -> bool:
+    try:
+        return len(json.dumps(link)) <= _MAX_LINK_CHARS
+    except (ValueError, RecursionError):
+        return False
+
+
 def _supports_filters(client: Any) -> bool:
     conformance = [str(word) for word in client.get_conforms_to()]
     return all(any(needed in word for word in conformance) for needed in _FILTER_CONFORMANCE)
@@ -374,6 +386,6 @@ def _at_most(name: str, limit: float) -> dict[str, Any]:
 def _matched(reply: Mapping[str, Any]) -> int | None:
     context = reply.get("context")
     for value in (reply.get("numberMatched"), context.get("matched") if isinstance(context, dict) else None):
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_MATCHED:
             return value
     return None

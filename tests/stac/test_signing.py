@@ -18,6 +18,7 @@ from headwater.core.errors import InputError, WorkError
 from headwater.demo.server.serve import running_catalog
 from headwater.stac import tokens
 from headwater.stac.items import Asset
+from headwater.stac.settings import CatalogSettings, SigningSettings
 from headwater.stac.signing import SIGNERS, make_signer
 from support.tiny_catalog import TinyScene, write_tiny_catalog
 
@@ -421,3 +422,53 @@ def test_another_package_brings_a_signing_scheme(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(SIGNERS, "_added", {})
     SIGNERS.add("suffix", lambda token_url: lambda asset, *, renew=False: f"{asset.href}?by={token_url}")
     assert make_signer("suffix", "me")(REMOTE) == f"{REMOTE.href}?by=me"
+
+
+@pytest.mark.parametrize("href", ["http://evil.org/B02.tif", "http://127.0.0.1:1/B02.tif", "http://x.evil.org/B02.tif"])
+def test_a_token_goes_to_no_host_that_only_an_item_names(href: str) -> None:
+    with endpoint(token("ONE")) as (url, asked):
+        assert make_signer("token", url)(Asset(href, "c")) == href
+        assert not asked
+        at_endpoint = f"{url}/B02.tif"
+        assert make_signer("token", url)(Asset(at_endpoint, "c")).endswith("sig=ONE")
+
+
+def test_a_token_endpoint_that_redirects_is_refused() -> None:
+    """The token of another server is none, and that server gets no request."""
+    with endpoint(token("ONE")) as (other, asked):
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(302)
+                self.send_header("Location", other)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}/token"
+            with pytest.raises(WorkError, match="redirects the request of a token"):
+                make_signer("token", url)(Asset(f"{url}/B02.tif", "c"))
+        finally:
+            server.shutdown()
+            server.server_close()
+        assert not asked
+
+
+@pytest.mark.parametrize(
+    "given", [{"hosts": ["http://a.org/"]}, {"hosts": ["a b"]}, {"token_url": "https://me:HIDDEN@a.org/token"}]
+)
+def test_settings_hold_hosts_and_no_password(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="not the name of a host|contains a user, a password or a key") as caught:
+        SigningSettings(**{"signing": "token", "token_url": "https://a.org/token"} | given)
+    assert "HIDDEN" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["https://me:HIDDEN@a.org/stac", "https://a.org/stac?subscription-key=HIDDEN"])
+def test_the_address_of_a_catalog_holds_no_password(url: str) -> None:
+    with pytest.raises(InputError, match="netrc") as caught:
+        CatalogSettings(url=url)
+    assert "HIDDEN" not in str(caught.value)

@@ -108,7 +108,7 @@ class SceneCache:
         if found is None:
             return None
         mean, std = found
-        write_json(path, {"id": scene.id, "mean": mean.tolist(), "std": std.tolist()})
+        write_json(path, {"id": scene.id, "mean": mean.tolist(), "std": std.tolist()}, sealed=True)
         return mean, std
 
     def _view(self, scene: Scene) -> _View:

@@ -93,10 +93,12 @@ def select(
     write_json(
         scenes_out,
         {"cell": cell, "collection": collection, "missing_scl": settings.missing_scl, "scenes": entries},
+        sealed=True,
     )
     write_json(
         dem_out,
         {"cell": cell, "collections": dem_collections, "items": _dem_entries(pinned, box, dem_collections)},
+        sealed=True,
     )
 
 

@@ -94,7 +94,7 @@ def write_checked(
 ) -> None:
     """Build the network of segments, check every check, then write it; see `network`."""
     built, result = checked_network(pieces, backbone, basin_id=basin_id, lakes=lakes)
-    write_json(checks, result)
+    write_json(checks, result, sealed=True)
     refuse_faults(result)
     write_network(built, out)
     for name in formats:

@@ -228,7 +228,8 @@ def _warm_up(way: str) -> None:
         from headwater.imagery import masks
         from headwater.imagery.compositor import Compositor, scaling_tables, sigmoid_scale
 
-        clear = masks.clear_mask(np.full((4, 4), 4, np.uint8), dilate_px=2)
+        # A part of an array, as the composite takes it from a wider one: compiled separately.
+        clear = masks.clear_mask(np.full((8, 8), 4, np.uint8), dilate_px=2)[2:6, 2:6]
         tables = scaling_tables(mean=[1.0] * 4, std=[1.0] * 4, offset=0)
         for method in ("mean", "best_first", "median"):
             compositor = Compositor((4, 4), bands=4, method=method)

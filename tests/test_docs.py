@@ -1,9 +1,11 @@
 """Documents name files that exist. `make docs` checks the links within the site."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support.places import ROOT
 
@@ -50,3 +52,13 @@ def test_code_cites_documents_that_exist():
     for path in [*sources, ROOT / "Snakefile", ROOT / "Makefile"]:
         for cited in CITED.findall(path.read_text()):
             assert (ROOT / cited).exists() or cited in GENERATED, f"{path}: {cited}"
+
+
+def test_a_release_has_one_date():
+    """CITATION.cff has a date only if the changelog has that version with it."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    released = re.findall(r"^## \[([\d.]+)\] - ([\d-]+)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)
+    date = citation.get("date-released")
+    assert date is None or (citation["version"], str(date)) in released
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert citation["version"] == project["version"]

@@ -108,12 +108,12 @@ def composite(
     signer = make_signer(access.signing, access.token_url)
     with TemporaryDirectory() as temporary:
         cache = SceneCache(Path(cache_dir or temporary), signer, selection.missing_scl)
-        entries = choose_entries(images, grid.bounds, searched, selection, cache)
+        entries = choose_entries(images, grid.bounds, searched, selection, cache).entries
     if not entries:
         raise InputError("No usable scene touches the area.", "Give items that cover it, or another area.")
-    values = composite_scenes(entries, grid, signer, compositing, readers=readers, label="of the area")
-    made = arrays.located(values, grid, name="composite", band=COMPOSITE_BANDS)
-    return made.assign_attrs(scenes=[entry["id"] for entry in entries])
+    result = composite_scenes(entries, grid, signer, compositing, readers=readers, label="of the area")
+    made = arrays.located(result.values, grid, name="composite", band=COMPOSITE_BANDS)
+    return made.assign_attrs(scenes=[entry["id"] for entry in entries if entry["id"] not in result.left_out])
 
 
 def channels(composite: Raster, elevation: Raster, *, recipe: str | Recipe = "paper") -> xr.DataArray:

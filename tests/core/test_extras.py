@@ -31,7 +31,7 @@ def test_a_missing_extra_is_named_with_its_remedy():
     with pytest.raises(InputError) as caught:
         require_extra("demo", "json", "no_such_module", purpose="The demo's catalog")
     assert "The demo's catalog needs the extra `demo`" in caught.value.cause
-    assert "pip install 'headwater[demo]'" in caught.value.remedy
+    assert "pip install '.[demo]'" in caught.value.remedy
 
 
 def test_the_extras_are_those_that_messages_and_documents_name():
@@ -58,4 +58,4 @@ def test_the_demo_without_its_extra_says_what_to_install(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "The demo's catalog needs the extra `demo`" in done.stderr
-    assert "pip install 'headwater[demo]'" in done.stderr
+    assert "pip install '.[demo]'" in done.stderr

@@ -5,6 +5,8 @@ from headwater import raster
 from headwater.core.errors import InputError, WorkError
 from headwater.geo.grid import cell_grid
 from headwater.imagery import composite as step
+from headwater.imagery.composite import constant_bands
+from headwater.raster.scenes import READERS
 from support.local_place import CELL, MARGIN_PX, write_plan, write_scene, write_scenes
 from support.steps import composite
 
@@ -81,6 +83,33 @@ def test_bad_scenes_are_named_and_the_old_composite_stays(tmp_path):
         run(tmp_path, [other])
     assert (tmp_path / "composite.tif").read_bytes() == before
     assert not list(tmp_path.glob(".*part*"))
+
+
+@pytest.mark.parametrize("reader", READERS.names())
+def test_a_scene_whose_blocks_are_damaged_is_left_out_and_named(tmp_path, capsys, reader):
+    good, bad = write_scene(tmp_path, "a"), write_scene(tmp_path, "b", value=3000)
+    expected, _, _, _ = run(tmp_path, [good], reader=reader)
+    band = tmp_path / "b" / "B03.tif"
+    content = band.read_bytes()
+    band.write_bytes(content[: len(content) // 2] + b"\xa5" * (len(content) - len(content) // 2))
+    made, _, _, tags = run(tmp_path, [good, bad], reader=reader)
+    assert np.array_equal(made, expected), "a part of the damaged scene was kept"
+    assert (tags["scenes"], tags["left_out"]) == ("a", "b")
+    assert "scene b is left out" in capsys.readouterr().err
+    with pytest.raises(WorkError, match=r"1 of 2 scenes cannot be used.*B03\.tif.*composite\.max_left_out"):
+        run(tmp_path, [good, bad], reader=reader, max_left_out=0.4)
+
+
+def test_a_composite_of_one_value_is_reported(tmp_path, capsys):
+    _, _, _, tags = run(tmp_path, [write_scene(tmp_path, "a")])
+    assert tags["constant_bands"] == "N R G B"
+    assert "one value throughout in N, R, G, B" in capsys.readouterr().err
+    varied = np.random.default_rng(1).integers(1, 255, (5, 9, 9)).astype(np.uint8)
+    varied[:, 0] = 0
+    assert constant_bands(varied) == []
+    varied[2, 1:] = 7
+    assert constant_bands(varied) == ["G"]
+    assert constant_bands(np.zeros((5, 9, 9), np.uint8)) == []
 
 
 def test_a_manifest_of_another_cell_is_refused(tmp_path):

@@ -107,7 +107,7 @@ def test_over_http_with_tokens_nothing_signed_is_written(folder: Path, selecting
         assert b"sig=" not in path.read_bytes(), path
     for path in (tmp_path / "cache").glob("*.npz"):
         with np.load(path) as arrays:
-            assert list(arrays) == ["clear", "extent"]
+            assert list(arrays) == ["nearest", "throughout", "extent"]
 
 
 def test_without_a_token_the_refusal_is_reported(
@@ -338,6 +338,69 @@ def test_a_useless_scene_is_replaced_by_the_next(
     assert f"scene {BEST.id} " in err
     assert err.count(BEST.id) <= 2
     assert selecting(str(planet), cache_dir=tmp_path / "again")[0] == expected
+
+
+def damage(planet: Path) -> None:
+    path = assets_of(planet, BEST) / "B04.tif"
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+def drop_bits(planet: Path) -> None:
+    rewrite(assets_of(planet, BEST) / "B03.tif", lambda values: (values // 64).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("spoil", "cause"), [(damage, "could not be read"), (drop_bits, "holds uint8")])
+def test_one_bad_scene_is_left_out_named_and_counted(
+    selecting: Select, tmp_path: Path, spoil: Callable[[Path], None], cause: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planet = tmp_path / "planet"
+    write_tiny_catalog(planet, [BEST, SECOND, THIRD])
+    spoil(planet)
+    scenes, _ = selecting(str(planet))
+    assert scenes["left_out"] == [BEST.id]
+    assert names(scenes) == [SECOND.id]
+    err = capsys.readouterr().err
+    assert f"scene {BEST.id} is left out" in err
+    assert cause in err
+    assert "search.exclude" in err
+    with pytest.raises((WorkError, InputError), match=r"1 of 3 scenes cannot be used.*select\.max_left_out"):
+        selecting(str(planet), max_left_out=0.3, cache_dir=tmp_path / "again")
+    # Once it is excluded, nothing is left to report.
+    (tmp_path / "items.parquet").unlink()
+    search(tmp_path / "plan.json", tmp_path / "items.parquet", url=str(planet), datetime=SUMMER, exclude=(BEST.id,))
+    scenes, _ = selecting(str(planet), max_left_out=0.0, cache_dir=tmp_path / "excluded")
+    assert (names(scenes), scenes["left_out"]) == ([SECOND.id], [])
+
+
+def test_an_excluded_scene_is_withdrawn_from_the_pin(selecting: Select, tmp_path: Path) -> None:
+    planet = tmp_path / "planet"
+    write_tiny_catalog(planet, [BEST, SECOND])
+    selecting(str(planet))
+    search(tmp_path / "plan.json", tmp_path / "items.parquet", url=str(planet), datetime=SUMMER, exclude=(BEST.id,))
+    assert BEST.id not in {item["id"] for item in read_items(tmp_path / "items.parquet")}
+
+
+def test_scenes_that_touch_but_show_nothing_are_not_called_absent(
+    selecting: Select, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tiny_catalog(tmp_path / "planet", [TinyScene("33TWM", "20230610", cloudy=(0, 0.8))])
+    selecting(str(tmp_path / "planet"), cloud_steps=[1])
+    err = capsys.readouterr().err
+    assert f"1 scene(s) touch cell {NORTH_WEST}, but" in err
+    assert "no usable scene touches" not in err
+
+
+def test_the_edge_of_a_swath_is_used(selecting: Select, tmp_path: Path) -> None:
+    scenes = [TinyScene("33TWM", f"202306{day:02d}", empty=0.92) for day in (1, 6, 11)]
+    write_tiny_catalog(tmp_path / "planet", scenes)
+    east = "N46.00E015.10"
+    write_tiny_plan(tmp_path / "plan.json", names=[east])
+    search(tmp_path / "plan.json", tmp_path / "items.parquet", url=str(tmp_path / "planet"), datetime=SUMMER)
+    select(
+        *(tmp_path / "items.parquet", tmp_path / "plan.json", east, tmp_path / "s.json", tmp_path / "d.json"),
+        cache_dir=tmp_path / "cache",
+    )
+    assert names(read_json(tmp_path / "s.json")) == [scenes[0].id]
 
 
 def test_a_scene_that_is_not_needed_is_not_read(selecting: Select, tmp_path: Path) -> None:

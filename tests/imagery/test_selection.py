@@ -51,22 +51,24 @@ def test_properties_of_the_choice(
 ) -> None:
     years, views = archive
     rule = SelectSettings(max_scenes=most, min_gain=gain, stop_uncovered=stop)
-    chosen = choose_scenes(years, lambda entry: views[entry.id], rule)
+    choice = choose_scenes(years, lambda entry: views[entry.id], rule)
+    chosen = choice.scenes
     assert len(chosen) <= most
     assert len({entry.id for entry in chosen}) == len(chosen)
     assert all(entry.cloud_cover < max(rule.cloud_steps) for entry in chosen)
+    candidates = [entry for scenes in years for entry in scenes if entry.cloud_cover < max(rule.cloud_steps)]
     uncovered = np.ones(SHAPE, bool)
+    shown = np.any([np.zeros(SHAPE, bool), *(views[entry.id] for entry in candidates)], axis=0)
     for entry in chosen:
         added = uncovered & views[entry.id]
         assert added.any()
-        assert added.sum() >= gain * uncovered.sum()
         assert uncovered.mean() >= stop, "a scene was taken although the tile was covered"
         uncovered &= ~views[entry.id]
-    if len(chosen) < most and uncovered.mean() >= stop:
-        for entry in (entry for scenes in years for entry in scenes if entry not in chosen):
-            added = (uncovered & views[entry.id]).sum()
-            if entry in years[-1] and entry.cloud_cover < max(rule.cloud_steps):
-                assert added == 0 or added < gain * uncovered.sum(), "a useful scene was left"
+    if len(chosen) < most and uncovered.mean() >= stop and (uncovered & shown).sum() >= stop * shown.sum():
+        left = [entry.id for entry in candidates if entry not in chosen and (uncovered & views[entry.id]).any()]
+        assert not left, "a scene that shows unseen ground was left"
+    if len(chosen) < most and stop <= uncovered.mean():
+        assert choice.unseen == pytest.approx((uncovered & shown).mean())
 
 
 @settings(deadline=None)
@@ -87,7 +89,7 @@ def test_a_clear_old_year_waits_until_this_year_is_used_up() -> None:
     this_year, last_year = scene(1, 50), scene(2, 0)
     views = {this_year.id: half, last_year.id: np.ones(SHAPE, bool)}
     chosen = choose_scenes([[this_year], [last_year]], lambda entry: views[entry.id], SelectSettings())
-    assert chosen == [this_year, last_year]
+    assert chosen.scenes == [this_year, last_year]
 
 
 def test_a_clear_scene_comes_before_a_cloudy_one_and_is_enough() -> None:
@@ -98,8 +100,38 @@ def test_a_clear_scene_comes_before_a_cloudy_one_and_is_enough() -> None:
         return np.ones(SHAPE, bool)
 
     clear, cloudy = scene(2, 0.5), scene(1, 40)
-    assert choose_scenes([[cloudy, clear]], look, SelectSettings()) == [clear]
+    assert choose_scenes([[cloudy, clear]], look, SelectSettings()).scenes == [clear]
     assert looked == [clear.id], "a scene was read that was not needed"
+
+
+def slivers(count: int, width: int) -> tuple[list[Scene], dict[str, NDArray[np.bool_]]]:
+    """Return scenes that each show another sliver of a tile."""
+    scenes = [scene(number, 89) for number in range(count)]
+    views = {}
+    for number, entry in enumerate(scenes):
+        views[entry.id] = np.zeros((4, 100), bool)
+        views[entry.id][:, number * width : (number + 1) * width] = True
+    return scenes, views
+
+
+def test_scenes_that_each_show_a_sliver_are_used_together() -> None:
+    scenes, views = slivers(12, 8)
+    choice = choose_scenes([scenes], lambda entry: views[entry.id], SelectSettings(max_scenes=20))
+    assert choice.scenes == scenes
+    assert choice.unseen == 0
+    capped = choose_scenes([scenes], lambda entry: views[entry.id], SelectSettings())
+    assert capped.scenes == scenes[:6]
+    assert capped.is_full
+    assert capped.unseen == pytest.approx(0.48)
+
+
+def test_at_the_edge_of_a_swath_only_what_some_scene_shows_counts() -> None:
+    scenes, views = slivers(1, 8)
+    again = [scene(number, number) for number in range(1, 5)]
+    views |= {entry.id: views[scenes[0].id] for entry in again}
+    choice = choose_scenes([again], lambda entry: views[entry.id], SelectSettings())
+    assert choice.scenes == again[:1], "the others show nothing new"
+    assert choice.unseen == 0
 
 
 def test_rank_counts_the_empty_part_of_the_swath() -> None:

@@ -1,8 +1,14 @@
+import json
+import math
+from copy import deepcopy
+
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headwater.core.errors import InputError
-from headwater.project.config import check_config
+from headwater.project.config import check_config, refuse_repeated_keys
 from headwater.project.reference import config_schema, generated_files
 from support.places import ROOT
 
@@ -52,6 +58,9 @@ def test_the_configurations_that_come_with_headwater_pass(path):
         ({"predict": {"tile_px": 224}}, r"predict.overlap_px must be at most half .*112 \(got 208\)"),
         ({"vectorize": {"threshold": 0.05}}, "vectorize.floor must be below vectorize.threshold"),
         ({"select": {"cloud_steps": [50, 10]}}, "select.cloud_steps must rise"),
+        ({"composite": {"method": "medain"}}, r"best_first, mean or median \(got 'medain'\). Did you mean median\?"),
+        ({"network": {"formats": ["fgb", "gpgk"]}}, r"Did you mean gpkg\?"),
+        ({"backbone": {"kind": "TDX"}}, r"Did you mean tdx\?"),
         ({"network": {"formats": ["shp"]}}, "network.formats must be a list .*gpkg, fgb, pmtiles or published"),
         ({"composite": {"reader": "gdal"}}, "composite.reader must be rasterio, odc or stackstac"),
     ],
@@ -59,6 +68,36 @@ def test_the_configurations_that_come_with_headwater_pass(path):
 def test_what_is_wrong_is_named_with_the_value_and_what_is_allowed(changes, words):
     with pytest.raises(InputError, match=words):
         check_config(config(**changes))
+
+
+def test_a_confirmation_on_the_command_line_is_text():
+    assert check_config(config() | {"confirm": "true"}).confirm is True
+    assert check_config(config() | {"confirm": "False"}).confirm is False
+    with pytest.raises(InputError, match="confirm must be true or false"):
+        check_config(config() | {"confirm": "maybe"})
+
+
+def test_ids_without_quotes_are_the_same_ids():
+    assert check_config(config(basins={"ids": [7020038340]})).basins.ids == ("7020038340",)
+    for value in ([True], [1.5], [None], 7020038340):
+        with pytest.raises(InputError, match=r"basins\.ids must be"):
+            check_config(config(basins={"ids": value}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "meant"),
+    [
+        ({"max_scenes": 3}, "select.max_scenes"),
+        ({"SELECT": {}}, "select"),
+        ({"select": {"Max_Scenes": 3}}, "select.max_scenes"),
+        ({"confirmx": True}, "confirm"),
+        ({"result": "x"}, "results"),
+    ],
+)
+def test_a_typing_error_or_a_wrong_section_is_named_with_what_was_meant(changes, meant):
+    with pytest.raises(InputError) as refused:
+        check_config(config() | changes)
+    assert refused.value.remedy == f"Did you mean {meant}?"
 
 
 def test_an_unknown_top_level_key_is_refused():
@@ -104,3 +143,60 @@ def test_each_default_is_allowed():
     for section, rule in schema.items():
         defaults = {key: each["default"] for key, each in rule.get("properties", {}).items() if "default" in each}
         check_config(config(**{section: defaults} if defaults and section not in ("catalog", "backbone") else {}))
+
+
+def test_a_key_that_occurs_twice_is_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("select:\n  max_scenes: 3\n  max_scenes: 6\n")
+    with pytest.raises(InputError, match=r"has select.max_scenes twice"):
+        refuse_repeated_keys([path])
+    path.write_text("select: {max_scenes: 3}\nselect: {min_gain: 0}\n")
+    with pytest.raises(InputError, match=r"has select twice"):
+        refuse_repeated_keys([path])
+    for text in ("a: 1\nb: {a: 2}\n", "[broken", "", "- a\n"):
+        path.write_text(text)
+        refuse_repeated_keys([path])
+
+
+LEAVES = {key: rule for key, rule in keys_of(config_schema()) if "properties" not in rule and "old_names" not in rule}
+WRONG_TYPES = (None, True, 1, -1, 0.5, "text", "", [], [[]], {}, {"a": 1}, math.nan, math.inf, -math.inf, 10**30, "nan")
+
+
+def answer(values):
+    """Return the checked configuration, or the error with which it is refused."""
+    try:
+        return check_config(values)
+    except InputError as error:
+        return error
+
+
+@settings(max_examples=max(50, settings.default.max_examples))
+@given(st.data())
+def test_a_defect_is_refused_or_changes_what_the_value_says(data):
+    """Typing errors in keys are named with what was meant; a value is taken as it is written, or refused."""
+    full = json.loads(check_config(config()).model_dump_json())
+    key = data.draw(st.sampled_from(sorted(LEAVES)))
+    section, _, name = key.rpartition(".")
+    other = deepcopy(full)
+    table = other[section] if section else other
+    if data.draw(st.booleans(), label="typing error in the key"):
+        place = data.draw(st.integers(0, len(name) - 1))
+        typed = name[:place] + data.draw(st.sampled_from(["", "x", name[place] * 2])) + name[place + 1 :]
+        if typed in table:
+            return
+        table[typed] = table.pop(name)
+        with pytest.raises(InputError) as refused:
+            check_config(other)
+        # A required key is missed first.
+        assert key in str(refused.value) or f"no setting {typed}" in str(refused.value).replace(f"{section}.", "")
+        return
+    value = data.draw(st.sampled_from(WRONG_TYPES) | st.integers() | st.floats() | st.text(max_size=5))
+    table[name] = value
+    checked = answer(other)
+    if isinstance(checked, InputError):
+        assert name in str(checked)
+        assert "\n" not in str(checked)
+        return
+    taken = getattr(getattr(checked, section) if section else checked, name)
+    assert json.loads(json.dumps(taken)) == value
+    assert type(taken) in (type(value), tuple if isinstance(value, list) else float)

@@ -10,9 +10,9 @@ from affine import Affine
 from rasterio.enums import Resampling
 
 from headwater import raster
-from headwater.core.errors import InputError, WorkError
+from headwater.core.errors import InputError, NetworkError, WorkError
 from headwater.raster import opening, truncation
-from headwater.raster.opening import AssetGone, with_retry
+from headwater.raster.opening import AssetCorrupt, AssetGone, with_retry
 from headwater.stac.items import Asset
 from support.faulty_server import faulty_server
 
@@ -199,7 +199,8 @@ def test_a_stalled_server_is_abandoned_in_bounded_time(server, monkeypatch):
     monkeypatch.setitem(opening.GDAL_HTTP_OPTIONS, "GDAL_HTTP_LOW_SPEED_TIME", "1")
     start = time.monotonic()
     server.fail("stall", left=0.0)
-    with pytest.raises(WorkError, match=r"cog\.tif could not be read after 2 tries"):
+    # The file may be sound: its scene must not be left out.
+    with pytest.raises(NetworkError, match=r"cog\.tif could not be read after 2 tries"):
         with_retry(asset(server, "cog.tif"), None, everything)
     assert time.monotonic() - start < 15
 
@@ -214,7 +215,7 @@ def test_no_attempt_begins_after_the_time_limit(server, monkeypatch):
 def test_a_dead_server_is_reported_without_the_signature(server, caplog):
     caplog.set_level(logging.DEBUG)
     server.fail(503)
-    with pytest.raises(WorkError) as caught:
+    with pytest.raises(NetworkError) as caught:
         with_retry(asset(server, "cog.tif"), Signer(), everything)
     assert f"cog.tif could not be read after {opening.READ_ATTEMPTS} tries: HTTP response code: 503" in str(
         caught.value
@@ -272,8 +273,16 @@ def test_an_empty_file_and_a_web_page_are_reported(server, folder):
     (folder / "page.tif").write_text("<html><body>Please log in.</body></html>")
     with pytest.raises(WorkError, match=r"empty\.tif could not be read: it is empty \(0 bytes\)"):
         with_retry(asset(server, "empty.tif"), Signer(), everything)
-    with pytest.raises(WorkError, match=r"page\.tif could not be read after .* not recognized"):
+    with pytest.raises(AssetCorrupt, match=r"page\.tif could not be read after .* not recognized"):
         with_retry(asset(server, "page.tif"), Signer(), everything)
+
+
+def test_a_block_that_stays_damaged_is_no_failure_of_the_network(server, folder):
+    content = (folder / "cog.tif").read_bytes()
+    middle = len(content) // 2
+    (folder / "damaged.tif").write_bytes(content[:middle] + b"\xa5" * (len(content) - middle))
+    with pytest.raises(AssetCorrupt, match=r"damaged\.tif could not be read after .* tries"):
+        with_retry(asset(server, "damaged.tif"), Signer(), everything)
 
 
 def test_jpeg_2000_is_recognized_by_its_suffix(server, folder):

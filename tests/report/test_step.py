@@ -18,7 +18,7 @@ FACTS = {
     "table": [{"order": 1, "backbone": 1.0, "new": 2.0, "all": 3.0}], "maps": [{"file": "a.png", "caption": "A map"}],
     "checks": [("no cycle", 0)], "scenes": ["S2A"], "no_view": 0.01, "weights": ["abc"], "demo_weights": True,
     "costs": [],
-    "missing": [],
+    "missing": [], "left_out": [], "constant": [],
 }  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def test_a_basin_across_180_degrees_has_a_map_of_its_size_and_reports_missing_vi
         tmp_path / "summary.csv", page,
     )  # fmt: skip
     assert "50" in page.read_text().split("% of the pixels had no clear view")[0][-6:]
+    assert "by Strahler order of the extended network." in page.read_text(), "there is no hillshade without elevation"
     height, width = matplotlib.image.imread(page.parent / "composite.png").shape[:2]
     assert height > width / 4, "a strip around the globe"
     red = np.asarray(matplotlib.image.imread(page.parent / "sources.png"))[..., :3]
@@ -66,6 +67,10 @@ def test_the_page_shows_its_facts_escaped():
     assert "All network checks passed." in page
     assert "not suitable for maps of the real world" in page
     assert "real world" not in render_page(FACTS | {"demo_weights": False})
+    assert "Left out" not in page
+    page = render_page(FACTS | {"left_out": ["S2B"], "constant": ["N01E001 (N R)"]})
+    assert "could not be used: S2B." in page
+    assert "one value throughout</strong> in N01E001 (N R)" in page
     assert "2 violations" in render_page(FACTS | {"violations": 2})
 
 

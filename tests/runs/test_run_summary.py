@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +8,7 @@ from headwater.runs.run_summary import (
     KILLED,
     JobAttempt,
     event_file_sizes,
+    failure_lines,
     format_duration,
     job_attempts,
     job_attempts_since,
@@ -37,6 +39,16 @@ def test_an_attempt_without_an_end_was_killed():
     assert [attempt.cause for attempt in attempts] == [KILLED, "network", KILLED]
     assert [attempt.seconds for attempt in attempts] == [3, 0, 5]
     assert [attempt.retries for attempt in attempts] == [1, 0, 0]
+
+
+def test_warnings_of_jobs_that_succeeded_are_in_the_summary():
+    said = line("said", level="warning", text="scene a is left out.")
+    events = [line("begun"), said, line("failed", cause="network"), line("begun"), said, line("said", text="b"),
+              line("done")]  # fmt: skip
+    attempts = job_attempts(events, PLACE)
+    totals = summarize(attempts, outcome="done", begun="2026-03-01T10:00:00+00:00", seconds=1, errors={})
+    assert [(each["cell"], each["text"]) for each in totals["warnings"]] == [(PLACE.cell, "scene a is left out.")]
+    assert summary_lines(totals)[-1] == "warning: scene a is left out."
 
 
 def test_only_new_events_are_read_and_an_incomplete_line_is_ignored(tmp_path):
@@ -101,6 +113,29 @@ def test_the_lines_are_a_sentence_and_an_aligned_table():
     assert [row.split()[0] for row in rows] == ["plan", "composite", "mosaic"]
     assert rows[1].endswith("1 network, 1 unknown")
     assert {row.index("B", head.index("memory")) for row in rows} == {head.index("memory") + len("memory") - 1}
+
+
+def test_a_failed_run_ends_with_the_last_causes_and_remedies():
+    def failed(rule, cell=None, **facts):
+        return JobAttempt(Place("12", rule, cell), **facts)
+
+    refused = {"cause": "network", "text": "No answer.", "remedy": "Try later."}
+    attempts = [
+        failed("plan", cause="bug"),
+        failed("plan"),  # succeeded when repeated
+        failed("composite", "N40W106", **refused),
+        failed("composite", "N41W106", **refused),
+        failed("predict", "N40W106", cause=KILLED),
+        failed("report", cause="stopped"),
+        failed("network", cause="bug"),
+    ]
+    composite, predict, network = failure_lines(attempts, Path("logs"))
+    assert composite == "composite of cell N40W106 and 1 more failed. No answer. Try later."
+    assert predict.startswith("predict of cell N40W106 failed. It was killed")
+    assert "logs/12/predict/N40W106.log" in predict
+    assert network == "network of basin 12 failed. An unforeseen error: report it with logs/12/network.log."
+    assert failure_lines(attempts[:2], Path("logs")) == []
+    assert failure_lines([], Path("logs"), silent=2)[0].startswith("2 attempts ended without a word")
 
 
 @pytest.mark.parametrize(

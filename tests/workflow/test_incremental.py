@@ -149,6 +149,41 @@ def test_a_new_tdx_file_rebuilds_its_basin_and_no_other(copied, capsys):
     assert reported(capsys, folder, basin, EAST) == set()
 
 
+def test_what_a_configuration_asks_for_later_is_made(copied):
+    folder, basin = copied
+    made_anew = jobs(basin, "network", "report") | jobs(SECOND, "network", "report")
+    change_config(folder, network={"formats": ["gpkg", "published"]})
+    assert planned(folder) == made_anew
+    (folder / "lakes.gpkg").write_bytes((folder / "basins.gpkg").read_bytes())
+    change_config(folder, network={"formats": [], "lakes": "lakes.gpkg"})
+    assert planned(folder) == made_anew
+    change_config(folder, network={"lakes": None}, vectorize={"water_polygons": True})
+    vectors = jobs(basin, west=("vectorize",), east=("vectorize",)) | jobs(SECOND, east=("vectorize",))
+    assert planned(folder) == made_anew | vectors
+
+
+def test_what_only_changes_how_results_are_made_reruns_nothing(copied):
+    folder, _ = copied
+    catalog = {"token_url": "http://127.0.0.1:9/token"}
+    search = {"slice_days": 7, "workers": 1, "timeout_s": 5}
+    predict = {"device": "cpu", "batch_size": 2, "compile": True, "threads": 2}
+    change_config(folder, catalog=catalog, search=search, predict=predict, max_cells=2, confirm=True)
+    assert planned(folder) == set()
+
+
+def test_files_that_were_deleted_are_made_again(copied):
+    """A raster that the mosaic shows, a map, and all of a cell."""
+    folder, basin = copied
+    results = folder / "results"
+    (results / SECOND / "cells" / EAST / "probability.tif").unlink()
+    (results / basin / "report/network.png").unlink()
+    expected = jobs(SECOND, "mosaic", "network", "report", east=("predict", "vectorize")) | jobs(basin, "report")
+    assert planned(folder) == expected
+    shutil.rmtree(results / basin / "cells" / WEST)
+    expected |= after_new_imagery(basin) | jobs(basin, west=("select", "elevation"))
+    assert planned(folder) == expected
+
+
 def without(folder, basin, *kinds):
     """Remove those rasters from a finished run; its reports are rebuilt without them."""
     change_config(folder, keep=sorted({"composite", "elevation", "probability"} - set(kinds)))

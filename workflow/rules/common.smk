@@ -12,7 +12,7 @@ from headwater.runs.job_retries import grow_per_attempt as minutes
 from headwater.runs.job_retries import grow_per_attempt
 
 try:
-    RUN = Workflow(config)
+    RUN = Workflow(config, workflow)
 except HeadwaterError as error:
     raise WorkflowError(str(error)) from None
 
@@ -21,6 +21,8 @@ RESULTS, LOGS = RUN.results, RUN.logs
 
 if explanation := RUN.lock_explanation():
     logger.warning(explanation)
+for line in RUN.cost_lines():
+    logger.info(line)
 
 
 wildcard_constraints:
@@ -33,6 +35,7 @@ def begin_run(workflow):
     try:
         if partitions := watch.partition_file(workflow):
             slurm.check_partitions(partitions)
+        RUN.check_before_run(workflow)
         shell.prefix(results.begin_run(RESULTS, BASINS).job_prefix)
     except HeadwaterError as error:
         raise WorkflowError(str(error)) from None
@@ -77,10 +80,6 @@ def memory(mem_mb, **others):
 
 def backbone_inputs(wildcards):
     return RUN.backbone_inputs(wildcards.basin)
-
-
-def network_memory(input):
-    return network_mb(input.segments)
 
 
 def files_of_cells(name):

@@ -57,7 +57,7 @@ use rule step as network with:
     log:
         LOGS / "{basin}/network.log",
     resources:
-        **memory(network_memory, runtime=minutes(120)),
+        **memory(lambda input: network_mb(input.segments), runtime=minutes(120)),
     params:
         **command(
             "network --plan {input.plan} --segments {segments} --reaches {input.reaches} --basin {wildcards.basin}"

@@ -50,7 +50,8 @@ def add_settings(
             group.add_argument(*options, nargs=0, const=True, help=_help(rule), rule=rule, **shared)
             group.add_argument(*(f"--no{each[1:]}" for each in options), nargs=0, const=False, rule=rule, **shared)
         else:
-            nargs = "+" if rule.get("type") == "array" else None
+            # An empty list is passed on as the option alone.
+            nargs = ("+" if rule.get("minItems") else "*") if rule.get("type") == "array" else None
             group.add_argument(
                 *options, nargs=nargs, metavar=_metavar(name, rule), help=_help(rule), rule=rule, **shared
             )

@@ -102,8 +102,9 @@ def recorded(step: str, log: Path | None) -> Iterator[None]:
     except BaseException as error:
         facts = {"cause": cause_of(error), "error": type(error).__name__}
         # The text of an unexpected error may contain anything; only stderr has it.
-        cause = getattr(error, "cause", None)
-        emit(FAILED, level="error", **facts, **({"text": cause} if cause else {}), **_numbers(started))
+        words = {"text": getattr(error, "cause", None), "remedy": getattr(error, "remedy", None)}
+        said = {name: text for name, text in words.items() if text}
+        emit(FAILED, level="error", **facts, **said, **_numbers(started))
         raise
     else:
         emit(DONE, **_numbers(started))
@@ -144,6 +145,20 @@ def say(text: str, **facts: Any) -> None:
     """
     print(f"headwater: {text}", file=sys.stderr, flush=True)
     emit(SAID, text=text, **facts)
+
+
+def warn(text: str, **facts: Any) -> None:
+    """Report something about the results that a user should know; the summary of the run repeats it.
+
+    Parameters
+    ----------
+    text : str
+        One sentence.
+    **facts
+        Numbers of the event.
+    """
+    print(f"headwater: {text}", file=sys.stderr, flush=True)
+    emit(SAID, level="warning", text=text, **facts)
 
 
 def retrying(what: str) -> Callable[[Any], None]:

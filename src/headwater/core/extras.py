@@ -28,7 +28,7 @@ def require_extra(extra: str, *modules: str, purpose: str) -> None:
     if missing:
         raise InputError(
             f"{purpose} needs the extra `{extra}`, which is not installed (no module {missing[0]}).",
-            f"Install it with `pip install 'headwater[{extra}]'`.",
+            f"Install it with `pip install '.[{extra}]'` in the clone of Headwater.",
         )
 
 

@@ -14,6 +14,12 @@ CLEAR_SCL = (2, 4, 5, 6, 7, 11)
 Source: docs/explanation/method.md, Imagery.
 """
 
+LAND_SCL = (4, 5)
+"""Vegetation and bare soil: clear classes whose reflectance is hardly ever zero."""
+MAX_SCL = 11
+
+MAX_DN = 32_767
+"""Largest digital number of reflectance; larger ones are fills, or numbers below zero that wrapped around."""
 OFFSET_DN = 1000
 """Added to reflectance from processing baseline 04.00 on."""
 

@@ -28,6 +28,7 @@ def setting(
     *,
     unit: str | None = None,
     reruns: bool = True,
+    reruns_from: str | None = None,
     is_file: bool = False,
     old_names: Sequence[str] = (),
     choices: Sequence[Any] = (),
@@ -47,6 +48,8 @@ def setting(
         Unit of the value.
     reruns : bool
         Whether another value makes results again. False for what changes only how they are made.
+    reruns_from : str, optional
+        The first step that another value runs again, or what happens instead, where it is not the step of the section.
     is_file : bool
         Whether it names files that a rule passes as inputs or outputs instead of as an option.
     old_names : sequence of str
@@ -64,6 +67,7 @@ def setting(
     extra: dict[str, Any] = {
         "unit": unit,
         "reruns": reruns,
+        "reruns_from": reruns_from,
         "is_file": is_file or None,
         "old_names": list(old_names) or None,
         "choices": list(choices) or None,
@@ -109,7 +113,8 @@ class Settings(BaseModel):
             if not all(_is_choice(each, _extra(field)) for each in chosen):
                 rule = rules_of(type(self))[name]
                 raise InputError(
-                    f"{full_name(self.section, name)} must be {allowed(rule)} (got {shown_value(value)}).", _SEE
+                    f"{full_name(self.section, name)} must be {allowed(rule)} (got {shown_value(value)}).",
+                    _meant(value, rule),
                 )
         return self
 
@@ -217,14 +222,27 @@ def settings_error(model: type[Settings], error: ValidationError, values: Mappin
     if first["type"] == "missing":
         return InputError(f"{key} is not given.", f"Give it: {rule['description'][0].lower()}{rule['description'][1:]}")
     what = allowed(rule) if _model_of(holder, name) is None else "a table of settings"
-    return InputError(f"{key} must be {what} (got {shown_value(value)}).", _SEE)
+    return InputError(f"{key} must be {what} (got {shown_value(value)}).", _meant(value, rule))
+
+
+def _meant(value: Any, rule: Mapping[str, Any]) -> str:
+    """Return the remedy for a value that is not allowed: the choice that was probably meant, or where to look."""
+    choices = [str(choice) for part in rule.get("anyOf", [rule]) for choice in part.get("items", part).get("enum", ())]
+    for text in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(text, str) and text not in choices:
+            close = get_close_matches(text.lower(), choices, n=1, cutoff=0.6)
+            return f"Did you mean {close[0]}?" if close else _SEE
+    return _SEE
 
 
 def unknown_setting(key: str, model: type[BaseModel]) -> InputError:
     """Return the error of a name that no setting has, with the one that was probably meant."""
-    section = key.rpartition(".")[0]
-    close = get_close_matches(key, [full_name(section, name) for name in model.model_fields], n=1, cutoff=0.6)
-    hint = f"Did you mean {close[0]}?" if close else _SEE
+    section, _, name = key.rpartition(".")
+    close = get_close_matches(key.lower(), [full_name(section, known) for known in model.model_fields], n=1, cutoff=0.6)
+    # A setting that was written outside its section.
+    inner = {known: _model_of(model, known) for known in model.model_fields}
+    close += [full_name(known, name) for known, fields in inner.items() if fields and name in fields.model_fields]
+    hint = f"Did you mean {close[-1]}?" if close else _SEE
     return InputError(f"There is no setting {key}.", hint)
 
 

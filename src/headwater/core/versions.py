@@ -7,7 +7,7 @@ from __future__ import annotations
 
 STEP_VERSIONS = {
     "search": 2,
-    "select": 2,
+    "select": 3,
     "composite": 2,
     "elevation": 2,
     "predict": 2,

@@ -9,6 +9,7 @@ from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
 from headwater.geo.grid import CRS, PREDICTION_FACTOR, Bounds, Cell, RasterGrid, cell_grid
+from headwater.geo.longitudes import is_on_globe
 
 
 def grid_of_area(area: Any) -> RasterGrid:
@@ -43,7 +44,7 @@ def _bounds(area: Any) -> Bounds:
         west, south, east, north = (float(edge) for edge in area)
     else:
         west, south, east, north = area_polygon(area).bounds
-    if not (west < east and south < north and south >= -90 and north <= 90 and west >= -360 and east <= 360):
+    if not (west < east and south < north and is_on_globe((west, south, east, north))):
         raise InputError(
             f"The area ({west:g}, {south:g}, {east:g}, {north:g}) is empty or not in degrees.",
             "Give west, south, east, north in EPSG:4326, west below east and south below north.",
@@ -62,16 +63,22 @@ def area_polygon(area: Any) -> BaseGeometry:
     Raises
     ------
     InputError
-        It is something else, or has no CRS.
+        It is something else, is empty, has no CRS, or is not on the globe.
     """
     if isinstance(area, BaseGeometry):
-        return area
-    if hasattr(area, "to_crs") and hasattr(area, "union_all"):
+        shape = area
+    elif hasattr(area, "to_crs") and hasattr(area, "union_all"):
         if area.crs is None:
             raise InputError("The area has no coordinate reference system.", "Set it with .set_crs('EPSG:4326').")
-        united: BaseGeometry = area.to_crs(CRS).union_all()
-        return united
-    raise InputError(
-        f"The area is a {type(area).__name__}; bounds, a geometry, a GeoDataFrame or a DataArray is expected.",
-        "Give (west, south, east, north) in degrees.",
-    )
+        shape = area.to_crs(CRS).union_all()
+    else:
+        raise InputError(
+            f"The area is a {type(area).__name__}; bounds, a geometry, a GeoDataFrame or a DataArray is expected.",
+            "Give (west, south, east, north) in degrees.",
+        )
+    if not is_on_globe(shape.bounds):
+        raise InputError(
+            f"The area is empty or not in degrees: its bounds are {', '.join(f'{edge:g}' for edge in shape.bounds)}.",
+            "Give polygons in EPSG:4326, or a table with its CRS.",
+        )
+    return shape

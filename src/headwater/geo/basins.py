@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
 from headwater.geo.features import read_table
 from headwater.geo.grid import CRS
+from headwater.geo.longitudes import FULL_CIRCLE, HALF_CIRCLE, cut_to_map, is_on_globe
 
 # Most jobs import this module for a name or two and read no polygon: geopandas is imported where it is used.
 if TYPE_CHECKING:
     import geopandas as gpd
 
 HYDROBASINS_ID = "HYBAS_ID"
+MAX_EXACT_DOUBLE = 2**53
+"""From here on doubles skip integers."""
 
 
 def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
@@ -34,12 +40,13 @@ def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
     Returns
     -------
     GeoDataFrame
-        Columns basin_id (str), geometry (polygons, EPSG:4326).
+        Columns basin_id (str), geometry (polygons, EPSG:4326, as they are in the file).
 
     Raises
     ------
     InputError
-        A file cannot be read, has no id column or no CRS, a row lacks its id or polygon, or an id occurs twice.
+        A file cannot be read, has no id column or no CRS, a row lacks its id or polygon, an id is not an integer or
+        text, a shape is not a polygon or not on the globe, or an id occurs twice.
     """
     import geopandas as gpd
 
@@ -56,17 +63,20 @@ def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
 
 
 def basin_polygon(polygons: Sequence[Path], basin_id: str) -> BaseGeometry:
-    """Return the valid polygon of one basin.
+    """Return the valid polygon of one basin, between -180 and 180 degrees.
+
+    Longitudes from 0 to 360, and parts beyond 180, are brought to where a map from -180 to 180 shows them.
 
     Raises
     ------
     InputError
-        The basin is not in the files, or its polygon is empty.
+        The basin is not in the files, its polygon is empty, or an edge goes halfway around the world.
     """
     basins = read_basins(polygons)
     rows = basins[basins["basin_id"] == str(basin_id)]
     if rows.empty:
-        known = ", ".join(sorted(basins["basin_id"])[:5])
+        ids = sorted(basins["basin_id"])
+        known = ", ".join(get_close_matches(str(basin_id), ids, n=5) or ids[:5])
         raise InputError(
             f"Basin {basin_id} is not in {', '.join(str(path) for path in polygons)}.",
             f"Use an id of the file, such as {known}.",
@@ -74,7 +84,30 @@ def basin_polygon(polygons: Sequence[Path], basin_id: str) -> BaseGeometry:
     polygon: BaseGeometry = shapely.make_valid(rows.geometry.iloc[0])
     if polygon.is_empty or polygon.area == 0:
         raise InputError(f"The polygon of basin {basin_id} is empty.", "Give a polygon with an area.")
-    return polygon
+    _refuse_long_edges(polygon, basin_id)
+    if polygon.geom_type in ("Polygon", "MultiPolygon") and polygon.bounds[0] >= -180 and polygon.bounds[2] <= 180:
+        return polygon
+    # A collection may hold multipolygons; lines are what repair made of spikes.
+    parts = shapely.get_parts(shapely.get_parts(polygon))
+    parts, _ = cut_to_map(parts[shapely.get_dimensions(parts) == 2], dimension=2)
+    united: BaseGeometry = shapely.union_all(parts)
+    return united
+
+
+def _refuse_long_edges(polygon: BaseGeometry, basin_id: str) -> None:
+    """Refuse a polygon that jumps from -180 to 180 degrees: it would cover the world between instead of its place."""
+    if polygon.bounds[2] - polygon.bounds[0] <= HALF_CIRCLE:
+        return
+    for part in shapely.get_parts(shapely.get_parts(polygon)):
+        points, ring = shapely.get_coordinates(shapely.get_rings(part), return_index=True)
+        length = np.abs(np.diff(points[:, 0]))[ring[1:] == ring[:-1]]
+        # A box around the globe has edges of the full circle.
+        if ((length > HALF_CIRCLE) & (length < FULL_CIRCLE)).any():
+            raise InputError(
+                f"The polygon of basin {basin_id} has an edge {length.max():.0f} degrees long, as one does that crosses"
+                " 180 degrees in one piece.",
+                "Cut it there, for instance with `ogr2ogr -wrapdateline`, or write its longitudes from 0 to 360.",
+            )
 
 
 def file_for_basin(pattern: str, basin_id: str) -> Path:
@@ -108,16 +141,58 @@ def _read_polygons(path: Path) -> gpd.GeoDataFrame:
     table = read_table(
         path, content="polygons", remedy="Set basins.polygons to a GeoPackage, Shapefile or GeoParquet of basins."
     )
-    column = next((name for name in (HYDROBASINS_ID, "basin_id") if name in table.columns), None)
-    if column is None:
-        raise InputError(f"{path} has no column {HYDROBASINS_ID}.", "Name the column of basin ids HYBAS_ID.")
+    if not isinstance(table, gpd.GeoDataFrame):
+        raise InputError(f"{path} has no geometry.", "Give a file of polygons.")
+    column = _id_column(path, table.columns)
     if table.crs is None:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
     if table[column].isna().any() or table.geometry.isna().any():
         raise InputError(f"{path} has basins without an id or a polygon.", "Give each row both, or remove it.")
-    # The shapefiles of HydroBASINS store the id as a double.
-    ids = [str(int(value)) if not isinstance(value, str) else value for value in table[column]]
-    return gpd.GeoDataFrame({"basin_id": ids}, geometry=table.geometry.to_crs(CRS).values, crs=CRS)
+    ids = [_id_text(value, path, column) for value in table[column]]
+    shapes = shapely.force_2d(table.geometry.to_crs(CRS).to_numpy())
+    for basin_id, shape, given in zip(ids, shapes, table.geometry, strict=True):
+        _check_shape(shape, given, basin_id, path)
+    return gpd.GeoDataFrame({"basin_id": ids}, geometry=shapes, crs=CRS)
+
+
+def _id_column(path: Path, columns: Iterable[str]) -> str:
+    """Return the column of basin ids; formats differ in upper and lower case."""
+    found = [name for name in columns if str(name).upper() in (HYDROBASINS_ID, "BASIN_ID")]
+    exact = [name for name in (HYDROBASINS_ID, "basin_id") if name in found] or found
+    if not exact:
+        raise InputError(f"{path} has no column {HYDROBASINS_ID}.", "Name the column of basin ids HYBAS_ID.")
+    return exact[0]
+
+
+def _id_text(value: Any, path: Path, column: str) -> str:
+    """Return an id as text; the shapefiles of HydroBASINS store it as a double."""
+    text = value.strip() if isinstance(value, str) else ""
+    whole = isinstance(value, int | np.integer | Decimal) and not isinstance(value, bool) and value == int(value)
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < MAX_EXACT_DOUBLE
+    if whole or exact:
+        text = str(int(value))
+    if not text:
+        raise InputError(
+            f"{path} has {value!r} in column {column}, which is not the id of a basin.", "Give integers or texts."
+        )
+    return text
+
+
+def _check_shape(shape: BaseGeometry, given: BaseGeometry, basin_id: str, path: Path) -> None:
+    """Refuse what is not a polygon on the globe; `given` has the coordinates of the file."""
+    parts = shapely.get_parts(shape)
+    if (shapely.get_dimensions(parts) < 2).any():
+        raise InputError(
+            f"The shape of basin {basin_id} in {path} is a {shape.geom_type}.", "Give each basin as polygons."
+        )
+    if shape.is_empty:
+        return  # refused where it is used
+    if not is_on_globe(shape.bounds):
+        shown = ", ".join(f"{edge:g}" for edge in given.bounds)
+        raise InputError(
+            f"The polygon of basin {basin_id} in {path} is not on the globe: its bounds are {shown}.",
+            "Write the right CRS into the file (GeoJSON is always in degrees, longitude first).",
+        )
 
 
 def tdx_header_numbers() -> dict[str, str]:

@@ -60,8 +60,10 @@ def read_table(
             return _read_parquet(path, columns, bounds)
         box = bounds if bounds and pyogrio.read_info(path, layer=layer)["crs"] == CRS else None
         return gpd.read_file(path, bbox=box, columns=columns, layer=layer)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, OSError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as {content} ({str(error).splitlines()[0]}).", remedy) from error
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, OSError, LookupError) as error:
+        # pyogrio raises an IndexError for truncated FlatGeobuf files.
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path} cannot be read as {content} ({reason}).", remedy) from error
 
 
 def _read_parquet(path: Path, columns: Sequence[str] | None, bounds: Bounds | None) -> gpd.GeoDataFrame:

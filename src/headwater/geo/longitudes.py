@@ -21,6 +21,9 @@ from shapely.geometry.base import BaseGeometry
 Box = tuple[float, float, float, float]
 
 FULL_CIRCLE = 360.0
+HALF_CIRCLE = 180.0
+_ROUNDING = 1e-6
+"""Degrees by which coordinates that were projected may miss a pole."""
 SHIFTS = (0.0, FULL_CIRCLE, -FULL_CIRCLE)
 """Degrees by which the same place may be written: as it is, one world to the east, one to the west."""
 
@@ -76,6 +79,14 @@ def enclosing_box(boxes: Iterable[Box]) -> Box:
     if gap >= widest:
         west, east = parts[0][0], reach
     return (west, south, east, north)
+
+
+def is_on_globe(bounds: Box) -> bool:
+    """Whether west, south, east, north can be degrees; west and east may be beyond 180, by less than once around."""
+    west, south, east, north = bounds
+    # Comparisons with the NaN and infinity of a failed transformation are false.
+    in_longitude = -FULL_CIRCLE <= west <= east <= FULL_CIRCLE and east - west <= FULL_CIRCLE
+    return in_longitude and abs(south) < 90 + _ROUNDING > abs(north)
 
 
 def touches(footprint: BaseGeometry, box: Box) -> bool:
@@ -144,14 +155,22 @@ def unwrap_shapes(shapes: NDArray[Any], near: NDArray[np.float64]) -> NDArray[An
     return _shifted(shapes, rows, lambda x, owner: wraps_to(x, near[rows][owner]))
 
 
-def cut_to_map(lines: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the parts of lines as a map from -180 to 180 degrees shows them, and the row of each part."""
+def cut_to_map(shapes: NDArray[Any], *, dimension: int = 1) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the parts of shapes as a map from -180 to 180 degrees shows them, and the row of each part.
+
+    Parameters
+    ----------
+    shapes : (n,) array of shapes
+        Lines, or valid polygons.
+    dimension : int
+        1 keeps lines, 2 polygons; what remains of another dimension at the cut is dropped.
+    """
     strips = np.array([shapely.box(west, -90, west + 360, 90) for west in (-180, -540, 180)])
     wraps = np.array([0.0, 1.0, -1.0])
-    cut = shapely.intersection(lines[:, np.newaxis], strips).ravel()
+    cut = shapely.intersection(shapes[:, np.newaxis], strips).ravel()
     parts, owner = shapely.get_parts(cut, return_index=True)
     parts = shift_longitudes(parts, wraps[owner % 3])
-    kept = (shapely.get_type_id(parts) == 1) & ~shapely.is_empty(parts)
+    kept = (shapely.get_dimensions(parts) == dimension) & ~shapely.is_empty(parts)
     return parts[kept], (owner // 3)[kept]
 
 

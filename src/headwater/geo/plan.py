@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,14 +62,56 @@ class Plan:
         raise InputError(f"Cell {name} is not in the plan of basin {self.basin_id}.", "Take a name from plan.json.")
 
 
-def plan_basin(polygons: Sequence[Path], basin_id: str, *, cell_degrees: float, margin_px: int) -> Plan:
-    """Return the plan of a basin without writing it (the workflow does this while it is parsed)."""
+class ManyCells(InputError):
+    """A basin has more cells than are to be listed.
+
+    Parameters
+    ----------
+    basin_id : str
+        HYBAS_ID.
+    count : int
+        Its area in cells: there are at least so many.
+    example : Cell
+        One in its middle.
+    """
+
+    def __init__(self, basin_id: str, count: int, example: Cell) -> None:
+        super().__init__(
+            f"Basin {basin_id} has {count} cells of {example.degrees:g} degrees or more.",
+            "Check its polygon and grid.cell_degrees.",
+        )
+        self.count, self.example = count, example
+
+
+def plan_basin(
+    polygons: Sequence[Path], basin_id: str, *, cell_degrees: float, margin_px: int, max_cells: float = math.inf
+) -> Plan:
+    """Return the plan of a basin without writing it (the workflow does this while it is parsed).
+
+    Parameters
+    ----------
+    polygons, basin_id, cell_degrees, margin_px
+        See `write_plan`.
+    max_cells : float
+        Cells of a larger area are not listed, which may take minutes.
+
+    Raises
+    ------
+    ManyCells
+        The area of the basin is more than `max_cells` cells.
+    InputError
+        The basin has no valid polygon, or the margin is out of range.
+    """
     if not 0 <= margin_px <= MAX_MARGIN_PX or margin_px % 2:
         raise InputError(
             f"The margin of {margin_px} px is out of range or not even.",
             f"Use an even number of pixels from 0 to {MAX_MARGIN_PX}.",
         )
     polygon = basin_polygon(polygons, basin_id)
+    if polygon.area > max_cells * cell_degrees**2:
+        middle = polygon.representative_point()
+        row, column = math.floor(middle.y / cell_degrees), math.floor(middle.x / cell_degrees)
+        raise ManyCells(basin_id, math.ceil(polygon.area / cell_degrees**2), Cell(row, column, cell_degrees))
     cells = cells_intersecting(polygon, cell_degrees)
     if not cells:
         raise InputError(f"The polygon of basin {basin_id} is smaller than a pixel.", "Give a polygon with an area.")

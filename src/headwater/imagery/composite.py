@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import raster
-from headwater.core.errors import InputError, WorkError
-from headwater.core.events import progress
+from headwater.core.errors import HeadwaterError, InputError, WorkError
+from headwater.core.events import progress, warn
 from headwater.core.files import read_json
 from headwater.core.sentinel2 import COMPOSITE_BANDS, COMPOSITE_NODATA, REFLECTANCE_BANDS, SCL
 from headwater.core.versions import STEP_VERSIONS
 from headwater.geo.grid import RasterGrid, cell_grid
 from headwater.geo.plan import read_plan
 from headwater.imagery import compositor as compositing
+from headwater.imagery.left_out import LeftOut
 from headwater.imagery.masks import MASKS, CloudMask, clear_mask
 from headwater.imagery.settings import CompositeSettings
-from headwater.raster.opening import AssetGone
+from headwater.raster.opening import AssetCorrupt, AssetGone
 from headwater.raster.scenes import SceneFiles, SceneReader, open_scene
 from headwater.stac.items import Asset, Signer
 from headwater.stac.settings import SigningSettings
@@ -75,10 +76,11 @@ def composite(
 
     Raises
     ------
-    WorkError
-        A scene cannot be read.
-    InputError
-        The manifest is not one, or a scene is not Sentinel-2 digital numbers.
+    NetworkError
+        A scene cannot be read now.
+    WorkError, InputError
+        The manifest is not one; or more than `settings.max_left_out` of the scenes are damaged or are not Sentinel-2
+        digital numbers.
     """
     if readers < 1:
         raise InputError(f"{readers} bands cannot be read at the same time.", "Give --readers as 1 or more.")
@@ -87,7 +89,7 @@ def composite(
     grid = cell_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
     manifest = read_json(scenes)
     _check_manifest(manifest, scenes, cell)
-    result = composite_scenes(
+    made = composite_scenes(
         manifest["scenes"],
         grid,
         make_signer(signing.signing, signing.token_url),
@@ -95,22 +97,38 @@ def composite(
         readers=readers,
         label=cell,
     )
+    used = [scene for scene in manifest["scenes"] if scene["id"] not in made.left_out]
+    constant = constant_bands(made.values)
+    if constant:
+        warn(f"the composite of cell {cell} has one value throughout in {', '.join(constant)}: look at its scenes.")
     tags = {
         "recipe": f"composite {STEP_VERSIONS['composite']}; {settings.method}; sigmoid {compositing.SIGMOID_SLOPE}; "
         f"mask {settings.mask}; dilate {settings.dilate_px} px; "
         f"{'cloud where nothing is clear' if settings.allow_cloud else 'clear only'}",
-        "scenes": " ".join(scene["id"] for scene in manifest["scenes"]),
-        "without_scl": " ".join(scene["id"] for scene in manifest["scenes"] if not scene["assets"].get(SCL)),
+        "scenes": " ".join(scene["id"] for scene in used),
+        "without_scl": " ".join(scene["id"] for scene in used if not scene["assets"].get(SCL)),
+        "left_out": " ".join(sorted({*manifest.get("left_out", ()), *made.left_out})),
+        "constant_bands": " ".join(constant),
     }
     # The mask, not the nodata value, marks missing pixels: 0 is a valid count in band 5.
     raster.write_cog(
         out,
-        result,
+        made.values,
         transform=grid.transform,
-        mask=result[0] != COMPOSITE_NODATA,
+        mask=made.values[0] != COMPOSITE_NODATA,
         tags={key: value for key, value in tags.items() if value},
         band_names=COMPOSITE_BANDS,
     )
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A composite of scenes."""
+
+    values: NDArray[np.uint8]
+    """(5, y, x): N, R, G, B (0 = nodata) and the count of clear views."""
+    left_out: list[str]
+    """Ids of scenes that turned out to be unusable, sorted."""
 
 
 def composite_scenes(
@@ -121,8 +139,10 @@ def composite_scenes(
     *,
     readers: int,
     label: str,
-) -> NDArray[np.uint8]:
+) -> Composite:
     """Return the composite of scenes on a grid.
+
+    A scene whose files are damaged is left out, and the composite made again without it.
 
     Parameters
     ----------
@@ -138,15 +158,41 @@ def composite_scenes(
         Bands read at the same time.
     label : str
         Name of the place for the progress line.
-
-    Returns
-    -------
-    (5, y, x) uint8
-        N, R, G, B (0 = nodata) and the count of clear views.
     """
     recipe = _Recipe(settings, MASKS.load(settings.mask), readers)
+    left_out = LeftOut(len(scenes), settings.max_left_out, setting="composite.max_left_out")
+    while True:
+        left = [scene for scene in scenes if scene["id"] not in left_out]
+        try:
+            return Composite(_composite(left, grid, recipe, signer, label), left_out.ids)
+        except _Unusable as found:
+            left_out.add(found.scene, found.error)
+
+
+def constant_bands(composite: NDArray[np.uint8]) -> list[str]:
+    """Return the names of bands of a composite (5, y, x) that have one value wherever they have any."""
+    seen = composite[0] != COMPOSITE_NODATA
+    if not seen.any():
+        return []
+    # Missing pixels are 0 in all bands, and no value is.
+    pairs = zip(COMPOSITE_BANDS, composite[: len(REFLECTANCE_BANDS)], strict=False)
+    return [name for name, band in pairs if band.max() == band.min(where=seen, initial=255)]
+
+
+class _Unusable(Exception):
+    """A scene that the composite must be made without."""
+
+    def __init__(self, scene: str, error: HeadwaterError) -> None:
+        super().__init__(scene)
+        self.scene = scene
+        self.error = error
+
+
+def _composite(
+    scenes: Sequence[Mapping[str, Any]], grid: RasterGrid, recipe: _Recipe, signer: Signer, label: str
+) -> NDArray[np.uint8]:
     result = np.zeros((len(COMPOSITE_BANDS), *grid.shape), np.uint8)
-    for first, block in _blocks(grid, settings.method, len(scenes)):
+    for first, block in _blocks(grid, recipe.settings.method, len(scenes)):
         rows = slice(first, first + block.height)
         result[:-1, rows], result[-1, rows] = _composite_block(scenes, block, recipe, signer, label)
     return result
@@ -181,6 +227,8 @@ def _composite_block(
                 _add_scene(compositor, scene, source, block, recipe)
             except AssetGone as error:
                 raise AssetGone(f"Scene {scene['id']} cannot be read: {error.cause}", error.remedy) from None
+            except (AssetCorrupt, InputError) as error:
+                raise _Unusable(scene["id"], error) from None
     return compositor.result()
 
 

@@ -1,4 +1,4 @@
-"""A cloud-free composite from scenes on one grid: pure arrays (docs/explanation/method.md section 1, Imagery).
+"""A cloud-free composite from scenes on one grid: pure arrays (docs/explanation/method.md, Imagery).
 
 Arrays are (band, y, x) with bands N, R, G, B. Scenes are added one after the other, in parts; memory does not grow with
 their number, except for the median, for which the caller uses smaller blocks the more scenes there are.

@@ -28,7 +28,7 @@ def classify(dn: NDArray[np.uint16]) -> tuple[NDArray[np.bool_], NDArray[np.bool
     except ImportError:
         raise InputError(
             "The mask 'omnicloudmask' needs a package that is not installed.",
-            "Install it with `pip install 'headwater[masks]'`, or set composite.mask to scl.",
+            "Install it with `pip install '.[masks]'` in the clone of Headwater, or set composite.mask to scl.",
         ) from None
     nir, red, green, _ = dn.astype(np.float32)
     classes = predict_from_array(np.stack([red, green, nir]), no_data_value=0, apply_no_data_mask=True)[0]

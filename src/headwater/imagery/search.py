@@ -82,6 +82,7 @@ def search(
         intervals=intervals,
         below={"eo:cloud_cover": settings.max_cloud_cover},
         remote=provider.remote,
+        exclude=settings.exclude,
     )
     address = public_address(url)
     record = {
@@ -163,6 +164,8 @@ class _Wanted:
         Properties of scenes and their limits.
     remote : bool
         Whether items came over the network.
+    exclude : sequence of str
+        Ids of items that are not wanted.
     """
 
     def __init__(
@@ -173,14 +176,18 @@ class _Wanted:
         intervals: Sequence[Interval],
         below: Mapping[str, float],
         remote: bool,
+        exclude: Sequence[str] = (),
     ) -> None:
         self.scenes, self.intervals, self.below = scenes, intervals, below
         self._cells, self._remote = cells, remote
+        self._exclude = frozenset(exclude)
         self._left_out: dict[tuple[str, str, str], None] = {}
         shapely.prepare(cells)
 
     def __call__(self, item: Item) -> bool:
         """Whether an item is wanted; records an item with a defect."""
+        if item["id"] in self._exclude:
+            return False
         scene = item["collection"] == self.scenes
         defect = asset_defect(item, remote=self._remote, bands=scene)
         if defect is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,15 +13,16 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
-from headwater.core.events import say
+from headwater.core.events import say, warn
 from headwater.core.files import write_json
 from headwater.core.settings import default_of
 from headwater.geo.longitudes import FULL_CIRCLE, Box, footprint, split_box, touches
 from headwater.geo.plan import cell_boxes, read_plan
-from headwater.imagery.scene_statistics import SceneCache
+from headwater.imagery.left_out import LeftOut
+from headwater.imagery.scene_statistics import SceneCache, SceneRefused, SceneStatistics
 from headwater.imagery.selection import choose_scenes
 from headwater.imagery.settings import SelectSettings
-from headwater.raster.opening import AssetGone
+from headwater.raster.opening import AssetCorrupt, AssetGone
 from headwater.stac.intervals import Interval, parse_instant, parse_interval
 from headwater.stac.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
 from headwater.stac.pins import read_items, read_query
@@ -70,11 +71,12 @@ def select(
 
     Raises
     ------
-    WorkError
-        A scene cannot be read, or has no SCL and `settings.missing_scl` is "refuse". A scene that is gone from its
-        server is left out instead.
-    InputError
-        An argument or an input file is not valid, or a band is not what it should be.
+    NetworkError
+        A scene cannot be read now.
+    WorkError, InputError
+        An argument or an input file is not valid; or more than `settings.max_left_out` of the scenes cannot be used:
+        they are gone from their server, are damaged, have no SCL while `settings.missing_scl` is "refuse", or their
+        bands are not what they should be.
     """
     settings, signing = settings or SelectSettings(), signing or SigningSettings()
     the_plan = read_plan(plan)
@@ -86,13 +88,19 @@ def select(
     cache = SceneCache(cache_dir, make_signer(signing.signing, signing.token_url), settings.missing_scl)
 
     images = [item for item in pinned if item["collection"] not in dem_collections]
-    entries = choose_entries(images, box, query.get("datetime"), settings, cache)
-    if not entries:
-        say(f"no usable scene touches cell {cell}: its composite will be empty.")
+    selection = choose_entries(images, box, query.get("datetime"), settings, cache)
+    if not selection.entries:
+        warn(f"{selection.why_empty(cell, settings)}: its composite will be empty.")
     collection = query.get("sentinel2_collection") or (images[0]["collection"] if images else "")
     write_json(
         scenes_out,
-        {"cell": cell, "collection": collection, "missing_scl": settings.missing_scl, "scenes": entries},
+        {
+            "cell": cell,
+            "collection": collection,
+            "missing_scl": settings.missing_scl,
+            "scenes": selection.entries,
+            "left_out": selection.left_out,
+        },
         sealed=True,
     )
     write_json(
@@ -102,10 +110,31 @@ def select(
     )
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The scenes of a place."""
+
+    entries: list[dict[str, Any]]
+    """The scenes to composite, best first: rows of scenes.json."""
+    left_out: list[str]
+    """Ids of scenes that cannot be used, sorted."""
+    touching: int
+    """How many scenes touch the place."""
+
+    def why_empty(self, cell: str, rule: SelectSettings) -> str:
+        """Return why there are no entries, as the beginning of a sentence."""
+        if self.touching == 0:
+            return f"no usable scene touches cell {cell}"
+        return (
+            f"{self.touching} scene(s) touch cell {cell}, but add less than {rule.stop_uncovered:.0%} of their tile,"
+            f" have {rule.cloud_steps[-1]:g} % of clouds or more, or were left out"
+        )
+
+
 def choose_entries(
     images: Sequence[Item], box: Box, searched: Sequence[str] | None, rule: SelectSettings, cache: SceneCache
-) -> list[dict[str, Any]]:
-    """Return the scenes to composite over a box, best first: rows of scenes.json.
+) -> Selection:
+    """Return the scenes to composite over a box.
 
     Parameters
     ----------
@@ -125,31 +154,26 @@ def choose_entries(
     WorkError, InputError
         See `select`.
     """
-    return _entries(_choose(images, box, _intervals(searched, images), rule, cache), cache)
-
-
-def _choose(
-    images: Sequence[Item], box: Box, intervals: Sequence[Interval], rule: SelectSettings, cache: SceneCache
-) -> list[Scene]:
-    """Return the scenes of all MGRS tiles that touch the box, best first."""
+    intervals = _intervals(searched, images)
     shapes = {item["id"]: footprint(item["geometry"]) for item in images}
     touching = {name for name, shape in shapes.items() if touches(shape, box)}
     by_tile: dict[str, list[Scene]] = {}
     for item in images:
         scene = _facts(item)
         by_tile.setdefault(scene.mgrs_tile, []).append(scene)
+    tiles = [scenes for scenes in by_tile.values() if any(scene.id in touching for scene in scenes)]
+    left_out = LeftOut(sum(map(len, tiles)), rule.max_left_out, setting="select.max_left_out")
 
     ranked: list[tuple[int, float, str, Scene]] = []
-    for scenes in by_tile.values():
-        if not any(scene.id in touching for scene in scenes):
-            continue
+    for scenes in tiles:
         years = [[scene for scene in scenes if _year(scene, intervals) == year] for year in range(len(intervals))]
-        for place, scene in enumerate(_choose_of_tile(years, rule, cache)):
+        for place, scene in enumerate(_choose_of_tile(years, rule, cache, left_out)):
             # A swath that ends before the cell shows nothing of it, but counts for the tile.
             if scene.id in touching:
                 ranked.append((place, scene.cloud_cover + scene.nodata_percentage, scene.id, scene))
     # The first choice of every tile, then the second of every tile: the same order in every cell.
-    return [scene for *_, scene in sorted(ranked, key=lambda entry: entry[:3])]
+    chosen = [scene for *_, scene in sorted(ranked, key=lambda entry: entry[:3])]
+    return Selection(_entries(chosen, cache), left_out.ids, len(touching))
 
 
 def _check_place(searched: Sequence[float] | None, box: Box, items: Path, cell: str) -> None:
@@ -176,32 +200,35 @@ def around(box: Box) -> Box:
     return (west - wide, south, east + wide, north)
 
 
-def _choose_of_tile(years: Sequence[Sequence[Scene]], rule: SelectSettings, cache: SceneCache) -> list[Scene]:
+def _choose_of_tile(
+    years: Sequence[Sequence[Scene]], rule: SelectSettings, cache: SceneCache, left_out: LeftOut
+) -> list[Scene]:
     """Return the scenes of an MGRS tile, best first; the choice is repeated without scenes that turn out useless."""
-    useless: set[str] = set()
 
     def look(scene: Scene) -> NDArray[np.bool_] | None:
-        return _unless_gone(cache.clear_views, scene, useless)
+        return _unless_unusable(cache.clear_views, scene, left_out)
 
     while True:
-        left = [[scene for scene in scenes if scene.id not in useless] for scenes in years]
-        chosen = choose_scenes(left, look, rule)
+        left = [[scene for scene in scenes if scene.id not in left_out] for scenes in years]
+        choice = choose_scenes(left, look, rule)
         # Also scenes that do not touch the cell: the neighboring cell, which they touch, must choose the same.
-        for scene in chosen:
-            if _unless_gone(cache.statistics, scene, useless) is None and scene.id not in useless:
-                say(f"scene {scene.id} has no clear pixel with a value; it is left out.")
-                useless.add(scene.id)
-        if not any(scene.id in useless for scene in chosen):
-            return chosen
+        for scene in choice.scenes:
+            if _unless_unusable(cache.statistics, scene, left_out) is None and scene.id not in left_out:
+                left_out.add(scene.id, InputError("It has no clear pixel with a value.", "Ask its provider."))
+        if not any(scene.id in left_out for scene in choice.scenes):
+            break
+    if choice.is_full and choice.unseen >= rule.stop_uncovered:
+        tile = choice.scenes[0].mgrs_tile
+        say(f"{choice.unseen:.0%} of tile {tile} is in none of the {rule.max_scenes} scenes of select.max_scenes.")
+    return choice.scenes
 
 
-def _unless_gone(look: Callable[[Scene], _T], scene: Scene, gone: set[str]) -> _T | None:
-    """Return what `look` reads of a scene; None if the catalog's server does not have the scene any more."""
+def _unless_unusable(look: Callable[[Scene], _T], scene: Scene, left_out: LeftOut) -> _T | None:
+    """Return what `look` reads of a scene; None if the scene cannot be used, whatever the network does."""
     try:
         return look(scene)
-    except AssetGone as error:
-        say(f"scene {scene.id} is left out: {error.cause}")
-        gone.add(scene.id)
+    except (AssetGone, AssetCorrupt, SceneRefused, InputError) as error:
+        left_out.add(scene.id, error)
         return None
 
 
@@ -229,10 +256,19 @@ def _entries(scenes: Sequence[Scene], cache: SceneCache) -> list[dict[str, Any]]
     for scene in scenes:
         statistics = cache.statistics(scene)
         assert statistics is not None
-        facts = asdict(scene)
-        mean, std = ([round(float(value), 3) for value in values] for values in statistics)
+        if statistics.offset != scene.offset:
+            warn(_offset_note(scene, statistics))
+        facts = asdict(scene) | {"offset": statistics.offset}
+        mean, std = ([round(float(value), 3) for value in values] for values in (statistics.mean, statistics.std))
         entries.append({name: facts[name] for name in _ENTRY_FIELDS} | {"mean": mean, "std": std})
     return entries
+
+
+def _offset_note(scene: Scene, statistics: SceneStatistics) -> str:
+    return (
+        f"the offset of {scene.id} was subtracted before: subtracting {scene.offset} again would leave "
+        f"{statistics.floor_fraction:.0%} of its clear land at zero. Nothing is subtracted."
+    )
 
 
 def _dem_entries(pinned: Sequence[Item], box: Box, collections: Sequence[str]) -> list[dict[str, Any]]:

@@ -11,6 +11,9 @@ from headwater.core.settings import Settings, setting
 from headwater.stac.intervals import parse_date_range
 from headwater.stac.settings import REQUEST_TIMEOUT_S
 
+MAX_LEFT_OUT = 0.5
+"""Fraction of scenes that may be left out where none is given."""
+
 
 class SearchSettings(Settings):
     """Which scenes are pinned."""
@@ -31,6 +34,9 @@ class SearchSettings(Settings):
         unit="percent",
         ge=0,
         le=100,
+    )
+    exclude: tuple[str, ...] = setting(
+        (), "Ids of items that are not pinned, such as those of scenes whose files are damaged."
     )
     slice_days: int = setting(
         31, "How many days one request to a STAC API covers.", unit="days", reruns=False, ge=1, le=3660
@@ -66,10 +72,22 @@ class SelectSettings(Settings):
         min_length=1,
     )
     min_gain: float = setting(
-        0.1, "A scene is used if it shows at least this fraction of the pixels not seen yet.", ge=0, le=1
+        0.1,
+        "A scene is used if it shows at least this fraction of the pixels not seen yet; where scenes run out, less is"
+        " enough.",
+        ge=0,
+        le=1,
     )
     stop_uncovered: float = setting(
         0.01, "No more scenes are added when less than this fraction of the tile is unseen.", ge=0, le=1
+    )
+    max_left_out: float = setting(
+        MAX_LEFT_OUT,
+        "Scenes that cannot be used are left out; the run stops if they are more than this fraction of the candidates"
+        " of a cell.",
+        reruns=False,
+        ge=0,
+        le=1,
     )
     missing_scl: Literal["clear", "refuse"] = setting(
         "clear", "A scene without classification (SCL) counts as clear wherever it has data, or is refused."
@@ -103,6 +121,14 @@ class CompositeSettings(Settings):
     )
     allow_cloud: bool = setting(
         False, "Where no scene is clear, keep the cloudy views, marked by 0 clear views, instead of nodata."
+    )
+    max_left_out: float = setting(
+        MAX_LEFT_OUT,
+        "Scenes whose files turn out to be damaged are left out; the run stops if they are more than this fraction of a"
+        " cell's scenes.",
+        reruns=False,
+        ge=0,
+        le=1,
     )
     reader: str = setting(
         "rasterio",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, setting
@@ -15,7 +15,7 @@ class PredictSettings(Settings):
 
     section: ClassVar[str] = "predict"
 
-    checkpoint: str | tuple[str, ...] | None = setting(
+    checkpoint: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None = setting(
         None,
         "Checkpoint (.safetensors with its .json next to it), or a list of them whose mean is used; null uses the two"
         " that come with Headwater.",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+import yaml
+from pydantic import Field, field_validator, model_validator
 
 from headwater.core.errors import InputError
-from headwater.core.settings import Settings, setting
+from headwater.core.settings import Settings, full_name, setting
 from headwater.geo.settings import GridSettings
 from headwater.imagery.settings import CompositeSettings, SearchSettings, SelectSettings
 from headwater.predict.settings import PredictSettings
@@ -27,25 +30,55 @@ class BasinsSettings(Settings):
     polygons: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] = setting(
         doc="File, or list of files, with basin polygons and a column HYBAS_ID (HydroBASINS level 2, or your own).",
         is_file=True,
+        reruns_from="plan",
     )
     ids: tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")], ...] = setting(
-        doc="HYBAS_ID of each basin to map, as quoted text.",
+        doc="HYBAS_ID of each basin to map.",
         is_file=True,
+        reruns_from="the new basins",
         form="texts of letters, digits, - and _",
         min_length=1,
     )
+
+    @field_validator("ids", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """YAML reads an id without quotes as a number; a file name and the polygons' ids are text."""
+        if not isinstance(value, tuple):
+            return value
+        return tuple(str(each) if isinstance(each, int) and not isinstance(each, bool) else each for each in value)
 
 
 class Config(Settings):
     """What is mapped and how. Cores, memory and clusters belong to the profile, not here."""
 
     results: str = setting(
-        "results", "Folder of the results; each basin gets a folder in it.", is_file=True, min_length=1
+        "results",
+        "Folder of the results; each basin gets a folder in it.",
+        is_file=True,
+        reruns_from="all, in the new folder",
+        min_length=1,
     )
     keep: tuple[CellRaster, ...] = setting(
         ("composite", "elevation", "probability"),
         "Rasters of the cells that are kept; the others are removed after their last reader, and the report and the"
         " mosaic are made without them.",
+        is_file=True,
+        reruns_from="report, and the steps of a raster that is not there",
+    )
+    max_cells: int = setting(
+        1000,
+        "A basin of more cells needs `confirm`.",
+        unit="cells",
+        reruns=False,
+        is_file=True,
+        ge=1,
+    )
+    confirm: bool = setting(
+        False,
+        "Run although a basin has more cells than `max_cells`, or the disk seems too small;"
+        " `snakemake --config confirm=true` for one run.",
+        reruns=False,
         is_file=True,
     )
     basins: BasinsSettings = setting(doc="Which basins are mapped.")
@@ -59,6 +92,12 @@ class Config(Settings):
     backbone: BackboneSettings = setting(doc="The stream network that new waterways join.")
     vectorize: VectorizeSettings = setting(VectorizeSettings(), "How probability becomes lines.")
     network: NetworkSettings = setting(NetworkSettings(), "What is made of the network of a basin.")
+
+    @field_validator("confirm", mode="before")
+    @classmethod
+    def _from_command_line(cls, value: Any) -> Any:
+        """Snakemake passes `--config confirm=true` as text."""
+        return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -87,6 +126,36 @@ class Config(Settings):
         """Checkpoints that the configuration names; none means those that come with Headwater."""
         named = self.predict.checkpoint
         return (named,) if isinstance(named, str) else named or ()
+
+
+def refuse_repeated_keys(paths: Iterable[Path]) -> None:
+    """Refuse configuration files in which a key occurs twice: YAML would silently use the last one.
+
+    Raises
+    ------
+    InputError
+        A key is repeated.
+    """
+    for path in paths:
+        # Snakemake has read the files before; what is wrong otherwise it has refused.
+        with suppress(yaml.YAMLError, OSError), Path(path).open(encoding="utf-8") as file:
+            node = yaml.compose(file, Loader=yaml.SafeLoader)
+            for table, name in _tables(node):
+                keys = [key.value for key, _ in table.value]
+                twice = next((key for key in keys if keys.count(key) > 1), None)
+                if twice is not None:
+                    raise InputError(
+                        f"{path} has {full_name(name, twice)} twice.", "Keep one, with all that it should contain."
+                    )
+
+
+def _tables(node: yaml.Node | None) -> Iterator[tuple[yaml.MappingNode, str]]:
+    """Yield the table of a configuration and those of its sections, with their names."""
+    if isinstance(node, yaml.MappingNode):
+        yield node, ""
+        for key, value in node.value:
+            if isinstance(value, yaml.MappingNode):
+                yield value, str(key.value)
 
 
 def check_config(config: Mapping[str, Any]) -> Config:

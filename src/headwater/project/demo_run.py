@@ -97,7 +97,7 @@ def _snakemake(lock: int, options: list[str]) -> None:
     if done.returncode != 0:
         raise WorkError(
             f"The workflow ended with exit code {done.returncode}.",
-            "Read the messages above, mend the cause and run the same command again; it goes on from there.",
+            "Fix the cause, which the last lines above name, and rerun the command; it resumes.",
         )
 
 

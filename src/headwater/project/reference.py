@@ -59,7 +59,7 @@ def page_text(page: str) -> str:
 
 def _table(rules: Mapping[str, Any], prefix: str, required: list[str]) -> str:
     return markdown_table(
-        ("setting", "takes", "unit", "default", "what it does", "change reruns"),
+        ("setting", "takes", "unit", "default", "what it does", "change reruns from"),
         [
             (
                 f"`{prefix}{name}`",
@@ -67,7 +67,7 @@ def _table(rules: Mapping[str, Any], prefix: str, required: list[str]) -> str:
                 rule.get("unit", ""),
                 "required" if name in required else _shown(rule.get("default")),
                 rule["description"],
-                "yes" if rule.get("reruns", True) else "no",
+                rule.get("reruns_from", prefix.rstrip(".")) if rule.get("reruns", True) else "no",
             )
             for name, rule in rules.items()
         ],

@@ -76,13 +76,19 @@ def why(cell: str, basin_id: str, *, snakefile: Path, directory: Path, config: P
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         raise WorkError(
-            f"The dry run failed: {lines[-1] if lines else 'it printed nothing'}",
+            f"The dry run failed: {_error_in(done.stdout + done.stderr)}",
             f"Read the output of `snakemake --dry-run {target}`.",
         )
     for line in reason_lines(jobs_in(done.stdout + done.stderr), cell):
         print(line)
+
+
+def _error_in(text: str) -> str:
+    """Return Snakemake's error: the line after its kind, or the last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kinds = [number for number, line in enumerate(lines[:-1]) if re.match(r"\w+(Error|Exception)\b", line)]
+    return lines[kinds[0] + 1] if kinds else (lines or ["it printed nothing"])[-1]
 
 
 def jobs_in(text: str) -> list[Job]:

@@ -15,19 +15,35 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from headwater.core.errors import InputError
+from headwater.core.events import say
 from headwater.core.settings import Settings
 from headwater.core.versions import STEP_VERSIONS
 from headwater.geo.basins import file_for_basin
 from headwater.geo.grid import Cell, neighborhoods
-from headwater.geo.plan import check_grid, plan_basin
+from headwater.geo.plan import ManyCells, check_grid, plan_basin
 from headwater.models.shipped import default_checkpoints
-from headwater.project.config import Config, check_config
+from headwater.project.budget import basin_cost
+from headwater.project.checks import (
+    check_catalog,
+    check_disk,
+    check_results_folder,
+    check_tables,
+    check_weights,
+    describe_cost,
+    refuse_many_cells,
+    refuse_missing,
+    refuse_other_continent,
+)
+from headwater.project.config import Config, check_config, refuse_repeated_keys
 from headwater.runs import results
 from headwater.waterways.network.formats import FORMATS
 
 NETWORK_MB_PER_MB_OF_SEGMENTS = 30
 """A little more memory than benchmarks/network.py measures."""
 MIN_NETWORK_MB = 4000
+_MODES_WITHOUT_FILES = frozenset({"--lint", "--unlock", "--mode"})
+"""Options of Snakemake with which no run begins: `--mode` marks a job of one, which may be on another machine."""
 
 
 class Workflow:
@@ -37,6 +53,8 @@ class Workflow:
     ----------
     config : mapping
         As Snakemake read it.
+    snakemake : snakemake.workflow.Workflow, optional
+        What reads the rules, for its configuration files and options.
 
     Raises
     ------
@@ -44,7 +62,10 @@ class Workflow:
         The configuration is not valid, a basin is not in the polygons, or there are results that do not fit.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], snakemake: Any = None) -> None:
+        if snakemake is not None:
+            refuse_repeated_keys(snakemake.configfiles)
+            _refuse_conda(snakemake)
         self.config: Config = check_config(config)
         self.basins = list(self.config.basins.ids)
         self.polygons = list(self.config.polygon_files)
@@ -53,22 +74,102 @@ class Workflow:
         self.kept = sorted(self.config.keep)
         self.checkpoints = list(self.config.checkpoints)
         self._cells: dict[str, dict[str, Cell]] = {}
-        if all(Path(path).is_file() for path in self.polygons):
-            for basin in self.basins:
-                self.cells(basin)
+        if _MODES_WITHOUT_FILES.isdisjoint(sys.argv):
+            self._check_files()
         results.check_layout(self.results)
         for basin in self.basins:
             check_grid(self.results / basin / "plan.json", **self.config.grid.model_dump())
 
+    def _check_files(self) -> None:
+        """Refuse what a look at the files of the configuration shows, before anything runs."""
+        check_results_folder(self.results)
+        refuse_missing("basins.polygons", self.polygons, "the file of basin polygons (HydroBASINS level 2)")
+        refuse_missing("predict.checkpoint", self.checkpoints, "the .safetensors file of a checkpoint")
+        refuse_missing("network.lakes", filter(None, [self.config.network.lakes]), "a file of lake polygons")
+        for basin in self.basins:
+            refuse_other_continent(basin, self.cells(basin).values())
+            self.backbone_inputs(basin)
+
+    def check_before_run(self, workflow: Any) -> None:
+        """Refuse a run that would fail later, before its first job.
+
+        Parameters
+        ----------
+        workflow : snakemake.workflow.Workflow
+            The workflow, with its jobs determined.
+
+        Raises
+        ------
+        HeadwaterError
+            A file cannot be read, weights do not fit, or the disk is too small.
+        """
+        steps = {job.rule.name for job in workflow.dag.needrun_jobs()}
+        if "search" in steps or "refresh_items" in steps:
+            check_catalog(self.config.catalog.url)
+        if "network" in steps:
+            self._name_forgotten_files()
+        check_tables({name: paths for name, paths in self._tables().items() if name.partition(".")[0] in steps})
+        if "predict" in steps:
+            check_weights(self.checkpoints)
+        # Otherwise the results go to an object store.
+        if workflow.storage_settings.default_storage_provider is None:
+            check_disk(self.results, [cell for basin in self.basins for cell in self._unfinished(basin)], self.config)
+
+    def _name_forgotten_files(self) -> None:
+        """Report files next to a network that is made again, which an earlier configuration asked for."""
+        asked = {"waterways.parquet", *self.format_files(), *["water.parquet"] * self.config.vectorize.water_polygons}
+        for basin in self.basins:
+            for name in sorted({f"waterways{suffix}" for suffix in FORMATS.values()} | {"water.parquet"}):
+                path = self.results / basin / name
+                if name not in asked and path.exists():
+                    say(
+                        f"{path} is not updated, since the configuration no longer asks for it; delete it or ask again."
+                    )
+
+    def cost_lines(self) -> list[str]:
+        """Return a line for each basin with cells to do: how many cells it has, and what they cost."""
+        lines = []
+        for basin in self.basins if _MODES_WITHOUT_FILES.isdisjoint(sys.argv) else ():
+            left = self._unfinished(basin)
+            if left:
+                cost = describe_cost(basin_cost(left, margin_px=self.config.grid.margin_px))
+                lines.append(f"headwater: basin {basin} has {len(self.cells(basin))} cells, {len(left)} to do: {cost}.")
+        return lines
+
+    def _unfinished(self, basin: str) -> list[Cell]:
+        folder = self.results / basin / "cells"
+        return [cell for name, cell in self.cells(basin).items() if not (folder / name / "waterways.parquet").exists()]
+
+    def _tables(self) -> dict[str, list[str]]:
+        """Return the files of features by the setting that names them, as "step.setting"."""
+        tables = {"network.lakes": [self.config.network.lakes] if self.config.network.lakes else []}
+        if self.config.backbone.kind == "tdx":
+            inputs = [self.backbone_inputs(basin) for basin in self.basins]
+            tables |= {f"backbone.{name}": [each[name] for each in inputs] for name in ("streams", "catchments")}
+        return tables
+
     def cells(self, basin: str) -> Mapping[str, Cell]:
-        """Return the cells of a basin by name, from the polygon and the grid alone."""
+        """Return the cells of a basin by name, from the polygon and the grid alone.
+
+        Raises
+        ------
+        InputError
+            The basin has no valid polygon, or more cells than the configuration allows.
+        """
         if basin not in self._cells:
-            plan = plan_basin(
-                [Path(path) for path in self.polygons],
-                basin,
-                cell_degrees=self.config.grid.cell_degrees,
-                margin_px=self.config.grid.margin_px,
-            )
+            grid = self.config.grid
+            try:
+                plan = plan_basin(
+                    [Path(path) for path in self.polygons],
+                    basin,
+                    cell_degrees=grid.cell_degrees,
+                    margin_px=grid.margin_px,
+                    max_cells=math.inf if self.config.confirm else self.config.max_cells,
+                )
+            except ManyCells as error:
+                refuse_many_cells(basin, error.count, error.example, self.config)
+                raise
+            refuse_many_cells(basin, len(plan.cells), plan.cells[len(plan.cells) // 2], self.config)
             self._cells[basin] = {cell.name: cell for cell in plan.cells}
         return self._cells[basin]
 
@@ -80,6 +181,20 @@ class Workflow:
         """Return a file of a cell and of the cells around it."""
         around = _neighborhoods(tuple(self.cells(basin).values()))[cell]
         return [self.results / basin / "cells" / each.name / name for each in around]
+
+    def missing_files(self, basin: str) -> list[Path]:
+        """Return the files that the configuration asks for and that are not there, from the first step to the last.
+
+        They are made again, or for the first time where the configuration asks for more than it did.
+        """
+        folder = self.results / basin
+        water = ["water.parquet"] * self.config.vectorize.water_polygons
+        of_basin = ["plan.json", "items.parquet", "reaches.parquet", "catchments.parquet", "waterways.checks.json"]
+        of_basin += [*self.format_files(), *water]
+        of_basin += ["report/index.html", *(f"report/{name}.png" for name in ("network", "sources", *self.kept))]
+        of_cells = ["scenes.json", "dem.json", *(f"{name}.tif" for name in self.kept), "waterways.parquet", *water]
+        asked = [path for name in of_cells for path in self.cell_files(basin, name)]
+        return [path for path in (*asked, *(folder / name for name in of_basin)) if not path.exists()]
 
     def backbone_inputs(self, basin: str) -> dict[str, Any]:
         """Return the inputs of the backbone: TDX-Hydro's files, or polygons and elevation."""
@@ -168,6 +283,17 @@ def network_mb(segments: Sequence[str]) -> int:
     """Return the memory of a basin's step network, from the files of its cells' segments."""
     measured = NETWORK_MB_PER_MB_OF_SEGMENTS * sum(Path(path).stat().st_size for path in segments) // 2**20
     return max(MIN_NETWORK_MB, measured)
+
+
+def _refuse_conda(snakemake: Any) -> None:
+    """Refuse environments per rule: the package and its paths are those of the environment that Snakemake runs in."""
+    methods = getattr(snakemake.deployment_settings, "deployment_method", ())
+    if any(method.name == "CONDA" for method in methods):
+        raise InputError(
+            "All steps use the environment that Snakemake runs in; conda environments per rule are not supported.",
+            "Run without --software-deployment-method conda, in an environment made by `conda env create -f"
+            " envs/headwater.yaml` or `make install`.",
+        )
 
 
 @cache

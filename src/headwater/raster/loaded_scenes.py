@@ -6,6 +6,7 @@ import datetime as dt
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -14,20 +15,26 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
 
-from headwater.core.errors import NetworkError
 from headwater.core.retry import retry_policy
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ATTEMPTS, crs_of, with_retry
-from headwater.raster.rasterio_scenes import overlap_of
-from headwater.raster.scenes import SceneFiles, check_band_type
-from headwater.raster.sources import public_name
+from headwater.raster.rasterio_scenes import RasterioScene, overlap_of
+from headwater.raster.scenes import SceneFiles, check_band, is_masked, valid_numbers
+from headwater.raster.sources import is_remote
 from headwater.stac.items import Asset, Signer
+
+_SUSPICIOUS_DN = 16_000
+"""Impossible numbers are over 64,000 in practice; interpolation leaves at least a quarter of one somewhere."""
 
 
 class LoadedScene(ABC):
-    """A scene that a library loads from a STAC item."""
+    """A scene that a library loads from a STAC item.
+
+    The libraries know one nodata value per band. What has other missing pixels (a mask, another nodata value, numbers
+    that cannot be) is read by rasterio instead, by the rule that all readers share.
+    """
 
     def __init__(self, files: SceneFiles, signer: Signer) -> None:
         self._files = files
@@ -42,29 +49,44 @@ class LoadedScene(ABC):
 
     def read(self, names: Sequence[str], grid: RasterGrid) -> NDArray[np.uint16]:
         """Read bands onto a grid, see `headwater.raster.scenes.SceneReader`."""
-        import rasterio
-
         for name in names:
             if name not in self._facts:
                 asset = self._files.assets[name]
-                self._facts[name] = with_retry(asset, self._signer, partial(_facts, asset=asset, crs=self._files.crs))
-            check_band_type(name, self._facts[name]["dtype"], self._files.id)
+                self._facts[name] = with_retry(
+                    asset,
+                    self._signer,
+                    partial(_facts, name=name, scene=self._files.id, asset=asset, crs=self._files.crs),
+                )
+        if not all(self._facts[name]["plain"] for name in names):
+            return self._read_with_rasterio(names, grid)
+        loaded = self._load_with_retry(names, grid)
+        if loaded is None or any(
+            name != SCL and _is_suspicious(values) for name, values in zip(names, loaded, strict=True)
+        ):
+            return self._read_with_rasterio(names, grid)
+        numbers = [valid_numbers(name, values) for name, values in zip(names, loaded, strict=True)]
+        return np.stack(numbers).astype(np.uint16, copy=False)
+
+    def _read_with_rasterio(self, names: Sequence[str], grid: RasterGrid) -> NDArray[np.uint16]:
+        with closing(RasterioScene(self._files, self._signer, threads=1)) as scene:
+            return scene.read(names, grid)
+
+    def _load_with_retry(self, names: Sequence[str], grid: RasterGrid) -> list[NDArray[Any]] | None:
+        import rasterio
+
         try:
             # Each library raises its own errors for a failed read, so every error is retried.
-            for attempt in retry_policy("read", Exception, max_attempts=READ_ATTEMPTS):
+            remote = is_remote(self._files.assets[names[0]])
+            for attempt in retry_policy("read", Exception, max_attempts=READ_ATTEMPTS if remote else 1):
                 with attempt, rasterio.Env(**GDAL_HTTP_OPTIONS), warnings.catch_warnings():
                     # Deprecations in these libraries' use of their own dependencies.
                     warnings.simplefilter("ignore")
                     again = attempt.retry_state.attempt_number > 1
                     loaded = self._load(self._item(names, renew=again), names, grid)
-        except Exception as error:
-            # The libraries' own messages contain signed addresses.
-            files = ", ".join(public_name(self._files.assets[name]) for name in names)
-            raise NetworkError(
-                f"{files} could not be read after {READ_ATTEMPTS} tries ({type(error).__name__}).",
-                "Check that the files are complete and the server answers, then run again.",
-            ) from None
-        return np.stack([np.maximum(values, 0).astype(np.uint16) for values in loaded])
+            return [np.array(values) for values in loaded]
+        except Exception:
+            # The libraries' own messages contain signed addresses, and do not distinguish damaged files.
+            return None
 
     def close(self) -> None:  # noqa: B027
         """Do nothing: the libraries close the files they open."""
@@ -100,12 +122,18 @@ class LoadedScene(ABC):
         return item
 
 
-def _facts(dataset: DatasetReader, *, asset: Asset, crs: str | None) -> dict[str, Any]:
+def _is_suspicious(values: NDArray[Any]) -> bool:
+    return bool(values.min() < 0 or values.max() >= _SUSPICIOUS_DN)
+
+
+def _facts(dataset: DatasetReader, *, name: str, scene: str, asset: Asset, crs: str | None) -> dict[str, Any]:
+    check_band(dataset, name, scene)
     known = crs_of(dataset, crs, asset)
     return {
         "epsg": known.to_epsg(),
         "shape": dataset.shape,
         "transform": dataset.transform,
         "dtype": dataset.dtypes[0],
+        "plain": dataset.nodata == 0 and not is_masked(dataset) and dataset.count == 1,
         "bounds": transform_bounds(known, grids.CRS, *dataset.bounds),
     }

@@ -11,6 +11,7 @@ How failures of the network are handled (tests/raster/test_opening.py simulates 
 
 from __future__ import annotations
 
+import re
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,9 @@ MAX_BLOCK_PX = 2**26
 MAX_BANDS = 16
 _MAX_BLOCK_BYTES = 2**29
 
+_NETWORK_FAILED = re.compile(r"curl|HTTP|timed? ?out|too slow|connect|resolve host", re.IGNORECASE)
+"""In a message of GDAL, without addresses: the request failed, and the file may be sound."""
+_ADDRESS = re.compile(r"\S*://\S+|\S*/vsi\S+")
 _GONE = (404, 410)
 _REFUSED = (401, 403)
 _MAX_REFUSALS = 4
@@ -79,6 +83,10 @@ _MAX_REFUSALS = 4
 
 class AssetGone(WorkError):
     """A file of a STAC item no longer exists."""
+
+
+class AssetCorrupt(WorkError):
+    """A file is there, and stays unreadable although nothing is wrong with the network."""
 
 
 def with_retry(
@@ -111,8 +119,10 @@ def with_retry(
     ------
     AssetGone
         The server has no such file, or the path of an asset does not exist.
-    WorkError
-        It cannot be read.
+    AssetCorrupt
+        It is there, but cannot be read.
+    NetworkError
+        The server does not return it.
     InputError
         A path does not exist, or the raster is not accepted from the network (see `open_once`).
     """
@@ -127,7 +137,8 @@ def with_retry(
     try:
         result: _T = policy(_read_once, source, signer, read, attempts, level=level)
     except READ_ERRORS as error:
-        raise unreadable(source, error, attempts.count) from None
+        corrupt = not attempts.network_failed and _is_served(source, signer)
+        raise unreadable(source, error, attempts.count, corrupt=corrupt) from None
     return result
 
 
@@ -140,6 +151,8 @@ class _Attempts:
     """Attempts that failed with HTTP 401 or 403."""
     renew_token: bool = False
     """Whether the last attempt was refused."""
+    network_failed: bool = False
+    """Whether an HTTP status or curl's message came with the last failure."""
 
 
 def _read_once(
@@ -159,6 +172,10 @@ def _read_once(
                 return read(dataset)
         except READ_ERRORS as error:
             status = http_status(error, messages)
+            texts = (str(error), str(error.__cause__), *messages)
+            attempts.network_failed = status is not None or any(
+                _NETWORK_FAILED.search(_ADDRESS.sub("", text)) for text in texts
+            )
             if status in _GONE:
                 raise _gone(source) from None
             if status is None and _is_empty(address):
@@ -237,18 +254,30 @@ def crs_of(dataset: DatasetReader, fallback: str | None, source: Source) -> CRS:
     return CRS.from_user_input(fallback)
 
 
-def unreadable(source: Source, error: BaseException, attempts: int) -> WorkError:
-    """Return the error to raise for a raster that cannot be read: GDAL's message without signatures."""
+def unreadable(source: Source, error: BaseException, attempts: int, *, corrupt: bool = False) -> WorkError:
+    """Return the error to raise for a raster that cannot be read: GDAL's message without signatures.
+
+    Parameters
+    ----------
+    source : Asset, Path or str
+        The raster.
+    error : BaseException
+        The last failure.
+    attempts : int
+        How often it was tried.
+    corrupt : bool
+        Whether its server returns it.
+    """
     if isinstance(source, Path) and is_result(source):
         return damaged(source, f"it could not be read ({without_signature(str(error.__cause__ or error))})")
     tried = f" after {attempts} tries" if attempts > 1 else ""
-    return (NetworkError if is_remote(source) else WorkError)(
-        # GDAL's own message, where rasterio only refers to it.
-        f"{public_name(source)} could not be read{tried}: {without_signature(str(error.__cause__ or error))}.",
-        "Check that the file is complete and the server answers, then run again."
-        if is_remote(source)
-        else "Check that the file is complete, or create it again.",
-    )
+    # GDAL's own message, where rasterio only refers to it.
+    cause = f"{public_name(source)} could not be read{tried}: {without_signature(str(error.__cause__ or error))}."
+    if corrupt:
+        return AssetCorrupt(cause, "The file is damaged: request it from the provider, or create it again.")
+    if is_remote(source):
+        return NetworkError(cause, "Check that the file is complete and the server answers, then run again.")
+    return AssetCorrupt(cause, "Check that the file is complete, or create it again.")
 
 
 def _check_exists(source: Source) -> None:
@@ -299,8 +328,22 @@ def _is_empty(address: str) -> bool:
     return not address.startswith("<") and path.is_file() and path.stat().st_size == 0
 
 
+def _is_served(source: Source, signer: Signer | None) -> bool:
+    """Return whether a server still returns a file that could not be read; False if it is not from the network."""
+    if not is_remote(source):
+        return False
+    address = _address(source, signer, renew=False)
+    try:
+        request = urllib.request.Request(address, headers={"Range": "bytes=0-0"})
+        # urllib logs nothing: the address is signed.
+        with urllib.request.urlopen(request, timeout=STALL_S) as reply:
+            return len(reply.read(1)) == 1
+    except (OSError, ValueError, HTTPException):
+        return False
+
+
 def _empty(source: Source) -> WorkError:
-    return WorkError(
+    return AssetCorrupt(
         f"{public_name(source)} could not be read: it is empty (0 bytes).",
         "Request the file from the provider, or create it again.",
     )

@@ -23,7 +23,7 @@ from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.geo.longitudes import wrap_longitude
 from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ERRORS, crs_of, open_once, with_retry
-from headwater.raster.scenes import SceneFiles, check_band_type, resampling_of
+from headwater.raster.scenes import SceneFiles, check_band, read_numbers, resampling_of
 from headwater.stac.items import Asset, Signer
 
 _T = TypeVar("_T")
@@ -154,17 +154,15 @@ def _read_onto(
     asset: Asset,
     crs: str | None,
 ) -> None:
-    check_band_type(name, dataset.dtypes[0], scene)
+    check_band(dataset, name, scene)
     source_crs = crs_of(dataset, crs, asset)
     window = _source_window(dataset, grid, source_crs)
     out[:] = _MISSING
     if window is None:
         return
-    values = dataset.read(1, window=window)
-    if values.dtype == np.int16:
-        values = np.maximum(values, _MISSING).astype(np.uint16)
+    values = read_numbers(dataset, name, window=window)
     # GDAL warps more than twice as fast without a nodata value, with identical results; most windows have no gap.
-    gaps: dict[str, Any] = {"src_nodata": _MISSING, "dst_nodata": _MISSING} if (values == _MISSING).any() else {}
+    gaps: dict[str, Any] = {"src_nodata": _MISSING, "dst_nodata": _MISSING} if values.min() == _MISSING else {}
     target = out if values.dtype == np.uint16 else np.zeros(grid.shape, values.dtype)
     reproject(
         values,

@@ -170,7 +170,7 @@ def read_overview(
 
     def read(dataset: DatasetReader) -> tuple[NDArray[Any], Affine, CRS]:
         if is_remote(source):
-            _check_overviews(dataset, source, max_px)
+            check_overviews(dataset, source, max_px)
         shrink = max(1.0, max(dataset.width, dataset.height) / max_px)
         height, width = max(1, round(dataset.height / shrink)), max(1, round(dataset.width / shrink))
         values = dataset.read(1, out_shape=(height, width), resampling=Resampling.nearest)
@@ -180,7 +180,7 @@ def read_overview(
     return with_retry(source, signer, read)
 
 
-def _check_overviews(dataset: DatasetReader, source: Source, max_px: int) -> None:
+def check_overviews(dataset: DatasetReader, source: Source, max_px: int) -> None:
     """Check a remote file for missing overviews or missing blocks in them: other overviews mean other pixels."""
     factors = dataset.overviews(1)
     too_fine = max(dataset.width, dataset.height) / max(factors, default=1) >= 2 * max_px

@@ -12,10 +12,13 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
 
 from headwater.core.errors import InputError
 from headwater.core.plugins import Registry
-from headwater.core.sentinel2 import SCL
+from headwater.core.sentinel2 import MAX_SCL, OFFSET_DN, SCL
 from headwater.geo.grid import RasterGrid
 from headwater.stac.items import Asset, Signer
 
@@ -109,19 +112,100 @@ def resampling_of(name: str) -> str:
     return "nearest" if name == SCL else "bilinear"
 
 
-def check_band_type(name: str, dtype: Any, scene: str) -> None:
-    """Check the data type of a band.
+def read_numbers(dataset: DatasetReader, name: str, *, window: Window | None = None) -> NDArray[Any]:
+    """Read the numbers of a band at full resolution, 0 where there are none.
+
+    Parameters
+    ----------
+    dataset : DatasetReader
+        An open file of one band, see `check_band`.
+    name : str
+        Sentinel-2 name of the band.
+    window : Window, optional
+        The part to read; all of it if not given.
+
+    Returns
+    -------
+    (y, x) uint16 or, for SCL, uint8
+        See `valid_numbers`; also 0 where a mask or an alpha band marks missing pixels.
+    """
+    values = valid_numbers(name, dataset.read(1, window=window), nodata=dataset.nodata)
+    if is_masked(dataset):
+        values[dataset.read_masks(1, window=window) == 0] = 0
+    return values
+
+
+def valid_numbers(name: str, values: NDArray[Any], *, nodata: float | None = None) -> NDArray[Any]:
+    """Return the numbers of a band, with 0 for what cannot be one: the rule for missing pixels of every scene.
+
+    Parameters
+    ----------
+    name : str
+        Sentinel-2 name of the band.
+    values : array of uint8, uint16 or int16
+        As in the file; may be changed in place.
+    nodata : float, optional
+        The file's nodata value. Where it is another one than 0, reflectance of 0 or slightly below is a number, 1.
+
+    Returns
+    -------
+    array of uint16 or, for SCL, uint8
+        0 where the file has its nodata value, and where reflectance is not above 0 or over `MAX_DN` (fills, and numbers
+        that wrapped around when an offset was subtracted) or SCL is not a class.
+    """
+    if nodata:
+        missing = values == nodata
+        if name != SCL:
+            values[(values <= 0) & (values > -OFFSET_DN)] = 1
+        values[missing] = 0
+    if name == SCL:
+        return (values * ((values >= 0) & (values <= MAX_SCL))).astype(np.uint8, copy=False)
+    # As signed numbers those over MAX_DN are negative: one fast pass, in place.
+    signed = values.view(np.int16)
+    np.maximum(signed, 0, out=signed)
+    return values.view(np.uint16)
+
+
+def is_masked(dataset: DatasetReader) -> bool:
+    """Return whether a mask or an alpha band, not only a nodata value, marks missing pixels of band 1."""
+    return MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+
+
+def check_band(dataset: DatasetReader, name: str, scene: str) -> None:
+    """Check that an open file can be a band; an alpha band may come with it.
 
     Raises
     ------
     InputError
-        Reflectance is not 16 bits (8-bit previews have the same names), or SCL is not 8 or 16 bits.
+        See `check_band_type`; or the file has no place on Earth.
     """
-    kind = np.dtype(dtype).name
+    count = 1 + sum(kind != ColorInterp.alpha for kind in dataset.colorinterp[1:])
+    check_band_type(name, dataset.dtypes[0], scene, count=count)
+    if dataset.transform.is_identity:
+        raise InputError(
+            f"The file of band {name} of {scene} has no geotransform.", "Write its transform into the file."
+        )
+
+
+def check_band_type(name: str, dtype: Any, scene: str, *, count: int = 1) -> None:
+    """Check the data type of a band, and that its file holds no others.
+
+    Raises
+    ------
+    InputError
+        Reflectance is not 16 bits (8-bit previews have the same names), SCL is not 8 or 16 bits, or there are several
+        bands.
+    """
+    kind = str(dtype) if str(dtype).startswith("complex") else np.dtype(dtype).name
     allowed = ("uint8", "uint16", "int16") if name == SCL else ("uint16", "int16")
     if kind not in allowed:
         raise InputError(
             f"Band {name} of {scene} holds {kind}, not "
             + ("8-bit classes." if name == SCL else "16-bit digital numbers."),
             "Use Sentinel-2 L2A assets: reflectance as uint16, SCL as uint8.",
+        )
+    if count != 1:
+        raise InputError(
+            f"Band {name} of {scene} is a file of {count} bands; one is expected.",
+            "Give each band in a file of its own.",
         )

@@ -29,10 +29,10 @@ MAP_PX = 1400
 """Longest side of the rasters in the maps, pixels: limits the memory for basins of any size."""
 
 MAPS = {
-    "network": "The network over hillshade, by Strahler order of the extended network.",
-    "sources": "The network by source: the given backbone, and the waterways found in imagery and elevation.",
+    "network": "The network by Strahler order of the extended network{relief}.",
+    "sources": "The network by source, the given backbone and the waterways found in imagery and elevation{relief}.",
     "composite": "Cloud-free Sentinel-2 composite, red, green and blue; gray where there was no clear view.",
-    "elevation": "Elevation with hillshade.",
+    "elevation": "Elevation in meters.",
     "probability": "Probability of water at 20 m; gray where there was no imagery.",
 }
 
@@ -76,8 +76,11 @@ def report(
     with atomic_path(summary) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     rows = order_by_source(table)
+    relief = ", over a hillshade" if elevation else ""
+    captions = {name: caption.format(relief=relief) for name, caption in MAPS.items() if name not in missing}
     total, backbone, new = (float(rows[column].iloc[-1]) for column in ("all", "backbone", "new"))
     scenes, weights, demo_weights = _provenance(composite, probability)
+    left_out, constant = _defects(composite)
     facts = {
         "basin_id": the_plan.basin_id,
         "segments": len(waterways),
@@ -86,10 +89,12 @@ def report(
         "new_km": new,
         "violations": sum(violations.values()),
         "table": [{"order": order, **row} for order, row in rows.to_dict("index").items()],
-        "maps": [{"file": f"{name}.png", "caption": caption} for name, caption in MAPS.items() if name not in missing],
+        "maps": [{"file": f"{name}.png", "caption": caption} for name, caption in captions.items()],
         "checks": sorted(violations.items()),
         "scenes": scenes,
         "no_view": no_view,
+        "left_out": left_out,
+        "constant": constant,
         "costs": cost_table(last_attempts(logs)) if logs is not None else [],
         "missing": missing,
         "weights": [each[:12] for each in weights],
@@ -140,6 +145,14 @@ def _provenance(composite: Sequence[Path], probability: Sequence[Path]) -> tuple
     weights = raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown").split(", ") if probability else []
     demo_weights = {read_json(path.with_suffix(".json"))["sha256"] for path in default_checkpoints()}
     return scenes, weights, not demo_weights.isdisjoint(weights)
+
+
+def _defects(composite: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """Return the scenes that were left out, and the cells and bands whose composite has one value throughout."""
+    tags = {path.parent.name: raster.raster_tags(path) for path in composite}
+    left_out = sorted({scene for tag in tags.values() for scene in tag.get("left_out", "").split()})
+    constant = [f"{cell} ({tag['constant_bands']})" for cell, tag in sorted(tags.items()) if "constant_bands" in tag]
+    return left_out, constant
 
 
 def _read_relief(elevation: Sequence[Path], grid: RasterGrid) -> NDArray[np.float32]:

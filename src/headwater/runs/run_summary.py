@@ -12,7 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from headwater.core.events import BEGUN, BYTES, DONE, EVENTS_SUFFIX, FAILED, REQUESTS, RETRIED, RETRIES, Place
+from headwater.core.errors import STOPPED
+from headwater.core.events import BEGUN, BYTES, DONE, EVENTS_SUFFIX, FAILED, REQUESTS, RETRIED, RETRIES, SAID, Place
 from headwater.runs import by_flow
 
 KILLED = "killed"
@@ -21,6 +22,7 @@ UNKNOWN = "unknown"
 """Cause of a failed job without events: it did not start, or the scheduler ended it."""
 _SUMS = ("seconds", "cpu_s", "bytes_down", "requests", "retries")
 _MAX_LISTED_FAILURES = 100
+_MAX_SHOWN_WARNINGS = 10
 _COLUMNS = ("step", "jobs", "wall", "CPU", "memory", "downloaded", "retries", "failures")
 
 
@@ -33,6 +35,8 @@ class JobAttempt:
     """Why it failed (`headwater.core.errors`, or KILLED); None if it succeeded."""
     text: str = ""
     """Its error message."""
+    remedy: str = ""
+    """What to do about it."""
     seconds: float = 0.0
     cpu_s: float = 0.0
     """CPU seconds, user and system."""
@@ -42,6 +46,8 @@ class JobAttempt:
     """Bytes over the network."""
     requests: int = 0
     retries: int = 0
+    warnings: tuple[str, ...] = ()
+    """What a user should know of its results."""
 
 
 def event_file_sizes(*folders: Path) -> dict[Path, int]:
@@ -90,7 +96,7 @@ def job_attempts(events: Iterable[Mapping[str, Any]], place: Place) -> list[JobA
             unfinished = []
         unfinished.append(event)
         if event.get("event") in (DONE, FAILED):
-            found.append(_ended(event, place))
+            found.append(_ended(unfinished, place))
             unfinished = []
     return [*found, _killed(unfinished, place)] if unfinished else found
 
@@ -117,7 +123,7 @@ def summarize(
     -------
     dict
         outcome, begun, seconds; cpu_s, bytes_down, requests, retries and failures by cause, in total and for each of
-        steps; failed: the failed attempts with their causes.
+        steps; failed: the failed attempts with their causes; warnings: what the other attempts warned of.
     """
     rules: defaultdict[str, list[JobAttempt]] = defaultdict(list)
     for attempt in attempts:
@@ -135,11 +141,17 @@ def summarize(
         "failures": dict(failures),
         "steps": steps,
         "failed": [_failed(attempt) for attempt in attempts if attempt.cause is not None][:_MAX_LISTED_FAILURES],
+        "warnings": [
+            {"basin": attempt.place.basin, "rule": attempt.place.rule, "cell": attempt.place.cell, "text": text}
+            for attempt in attempts
+            if attempt.cause is None
+            for text in attempt.warnings
+        ][:_MAX_LISTED_FAILURES],
     }
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
-    """Return the summary as a sentence and a table, line by line."""
+    """Return the summary as a sentence, a table and the warnings, line by line."""
     sentence = (
         f"{summary['outcome']} in {format_duration(summary['seconds'])} ({format_duration(summary['cpu_s'])} of CPU); "
         f"{_format_bytes(summary['bytes_down'])} downloaded in {summary['requests']} requests, "
@@ -153,7 +165,48 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
         )).rstrip()
         for row in rows
     ]  # fmt: skip
-    return [sentence, *table]
+    warnings = list(dict.fromkeys(f"warning: {each['text']}" for each in summary.get("warnings", ())))
+    more = [f"... and {len(warnings) - _MAX_SHOWN_WARNINGS} more"] if len(warnings) > _MAX_SHOWN_WARNINGS else []
+    return [sentence, *table, *warnings[:_MAX_SHOWN_WARNINGS], *more]
+
+
+def failure_lines(attempts: Sequence[JobAttempt], logs: Path, *, silent: int = 0, most: int = 3) -> list[str]:
+    """Return what ended a run: cause and remedy of the jobs whose last attempt failed, the latest last.
+
+    Parameters
+    ----------
+    attempts : sequence of JobAttempt
+        Attempts of the run.
+    logs : Path
+        Folder of the jobs' logs.
+    silent : int
+        Attempts that failed without events.
+    most : int
+        Most lines of jobs with events; those that failed in the same way share one.
+    """
+    silent_line = f"{silent} attempts ended without a word: see what Snakemake printed of them above."
+    last = {attempt.place: attempt for attempt in attempts}
+    alike: defaultdict[tuple[str, str, str], list[JobAttempt]] = defaultdict(list)
+    for attempt in last.values():
+        if attempt.cause not in (None, STOPPED):
+            alike[attempt.place.rule, attempt.cause, attempt.text].append(attempt)
+    return [silent_line] * (silent > 0) + [_failure_line(jobs, logs) for jobs in list(alike.values())[-most:]]
+
+
+def _failure_line(jobs: Sequence[JobAttempt], logs: Path) -> str:
+    """Return one line for jobs of one rule that failed in the same way."""
+    first = jobs[0]
+    place = first.place
+    log = logs / place.basin / (f"{place.rule}/{place.cell}.log" if place.cell else f"{place.rule}.log")
+    job = f"{place.rule} of {f'cell {place.cell}' if place.cell else f'basin {place.basin}'}"
+    others = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    if first.cause == KILLED:
+        words = f"It was killed, out of memory or of time: see {log}, and run the same command again."
+    elif first.text:
+        words = f"{first.text} {first.remedy}".strip()
+    else:
+        words = f"An unforeseen error: report it with {log}."
+    return f"{job}{others} failed. {words}"
 
 
 def format_duration(seconds: float) -> str:
@@ -170,17 +223,22 @@ def format_duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def _ended(event: Mapping[str, Any], place: Place) -> JobAttempt:
+def _ended(events: Sequence[Mapping[str, Any]], place: Place) -> JobAttempt:
+    event = events[-1]
     return JobAttempt(
         place,
         cause=str(event.get("cause", "bug")) if event["event"] == FAILED else None,
         text=str(event.get("text", "")),
+        remedy=str(event.get("remedy", "")),
         seconds=float(event.get("seconds", 0)),
         cpu_s=float(event.get("cpu_s", 0)),
         max_rss_mb=int(event.get("max_rss_mb", 0)),
         bytes_down=int(event.get(BYTES, 0)),
         requests=int(event.get(REQUESTS, 0)),
         retries=int(event.get(RETRIES, 0)),
+        warnings=tuple(
+            str(each.get("text", "")) for each in events if each.get("event") == SAID and each.get("level") == "warning"
+        ),
     )
 
 

@@ -23,7 +23,9 @@ from headwater.core.files import write_json
 from headwater.runs import by_flow
 from headwater.runs.costs import cost_table
 from headwater.runs.run_summary import (
+    UNKNOWN,
     event_file_sizes,
+    failure_lines,
     format_duration,
     job_attempts_since,
     summarize,
@@ -253,7 +255,10 @@ class Watch(logging.Handler):
         path = self._logs / f"run-{self._begun_at:%Y%m%dT%H%M%S%fZ}.json"
         costs = cost_table(attempt for attempt in attempts if attempt.cause is None)
         write_json(path, summary | {"costs": costs})
-        for line in [*summary_lines(summary), f"The complete summary: {path}"]:
+        lines = [*summary_lines(summary), f"The complete summary: {path}"]
+        if outcome == "failed":
+            lines += failure_lines(attempts, self._logs, silent=summary["failures"].get(UNKNOWN, 0))
+        for line in lines:
             LOGGER.info(f"headwater: {line}")
 
 

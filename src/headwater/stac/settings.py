@@ -49,10 +49,14 @@ class CatalogSettings(SigningSettings):
 
     url: str = setting(
         doc="Address of a STAC API; or a folder with items, a STAC GeoParquet file, or a folder of such files.",
+        reruns_from="search",
         min_length=1,
     )
-    sentinel2_collection: str = setting("sentinel-2-l2a", "Collection of Sentinel-2 scenes.")
+    sentinel2_collection: str = setting(
+        "sentinel-2-l2a", "Collection of Sentinel-2 scenes.", reruns_from="search", min_length=1
+    )
     dem_collections: tuple[str, ...] = setting(
         ("cop-dem-glo-30", "cop-dem-glo-90"),
         "Collections of elevation tiles, best first; later ones fill what is missing.",
+        reruns_from="search",
     )

@@ -38,7 +38,7 @@ LANDFORM_OF_COUNTS: npt.NDArray[np.uint8] = np.array(
     ],
     dtype=np.uint8,
 )
-"""Landform by the numbers of lower (row) and higher (column) directions (Jasiewicz and Stepinski 2013, figure 4)."""
+"""Landform by the numbers of lower (row) and higher (column) directions (Jasiewicz and Stepinski 2013)."""
 
 SMOOTHING_PASSES = 3
 SMOOTHING_TRUNCATE = 4.0

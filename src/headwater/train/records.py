@@ -43,7 +43,7 @@ def open_records(folder: Path, example: Callable[[Network], npt.NDArray[np.float
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         print(
-            "TensorBoard is not installed, so no curves are written: pip install 'headwater[train]'.",
+            "TensorBoard is not installed, so no curves are written: pip install '.[train]' in the clone of Headwater.",
             file=sys.stderr,
         )
         return None

@@ -107,6 +107,7 @@ class NetworkSettings(Settings):
         None,
         "File of lake polygons (HydroLAKES, or any with a CRS) for the column intersects_lake; null leaves it false.",
         is_file=True,
+        min_length=1,
     )
     formats: tuple[str, ...] = setting(
         (),

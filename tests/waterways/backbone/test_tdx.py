@@ -158,6 +158,12 @@ def test_copied_rows_are_dropped_and_other_crs_are_reprojected():
     assert np.allclose(shapely.get_coordinates(made.reaches.geometry[0]), LINES[1])
 
 
+def test_streams_of_another_place_are_refused():
+    """As where latitude and longitude of the basin's polygon are swapped: the network would have no new waterways."""
+    with pytest.raises(InputError, match="None of the 5 links is in the basin's cells"):
+        tdx_backbone(streams(), catchments(), [("A", (40, 50, 41, 51))])
+
+
 def test_cells_are_half_open():
     cells = [("W", (0, 0, 1, 1)), ("E", (1, 0, 2, 1))]
     points = np.array([[0, 0], [1, 0.5], [2, 0.5], [0.5, 1], [0.999, 0.999]])

@@ -189,6 +189,11 @@ def _cells_of_reaches(
     names[rows[shape]] = np.array([name for name, _ in by_name], dtype=object)[box[nearest][first] % len(by_name)]
     notes["links that end outside every cell put into the cell their catchment meets"] = len(shape)
     notes["links outside every cell"] = int((names == "").sum())
+    if (names == "").all():
+        raise InputError(
+            f"None of the {len(links)} links is in the basin's cells.",
+            "Give polygon and streams of the same basin; latitude and longitude may be swapped in one of them.",
+        )
     return names
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from shapely.geometry.base import BaseGeometry
 
+    from headwater.geo.features import TableKind
     from headwater.geo.grid import Bounds, RasterGrid
     from headwater.models.channels import Recipe
     from headwater.models.checkpoint import Checkpoint
@@ -370,9 +371,9 @@ def check_network(network: Table, reaches: Table | None = None) -> dict[str, Any
     >>> checks["faults"], checks["segments"] == len(network)
     (0, True)
     """
-    from headwater.waterways.network.check import check_network
+    from headwater.waterways.network.check import NETWORK, check_network
 
-    return check_network(_table(network, "network"), None if reaches is None else _table(reaches, "reaches"))
+    return check_network(_table(network, "network", NETWORK), None if reaches is None else _table(reaches, "reaches"))
 
 
 def strahler_order(network: Table, reaches: Table | None = None) -> pd.Series[int]:
@@ -403,9 +404,9 @@ def strahler_order(network: Table, reaches: Table | None = None) -> pd.Series[in
     """
     import pandas as pd
 
-    from headwater.waterways.network.check import strahler_order
+    from headwater.waterways.network.check import NETWORK, strahler_order
 
-    table = _table(network, "network")
+    table = _table(network, "network", NETWORK)
     orders = strahler_order(table, None if reaches is None else _table(reaches, "reaches"))
     return pd.Series(orders, index=table.index, name="strahler_order")
 
@@ -574,13 +575,13 @@ def _checkpoints(checkpoint: str | Path | Checkpoint | Sequence[str | Path | Che
     return [each if isinstance(each, Checkpoint) else load_checkpoint(Path(each)) for each in checkpoint]
 
 
-def _table(source: Any, what: str) -> gpd.GeoDataFrame:
+def _table(source: Any, what: str, kind: TableKind | None = None) -> gpd.GeoDataFrame:
     import geopandas as gpd
 
-    from headwater.geo.features import read_table
+    from headwater.geo.features import ANY_TABLE, read_table
 
     if isinstance(source, str | Path):
-        return read_table(Path(source))
+        return read_table(Path(source), kind or ANY_TABLE)
     if not isinstance(source, gpd.GeoDataFrame):
         raise InputError(
             f"The {what} is a {type(source).__name__}; a GeoDataFrame or a path is expected.",
@@ -591,13 +592,16 @@ def _table(source: Any, what: str) -> gpd.GeoDataFrame:
 
 def _backbone(streams: Table, catchments: Table) -> Backbone:
     """Return tables of TDX-Hydro as a backbone; those of a backbone as they are."""
-    from headwater.waterways.backbone.stream_columns import CATCHMENT_COLUMNS, REACH_COLUMNS
+    from headwater.waterways.backbone.stream_columns import CATCHMENT_COLUMNS, CATCHMENTS, REACH_COLUMNS, STREAMS
     from headwater.waterways.backbone.tdx import Backbone, tdx_backbone
+    from headwater.waterways.backbone.tdx_files import report_repairs
 
-    reaches, areas = _table(streams, "streams"), _table(catchments, "catchments")
+    reaches, areas = _table(streams, "streams", STREAMS), _table(catchments, "catchments", CATCHMENTS)
     if set(REACH_COLUMNS) <= set(reaches.columns) and set(CATCHMENT_COLUMNS) <= set(areas.columns):
         return Backbone(reaches.astype({"cell": str}), areas.astype({"cell": str}))
-    return tdx_backbone(reaches, areas)
+    made = tdx_backbone(reaches, areas)
+    report_repairs(made)
+    return made
 
 
 def _images(source: Any, bounds: Bounds) -> tuple[list[dict[str, Any]], Sequence[str] | None]:

@@ -1,11 +1,12 @@
 import os
 import socket
+import sqlite3
 import subprocess
 
 import pytest
 
 from headwater.core.errors import InputError
-from headwater.core.files import atomic_path, read_json, write_if_changed, write_json
+from headwater.core.files import SIDECARS, atomic_path, read_json, write_if_changed, write_json
 
 
 def test_an_output_appears_complete_or_not_at_all(tmp_path):
@@ -29,6 +30,29 @@ def test_a_failed_rewrite_keeps_the_old_content(tmp_path):
         temporary.write_text("new")
         raise RuntimeError
     assert target.read_text() == "old"
+
+
+def test_what_viewers_left_next_to_an_older_file_does_not_touch_the_new_one(tmp_path):
+    """A viewer has the older GeoPackage open: its changes are in the file -wal, not in the GeoPackage yet."""
+    target = tmp_path / "map.gpkg"
+    viewer = sqlite3.connect(target)
+    viewer.execute("PRAGMA journal_mode=WAL")
+    viewer.execute("CREATE TABLE old (id)")
+    viewer.commit()
+    assert len(list(tmp_path.iterdir())) == 3
+    for end in SIDECARS:
+        (tmp_path / f"map.gpkg{end}").touch()
+    (tmp_path / "map.gpkg.zip").touch()
+    with atomic_path(target) as temporary:
+        writer = sqlite3.connect(temporary)
+        writer.executescript("CREATE TABLE new (id); INSERT INTO new VALUES (7)")
+        writer.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"map.gpkg", "map.gpkg.zip"}
+    viewer.close()
+    reader = sqlite3.connect(target)
+    assert reader.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert reader.execute("SELECT name FROM sqlite_master").fetchall() == [("new",)]
+    reader.close()
 
 
 def test_the_same_content_leaves_the_file_untouched(tmp_path):

@@ -38,6 +38,7 @@ CHANGES = {
     "search.slice_days": (7, NOTHING),
     "search.workers": (1, NOTHING),
     "search.timeout_s": (5, NOTHING),
+    "search.patience_s": (60, NOTHING),
     "select.max_scenes": (3, "select"),
     "select.cloud_steps": ([20, 101], "select"),
     "select.min_gain": (0.2, "select"),

@@ -143,6 +143,41 @@ def test_reading_ends_if_the_server_refuses_every_token(server):
     assert signer.renewals == [False, True, True, True, True]
 
 
+@pytest.mark.parametrize(
+    ("status", "remedy"), [(409, "catalog.signing"), (403, "catalog.signing"), (400, "Check the address")]
+)
+def test_a_refusal_without_a_signature_is_final_and_names_the_remedy(server, status, remedy):
+    """Azure answers 409 (PublicAccessNotPermitted) where an asset of the Planetary Computer is not signed."""
+    server.fail(status)
+    with pytest.raises(WorkError, match=rf"refuses.*\(HTTP {status}\)\. .*{remedy}"):
+        with_retry(asset(server, "cog.tif"), None, everything)
+    assert len(server.log()) <= 3
+
+
+def test_a_conflict_with_a_signature_renews_the_token(server):
+    server.fail(409)
+    signer = Signer()
+    with pytest.raises(WorkError, match=r"with new tokens too"):
+        with_retry(asset(server, "cog.tif"), signer, everything)
+    assert signer.renewals == [False, True, True, True, True]
+
+
+def test_files_next_to_a_local_raster_count(tmp_path):
+    """A mask, a nodata value and a georeference beside the file, in a catalog and as a path."""
+    path = tmp_path / "plain.tif"
+    options = {"driver": "GTiff", "width": 8, "height": 8, "count": 1, "dtype": "uint16"}
+    with rasterio.open(path, "w", **options) as dataset:
+        dataset.write(np.arange(64, dtype=np.uint16).reshape(1, 8, 8))
+    (tmp_path / "plain.tfw").write_text("10\n0\n0\n-10\n500005\n4999995\n")
+    (tmp_path / "plain.tif.aux.xml").write_text(
+        '<PAMDataset><SRS>EPSG:32633</SRS><PAMRasterBand band="1"><NoDataValue>7</NoDataValue></PAMRasterBand>'
+        "</PAMDataset>"
+    )
+    for source in (path, Asset(str(path), "c")):
+        facts = with_retry(source, None, lambda dataset: (dataset.crs.to_epsg(), dataset.transform, dataset.nodata))
+        assert facts == (32633, PLACE["transform"], 7)
+
+
 def test_a_failure_is_not_cached(server):
     """GDAL caches missing files and truncated replies: the second attempt must send its requests again."""
     calm = with_retry(asset(server, "cog.tif"), None, everything)

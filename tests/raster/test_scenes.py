@@ -157,6 +157,22 @@ def test_8_bit_reflectance_is_refused(tmp_path, reader):
         read(reader, SceneFiles(files.id, files.datetime, files.crs, assets), grid_at(15.7, 46.3))
 
 
+def test_bands_in_longitudes_of_0_to_360_are_at_their_place(tmp_path):
+    grid = grid_at(-159.8, -21.2, width=60, height=50)
+    rows, columns = np.mgrid[:90, :90]
+    dn = (1500 + 8 * columns + 5 * rows).astype(np.uint16)
+    found = []
+    for name, west in (("own", grid.west), ("around", grid.west + 360)):
+        (tmp_path / name).mkdir()
+        place = Affine(grid.dx, 0, west - 10 * grid.dx, 0, -grid.dy, grid.north + 10 * grid.dy)
+        assets = {band: write(tmp_path / name / f"{band}.tif", dn, place, 4326, True) for band in BANDS}
+        scene = open_scene("rasterio", SceneFiles("S2A", "2023-06-01T10:00:00Z", None, assets), unsigned)
+        found.append(scene.read(BANDS, grid))
+        scene.close()
+    assert found[0].all()
+    assert np.abs(found[0].astype(int) - found[1]).max() <= 1
+
+
 @pytest.mark.parametrize("reader", READERS.names())
 def test_an_empty_file_is_named(tmp_path, reader):
     files = write_files(tmp_path, 32633, 15.7, 46.3)

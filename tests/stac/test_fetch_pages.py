@@ -113,10 +113,32 @@ def test_an_answer_that_is_silently_short_is_fetched_again(tmp_path: Path) -> No
     with scripted_api(answer) as script:
         with pytest.raises(WorkError, match=r"8 item\(s\) of sentinel-2-l2a in 2023-06-01.* fewer than it reports"):
             run(script, tmp_path / "p", JUNE[:1])
-        assert len(script.asked) == MAX_ATTEMPTS
+        assert len(script.asked) == MAX_ATTEMPTS + 2, "each half is asked for once, and has other items"
         # The next search does not take the short answer for complete.
         cut = 0
         assert len(set(run(script, tmp_path / "p", JUNE[:1]))) == 10
+
+
+@pytest.mark.parametrize("interval", [True, False])
+def test_a_number_that_is_an_estimate_is_reported_and_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], interval: bool
+) -> None:
+    """Databases estimate how many rows match; the items are complete."""
+    good = paged(ITEMS if interval else ITEMS[:10])
+    query = JUNE[0] if interval else Query(S2, BOX)
+
+    def answer(body: Body) -> Any:
+        page = dict(good(body))
+        return {**page, "numberMatched": page["numberMatched"] + 3}
+
+    wanted = {item["id"] for item in ITEMS[:10]}
+    with scripted_api(answer) as script:
+        assert set(run(script, tmp_path / "o", [query])) == wanted
+        assert "13 items" in (text := capsys.readouterr().err)
+        assert "taken for an estimate" in text
+        asked = len(script.asked)
+        assert set(run(script, tmp_path / "o", [query])) == wanted
+        assert len(script.asked) == asked
 
 
 def test_pages_that_repeat_some_items_and_so_leave_out_others_are_completed(tmp_path: Path) -> None:

@@ -113,13 +113,16 @@ def test_a_file_that_is_not_an_item_is_reported(tmp_path: Path) -> None:
 def test_an_unreachable_catalog_is_reported_in_bounded_time() -> None:
     start = time.monotonic()
     with pytest.raises(WorkError, match="cannot be reached"):
-        find_items(StacApi("http://127.0.0.1:9/stac"), Query("c", PLACE))
-    assert time.monotonic() - start < 15
+        find_items(StacApi("http://127.0.0.1:9/stac", patience_s=1), Query("c", PLACE))
+    assert time.monotonic() - start < 5
 
 
 def test_a_catalog_that_never_answers_is_reported_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(WorkError, match="cannot be reached"):
-        find_items(StacApi(f"http://127.0.0.1:{listener.getsockname()[1]}/stac", timeout_s=0.3), Query("c", PLACE))
+        find_items(
+            StacApi(f"http://127.0.0.1:{listener.getsockname()[1]}/stac", timeout_s=0.3, patience_s=1),
+            Query("c", PLACE),
+        )
 
 
 def test_a_server_that_is_not_a_stac_api_is_reported(folder: Path) -> None:

@@ -160,3 +160,44 @@ def test_user_and_password_are_not_in_messages() -> None:
         with pytest.raises(WorkError) as error:
             list(StacApi(url).pages(QUERY))
     assert "word" not in str(error.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_redirect_that_loses_the_query_is_refused_with_the_address(status: int) -> None:
+    """A POST becomes a GET of everything (pystac-client#801)."""
+    with (
+        scripted_api(paged([made_item("elsewhere")])) as there,
+        scripted_api(lambda _: Response("", status, headers={"Location": f"{there.url}search?key=SECRET"})) as script,
+    ):
+        with pytest.raises(WorkError, match=rf"redirects searches to {there.url}search in a way") as caught:
+            list(StacApi(script.url).pages(QUERY))
+        assert "SECRET" not in str(caught.value)
+        assert "catalog.url" in caught.value.remedy
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_redirect_that_keeps_the_query_is_followed(status: int) -> None:
+    items = [made_item("a"), made_item("b")]
+    with (
+        scripted_api(paged(items)) as there,
+        scripted_api(lambda _: Response("", status, headers={"Location": f"{there.url}search"})) as script,
+    ):
+        assert ids(list(StacApi(script.url).pages(QUERY))) == {"a", "b"}
+        assert there.asked[0]["bbox"]
+
+
+def test_a_catalog_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also its landing page: nothing listens at first."""
+    monkeypatch.setattr(session, "MAX_WAIT_S", 0.05)
+    with scripted_api(paged([made_item("a")])) as script:
+        url = script.url
+        failures = iter(range(12))
+        original = session.RetryingStacIO._send
+
+        def failing(self: Any, *arguments: Any) -> str:
+            if next(failures, None) is not None:
+                raise session.TransientError("the connection failed")
+            return original(self, *arguments)
+
+        monkeypatch.setattr(session.RetryingStacIO, "_send", failing)
+        assert ids(list(StacApi(url).pages(QUERY))) == {"a"}

@@ -251,6 +251,29 @@ def test_bad_input_is_reported_and_nothing_written(place):
     assert not (folder / "out.checks.json").exists()
 
 
+def test_repairs_of_the_tables_are_reported_and_lakes_refused_before_any_work(place, capsys):
+    folder = place[0]
+    streams, catchments = tables()
+    parts = shapely.geometrycollections([catchments.geometry[0], shapely.Point(0, 0)])
+    catchments.geometry = [parts, *catchments.geometry[1:]]
+    twice = pd.concat([catchments, catchments.iloc[1:2].assign(streamID=99)])
+    twice.to_parquet(folder / "catchments_tdx.parquet")
+    sound = standalone(place, "sound.parquet")
+    printed = capsys.readouterr().err
+    assert "1 collections of shapes of which the polygons are used." in printed
+    assert "1 catchment polygons without a link." in printed
+    tables()[1].to_parquet(folder / "catchments_tdx.parquet")
+    assert standalone(place, "again.parquet").read_bytes() == sound.read_bytes()
+    streams.to_file(folder / "lakes.gpkg", layer="s")
+    tables()[1].to_file(folder / "lakes.gpkg", layer="c")
+    tables()[1].to_file(folder / "lakes.gpkg", layer="d")
+    with pytest.raises(InputError, match="2 layers: c, d"):
+        standalone(place, "out.parquet", lakes=folder / "lakes.gpkg")
+    with pytest.raises(InputError, match="catchments contains other shapes than polygons: 5 of 5 rows"):
+        standalone(place, "out.parquet", catchments=folder / "streams.gpkg")
+    assert not list(folder.glob("out.*"))
+
+
 def test_what_does_not_belong_together_is_reported(place, capsys):
     folder, probability = place[0], place[1]
     streams = gpd.read_file(folder / "streams.gpkg")

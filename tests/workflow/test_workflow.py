@@ -156,7 +156,7 @@ def test_bad_configuration_is_refused_before_anything_runs(tmp_path, planet, ser
 
 
 def test_an_unreachable_catalog_ends_the_run_with_its_cause(tmp_path, planet):
-    configure(tmp_path, planet, "http://127.0.0.1:9")
+    configure(tmp_path, planet, "http://127.0.0.1:9", search={"patience_s": 1})
     code, text = run(tmp_path)
     assert code != 0
     assert "127.0.0.1:9" in text

@@ -136,19 +136,14 @@ def network(parser: argparse.ArgumentParser) -> None:
     check = tools.add_parser("check", help="check that a file is a valid network")
     check.add_argument("file", type=Path, help="GeoParquet or GeoPackage with the network's columns")
 
-    def run_check(
-        file: Path,
-        segments: list[Path] | None,
-        plan: Path | None,
-        reaches: Path | None,
-        basin_id: str | None,
-        out: Path | None,
-        checks: Path | None,
-        lakes: Path | None,
-        water: list[Path],
-        water_out: Path | None,
-        formats: list[str],
-    ) -> int:
+    def run_check(file: Path, **of_network: object) -> int:
+        # Arguments of the step itself are parsed as well.
+        superfluous = [name for name, value in of_network.items() if value]
+        if superfluous:
+            raise InputError(
+                f"--{superfluous[0].replace('_', '-')} is an option of `headwater network`, not of its `check`.",
+                "Give the file alone: headwater network check FILE.",
+            )
         from headwater.waterways.network_step import check as check_file
 
         return 1 if check_file(file) else 0

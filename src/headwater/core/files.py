@@ -16,13 +16,18 @@ from typing import Any
 from headwater.core.errors import InputError
 from headwater.core.seals import with_digest, without_digest
 
+SIDECARS = ("-wal", "-shm", "-journal", ".aux.xml", ".ovr", ".msk", ".msk.ovr")
+"""Ends of files that programs write next to a file, under its full name: SQLite's log of changes that are not in a
+GeoPackage yet; GDAL's statistics, overviews and mask of a raster. They would change what the next file of that name
+contains."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path` and rename it to `path` when the block succeeds.
 
     The temporary name keeps the suffix (drivers look at it) and is unique (two jobs may write the same file). The
-    temporary file or folder is removed if the block raises.
+    temporary file or folder is removed if the block raises. SIDECARS of an older file of that name are removed.
 
     Parameters
     ----------
@@ -42,6 +47,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _to_disk(temporary)
+        for end in SIDECARS:
+            path.with_name(path.name + end).unlink(missing_ok=True)
         temporary.replace(path)
     except BaseException:
         _remove(temporary)

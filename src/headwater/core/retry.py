@@ -24,7 +24,7 @@ def retry_policy(
     what: str,
     on: type[BaseException] | tuple[type[BaseException], ...],
     *,
-    max_attempts: int,
+    max_attempts: int | None = None,
     multiplier_s: float = DEFAULT_MULTIPLIER_S,
     max_wait_s: float = DEFAULT_MAX_WAIT_S,
     give_up_after_s: float | None = None,
@@ -44,8 +44,8 @@ def retry_policy(
         What is retried, for events: "read", "search" or "token".
     on : exception type or tuple of them
         Errors that are retried; all others are raised at once.
-    max_attempts : int
-        Attempts in all, the first included.
+    max_attempts : int, optional
+        Attempts in all, the first included; without it, time alone ends the retries.
     multiplier_s : float
         Upper bound of the first wait, seconds; it doubles with each attempt.
     max_wait_s : float
@@ -64,7 +64,11 @@ def retry_policy(
     import tenacity
 
     backoff = tenacity.wait_random_exponential(multiplier=multiplier_s, max=max_wait_s)
-    stops: list[Callable[[RetryCallState], bool]] = [tenacity.stop_after_attempt(max_attempts)]
+    if max_attempts is None and give_up_after_s is None and deadline_s is None:
+        raise ValueError("a retry policy needs an end")
+    stops: list[Callable[[RetryCallState], bool]] = []
+    if max_attempts is not None:
+        stops.append(tenacity.stop_after_attempt(max_attempts))
     if give_up_after_s is not None:
         stops.append(tenacity.stop_after_delay(give_up_after_s))
     if deadline_s is not None:

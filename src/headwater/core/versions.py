@@ -6,10 +6,10 @@ The workflow puts them into the params of its rules, because a change of the pac
 from __future__ import annotations
 
 STEP_VERSIONS = {
-    "search": 2,
+    "search": 3,
     "select": 3,
     "composite": 2,
-    "elevation": 2,
+    "elevation": 3,
     "predict": 2,
     "backbone": 2,
     "vectorize": 4,

@@ -19,7 +19,7 @@ from headwater.core.errors import InputError
 from headwater.core.files import write_json
 from headwater.evaluate.line_matching import LineScores, dem_streams, length_off_backbone_m, line_scores
 from headwater.geo.basins import basin_polygon
-from headwater.geo.features import read_lines, read_polygons, read_table
+from headwater.geo.features import TableKind, read_lines, read_polygons, read_table
 
 MAX_PX = 100_000_000
 """Largest rectangle that the baseline flows over: seven cells of a degree, 10 GB of memory."""
@@ -120,7 +120,7 @@ def _baseline(
 
 
 def _read_network(path: Path) -> gpd.GeoDataFrame:
-    table = read_table(path, content="a network", remedy="Give waterways.parquet of a basin.")
+    table = read_table(path, TableKind("a network", "Give waterways.parquet of a basin."))
     if "from_tdx" not in table.columns:
         raise InputError(f"{path} has no column from_tdx.", "Give waterways.parquet of a basin.")
     return table

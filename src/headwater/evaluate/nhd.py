@@ -16,7 +16,7 @@ import pyogrio
 import shapely
 
 from headwater.core.errors import InputError
-from headwater.geo.features import read_table
+from headwater.geo.features import TableKind, is_parquet, read_table, refuse_cut_shapefile, unreadable
 from headwater.geo.grid import CRS, Bounds
 
 WATER_TYPES: Mapping[int, tuple[str, float]] = {
@@ -176,19 +176,17 @@ def _codes(fcode: Sequence[Any] | pd.Series[Any]) -> pd.Series[int]:
 
 def _layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDataFrame]]:
     """Read every layer of the NHD that a file contains: its name for messages, FCODE and geometry in EPSG:4326."""
-    if path.suffix == ".parquet":
+    if is_parquet(path):
         return [(str(path), _to_degrees(_read_parquet(path), bounds))]
     with warnings.catch_warnings():
         # The NHD measures along its lines; we do not.
         warnings.filterwarnings("ignore", message="Measured \\(M\\) geometry types are not supported")
-        return _read_layers(path, bounds)
+        with unreadable(path, TableKind("vector data", _REMEDY)):
+            return _read_layers(path, bounds)
 
 
 def _read_layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDataFrame]]:
-    try:
-        present = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
-    except pyogrio.errors.DataSourceError as error:
-        raise InputError(f"{path} cannot be read as vector data ({error}).", _REMEDY) from error
+    present = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
     if path.suffix.lower() not in _TABLES:
         present = [name for name in present if name.lower().replace("_", "") in _LAYERS]
     if not present:
@@ -196,6 +194,7 @@ def _read_layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDa
     found = []
     for layer in present:
         name = f"Layer {layer} of {path}"
+        refuse_cut_shapefile(str(path), layer)
         facts = pyogrio.read_info(path, layer=layer)
         column = _fcode_column(facts["fields"], name)
         _check_crs(facts["crs"], name)
@@ -207,7 +206,7 @@ def _read_layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDa
 
 
 def _read_parquet(path: Path) -> gpd.GeoDataFrame:
-    table = read_table(path, content="GeoParquet", remedy=_REMEDY)
+    table = read_table(path, TableKind("GeoParquet", _REMEDY))
     column = _fcode_column(table.columns, str(path))
     _check_crs(table.crs, str(path))
     return gpd.GeoDataFrame(

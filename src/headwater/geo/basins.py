@@ -16,7 +16,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
-from headwater.geo.features import read_table
+from headwater.geo.features import TableKind, read_table
 from headwater.geo.grid import CRS
 from headwater.geo.longitudes import FULL_CIRCLE, HALF_CIRCLE, cut_to_map, is_on_globe
 
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 HYDROBASINS_ID = "HYBAS_ID"
 MAX_EXACT_DOUBLE = 2**53
 """From here on doubles skip integers."""
+_BASINS = TableKind(
+    "basin polygons",
+    "Set basins.polygons to a GeoPackage, Shapefile or GeoParquet of basins.",
+    "polygons",
+    ((HYDROBASINS_ID, "basin_id"),),
+)
 
 
 def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
@@ -138,11 +144,7 @@ def file_for_basin(pattern: str, basin_id: str) -> Path:
 def _read_polygons(path: Path) -> gpd.GeoDataFrame:
     import geopandas as gpd
 
-    table = read_table(
-        path, content="polygons", remedy="Set basins.polygons to a GeoPackage, Shapefile or GeoParquet of basins."
-    )
-    if not isinstance(table, gpd.GeoDataFrame):
-        raise InputError(f"{path} has no geometry.", "Give a file of polygons.")
+    table = read_table(path, _BASINS)
     column = _id_column(path, table.columns)
     if table.crs is None:
         raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")

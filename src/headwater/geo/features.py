@@ -2,85 +2,123 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+import struct
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
+from headwater.core.events import say
+from headwater.geo.damaged_wkb import repair_wkb
 from headwater.geo.grid import CRS, Bounds
 
 # Libraries that read tables are imported where they are used: most jobs read none.
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
+    import pyarrow.parquet as pq
     from shapely.geometry.base import BaseGeometry
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".geoparquet"})
+_SUFFIXES_IN_ZIP = frozenset({".gpkg", ".fgb", ".geojson", ".json", ".gml", ".kml", ".tab", ".sqlite", ".csv"})
 _GEOGRAPHIC_IDS = ({"authority": "EPSG", "code": 4326}, {"authority": "OGC", "code": "CRS84"})
+_WRITE_CRS = "Write its CRS into the file."
+_PARTS = {"lines": 1, "polygons": 3}
+_KINDS = {"lines": (1, 5), "polygons": (3, 6)}
+_COLLECTION = 7
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True)
+class TableKind:
+    """What a table should be: how its layer is found in a file with several, and what messages call it."""
+
+    content: str = "a table with geometry"
+    """What it is, for messages."""
+    remedy: str = "Give a GeoPackage or GeoParquet file."
+    """What to give instead."""
+    shapes: Literal["lines", "polygons"] | None = None
+    """What its geometry is made of; any if not given."""
+    columns: tuple[tuple[str, ...], ...] = ()
+    """Columns that tell its layer from others: of each group one is needed."""
+
+
+ANY_TABLE = TableKind()
 
 
 def read_table(
     path: Path,
+    kind: TableKind = ANY_TABLE,
     *,
     columns: Sequence[str] | None = None,
     bounds: Bounds | None = None,
     layer: str | None = None,
-    content: str = "a table with geometry",
-    remedy: str = "Give a GeoPackage or GeoParquet file.",
 ) -> gpd.GeoDataFrame:
-    """Read a table with geometry: GeoParquet by its suffix, otherwise whatever GDAL reads.
+    """Read a table with geometry: GeoParquet by its suffix, otherwise whatever GDAL reads, zipped too.
+
+    Of a file with several layers, the one with the shapes and the columns of the kind is read. Lines of one vertex and
+    open rings are repaired, with a message.
 
     Parameters
     ----------
     path : Path
-        File of one table.
+        File of a table.
+    kind : TableKind
+        What the table should be.
     columns : sequence of str, optional
         Columns to read besides the geometry, those of them that exist; all if not given.
     bounds : (west, south, east, north), optional
-        Degrees. Rows whose box is outside need not be read: they are skipped where the table is in EPSG:4326 and the
-        format finds rows by box (GDAL's do, GeoParquet with a covering column does).
+        Degrees. Rows whose box is outside need not be read: they are skipped where the format finds rows by box (GDAL's
+        do, GeoParquet with a covering column does).
     layer : str, optional
         Layer of a file with several; not for GeoParquet.
-    content, remedy : str
-        What the table should be, and what to give instead, for messages.
 
     Raises
     ------
     InputError
-        The file is missing or cannot be read.
+        The file is missing, cannot be read or is damaged, has no geometry, or no one layer that is of the kind.
     """
     import geopandas as gpd
-    import pyogrio
 
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist.", remedy)
+        raise InputError(f"{path} does not exist.", kind.remedy)
+    with unreadable(path, kind):
+        if is_parquet(path):
+            table = _read_parquet(path, columns, bounds)
+        else:
+            source = gdal_source(path, kind)
+            table = _read_with_gdal(source, layer or choose_layer(source, kind), columns, bounds)
+    if not isinstance(table, gpd.GeoDataFrame):
+        raise InputError(f"{path} has no geometry, so it is not {kind.content}.", kind.remedy)
+    return table
+
+
+@contextmanager
+def unreadable(path: Path, kind: TableKind) -> Iterator[None]:
+    """Turn errors of the libraries that read tables into an InputError about the file."""
     try:
-        if path.suffix.lower() in PARQUET_SUFFIXES:
-            return _read_parquet(path, columns, bounds)
-        box = bounds if bounds and pyogrio.read_info(path, layer=layer)["crs"] == CRS else None
-        return gpd.read_file(path, bbox=box, columns=columns, layer=layer)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, OSError, LookupError) as error:
-        # pyogrio raises an IndexError for truncated FlatGeobuf files.
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path} cannot be read as {content} ({reason}).", remedy) from error
+        yield
+    # Those of pyogrio and pyproj are RuntimeErrors, those of pyarrow ValueErrors and OSErrors; an
+    # IndexError is of truncated FlatGeobuf.
+    except (RuntimeError, shapely.errors.GEOSException, ValueError, OSError, LookupError) as error:
+        # GDAL's advice after the reason is about its own options.
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split("; It might help")[0].rstrip(".")
+        raise InputError(f"{path} cannot be read as {kind.content} ({reason}).", kind.remedy) from error
 
 
-def _read_parquet(path: Path, columns: Sequence[str] | None, bounds: Bounds | None) -> gpd.GeoDataFrame:
-    import geopandas as gpd
-    import pyarrow.parquet as pq
-
-    schema = pq.read_schema(path)
-    geo = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
-    name = geo.get("primary_column", "geometry")
-    described = geo.get("columns", {}).get(name, {})
-    # Without `crs` GeoParquet means longitude and latitude of WGS84.
-    geographic = "crs" not in described or (described["crs"] or {}).get("id") in _GEOGRAPHIC_IDS
-    return gpd.read_parquet(
-        path,
-        columns=None if columns is None else [*(c for c in columns if c in schema.names), name],
-        bbox=bounds if bounds and geographic and "covering" in described else None,
-    )
+def is_parquet(path: Path) -> bool:
+    """Return whether a table is GeoParquet, by its suffix."""
+    return path.suffix.lower() in PARQUET_SUFFIXES
 
 
 def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
@@ -89,20 +127,12 @@ def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
     Raises
     ------
     InputError
-        The file cannot be read, has several layers or no CRS, or contains other shapes than lines.
+        The file cannot be read, has several layers of lines or no CRS, or contains other shapes than lines.
     """
-    if layer is None and len(layers := _layers(path)) > 1:
-        raise InputError(
-            f"{path} has {len(layers)} layers: {', '.join(layers)}.",
-            "Name the one with the lines, or give a file with one layer.",
-        )
-    table = read_table(path, layer=layer, content="lines")
-    if table.crs is None:
-        raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
+    kind = TableKind("lines", "Give the true channels as lines.", "lines")
+    table = _with_crs(read_table(path, kind, layer=layer), path)
     table = table[~(table.geometry.isna() | table.geometry.is_empty)]
-    if not table.geometry.geom_type.isin(("LineString", "MultiLineString")).all():
-        raise InputError(f"{path} contains other shapes than lines.", "Give the true channels as lines.")
-    return table.to_crs(CRS)
+    return table.set_geometry(only(table.geometry.to_numpy(), kind, str(path)), crs=table.crs).to_crs(CRS)
 
 
 def read_polygons(path: Path) -> list[BaseGeometry]:
@@ -111,24 +141,352 @@ def read_polygons(path: Path) -> list[BaseGeometry]:
     Raises
     ------
     InputError
-        The file cannot be read, has no CRS, or contains other shapes.
+        The file cannot be read, has several layers of polygons or no CRS, or contains other shapes.
     """
-    table = read_table(path, content="polygons")
-    if table.crs is None:
-        raise InputError(f"{path} has no coordinate reference system.", "Write its CRS into the file.")
-    shapes = [shape for shape in table.to_crs(CRS).geometry if shape is not None and not shape.is_empty]
-    if not shapes or any(shape.geom_type not in ("Polygon", "MultiPolygon") for shape in shapes):
-        raise InputError(f"{path} contains other shapes than polygons.", "Give an area as polygons.")
+    kind = TableKind("polygons", "Give an area as polygons.", "polygons")
+    table = _with_crs(read_table(path, kind), path).to_crs(CRS)
+    shapes = only(table.geometry.to_numpy(), kind, str(path))
+    shapes = shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
+    if not len(shapes):
+        raise InputError(f"{path} contains no polygons.", kind.remedy)
+    return list(shapes)
+
+
+def only(
+    shapes: NDArray[Any], kind: TableKind, name: str, *, column: str = "row", ids: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Return shapes of the one kind: of collections that contain it, those parts; missing and empty shapes stay.
+
+    Parameters
+    ----------
+    shapes : (n,) array of shapely geometry
+        Of a table.
+    kind : TableKind
+        With `shapes`.
+    name : str
+        What the table is called in a message.
+    column, ids : str and (n,) array, optional
+        What rows are called in a message; their numbers from 0 if not given.
+
+    Raises
+    ------
+    InputError
+        A shape is of another kind.
+    """
+    assert kind.shapes is not None
+    kinds = shapely.get_type_id(shapes)
+    empty = (kinds < 0) | shapely.is_empty(shapes)
+    collections = np.flatnonzero((kinds == _COLLECTION) & ~empty)
+    other = ~(np.isin(kinds, _KINDS[kind.shapes]) | empty)
+    found = shapes
+    if len(collections):
+        shapes = shapes.copy()
+        shapes[collections] = [_part_of_collection(shape, kind.shapes) for shape in shapes[collections]]
+        other[collections] = shapely.is_empty(shapes[collections])
+    if other.any():
+        rows = np.flatnonzero(other)
+        raise InputError(
+            f"{name} contains other shapes than {kind.shapes}: {int(other.sum())} of {len(shapes)} rows, the first a "
+            f"{found[other][0].geom_type} ({column} {some(rows if ids is None else ids[rows])}).",
+            kind.remedy,
+        )
     return shapes
 
 
-def _layers(path: Path) -> list[str]:
-    """Return the names of a file's layers; none where it cannot be read, or is GeoParquet."""
+def some(ids: Sequence[Any] | NDArray[Any]) -> str:
+    """Return the first few of ids for a message."""
+    return ", ".join(map(str, ids[:_MAX_NAMED])) + (", ..." if len(ids) > _MAX_NAMED else "")
+
+
+def _part_of_collection(shape: BaseGeometry, shapes: str) -> BaseGeometry:
+    parts = [shape]
+    while any(part.geom_type.startswith(("Multi", "Geometry")) for part in parts):
+        parts = [piece for part in parts for piece in getattr(part, "geoms", (part,))]
+    parts = [part for part in parts if shapely.get_type_id(part) == _PARTS[shapes]]
+    if len(parts) == 1:
+        return parts[0]
+    joined: Any = shapely.multipolygons(parts) if shapes == "polygons" else shapely.multilinestrings(parts)
+    return cast("BaseGeometry", joined)
+
+
+def _with_crs(table: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
+    if table.crs is None:
+        raise InputError(f"{path} has no coordinate reference system.", _WRITE_CRS)
+    return table
+
+
+def gdal_source(path: Path, kind: TableKind) -> str:
+    """Return what GDAL opens for a file: of a zipped one, the one geodatabase, folder of shapefiles or file in it.
+
+    Raises
+    ------
+    InputError
+        A zipped file contains several.
+    """
+    if path.suffix.lower() != ".zip" or not path.is_file():
+        return str(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = {_table_of_member(PurePosixPath(name)) for name in archive.namelist()} - {None}
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is a damaged zip file ({error}).", kind.remedy) from error
+    if len(inside) > 1:
+        names = sorted(map(str, inside))
+        raise InputError(f"{path} contains several tables: {some(names)}.", f"Unpack it. {kind.remedy}")
+    return "/".join([f"/vsizip/{path.resolve()}", *map(str, inside)]).removesuffix("/.")
+
+
+def _table_of_member(name: PurePosixPath) -> PurePosixPath | None:
+    """Return the geodatabase, the folder of shapefiles or the file that a member of an archive belongs to."""
+    geodatabase = next((folder for folder in (name, *name.parents) if folder.suffix.lower() == ".gdb"), None)
+    if geodatabase is not None:
+        return geodatabase
+    suffix = name.suffix.lower()
+    if suffix == ".shp":
+        return name.parent
+    return name if suffix in _SUFFIXES_IN_ZIP else None
+
+
+def choose_layer(path: str, kind: TableKind) -> str | None:
+    """Return the layer that is of a kind; the only one of a file whatever it is, since its reader says what it lacks.
+
+    Raises
+    ------
+    InputError
+        No layer, or more than one, has the shapes and the columns.
+    """
     import pyogrio
 
-    if path.suffix.lower() in PARQUET_SUFFIXES:
-        return []
+    layers = [(str(name), None if geometry is None else str(geometry)) for name, geometry in pyogrio.list_layers(path)]
+    if len(layers) < 2:
+        return layers[0][0] if layers else None
+    fields = {name: [str(field) for field in pyogrio.read_info(path, layer=name)["fields"]] for name, _ in layers}
+    fitting = [
+        name
+        for name, geometry in layers
+        if _may_be(geometry, kind) and all(set(group) & set(fields[name]) for group in kind.columns)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    listed = "; ".join(
+        f"{name} ({geometry or 'no geometry'}{': ' if fields[name] else ''}{some(fields[name])})"
+        for name, geometry in layers
+    )
+    if fitting:
+        raise InputError(
+            f"{path} may have {kind.content} in {len(fitting)} layers: {', '.join(fitting)}.",
+            "Give a file with one of them, or name the layer where there is an option for it.",
+        )
+    wanted = " and ".join(
+        [*([kind.shapes] if kind.shapes else []), *(f"a column {' or '.join(group)}" for group in kind.columns)]
+    )
+    raise InputError(f"{path} has no layer with {wanted or 'geometry'}; its layers are {listed}.", kind.remedy)
+
+
+def _may_be(geometry: str | None, kind: TableKind) -> bool:
+    """Return whether a layer's declared geometry, such as "3D MultiLineString", allows the shapes."""
+    if geometry is None:
+        return False
+    if kind.shapes is None or "Unknown" in geometry or "GeometryCollection" in geometry:
+        return True
+    names = {"lines": ("LineString", "Curve"), "polygons": ("Polygon", "Surface")}[kind.shapes]
+    return any(name in geometry for name in names) and not ("Polygon" in geometry and kind.shapes == "lines")
+
+
+def box_to_read(bounds: Bounds, crs: Any, extent: Bounds | None) -> Bounds | None:
+    """Return the box of a file, in its own CRS, that contains all that is near; None where all must be read.
+
+    Parameters
+    ----------
+    bounds : (west, south, east, north)
+        Degrees.
+    crs : any
+        CRS of the file.
+    extent : (west, south, east, north), optional
+        Of the file, in its CRS. Files whose longitudes are not from -180 to 180 are read in full, and so are
+        those of which this is not known.
+    """
+    import pyproj
+
+    west, south, east, north = bounds
+    crs = pyproj.CRS.from_user_input(crs)
+    if crs.is_geographic and extent is not None:
+        refuse_no_degrees(extent)
+    if west < -180 or east > 180 or (crs.is_geographic and (extent is None or extent[0] < -180 or extent[2] > 180)):
+        return None
+    transformer = pyproj.Transformer.from_crs(CRS, crs, always_xy=True)
+    box = transformer.transform_bounds(west, south, east, north, densify_pts=51)
+    # West of west: the box crosses the edge of the CRS.
+    return box if np.isfinite(box).all() and box[0] <= box[2] else None
+
+
+def refuse_cut_shapefile(source: str, layer: str | None) -> None:
+    """Raise a ValueError if a shapefile is shorter than it says: GDAL reads the shapes that are lost as missing."""
+    path = Path(source) / f"{layer}.shp" if Path(source).is_dir() else Path(source)
+    if path.suffix.lower() == ".shp" and path.is_file():
+        with path.open("rb") as file:
+            (words,) = struct.unpack_from(">i", file.read(28).ljust(28, b"\0"), 24)
+        if path.stat().st_size < 2 * words:
+            raise ValueError(f"it has {path.stat().st_size} of {2 * words} bytes")
+
+
+def refuse_no_degrees(extent: Bounds) -> None:
+    """Raise a ValueError if no degrees are that large: up to 360 and, for what crosses 180 there, 180 more."""
+    west, south, east, north = extent
+    if west < -360 or east > 540 or south < -90.001 or north > 90.001:
+        raise ValueError(f"its coordinates, {west:g}, {south:g} to {east:g}, {north:g}, are no degrees")
+
+
+def extent_of(shapes: NDArray[Any]) -> Bounds:
+    """Return the box of shapes; those that are missing, empty or not finite are left out."""
+    boxes = shapely.bounds(shapes).reshape(-1, 4)
+    boxes = boxes[np.isfinite(boxes).all(axis=1)]
+    west, south = boxes[:, :2].min(axis=0, initial=np.inf)
+    east, north = boxes[:, 2:].max(axis=0, initial=-np.inf)
+    return float(west), float(south), float(east), float(north)
+
+
+def _read_with_gdal(
+    path: str, layer: str | None, columns: Sequence[str] | None, bounds: Bounds | None
+) -> gpd.GeoDataFrame | pd.DataFrame:
+    import geopandas as gpd
+    import pyogrio
+
+    refuse_cut_shapefile(path, layer)
+    info = pyogrio.read_info(path, layer=layer)
+    box = None
+    if bounds and info["crs"]:
+        extent = info["total_bounds"]
+        box = box_to_read(bounds, info["crs"], None if extent is None else tuple(extent))
+    options: dict[str, Any] = {"bbox": box, "columns": columns, "layer": layer}
     try:
-        return [str(name) for name, _ in pyogrio.list_layers(path)]
-    except pyogrio.errors.DataSourceError:
-        return []
+        table = gpd.read_file(path, **options)
+    except shapely.errors.GEOSException:
+        described, _, wkb, values = pyogrio.raw.read(path, **options)
+        names = [str(name) for name in described["fields"]]
+        shapes = _repaired(wkb, path, None if not names else (names[0], values[0]))
+        table = gpd.GeoDataFrame(dict(zip(names, values, strict=True)), geometry=shapes, crs=described["crs"])
+    # GDAL reads the rows before the damage of some formats, and says nothing.
+    if box is None and 0 <= info["features"] != len(table):
+        raise ValueError(f"it has {info['features']} rows, of which {len(table)} can be read")
+    return table
+
+
+def _read_parquet(path: Path, columns: Sequence[str] | None, bounds: Bounds | None) -> gpd.GeoDataFrame:
+    import geopandas as gpd
+
+    facts = parquet_facts(path)
+    wanted = None if columns is None else [*(c for c in columns if c in facts.columns), facts.geometry]
+    box = box_to_read(bounds, facts.crs, facts.extent) if bounds and facts.covered and facts.crs else None
+    try:
+        return gpd.read_parquet(path, columns=wanted, bbox=box)
+    except shapely.errors.GEOSException:
+        return gpd.read_parquet(_repaired_parquet(path, facts.geometry), columns=wanted)
+
+
+@dataclass(frozen=True)
+class ParquetFacts:
+    """What the metadata of a GeoParquet file say."""
+
+    columns: tuple[str, ...]
+    geometry: str
+    """Name of the column of its geometry."""
+    crs: Any
+    """As written there; None where the file states that it is unknown."""
+    covered: bool
+    """Whether rows can be found by box."""
+    extent: Bounds | None
+    """In the CRS of the file; None if not known."""
+
+
+def parquet_facts(path: Path) -> ParquetFacts:
+    """Read the metadata of a GeoParquet file.
+
+    Raises
+    ------
+    ValueError, OSError
+        The file cannot be read or is not GeoParquet.
+    """
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(path)
+    schema = metadata.schema.to_arrow_schema()
+    geo = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
+    name = geo.get("primary_column", "geometry")
+    described = geo.get("columns", {}).get(name, {})
+    covering = described.get("covering", {}).get("bbox")
+    # Without `crs` GeoParquet means longitude and latitude of WGS84.
+    crs = described.get("crs", CRS)
+    return ParquetFacts(
+        columns=tuple(schema.names),
+        geometry=name,
+        crs=CRS if (crs or {}) != CRS and (crs or {}).get("id") in _GEOGRAPHIC_IDS else crs,
+        covered=covering is not None,
+        extent=_extent(described.get("bbox"), covering, metadata),
+    )
+
+
+def _extent(stated: list[float] | None, covering: dict[str, list[str]] | None, metadata: pq.FileMetaData) -> Any:
+    """Return the box that a file states, or that the statistics of its covering column give."""
+    if stated:
+        half = len(stated) // 2
+        return (stated[0], stated[1], stated[half], stated[half + 1])
+    if covering is None:
+        return None
+    sides: dict[str, list[float]] = {".".join(path): [] for path in covering.values()}
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            if column.path_in_schema in sides:
+                if not column.is_stats_set or not column.statistics.has_min_max:
+                    return None
+                sides[column.path_in_schema] += [column.statistics.min, column.statistics.max]
+    if not all(sides.values()):
+        return None
+    west, south, east, north = (sides[".".join(covering[side])] for side in ("xmin", "ymin", "xmax", "ymax"))
+    return (min(west), min(south), max(east), max(north))
+
+
+def _repaired_parquet(path: Path, geometry: str) -> io.BytesIO:
+    """Return a GeoParquet file again, in memory, with its shapes repaired."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    wkb = np.array(table[geometry].to_pylist(), dtype=object)
+    first = next((name for name in table.schema.names if name != geometry), None)
+    shapes = _repaired(wkb, path, None if first is None else (first, table[first].to_pylist()))
+    column = table.schema.names.index(geometry)
+    table = table.set_column(column, table.schema.field(geometry), [pa.array(shapely.to_wkb(shapes), pa.binary())])
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    buffer.seek(0)
+    return buffer
+
+
+def from_wkb(wkb: NDArray[Any], path: str | Path) -> NDArray[Any]:
+    """Return the shapes of well-known binary, repaired where they must be, with a message."""
+    try:
+        return np.asarray(shapely.from_wkb(wkb), dtype=object)
+    except shapely.errors.GEOSException:
+        return _repaired(wkb, path, None)
+
+
+def _repaired(wkb: NDArray[Any], path: str | Path, names: tuple[str, Sequence[Any]] | None) -> NDArray[Any]:
+    shapes = np.full(len(wkb), None, dtype=object)
+    repaired = []
+    for row, each in enumerate(wkb):
+        named = f"row {row}" if names is None else f"{names[0]} {names[1][row]}"
+        try:
+            shapes[row] = shapely.from_wkb(each)
+        except shapely.errors.GEOSException:
+            try:
+                shapes[row] = shapely.from_wkb(repair_wkb(each))
+            except (ValueError, shapely.errors.GEOSException) as error:
+                raise ValueError(f"the geometry of {named} cannot be read: {error}") from error
+            repaired.append(named)
+    if repaired:
+        say(
+            f"{len(repaired)} shapes of {path} repaired, lines of one vertex or open rings: {some(repaired)}.",
+            count=len(repaired),
+        )
+    return shapes

@@ -128,6 +128,33 @@ def footprint(geometry: dict[str, Any]) -> BaseGeometry:
     return shape if shape.is_valid else shapely.make_valid(shape)
 
 
+def cut_footprint(shape: BaseGeometry) -> BaseGeometry:
+    """Return a footprint in longitudes -180 to 180: cut at 180 where it reaches beyond (RFC 7946, section 3.1.9)."""
+    west, _, east, _ = shape.bounds
+    if west >= -180.0 and east <= 180.0:
+        return shape
+    parts = [
+        shift_shape(shape.intersection(shapely.box(start, -90, start + FULL_CIRCLE, 90)), -180.0 - start)
+        for start in (-540.0, -180.0, 180.0)
+    ]
+    return shapely.union_all([part for part in parts if part.area > 0])
+
+
+def footprint_box(geometry: dict[str, Any]) -> Box:
+    """Return the box around a GeoJSON geometry; one that crosses the antimeridian has west > east.
+
+    Raises
+    ------
+    ValueError
+        See `footprint`.
+    """
+    shape = footprint(geometry)
+    box = enclosing_box(part.bounds for part in getattr(shape, "geoms", [shape]))
+    if box[2] > 180.0:
+        return (box[0], box[1], box[2] - FULL_CIRCLE, box[3])
+    return box
+
+
 def middle_longitudes(shapes: NDArray[Any]) -> NDArray[np.float64]:
     """Return the longitude in the middle of each shape's box; NaN for missing and empty ones."""
     boxes = shapely.bounds(shapes).reshape(-1, 4)

@@ -28,7 +28,7 @@ from headwater.stac.search_results import (
     keep_newer_pinned,
 )
 from headwater.stac.settings import PAGE_LIMIT, CatalogSettings
-from headwater.stac.validation import asset_defect, public_address
+from headwater.stac.validation import WEB_ADDRESSES, asset_defect, public_address, sanitize_for_log
 
 Item = dict[str, Any]
 
@@ -73,7 +73,13 @@ def search(
     url, workers = catalog.url, settings.workers
     scenes, dem_collections = catalog.sentinel2_collection, catalog.dem_collections
     intervals = _intervals(settings.datetime, settings.years_back)
-    provider = make_provider(url, page_limit=page_limit, timeout_s=settings.timeout_s, connections=workers)
+    provider = make_provider(
+        url,
+        page_limit=page_limit,
+        timeout_s=settings.timeout_s,
+        patience_s=settings.patience_s,
+        connections=workers,
+    )
     the_plan = read_plan(plan)
     boxes = cell_boxes(the_plan)
     wanted = _Wanted(
@@ -106,8 +112,17 @@ def search(
         missing = _missing_collection(entries, scenes, dem_collections)
         if missing is not None:
             store.remove()  # the next search must not find the same pages again
-            what, remedy = missing
-            raise WorkError(f"The catalog {address} has no {what} for basin {the_plan.basin_id}.", remedy)
+            what, remedy, collections = missing
+            why, remedy = wanted.why_none(collections) or ("", remedy)
+            raise WorkError(f"The catalog {address} has no {what} for basin {the_plan.basin_id}{why}.", remedy)
+        if result.conflicts:
+            store.remove()
+            collection, name = min(result.conflicts)
+            raise InputError(
+                f"The catalog {address} has different items of {collection} with the same id, such as "
+                f"{sanitize_for_log(name)}; only one of them would be used.",
+                "Give each item an id of its own, or set another catalog in catalog.url.",
+            )
         write_sorted(out, result.items(entries), url=address, query=record)
         store.remove()
     if pinned is None:
@@ -208,6 +223,23 @@ class _Wanted:
         # A footprint across the antimeridian reaches beyond 180; the cells do not.
         return shape.bounds[2] > 180.0 and bool(shapely.intersects(self._cells, shift_shape(shape, -FULL_CIRCLE)))
 
+    def why_none(self, collections: Sequence[str]) -> tuple[str, str] | None:
+        """Return why items of collections that were found could not be used, and the remedy; None if none was found."""
+        of_defect: dict[str, int] = {}
+        for collection, _, defect in self._left_out:
+            if collection in collections:
+                of_defect[defect] = of_defect.get(defect, 0) + 1
+        if not of_defect:
+            return None
+        defect, count = max(of_defect.items(), key=lambda pair: (pair[1], pair[0]))
+        remedy = "Set another catalog in catalog.url, or correct the items."
+        if defect.startswith(WEB_ADDRESSES):
+            remedy = (
+                "Set catalog.url to a catalog whose files anyone may read over http(s), or download them and use a "
+                "catalog on disk."
+            )
+        return f": {count} item(s) were found, but lack {defect}", remedy
+
     def report_left_out(self, parts: Iterable[tuple[str, SlicePages]]) -> None:
         """Report how many items of the collections and their pages were left out and why, with the ids of a few."""
         for collection, pages in parts:
@@ -234,15 +266,20 @@ def _keep_newer_pinned(
 
 def _missing_collection(
     entries: Sequence[FoundItem], scenes: str, dem_collections: Sequence[str]
-) -> tuple[str, str] | None:
-    """Return what a search lacks to be pinned, and the remedy; None if nothing."""
+) -> tuple[str, str, Sequence[str]] | None:
+    """Return what a search lacks to be pinned, the remedy, and the collections it lacks; None if nothing."""
     found = {entry.collection for entry in entries}
     if scenes not in found:
         return (
             f"usable {scenes} item in the time searched",
             "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name.",
+            [scenes],
         )
     if dem_collections and not found & set(dem_collections):
         # Without any, every cell of a land basin would be taken for sea.
-        return f"elevation tile of {' or '.join(dem_collections)}", "Check the names in catalog.dem_collections."
+        return (
+            f"elevation tile of {' or '.join(dem_collections)}",
+            "Check the names in catalog.dem_collections.",
+            dem_collections,
+        )
     return None

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, setting
 from headwater.stac.intervals import parse_date_range
-from headwater.stac.settings import REQUEST_TIMEOUT_S
+from headwater.stac.settings import PATIENCE_S, REQUEST_TIMEOUT_S
 
 MAX_LEFT_OUT = 0.5
 """Fraction of scenes that may be left out where none is given."""
@@ -46,11 +46,19 @@ class SearchSettings(Settings):
     )
     timeout_s: float = setting(
         REQUEST_TIMEOUT_S,
-        "Longest time one request to a STAC API may take; failed requests are repeated for about five minutes.",
+        "Longest time one request to a STAC API may take.",
         unit="seconds",
         reruns=False,
         gt=0,
         le=600,
+    )
+    patience_s: float = setting(
+        PATIENCE_S,
+        "How long a request to a STAC API is repeated that fails or is not answered; no attempt begins later.",
+        unit="seconds",
+        reruns=False,
+        ge=0,
+        le=86_400,
     )
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from headwater.predict.devices import claimed_gpu, gpus, resolve_device, resolve
 from headwater.predict.ensemble import EnsembleMember, at_scale
 from headwater.predict.pipeline import Options, predict_strips, quantize
 from headwater.predict.settings import PredictSettings
+from headwater.raster.elevation_values import check_elevation
 
 
 def predict(
@@ -171,6 +172,7 @@ def _check_composite(path: Path, expected: RasterGrid) -> None:
 
 
 def _check_elevation(path: Path, cell: Cell) -> None:
+    check_elevation(path)
     have, wanted = raster.raster_grid(path).bounds, cell.bounds
     slack = cell.degrees / 1000
     if any(have[side] > wanted[side] + slack for side in (0, 1)) or any(have[s] < wanted[s] - slack for s in (2, 3)):

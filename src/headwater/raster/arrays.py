@@ -27,6 +27,7 @@ from rasterio.windows import Window
 
 from headwater.core.errors import InputError
 from headwater.geo.grid import CRS, Bounds, RasterGrid, Tile
+from headwater.raster.elevation_values import INTEGER_VOID
 from headwater.raster.opening import grid_of, with_retry
 from headwater.raster.reading import warp_options
 
@@ -248,7 +249,7 @@ def warped_to(array: xr.DataArray, own: RasterGrid, grid: RasterGrid, *, chunks:
         A dask array if the array is one. Its blocks are resampled from the pixels that they need and agree with the
         complete array to a few millionths of the values.
     """
-    missing = _nodata(array)
+    missing = nodata_of(array)
     if not is_lazy(array):
         return _warp_values(np.asarray(array), own, grid, missing)
 
@@ -284,7 +285,7 @@ class ArrayRaster:
             yield None
             return
         there = self.grid.crop(row=window.row, column=window.column, height=window.height, width=window.width)
-        with _in_memory(np.asarray(self.array.data[window.slices]), there, _nodata(self.array)) as dataset:
+        with _in_memory(np.asarray(self.array.data[window.slices]), there, nodata_of(self.array)) as dataset:
             yield dataset
 
 
@@ -306,8 +307,11 @@ def _fits(grid: RasterGrid, x: NDArray[np.float64], y: NDArray[np.float64]) -> b
     return bool(np.abs(columns).max() < _OFF_PX and np.abs(rows).max() < _OFF_PX)
 
 
-def _nodata(array: xr.DataArray) -> float | None:
+def nodata_of(array: xr.DataArray) -> float | None:
+    """Return the number of an array's missing pixels; -32768 in integers without one, as in files of elevation."""
     value = array.rio.nodata
+    if value is None and np.issubdtype(array.dtype, np.signedinteger):
+        return float(INTEGER_VOID)
     return None if value is None or np.isnan(value) else float(value)
 
 

@@ -14,6 +14,7 @@ from headwater.core.errors import InputError
 from headwater.core.sentinel2 import COMPOSITE_BANDS
 from headwater.geo.grid import Bounds, RasterGrid
 from headwater.raster import arrays
+from headwater.raster.elevation_values import check_elevation, meters_per_unit
 from headwater.raster.reading import raster_facts
 
 Raster = xr.DataArray | str | Path
@@ -98,9 +99,9 @@ def single_band(array: xr.DataArray, what: str) -> tuple[xr.DataArray, RasterGri
 
 def unknown_as_nan(array: xr.DataArray) -> xr.DataArray:
     """Return an array as float32, with NaN in place of its nodata value."""
-    missing = array.rio.nodata
+    missing = arrays.nodata_of(array)
     values = array.astype(np.float32)
-    known = values if missing is None or np.isnan(missing) else values.where(array != missing)
+    known = values if missing is None else values.where(array != missing)
     # Its nodata value, which is NaN now, must not be looked for again.
     return xr.DataArray(known.data, dims=known.dims, coords=known.coords, name=array.name)
 
@@ -116,10 +117,11 @@ def elevation_input(source: Raster, grid: RasterGrid, *, like: xr.DataArray) -> 
     chunks = (like.chunks[1], like.chunks[2]) if like.chunks is not None else None
     if isinstance(source, str | Path):
         path = Path(source)
+        check_elevation(path)
         _check_overlap(raster_facts(path)["bounds"], grid)
         values = arrays.open_warped(path, grid, name="elevation").data
     else:
-        array, own = single_band(open_raster(source, None, "elevation"), "elevation")
+        array, own = _elevation_array(source)
         _check_overlap(own.bounds, grid)
         if own.place_of(grid) == (0, 0) and own.shape == grid.shape:
             values = unknown_as_nan(array).data
@@ -128,6 +130,22 @@ def elevation_input(source: Raster, grid: RasterGrid, *, like: xr.DataArray) -> 
     if chunks is None:
         return np.asarray(values, dtype=np.float32)
     return da.asarray(values)
+
+
+def _elevation_array(source: Raster) -> tuple[xr.DataArray, RasterGrid]:
+    """Return an array of elevation and its grid; attributes that make other numbers of its values are refused."""
+    array, grid = single_band(open_raster(source, None, "elevation"), "elevation")
+    if array.attrs.get("scale_factor", 1.0) != 1.0 or array.attrs.get("add_offset", 0.0) != 0.0:
+        raise InputError(
+            "The elevation has a scale or an offset that is not applied yet.",
+            "Open it with rioxarray.open_rasterio(path, mask_and_scale=True).",
+        )
+    unit = str(array.attrs.get("units") or "m")
+    if meters_per_unit(unit, "The elevation") != 1.0:
+        raise InputError(
+            f"The elevation is in {unit}; meters are expected.", "Convert it, and set .attrs['units'] to 'm'."
+        )
+    return array, grid
 
 
 def _check_overlap(bounds: Bounds, grid: RasterGrid) -> None:
@@ -172,6 +190,7 @@ def elevation_source(source: Raster) -> tuple[Any, Bounds]:
         It has several bands, or another type or CRS.
     """
     if isinstance(source, str | Path):
+        check_elevation(Path(source))
         return Path(source), raster_facts(Path(source))["bounds"]
-    array, grid = single_band(open_raster(source, None, "elevation"), "elevation")
+    array, grid = _elevation_array(source)
     return arrays.ArrayRaster(array, grid), grid.bounds

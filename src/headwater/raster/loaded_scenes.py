@@ -19,7 +19,7 @@ from headwater.core.retry import retry_policy
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
-from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ATTEMPTS, crs_of, with_retry
+from headwater.raster.opening import READ_ATTEMPTS, crs_of, gdal_options, with_retry
 from headwater.raster.rasterio_scenes import RasterioScene, overlap_of
 from headwater.raster.scenes import SceneFiles, check_band, is_masked, valid_numbers
 from headwater.raster.sources import is_remote
@@ -78,7 +78,7 @@ class LoadedScene(ABC):
             # Each library raises its own errors for a failed read, so every error is retried.
             remote = is_remote(self._files.assets[names[0]])
             for attempt in retry_policy("read", Exception, max_attempts=READ_ATTEMPTS if remote else 1):
-                with attempt, rasterio.Env(**GDAL_HTTP_OPTIONS), warnings.catch_warnings():
+                with attempt, rasterio.Env(**gdal_options(self._files.assets[names[0]])), warnings.catch_warnings():
                     # Deprecations in these libraries' use of their own dependencies.
                     warnings.simplefilter("ignore")
                     again = attempt.retry_state.attempt_number > 1

@@ -3,7 +3,8 @@
 How failures of the network are handled (tests/raster/test_opening.py simulates a server with each of them):
 
 - 404, 410: the file was withdrawn. Reported at once (`AssetGone`).
-- 401, 403: the token expired. Opened again with a new one.
+- 401, 403: the token expired. Opened again with a new one; refused at once where no token was sent.
+- Other 4xx, such as 409 (public access is not permitted): the server refuses. Reported at once.
 - 429, 5xx: GDAL repeats the request a few times; after that the file is opened again, bypassing GDAL's cache.
 - A reply cut short: `headwater.raster.truncation` detects it, and the file is opened again.
 - A stalled server: a request ends after some seconds without progress.
@@ -76,7 +77,10 @@ _NETWORK_FAILED = re.compile(r"curl|HTTP|timed? ?out|too slow|connect|resolve ho
 """In a message of GDAL, without addresses: the request failed, and the file may be sound."""
 _ADDRESS = re.compile(r"\S*://\S+|\S*/vsi\S+")
 _GONE = (404, 410)
-_REFUSED = (401, 403)
+_REFUSED = (401, 403, 409)
+"""Azure answers 409 where a file must not be read without a signature."""
+_BUSY = (408, 416, 425, 429)
+"""Of the 4xx, those that another attempt may overcome; 416 is the answer to a range of a truncated file."""
 _MAX_REFUSALS = 4
 """A server that refuses so many tokens does not allow this file to be read."""
 
@@ -168,7 +172,7 @@ def _read_once(
     with listening() as messages:
         address = _address(source, signer, renew=attempts.renew_token)
         try:
-            with rasterio.Env(**GDAL_HTTP_OPTIONS), open_once(source, address, level=level) as dataset:
+            with rasterio.Env(**gdal_options(source)), open_once(source, address, level=level) as dataset:
                 return read(dataset)
         except READ_ERRORS as error:
             status = http_status(error, messages)
@@ -182,13 +186,27 @@ def _read_once(
                 raise _empty(source) from None
             attempts.renew_token = status in _REFUSED
             attempts.refusals += attempts.renew_token
-            if attempts.refusals > _MAX_REFUSALS:
-                raise _refused(source) from None
+            signed = isinstance(source, Asset) and address != source.href
+            final = status is not None and 400 <= status < 500 and status not in (*_REFUSED, *_BUSY)
+            if status is not None and (
+                final or (attempts.renew_token and not signed) or attempts.refusals > _MAX_REFUSALS
+            ):
+                raise _refused(source, status, signed=signed) from None
             raise
 
 
+def gdal_options(source: Source) -> dict[str, Any]:
+    """Return the options of GDAL to read a source with, for `rasterio.Env`.
+
+    Files next to a local raster count (.msk, .aux.xml, world files); over the network they are not looked for.
+    """
+    if is_remote(source):
+        return GDAL_HTTP_OPTIONS
+    return GDAL_HTTP_OPTIONS | {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE"}
+
+
 def open_once(source: Source, address: str, *, level: int | None = None) -> DatasetReader:
-    """Open the address of a source without retries; call it within a `rasterio.Env` of `GDAL_HTTP_OPTIONS`.
+    """Open the address of a source without retries; call it within a `rasterio.Env` of `gdal_options`.
 
     Raises
     ------
@@ -245,9 +263,14 @@ def crs_of(dataset: DatasetReader, fallback: str | None, source: Source) -> CRS:
     Raises
     ------
     InputError
-        Neither is known.
+        Neither is known, or it is a local one.
     """
     if dataset.crs is not None:
+        if not (dataset.crs.is_geographic or dataset.crs.is_projected):
+            raise InputError(
+                f"{public_name(source)} has a local coordinate reference system, which has no place on the earth.",
+                "Write its CRS into the file.",
+            )
         return dataset.crs
     if fallback is None:
         raise InputError(f"{public_name(source)} has no coordinate reference system.", "Write its CRS into the file.")
@@ -356,8 +379,20 @@ def _gone(source: Source) -> AssetGone:
     )
 
 
-def _refused(source: Source) -> NetworkError:
+def _refused(source: Source, status: int, *, signed: bool) -> NetworkError:
+    name = public_name(source)
+    if status not in _REFUSED:
+        return NetworkError(
+            f"{name} could not be read: the server refuses the request (HTTP {status}).",
+            "Check the address in the catalog, or set another catalog in catalog.url.",
+        )
+    if not signed:
+        return NetworkError(
+            f"{name} could not be read: the server refuses it without a signature (HTTP {status}).",
+            "Set catalog.signing to the scheme of this catalog (planetary_computer, or token with catalog.token_url); "
+            "if it has none, the file is not public.",
+        )
     return NetworkError(
-        f"{public_name(source)} could not be read: the server refuses it (HTTP 401 or 403), with new tokens too.",
+        f"{name} could not be read: the server refuses it (HTTP {status}), with new tokens too.",
         "Check catalog.signing and catalog.token_url, and that access to the collection is allowed.",
     )

@@ -21,8 +21,8 @@ from rasterio.windows import Window
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
-from headwater.geo.longitudes import wrap_longitude
-from headwater.raster.opening import GDAL_HTTP_OPTIONS, READ_ERRORS, crs_of, open_once, with_retry
+from headwater.geo.longitudes import shift_toward, wrap_longitude
+from headwater.raster.opening import READ_ERRORS, crs_of, gdal_options, open_once, with_retry
 from headwater.raster.scenes import SceneFiles, check_band, read_numbers, resampling_of
 from headwater.stac.items import Asset, Signer
 
@@ -104,7 +104,7 @@ class _OpenAsset:
         """Read from the open raster; raise WorkError if it cannot be read after several attempts."""
         try:
             # The options belong to the thread that reads, which may not be the one that opened the raster.
-            with rasterio.Env(**GDAL_HTTP_OPTIONS):
+            with rasterio.Env(**gdal_options(self._asset)):
                 return read(self._opened())
         except READ_ERRORS:
             self.close()
@@ -156,6 +156,10 @@ def _read_onto(
 ) -> None:
     check_band(dataset, name, scene)
     source_crs = crs_of(dataset, crs, asset)
+    if source_crs.is_geographic:
+        # Longitudes may be 0 to 360.
+        (west, _, east, _), own = grid.bounds, dataset.bounds
+        grid = grid.shifted(float(shift_toward((west + east) / 2, (own.left + own.right) / 2)))
     window = _source_window(dataset, grid, source_crs)
     out[:] = _MISSING
     if window is None:

@@ -22,6 +22,12 @@ Item = dict[str, Any]
 EARTH_SEARCH_NAMES = {"B08": "nir", "B04": "red", "B03": "green", "B02": "blue", "SCL": "scl"}
 """Earth Search names assets by color where the Planetary Computer names them by band."""
 DEM_ASSET = "data"
+OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    # The Copernicus Data Space Ecosystem has each band at several resolutions.
+    **{name: (color, f"{name}_{'20m' if name == SCL else '10m'}") for name, color in EARTH_SEARCH_NAMES.items()},
+    DEM_ASSET: ("elevation", "dem", "DEM"),
+}
+"""Names of assets in other catalogs than the Planetary Computer's: of Earth Search, and of others."""
 PINNED_ASSETS = (*REFLECTANCE_BANDS, SCL, DEM_ASSET)
 FIRST_BASELINE_WITH_OFFSET = (4, 0)
 
@@ -122,16 +128,16 @@ def band_assets(item: Item) -> dict[str, str | None]:
 
 
 def asset_href(item: Item, name: str) -> str | None:
-    """Return the unsigned address of an asset under either catalog's name for it, or None."""
+    """Return the unsigned address of an asset under any catalog's name for it, or None."""
     asset = asset_of(item, name)
     return None if asset is None else unsigned(asset[1]["href"])
 
 
 def asset_of(item: Item, name: str) -> tuple[str, Mapping[str, Any]] | None:
     """Return the key and the content of an asset with an address, or None."""
-    for key in (name, EARTH_SEARCH_NAMES.get(name)):
-        asset = item.get("assets", {}).get(key) if key else None
-        if key and isinstance(asset, Mapping) and isinstance(asset.get("href"), str) and asset["href"]:
+    for key in (name, *OTHER_NAMES.get(name, ())):
+        asset = item.get("assets", {}).get(key)
+        if isinstance(asset, Mapping) and isinstance(asset.get("href"), str) and asset["href"]:
             return key, asset
     return None
 

@@ -15,15 +15,16 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
 from types import MappingProxyType, TracebackType
 from typing import Any
 
 from headwater.core.errors import NetworkError, WorkError
-from headwater.core.events import progress
+from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
+from headwater.stac.intervals import Interval
 from headwater.stac.query import Item, Link, Page, Provider, Query, StalePageToken
 
 MAX_AGE_S = 86_400.0
@@ -31,6 +32,8 @@ MAX_AGE_S = 86_400.0
 MAX_ATTEMPTS = 3
 """Times that a slice is queried from its first page."""
 _LOCK = "lock"
+_ESTIMATE = "estimate"
+"""File that marks a slice whose number of items is an estimate."""
 _SECRETS = (
     "sig=",
     '"sig"',
@@ -152,9 +155,24 @@ class SlicePages:
 
     @property
     def missing(self) -> int:
-        """Number of items that the catalog reports but has not returned."""
+        """Number of items that the catalog reports but has not returned; 0 if its number is an estimate."""
+        if self._estimate.exists():
+            return 0
         matched = max((header.matched or 0 for header in self.headers), default=0)
-        return matched - len({name for header in self.headers for name in header.ids})
+        return matched - len(self.ids)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Ids of all items that came, whether usable or not."""
+        return frozenset(name for header in self.headers for name in header.ids)
+
+    @property
+    def _estimate(self) -> Path:
+        return self._folder / _ESTIMATE
+
+    def accept_estimate(self) -> None:
+        """Take the number that the catalog reports for an estimate: the pages are complete."""
+        self._estimate.touch()
 
     def load(self) -> None:
         """Read the pages on disk; pages that are too old, unreadable or cannot be resumed from are removed."""
@@ -262,6 +280,13 @@ def _fetch_slice(provider: Provider, query: Query, pages: SlicePages, stop: Even
     if stop.is_set():
         return
     short, refused = pages.missing, not pages.headers
+    if not refused and _is_estimate(provider, query, pages.ids):
+        say(
+            f"the catalog reports {short + len(pages.ids)} items of {query.collection} {_when(query)}, but has "
+            f"{len(pages.ids)} however it is asked: its number is taken for an estimate."
+        )
+        pages.accept_estimate()
+        return
     pages.clear()
     if refused:
         raise NetworkError(
@@ -272,6 +297,39 @@ def _fetch_slice(provider: Provider, query: Query, pages: SlicePages, stop: Even
         f"The catalog returns {short} item(s) of {query.collection} {_when(query)} fewer than it reports.",
         "Lower search.slice_days, or set another endpoint in catalog.url.",
     )
+
+
+def _is_estimate(provider: Provider, query: Query, ids: frozenset[str]) -> bool:
+    """Whether a catalog has no other items than these, so that the larger number that it reports is an estimate.
+
+    Answers that are cut short would give others when each half of the time is asked for alone.
+    """
+    halves = _halves(query)
+    if not ids or not halves:
+        return False
+    found: set[str] = set()
+    try:
+        for half in halves:
+            for page in provider.pages(half):
+                found |= {item["id"] for item in page.items} | {f"{name}?" for name, _ in page.left_out if name}
+    except StalePageToken:
+        return False
+    named = {name for name in ids if not name[:1].isdigit() or not name.endswith("?")}
+    return found >= named and found <= ids
+
+
+def _halves(query: Query) -> list[Query]:
+    """Return a query cut in two: by time, or by place where it is of any time; [] if it cannot be cut."""
+    interval = query.interval
+    if interval is None:
+        west, south, east, north = query.box
+        middle = (south + north) / 2
+        boxes = ((west, south, east, middle), (west, middle, east, north))
+        return [replace(query, box=box) for box in boxes]
+    if interval.start is None or interval.end is None or interval.start >= interval.end:
+        return []
+    at = interval.start + (interval.end - interval.start) / 2
+    return [replace(query, interval=Interval(*ends)) for ends in ((interval.start, at), (at, interval.end))]
 
 
 def _follow(

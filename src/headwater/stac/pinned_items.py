@@ -13,8 +13,10 @@ from typing import Any
 
 import shapely.geometry
 
+from headwater.geo.longitudes import footprint_box
 from headwater.stac.intervals import parse_instant
-from headwater.stac.items import PINNED_ASSETS, asset_of, unsigned
+from headwater.stac.items import EARTH_SEARCH_NAMES, PINNED_ASSETS, asset_of, unsigned
+from headwater.stac.public_buckets import public_href
 
 Item = dict[str, Any]
 
@@ -56,7 +58,7 @@ def pinned_item(item: Item) -> Item:
     Raises
     ------
     ValueError
-        The geometry is not valid GeoJSON.
+        The geometry is not valid GeoJSON, or is empty.
     """
     shape = shapely.geometry.shape(item["geometry"])
     assets = {}
@@ -64,14 +66,17 @@ def pinned_item(item: Item) -> Item:
         found = asset_of(item, name)
         if found is not None:
             key, asset = found
-            assets[key] = {"href": unsigned(asset["href"]), **_typed(asset, ASSET_FIELDS)}
+            # A pin has a column for each of these names.
+            key = key if key in (name, EARTH_SEARCH_NAMES.get(name)) else name
+            assets[key] = {"href": public_href(unsigned(asset["href"])), **_typed(asset, ASSET_FIELDS)}
     return {
         "type": "Feature",
         "stac_version": _typed(item, {"stac_version": str}).get("stac_version", "1.0.0"),
         "id": item["id"],
         "collection": item["collection"],
         "geometry": {"type": shape.geom_type, "coordinates": coordinate_lists(shape.__geo_interface__["coordinates"])},
-        "bbox": _bbox(item.get("bbox")) or list(shape.bounds),
+        # An index made from the geometry: the boxes of some catalogs are wrong.
+        "bbox": list(footprint_box(item["geometry"])),
         "properties": {"datetime": None, **_typed(item["properties"], PROPERTIES)},
         "links": [],
         "assets": assets,
@@ -85,14 +90,6 @@ def coordinate_lists(coordinates: Any) -> Any:
         if isinstance(coordinates, tuple | list)
         else float(coordinates)
     )
-
-
-def _bbox(value: object) -> list[float] | None:
-    if not isinstance(value, list) or len(value) not in (4, 6):
-        return None
-    edges = value if len(value) == 4 else [*value[:2], *value[3:5]]
-    known = all(isinstance(edge, int | float) and math.isfinite(edge) for edge in edges)
-    return [float(edge) for edge in edges] if known else None
 
 
 def _typed(values: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import chain, islice
@@ -23,7 +23,16 @@ from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
-from headwater.geo.longitudes import SHIFTS, Box, split_box
+from headwater.geo.longitudes import SHIFTS, Box, footprint_box, split_box
+from headwater.stac.foreign_rows import (
+    REQUIRED_COLUMNS,
+    boxes_touching,
+    can_filter,
+    check_degrees,
+    collection_of_file,
+    geometry_column,
+    rows_to_items,
+)
 from headwater.stac.intervals import parse_instant
 from headwater.stac.items import EARTH_SEARCH_NAMES, PINNED_ASSETS
 from headwater.stac.pinned_items import ASSET_FIELDS, INSTANTS, PROPERTIES, coordinate_lists, instant_text, pinned_item
@@ -155,17 +164,18 @@ def read_items(path: Path, *, box: Box | None = None) -> list[Item]:
     """
     try:
         own = _read_own_pin(path, box)
-        if own is not None:
-            return own
-        schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
-        return list(iter_items(path))  # reports what is wrong with it
-    return list(iter_items(path, filter=rows_touching(schema, box) if box and "bbox" in schema.names else None))
+        own = None
+    # Reports what is wrong with another file.
+    return list(iter_items(path, box=box)) if own is None else own
 
 
-def iter_items(
-    path: Path, *, filter: pc.Expression | None = None, columns: Collection[str] | None = None
-) -> Iterator[Item]:
+def is_own_schema(schema: pa.Schema) -> bool:
+    """Whether a file was written by `write_items`: its boxes are made from its geometries."""
+    return _METADATA_KEY in (schema.metadata or {}) and schema.equals(_schema())
+
+
+def iter_items(path: Path, *, filter: pc.Expression | None = None, box: Box | None = None) -> Iterator[Item]:
     """Read the items of a STAC GeoParquet file one after the other, few of them in memory at a time.
 
     Parameters
@@ -173,9 +183,9 @@ def iter_items(
     path : Path
         File.
     filter : pyarrow.compute.Expression, optional
-        Filter of the rows wanted.
-    columns : collection of str, optional
-        The columns wanted, if the file has them.
+        Filter of the rows wanted; left out for columns that cannot be filtered.
+    box : (west, south, east, north), optional
+        Degrees; only items whose geometry may touch it.
 
     Raises
     ------
@@ -183,11 +193,15 @@ def iter_items(
         The file is missing or is not STAC GeoParquet.
     """
     import pyarrow.dataset as ds
-    import stac_geoparquet.arrow as stac_arrow
 
     try:
+        schema = pq.read_schema(path)
+        check_items_schema(path, schema)
+        collection = None if "collection" in schema.names else collection_of_file(path, schema)
+        filter = filter if can_filter(schema) else None
         table = ds.dataset(path, format="parquet")
-        names = [name for name in table.schema.names if columns is None or name in columns]
+        columns = {*PINNED_COLUMNS, "properties", geometry_column(schema)} - {"bbox", "links"}
+        names = [name for name in table.schema.names if name in columns]
         # One row group after the other, and only those that may contain a row: otherwise pyarrow would read ahead the
         # complete file.
         groups = (group for file in table.get_fragments() for group in file.split_by_row_group(filter, table.schema))
@@ -195,15 +209,42 @@ def iter_items(
             for batch in group.to_batches(
                 table.schema, columns=names, filter=filter, batch_size=_ROW_GROUP, batch_readahead=1, use_threads=False
             ):
-                if batch.num_rows:
-                    yield from map(_plain, stac_arrow.stac_table_to_items(pa.Table.from_batches([batch])))
+                rows = pa.Table.from_batches([batch]).replace_schema_metadata(schema.metadata)
+                for item in rows_to_items(rows, collection=collection, box=box):
+                    yield _with_box(item)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", "Run 'headwater search' first.") from error
     except (pa.ArrowException, KeyError, ValueError, AssertionError, OSError) as error:
         raise InputError(
             f"{path} is not a readable STAC GeoParquet file ({type(error).__name__}).",
-            "Run 'headwater search' again.",
+            "Write it again, by `headwater search` or another writer of STAC GeoParquet.",
         ) from error
+
+
+def check_items_schema(path: Path, schema: pa.Schema) -> None:
+    """Refuse a Parquet file that does not contain items.
+
+    Raises
+    ------
+    InputError
+        A column that items need is missing, or its geometries are not in degrees.
+    """
+    missing = sorted(set(REQUIRED_COLUMNS) - set(schema.names))
+    if geometry_column(schema) is None:
+        missing.append("geometry")
+    if missing:
+        raise InputError(
+            f"{path} is not STAC GeoParquet: it has no column {', '.join(missing)}.",
+            "Give a file with one item in each row, or remove it from the folder.",
+        )
+    check_degrees(path, schema)
+
+
+def _with_box(item: Item) -> Item:
+    try:
+        return {**item, "bbox": list(footprint_box(item["geometry"]))} if item["geometry"] else item
+    except ValueError:
+        return item  # its geometry is a defect, to be reported with the others
 
 
 def rows_touching(schema: pa.Schema, box: Box) -> pc.Expression | None:
@@ -249,7 +290,7 @@ def _read_own_pin(path: Path, box: Box | None) -> list[Item] | None:
     items: list[Item] = []
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-        if _METADATA_KEY not in (schema.metadata or {}) or not schema.equals(_schema()):
+        if not is_own_schema(schema):
             return None
         for batch in file.iter_batches(batch_size=_ROW_GROUP):
             wanted = np.arange(batch.num_rows) if box is None else np.flatnonzero(_touching(batch.column("bbox"), box))
@@ -264,11 +305,7 @@ def _touching(boxes: pa.StructArray, box: Box) -> NDArray[np.bool_]:
     xmin, ymin, xmax, ymax = (
         np.frombuffer(edge.buffers()[1], np.float64, count=len(edge), offset=8 * edge.offset) for edge in edges
     )
-    overlaps_x = xmin > xmax
-    for west, _south, east, _north in split_box(box):
-        for shift in SHIFTS:
-            overlaps_x |= (xmin <= east + shift) & (xmax >= west + shift)
-    return np.asarray((ymin <= box[3]) & (ymax >= box[1]) & overlaps_x)
+    return boxes_touching((xmin, ymin, xmax, ymax), box)
 
 
 def _item_of_row(batch: pa.RecordBatch, row: int) -> Item:

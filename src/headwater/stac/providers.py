@@ -13,7 +13,7 @@ from headwater.core.errors import InputError
 from headwater.core.plugins import Registry
 from headwater.geo.longitudes import split_box
 from headwater.stac.query import Item, Provider, Query, RequestLimits
-from headwater.stac.settings import PAGE_LIMIT, REQUEST_TIMEOUT_S
+from headwater.stac.settings import PAGE_LIMIT, PATIENCE_S, REQUEST_TIMEOUT_S
 
 MAX_PAGE_ITEMS = 1000
 """Page size that the Planetary Computer allows."""
@@ -44,7 +44,12 @@ PROVIDERS: Registry[ProviderKind] = Registry(
 
 
 def make_provider(
-    url: str, *, page_limit: int = PAGE_LIMIT, timeout_s: float = REQUEST_TIMEOUT_S, connections: int = 1
+    url: str,
+    *,
+    page_limit: int = PAGE_LIMIT,
+    timeout_s: float = REQUEST_TIMEOUT_S,
+    patience_s: float = PATIENCE_S,
+    connections: int = 1,
 ) -> Provider:
     """Return the provider of an address.
 
@@ -57,6 +62,8 @@ def make_provider(
         Items per page, for an API.
     timeout_s : float
         Seconds that one request may take, for an API.
+    patience_s : float
+        Seconds that a failed request is repeated, for an API.
     connections : int
         Threads that send requests at the same time, for an API.
 
@@ -72,7 +79,7 @@ def make_provider(
         )
     if not timeout_s > 0:
         raise InputError(f"The time limit of a request is {timeout_s} s.", "Set search.timeout_s above 0.")
-    limits = RequestLimits(page_limit, timeout_s, connections)
+    limits = RequestLimits(page_limit, timeout_s, patience_s, connections)
     unusable = ""
     for name in PROVIDERS.names():
         try:

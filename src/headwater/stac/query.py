@@ -66,6 +66,8 @@ class RequestLimits:
     """Items per page."""
     timeout_s: float
     """Seconds that one request may take."""
+    patience_s: float
+    """Seconds that a failed request is repeated."""
     connections: int
     """Threads that send requests at the same time."""
 

@@ -22,6 +22,8 @@ PinnedDigests = dict[tuple[str, str], bytes]
 
 _CHUNK_ITEMS = 2000
 _MAX_LISTED_IDS = 5
+_SAME_PLACE_DEGREES = 0.01
+"""Footprints of one item that were computed twice differ by less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,16 @@ class FoundItem:
 
 
 class SearchResult:
-    """Items by collection and id, each once: the version of the latest update, whichever came first."""
+    """Items by collection and id, each once: the version of the latest update, whichever came first.
+
+    Attributes
+    ----------
+    conflicts : set of (collection, id)
+        Items of one id, of which none is known to be newer, that are in different places: not versions of one item.
+    """
 
     def __init__(self) -> None:
+        self.conflicts: set[tuple[str, str]] = set()
         self._files: list[Path] = []
         self._entries: dict[tuple[str, str], FoundItem] = {}
 
@@ -79,8 +88,18 @@ class SearchResult:
             if usable(item):
                 entry = _entry(item, line, number, offset)
                 other = self._entries.get(entry.key)
+                if other is not None and not replace and self._conflict(item, entry, other):
+                    self.conflicts.add(entry.key)
                 if replace or other is None or (other.updated, other.digest) < (entry.updated, entry.digest):
                     self._entries[entry.key] = entry
+
+    def _conflict(self, item: Item, entry: FoundItem, other: FoundItem) -> bool:
+        known = is_older(entry.updated, other.updated) or is_older(other.updated, entry.updated)
+        if known or entry.digest == other.digest:
+            return False
+        (before,) = self.items([other])
+        edges = zip(before["bbox"], item["bbox"], strict=True)
+        return any(abs(one - two) > _SAME_PLACE_DEGREES for one, two in edges)
 
     def newest(self, collections: Sequence[str]) -> list[FoundItem]:
         """Return all items sorted by collection and id; of some collections only one item per acquisition."""

@@ -16,8 +16,9 @@ from pystac.link import Link
 from pystac_client.stac_api_io import StacApiIO
 from requests.adapters import HTTPAdapter
 
-from headwater.core.events import BYTES, REQUESTS, count
+from headwater.core.events import BYTES, REQUESTS, count, say
 from headwater.core.retry import retry_policy
+from headwater.stac.validation import public_address
 
 CONNECT_TIMEOUT_S = 5.0
 MAX_WAIT_S = 30.0
@@ -30,6 +31,8 @@ _TRANSIENT_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 _INTERNAL_ERROR = 500
 _MAX_ATTEMPTS_AT_500 = 4
 """Busy servers answer 503 or 504; an internal error is more likely to stay."""
+_FAILURES_TO_REPORT = 4
+"""So often in a row a request fails before that is reported: a user should know why a search takes long."""
 _MAX_REFUSAL_TEXT = 300
 
 
@@ -46,9 +49,11 @@ class TransientError(Exception):
 class Refused(Exception):
     """A useless answer; a retry would not help."""
 
-    def __init__(self, text: str, *, status: int | None = None) -> None:
+    def __init__(self, text: str, *, status: int | None = None, moved_to: str = "") -> None:
         super().__init__(text)
         self.status = status
+        self.moved_to = moved_to
+        """Where the server redirects to, if following it would lose the request's content."""
 
 
 class RetryingStacIO(StacApiIO):
@@ -58,7 +63,7 @@ class RetryingStacIO(StacApiIO):
     ----------
     timeout_s : float
         Seconds that one request may take, to its last byte.
-    max_attempts : int
+    max_attempts : int, optional
         Maximum number of requests for one answer.
     deadline_s : float
         Seconds after which no further request for it begins.
@@ -66,7 +71,9 @@ class RetryingStacIO(StacApiIO):
         Threads that send requests at the same time.
     """
 
-    def __init__(self, *, timeout_s: float, max_attempts: int, deadline_s: float, connections: int = 1) -> None:
+    def __init__(
+        self, *, timeout_s: float, deadline_s: float, max_attempts: int | None = None, connections: int = 1
+    ) -> None:
         super().__init__(max_retries=None)
         for scheme in ("http://", "https://"):
             self.session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
@@ -101,7 +108,19 @@ class RetryingStacIO(StacApiIO):
             is_final=_is_lasting_internal_error,
             cancelled=self.cancelled,
         )
-        return policy(self._send, href, (method or "GET").upper(), headers, parameters)
+        failures = 0
+
+        def send() -> str:
+            nonlocal failures
+            try:
+                return self._send(href, (method or "GET").upper(), headers, parameters)
+            except TransientError as error:
+                failures += 1
+                if failures == _FAILURES_TO_REPORT:
+                    say(f"{public_address(href)} fails ({error}); it is tried for up to {self.deadline_s:.0f} s.")
+                raise
+
+        return policy(send)
 
     def page(self, href: str, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the first page of an answer, a JSON object."""
@@ -119,6 +138,7 @@ class RetryingStacIO(StacApiIO):
             with self.session.request(
                 method, href, headers=headers, timeout=timeout, stream=True, **body  # type: ignore[arg-type]
             ) as reply:  # fmt: skip
+                _check_redirect(reply, method)
                 content = b"".join(_chunks(reply, end))
             count(REQUESTS)
             count(BYTES, len(content))
@@ -138,6 +158,13 @@ class RetryingStacIO(StacApiIO):
             # Some proxies send an error page with the status of a good answer.
             raise TransientError("the answer is not JSON")
         return text
+
+
+def _check_redirect(reply: requests.Response, method: str) -> None:
+    """Refuse a redirect that turned a POST into a GET without its query (301, 302 and 303 do)."""
+    if reply.history and reply.request.method != method:
+        address = public_address(str(reply.url))
+        raise Refused(f"it redirects {method} to {address}", status=reply.history[0].status_code, moved_to=address)
 
 
 def _chunks(reply: requests.Response, end: float) -> Iterator[bytes]:

@@ -11,6 +11,8 @@ from headwater.core.settings import Settings, setting
 
 REQUEST_TIMEOUT_S = 60.0
 """Longest time of one request to a STAC API where none is given."""
+PATIENCE_S = 300.0
+"""How long a failed request to a STAC API is repeated where nothing else is given."""
 PAGE_LIMIT = 250
 """Items of a page requested from a STAC API."""
 

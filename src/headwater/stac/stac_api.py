@@ -20,24 +20,23 @@ from headwater.stac.query import (
     StalePageToken,
     matches_time_and_properties,
 )
-from headwater.stac.settings import PAGE_LIMIT, REQUEST_TIMEOUT_S
+from headwater.stac.settings import PAGE_LIMIT, PATIENCE_S, REQUEST_TIMEOUT_S
 from headwater.stac.validation import is_web_address, item_defect, public_address, sanitize_for_log
 
 if TYPE_CHECKING:
     from headwater.stac.session import RetryingStacIO
 
-MAX_ATTEMPTS, DEADLINE_S = 10, 300.0
-"""Requests for one page, and the seconds after the first one when no further request begins."""
 MAX_PAGES = 4000
 """Pages of one answer: a million items in pages of 250."""
-_OPENING_TIMEOUT_S, _OPENING_ATTEMPTS, _OPENING_DEADLINE_S = 8.0, 4, 30.0
-"""The landing page is served at once, or the service is down."""
+_OPENING_TIMEOUT_S = 8.0
+"""The landing page is served at once."""
 _MAX_REPEATED_PAGES = 5
 """A server that repeats itself this often will not stop."""
 _IDS_PER_REQUEST = 50
 """They may have to fit into an address."""
 _STALE_LINK_STATUSES = (400, 404, 410, 422, 424, 500)
 """How servers answer a link that is too old; a token that they cannot read may cause an internal error."""
+_LOGIN_STATUSES = (401, 403, 407)
 _FILTER_REFUSED_STATUSES = (400, 422, 501)
 _FILTER_CONFORMANCE = ("item-search#filter", "cql2-json")
 
@@ -53,6 +52,8 @@ class StacApi:
         Items per page.
     timeout_s : float
         Seconds that one request may take.
+    patience_s : float
+        Seconds that a failed request is repeated.
     connections : int
         Threads that send requests at the same time.
     """
@@ -60,12 +61,19 @@ class StacApi:
     remote = True
 
     def __init__(
-        self, url: str, *, page_limit: int = PAGE_LIMIT, timeout_s: float = REQUEST_TIMEOUT_S, connections: int = 1
+        self,
+        url: str,
+        *,
+        page_limit: int = PAGE_LIMIT,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        patience_s: float = PATIENCE_S,
+        connections: int = 1,
     ) -> None:
         self._url = url
         self._public_url = public_address(url)
         self._page_limit = page_limit
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
         self._connections = connections
         self._lock = threading.Lock()
         self._client: Any = None
@@ -92,7 +100,13 @@ class StacApi:
             urlsplit(url)
         except ValueError:
             raise InputError(f"The catalog {url} is not a valid address.", "Set catalog.url to a STAC API.") from None
-        return cls(url, page_limit=limits.page_limit, timeout_s=limits.timeout_s, connections=limits.connections)
+        return cls(
+            url,
+            page_limit=limits.page_limit,
+            timeout_s=limits.timeout_s,
+            patience_s=limits.patience_s,
+            connections=limits.connections,
+        )
 
     def pages(self, query: Query, after: Link | None = None) -> Iterator[Page]:
         """See `headwater.stac.query.Provider`."""
@@ -122,13 +136,17 @@ class StacApi:
         except TransientError as error:
             raise self._unreachable(error) from None
         except Refused as error:
+            if error.moved_to:
+                raise self._moved(error.moved_to) from None
             if after is None and error.status == 404:
                 yield Page([])  # the catalog does not have the collection
                 return
-            raise NetworkError(
-                f"The catalog {self._public_url} refused the search: {error}.",
-                "Check the query in the configuration, or try again later.",
-            ) from None
+            remedy = (
+                "Set catalog.url to a catalog that needs no login."
+                if error.status in _LOGIN_STATUSES
+                else "Check the query in the configuration, or try again later."
+            )
+            raise NetworkError(f"The catalog {self._public_url} refused the search: {error}.", remedy) from None
 
     def _follow(self, params: dict[str, Any], query: Query, after: Link | None) -> Iterator[Page]:
         """Yield pages from link to link until the last one."""
@@ -250,7 +268,7 @@ class StacApi:
             return self._client
 
     def _open(self) -> Any:
-        """Open the landing page with a short deadline; searches then have a longer one."""
+        """Open the landing page; searches may then take longer."""
         import pystac
         from pystac_client import Client
         from pystac_client.errors import ClientTypeError
@@ -260,8 +278,7 @@ class StacApi:
 
         self._io = RetryingStacIO(
             timeout_s=min(_OPENING_TIMEOUT_S, self._timeout_s),
-            max_attempts=_OPENING_ATTEMPTS,
-            deadline_s=_OPENING_DEADLINE_S,
+            deadline_s=self._patience_s,
             connections=self._connections,
         )
         try:
@@ -271,17 +288,30 @@ class StacApi:
                 client.search(collections=[], limit=1)  # sends no request, but raises if there is no search
         except TransientError as error:
             raise self._unreachable(error) from None
+        except Refused as error:
+            if error.moved_to:
+                raise self._moved(error.moved_to) from None
+            raise self._not_an_api() from None
         except (
-            Refused, pystac.STACError, ClientTypeError, DoesNotConformTo, NotImplementedError,
+            pystac.STACError, ClientTypeError, DoesNotConformTo, NotImplementedError,
             ValueError, KeyError, TypeError, AttributeError,
         ):  # fmt: skip
-            raise NetworkError(
-                f"{self._public_url} answers, but not as a STAC API.", "Set catalog.url to the API's landing page."
-            ) from None
+            raise self._not_an_api() from None
         methods = {link.extra_fields.get("method", "GET") for link in client.get_links("search")}
         self._method = "POST" if "POST" in methods else "GET"
-        self._io.timeout_s, self._io.max_attempts, self._io.deadline_s = self._timeout_s, MAX_ATTEMPTS, DEADLINE_S
+        self._io.timeout_s = self._timeout_s
         return client
+
+    def _not_an_api(self) -> WorkError:
+        return NetworkError(
+            f"{self._public_url} answers, but not as a STAC API.", "Set catalog.url to the API's landing page."
+        )
+
+    def _moved(self, address: str) -> WorkError:
+        return NetworkError(
+            f"The catalog {self._public_url} redirects searches to {address} in a way that loses their query.",
+            "Set catalog.url to the API's new landing page (https instead of http, another host or path).",
+        )
 
     def _unreachable(self, error: Exception) -> WorkError:
         return NetworkError(

@@ -14,7 +14,7 @@ from headwater.stac.intervals import parse_instant
 from headwater.stac.items import Asset
 from headwater.stac.tokens import Token, TokenCache, is_token_text, with_query
 
-MAX_ATTEMPTS, GIVE_UP_AFTER_S = 6, 25
+PATIENCE_S = 30.0
 _TIMEOUT_S = (5.0, 15.0)
 _MAX_REPLY_BYTES = 65_536
 
@@ -69,10 +69,9 @@ def _fetch_token(address: str, collection: str) -> Token:
     policy = retry_policy(
         "token",
         _Busy,
-        max_attempts=MAX_ATTEMPTS,
         multiplier_s=0.5,
         max_wait_s=8,
-        give_up_after_s=GIVE_UP_AFTER_S,
+        deadline_s=PATIENCE_S,
     )
     try:
         return policy(lambda: _parsed(_get(address, collection), collection))

@@ -11,9 +11,14 @@ from headwater.stac.items import DEM_ASSET, PINNED_ASSETS, asset_of, band_assets
 
 Item = dict[str, Any]
 
+WEB_ADDRESSES = "http(s) addresses"
+"""What an item lacks whose files are on another kind of server."""
+MAX_LATITUDE, MAX_LONGITUDE = 91.0, 541.0
+"""Degrees that a footprint may reach, a little of it beyond a pole or a full circle off."""
 _MAX_ID_BYTES = 200
 """File systems allow names of 255 bytes; suffixes follow."""
 _MAX_HREF = 4000
+_BUCKETS = ("s3", "gs", "az", "abfs")
 _MAX_LOGGED = 80
 _SHAPES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
 
@@ -47,10 +52,16 @@ def item_defect(feature: object, collection: str) -> str | None:
     if not isinstance(geometry, dict) or geometry.get("type") not in _SHAPES:
         return "a valid geometry"
     try:
-        footprint(geometry)
+        place = footprint(geometry)
     except ValueError:
         return "a valid geometry"
-    return None
+    west, south, east, north = place.bounds
+    return None if on_earth(west, south, east, north) else "a geometry in degrees"
+
+
+def on_earth(west: float, south: float, east: float, north: float) -> bool:
+    """Whether a box can be one in degrees; longitudes may be up to a full circle off."""
+    return south >= -MAX_LATITUDE and north <= MAX_LATITUDE and west >= -MAX_LONGITUDE and east <= MAX_LONGITUDE
 
 
 def asset_defect(item: Item, *, remote: bool, bands: bool) -> str | None:
@@ -65,8 +76,12 @@ def asset_defect(item: Item, *, remote: bool, bands: bool) -> str | None:
     bands : bool
         Whether it is a scene, not an elevation tile.
     """
-    if remote and not all(is_web_address(asset["href"]) for asset in item["assets"].values()):
-        return "http(s) addresses"
+    if remote:
+        for asset in item["assets"].values():
+            if not is_web_address(asset["href"]):
+                scheme, _, rest = asset["href"].partition("://")
+                bucket = sanitize_for_log(f"{scheme}://{rest.partition('/')[0]}")
+                return f"{WEB_ADDRESSES} ({bucket})" if scheme in _BUCKETS else WEB_ADDRESSES
     if not bands:
         return None if asset_of(item, DEM_ASSET) else f"the asset '{DEM_ASSET}'"
     if not (item["properties"].get("datetime") or item["properties"].get("start_datetime")):

@@ -14,13 +14,13 @@ from headwater.core.errors import InputError
 from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
 from headwater.geo.basins import basin_polygon
-from headwater.geo.features import read_table
 from headwater.geo.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster import raster_grid, read_window
-from headwater.waterways.backbone.stream_columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
-from headwater.waterways.backbone.tdx import Backbone, tdx_backbone, write_backbone
+from headwater.raster.elevation_values import check_elevation
+from headwater.waterways.backbone.tdx import Backbone, write_backbone
+from headwater.waterways.backbone.tdx_files import read_tdx
 from headwater.waterways.settings import BackboneSettings
 
 READ_BEYOND_DEGREES = 0.25
@@ -70,15 +70,9 @@ def backbone(
     if settings.kind == "tdx":
         if streams is None or catchments is None:
             raise InputError("Kind tdx needs streams and catchments.", "Give both files, or take kind dem.")
-        made = tdx_backbone(
-            read_table(streams, columns=STREAM_COLUMNS),
-            read_table(catchments, columns=CATCHMENT_ID_COLUMNS, bounds=_read_bounds(the_plan)),
-            cells,
-        )
+        made = read_tdx(streams, catchments, cells=cells, bounds=_read_bounds(the_plan))
     else:
         made = _from_elevation(the_plan, polygons, elevation, cells, settings.min_area_km2, max_px)
-    for note, count in made.notes.items():
-        say(f"{count} {note}.", count=count)
     with atomic_path(out_reaches) as reaches_path, atomic_path(out_catchments) as catchments_path:
         write_backbone(made, reaches_path, catchments_path)
 
@@ -114,6 +108,7 @@ def _from_elevation(
     inside = burn_polygon(polygon, grid.transform, grid.shape)
     values = np.full(grid.shape, np.nan, dtype=np.float32)
     for path in progress(list(elevation), description="backbone"):
+        check_elevation(Path(path))
         _fill_in(values, grid, Path(path))
     missing = inside & np.isnan(values)
     if missing.any():

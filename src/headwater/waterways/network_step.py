@@ -19,10 +19,10 @@ from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
 from headwater.waterways.network.build import build_network
-from headwater.waterways.network.check import check_network
+from headwater.waterways.network.check import NETWORK, check_network
 from headwater.waterways.network.formats import write_format
 from headwater.waterways.network.geoparquet import write_network
-from headwater.waterways.network.lakes import meets_lake
+from headwater.waterways.network.lakes import check_lakes, meets_lake
 from headwater.waterways.segments import SEGMENT_COLUMNS
 
 
@@ -68,6 +68,8 @@ def network(
     InputError
         A file or one of its columns is missing.
     """
+    if lakes is not None:
+        check_lakes(lakes)
     backbone = _with_columns(read_table(reaches), REACH_COLUMNS, reaches)
     tables = [_with_columns(read_table(path), SEGMENT_COLUMNS, path) for path in segments]
     tables = [table for table in tables if len(table)]
@@ -158,11 +160,14 @@ def check(file: Path) -> int:
     InputError
         The file cannot be read or has no column stream_id, target_stream_id or geometry.
     """
-    result = check_network(read_table(file))
+    result = check_network(read_table(file, NETWORK))
     lines = [f"{'check':<36}{'violations':>11}  first ids"]
     for name, found in result["laws"].items():
         lines.append(f"{name:<36}{found['faults']:>11}  {' '.join(map(str, found['ids'][:5]))}".rstrip())
     lines += [f"{name:<36}{'-':>11}  not checked: no column, or needs the backbone" for name in result["not_checked"]]
+    for name, found in result["laws"].items():
+        lines += [f"{name}: {sentence}" for sentence in found.get("found", [])]
+    lines += result.get("notes", [])
     lines.append(
         f"{result['segments']} segments, {result['length_km']:.1f} km "
         f"({result['backbone_length_km']:.1f} km of the backbone), {result['faults']} violations"

@@ -17,18 +17,22 @@ from shapely import box
 from headwater.core.errors import InputError
 from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
-from headwater.geo.features import read_table
+from headwater.geo.features import TableKind, unreadable
 from headwater.geo.grid import Bounds, Cell, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.raster import raster_facts, raster_grid, read_overview
-from headwater.waterways.backbone.stream_columns import CATCHMENT_ID_COLUMNS, STREAM_COLUMNS
-from headwater.waterways.backbone.tdx import Backbone, tdx_backbone
+from headwater.raster.elevation_values import check_elevation
+from headwater.waterways.backbone.tdx import Backbone
+from headwater.waterways.backbone.tdx_files import read_tdx
 from headwater.waterways.blocks import BLOCK_PX, Rasters, part_vectors, parts_of
 from headwater.waterways.lines.vectorize import RINGS, no_water
+from headwater.waterways.network.lakes import check_lakes
 from headwater.waterways.network_step import write_checked, write_water
 from headwater.waterways.segments import segment_table
 from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import with_rings
+
+_BACKBONE = TableKind("a table of the backbone", "Give what `headwater backbone` writes.")
 
 
 def vectorize_cell(
@@ -67,8 +71,10 @@ def vectorize_cell(
     for path in (reaches, catchments):
         if not Path(path).is_file():
             raise InputError(f"{path} does not exist.", "Run `headwater backbone` first.")
-    own = gpd.read_parquet(reaches, filters=[("cell", "==", cell)])
-    there = _around(catchments, cell)
+    with unreadable(reaches, _BACKBONE):
+        own = gpd.read_parquet(reaches, filters=[("cell", "==", cell)])
+    with unreadable(catchments, _BACKBONE):
+        there = _around(catchments, cell)
     lattice = _lattice_of_cell(probability, cell) if (there["cell"] == cell).any() else RasterGrid(0, 0, 1, 1, 0, 0)
     # Rows are sorted by cell: only those of few cells are decoded.
     wanted = [("cell", "in", there["cell"].unique().tolist()), ("link_id", "in", there["link_id"].tolist())]
@@ -137,16 +143,16 @@ def vectorize(
     Raises
     ------
     InputError, WorkError
-        See `headwater.waterways.backbone.tdx.tdx_backbone` and `headwater.waterways.network_step.network`.
+        See `headwater.waterways.backbone.tdx_files.read_tdx` and `headwater.waterways.network_step.network`.
     """
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1 (got {jobs}).", "Give the number of processes.")
     if out.suffix.lower() not in (".parquet", ".geoparquet"):
         raise InputError(f"{out.name} does not end in .parquet.", "The network is written as GeoParquet; name it so.")
+    if lakes is not None:
+        check_lakes(lakes)
     lattice = raster_grid(Path(probability))
-    backbone = tdx_backbone(
-        read_table(streams, columns=STREAM_COLUMNS), read_table(catchments, columns=CATCHMENT_ID_COLUMNS)
-    )
+    backbone = read_tdx(streams, catchments)
     _check_together(Path(probability), Path(elevation), lattice, backbone.reaches)
     rasters = Rasters((Path(probability),), (Path(elevation),), lattice)
     segments, polygons = vectorize_backbone(rasters, backbone, _with_water(settings, water), jobs=jobs)
@@ -236,6 +242,7 @@ def _check_together(probability: Path, elevation: Path, lattice: RasterGrid, rea
             f"{probability} is not a probability: one band of 0 to 255 in 8 bits, or of 0 to 1, is needed.",
             "Give probability.tif or mosaic.vrt as --probability.",
         )
+    check_elevation(elevation)
     check_one_place(lattice, raster_facts(elevation)["bounds"], reaches)
 
 

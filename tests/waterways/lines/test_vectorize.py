@@ -18,45 +18,16 @@ from headwater.waterways.network.check import check_network
 from headwater.waterways.segments import SEGMENT_COLUMNS
 from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import tile_grid, union_tile, with_rings
+from support.methods import by_components as vectorize
+from support.methods import vectorized_window as find
 from support.valleys import DX, valley
 
 
-def find(grid, elevation, probability, reach, catchment, *, flows_on=True, **options):
-    """What is found in one catchment."""
-    valid = np.isfinite(probability)
-    return vectorize_window(
-        np.rint(np.where(valid, probability, 0) * 255).astype(np.uint8),
-        valid,
-        elevation,
-        grid,
-        reaches=np.array([reach], dtype=object),
-        flows_on=np.array([flows_on]),
-        catchments=np.array([catchment], dtype=object),
-        catchment_label=np.array([0]),
-        own=np.array([True]),
-        settings=VectorizeSettings(**options),
-    )
-
-
-def vectorize(*place, **options):
-    """The segments of one catchment as a table."""
-    return segments_of_window(find(*place, **options), np.array([7]))
-
-
-def test_a_side_stream_joins_the_reach_where_it_meets_it():
+def test_the_water_of_a_catchment_is_counted():
     grid, elevation, probability, reach, catchment = valley()
     probability[45, 32:50] = 0.9
     segments = vectorize(grid, elevation, probability, reach, catchment)
-    assert segments["from_backbone"].tolist() == [True, True, False]
-    assert segments["downstream_index"].tolist() == [1, -1, 1]
-    upper, lower, new = segments.geometry
-    assert new.coords[-1] == lower.coords[0] == upper.coords[-1]
-    assert new.coords[0] == pytest.approx((grid.west + 32.5 * DX, grid.north - 45.5 * DX))
-    # Straight: the cells between its ends are no vertices.
-    assert len(new.coords) <= 4
-    assert segments["mean_probability"][2] == pytest.approx(0.9, abs=0.002)
     assert segments["mean_probability"][:2].tolist() == pytest.approx([0.02, 0.02], abs=0.06)
-    assert segments["missing_share"].tolist() == [0, 0, 0]
     assert segments["water_px"].tolist() == [18, 18, 18]
     assert segments["dropped_px"].tolist() == [0, 0, 0]
 
@@ -86,57 +57,11 @@ def test_a_gap_is_bridged_along_the_valley():
     assert rows.max() == pytest.approx(50)
 
 
-def test_nothing_found_leaves_the_reach_uncut():
-    segments = vectorize(*valley())
-    assert len(segments) == 1
-    assert segments["downstream_index"].tolist() == [-1]
-
-
 def test_all_water_leaves_the_reach_uncut_too():
     grid, elevation, probability, reach, catchment = valley()
     probability[:] = 1
     segments = vectorize(grid, elevation, probability, reach, catchment)
     assert segments["from_backbone"].all()
-
-
-def test_data_that_are_missing_are_no_signal():
-    grid, elevation, probability, reach, catchment = valley()
-    probability[45, 32:50] = 0.9
-    probability[:, :50] = np.nan
-    elevation[:, :40] = np.nan
-    segments = vectorize(grid, elevation, probability, reach, catchment)
-    assert len(segments) == 1
-    assert segments["missing_share"][0] == pytest.approx(0.5, abs=0.03)
-    probability[:] = np.nan
-    elevation[:] = np.nan
-    nothing = vectorize(grid, elevation, probability, reach, catchment)
-    assert nothing["missing_share"].tolist() == [1]
-    assert np.isnan(nothing["mean_probability"]).all()
-
-
-def test_all_polygons_of_a_catchment_count():
-    grid, elevation, probability, reach, catchment = valley()
-    probability[45, 32:50] = 0.9
-    probability[60, 32:50] = 0.9
-    west, south, east, north = catchment.bounds
-    cut = grid.north - 52 * DX
-    two = shapely.multipolygons([shapely.box(west, cut + 2 * DX, east, north), shapely.box(west, south, east, cut)])
-    assert len(vectorize(grid, elevation, probability, reach, two)) == 5
-
-
-@pytest.mark.parametrize("flows_on", [True, False])
-def test_a_stream_at_the_tail(flows_on):
-    grid, elevation, probability, reach, catchment = valley()
-    probability[69, 32:50] = 0.9
-    segments = vectorize(grid, elevation, probability, reach, catchment, flows_on=flows_on)
-    new = segments.geometry.iloc[-1]
-    if flows_on:
-        # The reach ends in the middle of that row: the stream joins the head of the next link.
-        assert segments["downstream_index"].tolist() == [-1, -1]
-        assert new.coords[-1] == reach.coords[-1]
-    else:
-        assert segments["downstream_index"].tolist() == [1, -1, 1]
-        assert segments.geometry[1].coords[-1] == reach.coords[-1]
 
 
 def test_a_wide_river_is_one_line_from_its_end_and_tributaries_meet_it():

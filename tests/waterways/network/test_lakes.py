@@ -58,3 +58,43 @@ def test_what_holds_no_lakes_is_refused(tmp_path):
             bare.to_parquet(tmp_path / name) if name.endswith("parquet") else bare.to_file(tmp_path / name)
         with pytest.raises(InputError, match="no coordinate reference system"):
             meets_lake(LINES, tmp_path / name)
+
+
+def across_180(*shapes):
+    return gpd.GeoDataFrame(geometry=[shapely.from_wkt(shape) for shape in shapes], crs=4326)
+
+
+@pytest.mark.parametrize(
+    "lake",
+    [
+        "POLYGON ((179.99 5, 180.01 5, 180.01 5.01, 179.99 5.01, 179.99 5))",
+        "POLYGON ((-180.01 5, -179.99 5, -179.99 5.01, -180.01 5.01, -180.01 5))",
+        "POLYGON ((179.99 5, -179.99 5, -179.99 5.01, 179.99 5.01, 179.99 5))",
+        "MULTIPOLYGON (((179.99 5, 180 5, 180 5.01, 179.99 5.01, 179.99 5)),"
+        "((-180 5, -179.99 5, -179.99 5.01, -180 5.01, -180 5)))",
+    ],
+    ids=["beyond 180", "beyond -180", "jumps", "cut"],
+)
+@pytest.mark.parametrize("name", ["lakes.gpkg", "lakes.geojson", "covered.parquet"])
+def test_a_lake_across_180_degrees_is_met_on_both_sides(tmp_path, lake, name):
+    table = across_180(lake)
+    table.to_parquet(tmp_path / name, write_covering_bbox=True) if name.endswith("parquet") else table.to_file(
+        tmp_path / name
+    )
+    for shift in (0, -360):
+        lines = np.array([shapely.LineString([(x + shift, 4.9), (x + shift, 5.1)]) for x in (179.995, 180.005, 179.98)])
+        assert meets_lake(lines, tmp_path / name).tolist() == [True, True, False]
+
+
+def test_a_projected_crs_may_be_in_one_piece_at_180_degrees(tmp_path):
+    across_180("POLYGON ((179.99 -17, 180.01 -17, 180.01 -17.01, 179.99 -17.01, 179.99 -17))").to_crs(3832).to_parquet(
+        tmp_path / "pacific.parquet", write_covering_bbox=True
+    )
+    lines = np.array([shapely.LineString([(x, -16.9), (x, -17.1)]) for x in (179.995, 180.005, 179.98)])
+    assert meets_lake(lines, tmp_path / "pacific.parquet").tolist() == [True, True, False]
+
+
+def test_lakes_of_another_place_are_reported(tmp_path, capsys):
+    ponds((50, 50, 51, 51)).to_file(tmp_path / "far.gpkg")
+    assert not meets_lake(LINES, tmp_path / "far.gpkg").any()
+    assert "No polygon of" in capsys.readouterr().err

@@ -5,95 +5,30 @@ import shapely
 from headwater.geo.grid import Tile
 from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network
-from headwater.waterways.published.method import vectorize_catchment, vectorize_catchments
+from headwater.waterways.published.method import vectorize_catchments
 from headwater.waterways.segments import SEGMENT_COLUMNS
 from headwater.waterways.settings import VectorizeSettings
 from headwater.waterways.windows import catchment_tile
-from support.valleys import DX, valley
+from support.methods import as_published as vectorize
+from support.valleys import valley
 
 
-def vectorize(grid, elevation, probability, reach, catchment, *, flows_on=True, **options):
-    return vectorize_catchment(
-        probability,
-        elevation,
-        grid,
-        catchment=catchment,
-        reach=reach,
-        flows_on=flows_on,
-        settings=VectorizeSettings(**options),
-    )
-
-
-def test_a_side_stream_joins_the_reach_where_it_meets_it():
+def test_the_probability_of_a_reach_is_that_of_the_cells_around_it():
     grid, elevation, probability, reach, catchment = valley()
     probability[45, 32:50] = 0.9
     segments = vectorize(grid, elevation, probability, reach, catchment)
-    assert segments.from_backbone.tolist() == [True, True, False]
-    assert segments.downstream_index.tolist() == [1, -1, 1]
-    upper, lower, new = segments.lines
-    assert new.coords[-1] == lower.coords[0] == upper.coords[-1]
-    assert new.coords[0] == pytest.approx((grid.west + 32.5 * DX, grid.north - 45.5 * DX))
-    # Straight: the cells between its ends are no vertices.
-    assert len(new.coords) <= 4
-    assert segments.mean_probability[2] == pytest.approx(0.9)
-    assert segments.mean_probability[:2] == pytest.approx([0.02 + 0.88 / 16, 0.02 + 0.88 / 25], abs=0.06)
-    assert segments.missing_share == 0
+    expected = [0.02 + 0.88 / 16, 0.02 + 0.88 / 25]
+    assert segments["mean_probability"][:2].tolist() == pytest.approx(expected, abs=0.06)
 
 
 def test_a_gap_is_crossed_where_there_is_some_signal_only():
     grid, elevation, probability, reach, catchment = valley()
     probability[45, 32:44] = 0.9
-    assert len(vectorize(grid, elevation, probability, reach, catchment).lines) == 1
+    assert len(vectorize(grid, elevation, probability, reach, catchment)) == 1
     probability[45, 44:50] = 0.2
     # The flow falls by a meter a cell; outwards it rises as much, which is what costs: 2 bits a cell.
-    assert len(vectorize(grid, elevation, probability, reach, catchment).lines) == 3
-    assert len(vectorize(grid, elevation, probability, reach, catchment, cost_limits=(8.0,)).lines) == 1
-
-
-def test_nothing_found_leaves_the_reach_uncut():
-    segments = vectorize(*valley())
-    assert len(segments.lines) == 1
-    assert segments.downstream_index.tolist() == [-1]
-
-
-def test_data_that_are_missing_are_no_signal():
-    grid, elevation, probability, reach, catchment = valley()
-    probability[45, 32:50] = 0.9
-    probability[:, :50] = np.nan
-    elevation[:, :40] = np.nan
-    segments = vectorize(grid, elevation, probability, reach, catchment)
-    assert len(segments.lines) == 1
-    assert segments.missing_share == 0.5
-    probability[:] = np.nan
-    elevation[:] = np.nan
-    nothing = vectorize(grid, elevation, probability, reach, catchment)
-    assert nothing.missing_share == 1
-    assert np.isnan(nothing.mean_probability).all()
-
-
-def test_all_polygons_of_a_catchment_count():
-    grid, elevation, probability, reach, catchment = valley()
-    probability[45, 32:50] = 0.9
-    probability[60, 32:50] = 0.9
-    west, south, east, north = catchment.bounds
-    cut = grid.north - 52 * DX
-    two = shapely.multipolygons([shapely.box(west, cut + 2 * DX, east, north), shapely.box(west, south, east, cut)])
-    assert len(vectorize(grid, elevation, probability, reach, two).lines) == 5
-
-
-@pytest.mark.parametrize("flows_on", [True, False])
-def test_a_stream_at_the_tail(flows_on):
-    grid, elevation, probability, reach, catchment = valley()
-    probability[69, 32:50] = 0.9
-    segments = vectorize(grid, elevation, probability, reach, catchment, flows_on=flows_on)
-    new = segments.lines[-1]
-    if flows_on:
-        # The reach ends in the middle of that row: the stream joins the head of the next link.
-        assert segments.downstream_index.tolist() == [-1, -1]
-        assert new.coords[-1] == reach.coords[-1]
-    else:
-        assert segments.downstream_index.tolist() == [1, -1, 1]
-        assert segments.lines[1].coords[-1] == reach.coords[-1]
+    assert len(vectorize(grid, elevation, probability, reach, catchment)) == 3
+    assert len(vectorize(grid, elevation, probability, reach, catchment, cost_limits=(8.0,))) == 1
 
 
 def test_result_does_not_depend_on_the_window(landscape):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from headwater.geo.features import TableKind
+
 TDX_STREAM_COLUMNS: Mapping[str, str] = {
     "LINKNO": "link_id",
     "DSLINKNO": "downstream_link_id",
@@ -18,6 +20,19 @@ STREAM_COLUMNS = tuple(TDX_STREAM_COLUMNS)
 REQUIRED_STREAM_COLUMNS = STREAM_COLUMNS[:3]
 CATCHMENT_ID_COLUMNS = ("streamID", "LINKNO", "link_id")
 """Names of the column with the link's id in files of catchments: TDX-Hydro's own first."""
+
+STREAMS = TableKind(
+    "streams",
+    "Give a TDX-Hydro streamnet (or TauDEM's): lines with LINKNO, DSLINKNO and strmOrder.",
+    "lines",
+    tuple((name,) for name in REQUIRED_STREAM_COLUMNS),
+)
+CATCHMENTS = TableKind(
+    "catchments",
+    "Give a TDX-Hydro streamreach_basins file: polygons with the link's id in streamID.",
+    "polygons",
+    (CATCHMENT_ID_COLUMNS,),
+)
 
 REACH_COLUMNS = (
     "link_id",

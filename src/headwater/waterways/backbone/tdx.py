@@ -18,14 +18,18 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
-from headwater.geo.geodesy import METERS_PER_DEGREE, geodesic_length_m
+from headwater.geo.features import extent_of, only, refuse_no_degrees, some
+from headwater.geo.geodesy import GEOD, METERS_PER_DEGREE, geodesic_length_m
 from headwater.geo.grid import CRS, Bounds
 from headwater.geo.longitudes import align_with_outlets, middle_longitudes, unwrap_shapes
+from headwater.waterways.backbone.link_parts import one_line
 from headwater.waterways.backbone.stream_columns import (
     CATCHMENT_COLUMNS,
     CATCHMENT_ID_COLUMNS,
+    CATCHMENTS,
     REACH_COLUMNS,
     REQUIRED_STREAM_COLUMNS,
+    STREAMS,
 )
 from headwater.waterways.downstream import rows_on_cycles
 
@@ -36,6 +40,11 @@ NO_LINK = -1
 _SAME_POINT_DEGREES = 0.01 / METERS_PER_DEGREE
 _ROWS_PER_GROUP = 500
 _FOUND_BY = ("link_id", "cell")
+_MAX_ORDER = 30
+_LAND_KM2 = 150e6
+_LONG_GAP_M, _MAX_GAP_M = 1_000.0, 20_000.0
+MAX_LINK_ID = 2**53 // 100_000 - 1
+"""Largest LINKNO: five more digits make an id of a segment, which JavaScript must be able to hold."""
 
 
 @dataclass
@@ -82,7 +91,8 @@ def tdx_backbone(
     downstream = _downstream_rows(table, notes)
     _refuse_cycles(links, downstream)
     lines = align_with_outlets(_single_lines(table, notes), downstream)
-    lines = _joined(_drawn_downstream(_with_points(lines, links, downstream, notes), downstream), downstream, notes)
+    lines = _drawn_downstream(_with_points(lines, links, downstream, notes), downstream)
+    lines = _joined(lines, links, downstream, notes)
     beyond = np.abs(shapely.bounds(lines).reshape(-1, 4)[:, ::2]).max(axis=1, initial=0) > 180
     notes["links drawn beyond 180 degrees, next to their outlet"] = int(beyond.sum())
     polygons = _dissolved_catchments(catchments, links, middle_longitudes(lines), notes)
@@ -200,30 +210,46 @@ def _cells_of_reaches(
 def _renamed_streams(streams: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.GeoDataFrame:
     for column in REQUIRED_STREAM_COLUMNS:
         if column not in streams.columns:
-            raise InputError(
-                f"The streams have no column {column}.", "Give a TDX-Hydro streamnet (or TauDEM's) with its columns."
-            )
+            raise InputError(f"The streams have no column {column}.", STREAMS.remedy)
     geometry = _in_wgs84(streams, "streams")
     ids = _integers(streams["LINKNO"], "LINKNO")
-    area = streams["DSContArea"].to_numpy(float) / 1e6 if "DSContArea" in streams.columns else np.nan
-    upstream = [_integers(streams[c], c) for c in ("USLINKNO1", "USLINKNO2") if c in streams.columns]
+    _refuse_rows(ids, (ids < 0) | (ids > MAX_LINK_ID), f"a LINKNO that is negative or over {MAX_LINK_ID}")
+    downstream = _integers(streams["DSLINKNO"], "DSLINKNO", ids)
+    order = _integers(streams["strmOrder"], "strmOrder", ids)
+    _refuse_rows(ids, (order < 1) | (order > _MAX_ORDER), f"a strmOrder that is not from 1 to {_MAX_ORDER}")
+    area = np.full(len(ids), np.nan)
+    if "DSContArea" in streams.columns:
+        area = _numbers(streams["DSContArea"], "DSContArea", ids) / 1e6
+        _refuse_rows(ids, (area < 0) | (area > _LAND_KM2), "a DSContArea that is negative or larger than all land")
+    # No value means that there is no such link.
+    upstream = [
+        _integers(streams[name].where(streams[name].notna(), NO_LINK), name, ids)
+        for name in ("USLINKNO1", "USLINKNO2")
+        if name in streams.columns
+    ]
     table = gpd.GeoDataFrame(
         {
             "link_id": ids,
-            "downstream_link_id": _integers(streams["DSLINKNO"], "DSLINKNO"),
-            "strahler_order": _integers(streams["strmOrder"], "strmOrder").astype(np.int32),
+            "downstream_link_id": downstream,
+            "strahler_order": order.astype(np.int32),
             "upstream_area_km2": area,
             # TauDEM names a link's upstream links; one that is not in the table is outside the area.
             "names_missing_upstream": np.logical_or.reduce([(u >= 0) & ~np.isin(u, ids) for u in upstream])
             if upstream
             else np.zeros(len(ids), bool),
         },
-        geometry=_flat(geometry),
+        geometry=_flat(only(geometry, STREAMS, "The table of streams", column="LINKNO", ids=ids)),
         crs=CRS,
     )
-    if (table["link_id"] < 0).any():
-        raise InputError("The streams have negative LINKNO.", "Give each link an id of 0 or more.")
     return _without_copies(table, notes)
+
+
+def _refuse_rows(ids: NDArray[np.int64], wrong: NDArray[np.bool_], what: str) -> None:
+    if wrong.any():
+        raise InputError(
+            f"{int(wrong.sum())} rows of the streams have {what}: LINKNO {some(ids[wrong])}.",
+            "Correct these rows, or remove them.",
+        )
 
 
 def _without_copies(table: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.GeoDataFrame:
@@ -237,15 +263,11 @@ def _without_copies(table: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.GeoDa
         left = np.unique(table["link_id"][table["link_id"].duplicated()])
         if len(left):
             raise InputError(
-                f"{len(left)} LINKNO are used by several links in the streams: {_some(left)}.",
+                f"{len(left)} LINKNO are used by several links in the streams: {some(left)}.",
                 "Give each link an id of its own, and only one region in a file.",
             )
         notes["rows that repeat a link"] = len(copies)
     return table.sort_values("link_id", ignore_index=True)
-
-
-def _some(ids: NDArray[np.int64]) -> str:
-    return ", ".join(map(str, ids[:5].tolist())) + (", ..." if len(ids) > 5 else "")
 
 
 def _downstream_rows(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[np.int64]:
@@ -262,7 +284,7 @@ def _refuse_cycles(ids: NDArray[np.int64], downstream: NDArray[np.int64]) -> Non
     cycle = rows_on_cycles(downstream)
     if len(cycle):
         raise InputError(
-            f"Links form a cycle through LINKNO {_some(ids[cycle])}.", "Correct DSLINKNO of one of these links."
+            f"Links form a cycle through LINKNO {some(ids[cycle])}.", "Correct DSLINKNO of one of these links."
         )
 
 
@@ -270,31 +292,27 @@ def _single_lines(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[Any
     """Return one line per link, missing or empty where there is none, in one piece at 180 degrees."""
     lines = table.geometry.to_numpy().copy()
     there = ~shapely.is_missing(lines)
-    nowhere = np.flatnonzero(there & ~np.isfinite(shapely.length(lines)))
+    with np.errstate(invalid="ignore"):
+        nowhere = np.flatnonzero(there & ~np.isfinite(shapely.length(lines)))
     if len(nowhere):
         raise InputError(
-            f"Link {table['link_id'].to_numpy()[nowhere[0]]} has coordinates that are not finite.",
+            f"Links have coordinates that are not finite: LINKNO {some(table['link_id'].to_numpy()[nowhere])}.",
             "Check the streams and their coordinate reference system.",
         )
-    kinds = shapely.get_type_id(lines)
-    wrong = (kinds >= 0) & ~np.isin(kinds, [1, 5]) & ~shapely.is_empty(lines)
-    if wrong.any():
-        raise InputError(
-            f"Link {table['link_id'].to_numpy()[wrong][0]} is not a line.", "Give streams as LineString geometry."
-        )
+    several = (shapely.get_type_id(lines) == 5) & ~shapely.is_empty(lines)
     boxes = shapely.bounds(lines).reshape(-1, 4)
     wide = np.flatnonzero(boxes[:, 2] - boxes[:, 0] > 180)
     points, owner = shapely.get_coordinates(lines[wide], return_index=True)
     lines[wide] = unwrap_shapes(lines[wide], points[np.searchsorted(owner, np.arange(len(wide))), 0])
-    several = (kinds == 5) & ~shapely.is_empty(lines)
     if several.any():
         merged = shapely.line_merge(lines[several])
-        parts = np.flatnonzero(shapely.get_type_id(merged) == 5)
-        notes["links of several lines"] = len(parts)
-        if len(parts):
-            # Parts that do not meet are joined in the given order: a link is one line.
-            vertices, part = shapely.get_coordinates(merged[parts], return_index=True)
-            merged[parts] = shapely.linestrings(vertices, indices=part)
+        apart = np.flatnonzero(shapely.get_type_id(merged) != 1)
+        ids = table["link_id"].to_numpy()[several]
+        gaps = 0
+        for row in apart:
+            merged[row], closed = one_line(merged[row], int(ids[row]))
+            gaps += closed
+        notes["gaps between parts of a link closed"] = gaps
         lines[several] = merged
     return np.asarray(lines)
 
@@ -318,7 +336,7 @@ def _with_points(
     lost = links[missing[np.isnan(points[:, 0])]]
     if len(lost):
         raise InputError(
-            f"{len(lost)} links and all that they join have no geometry: LINKNO {_some(lost)}.",
+            f"{len(lost)} links and all that they join have no geometry: LINKNO {some(lost)}.",
             "Give each link a line, or remove it.",
         )
     lines = lines.copy()
@@ -390,13 +408,16 @@ def _drawn_downstream(lines: NDArray[Any], downstream: NDArray[np.int64]) -> NDA
     return lines
 
 
-def _joined(lines: NDArray[Any], downstream: NDArray[np.int64], notes: dict[str, int]) -> NDArray[Any]:
+def _joined(
+    lines: NDArray[Any], links: NDArray[np.int64], downstream: NDArray[np.int64], notes: dict[str, int]
+) -> NDArray[Any]:
     """Let each line end in exactly the first vertex of its downstream line."""
     head = shapely.get_coordinates(shapely.get_point(lines, 0)).reshape(-1, 2)
     tail = shapely.get_coordinates(shapely.get_point(lines, -1)).reshape(-1, 2)
     link = np.flatnonzero(downstream >= 0)
     apart = link[(tail[link] != head[downstream[link]]).any(axis=1)]
     target = head[downstream[apart]]
+    _judge_gaps(links[apart], links[downstream[apart]], GEOD.inv(*tail[apart].T, *target.T)[2], notes)
     points, owner = shapely.get_coordinates(lines[apart], return_index=True)
     number = np.bincount(owner, minlength=len(apart))
     # The first vertex stays because upstream lines end at it; of a line of two the last one stays too.
@@ -410,6 +431,25 @@ def _joined(lines: NDArray[Any], downstream: NDArray[np.int64], notes: dict[str,
         lines[apart] = shapely.linestrings(points, indices=owner)
     notes["gaps between a link and its downstream link closed"] = int((~moved).sum())
     return lines
+
+
+def _judge_gaps(
+    upper: NDArray[np.int64], lower: NDArray[np.int64], gap_m: NDArray[np.float64], notes: dict[str, int]
+) -> None:
+    """Refuse gaps that no straight line should close, and note long ones: one of the ids is probably wrong."""
+    too_long = np.flatnonzero(gap_m > _MAX_GAP_M)
+    if len(too_long):
+        gaps = [f"{upper[row]} and {lower[row]} ({gap_m[row] / 1000:.1f} km)" for row in too_long]
+        raise InputError(
+            f"Links are far from the links that they flow to: LINKNO {some(gaps)}.",
+            f"Correct their DSLINKNO or their lines; gaps up to {_MAX_GAP_M / 1000:.0f} km are closed.",
+        )
+    if (gap_m > _LONG_GAP_M).any():
+        row = int(gap_m.argmax())
+        name = f"{upper[row]} and {lower[row]} ({gap_m[row] / 1000:.1f} km)"
+        notes[f"gaps of more than a kilometer closed, the longest between LINKNO {name}"] = int(
+            (gap_m > _LONG_GAP_M).sum()
+        )
 
 
 def _upstream_outside(table: gpd.GeoDataFrame, downstream: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -427,21 +467,29 @@ def _dissolved_catchments(
     """Return one valid catchment per link, drawn next to its reach; `longitude` is that of each link's middle."""
     column = next((name for name in CATCHMENT_ID_COLUMNS if name in catchments.columns), None)
     if column is None:
-        raise InputError(
-            "The catchments have no column streamID.", "Give a TDX-Hydro streamreach_basins file with its columns."
-        )
+        raise InputError(f"The catchments have no column {CATCHMENT_ID_COLUMNS[0]}.", CATCHMENTS.remedy)
     geometry = _flat(_in_wgs84(catchments, "catchments"))
     ids = _integers(catchments[column], column)
+    collections = int((shapely.get_type_id(geometry) == 7).sum())
+    geometry = only(geometry, CATCHMENTS, "The table of catchments", column=column, ids=ids)
+    notes["collections of shapes of which the polygons are used"] = collections
     known = np.isin(ids, link_ids)
     if len(ids) and len(link_ids) and not known.any():
         raise InputError(
-            f"No catchment is of a link of the streams ({column} is {_some(ids)}, LINKNO is {_some(link_ids)}).",
+            f"No catchment is of a link of the streams ({column} is {some(ids)}, LINKNO is {some(link_ids)}).",
             "Give streams and catchments of one region, with the same ids.",
         )
     there = ~shapely.is_missing(geometry) & ~shapely.is_empty(geometry)
     notes["catchment polygons without a link"] = int((~known).sum())
     notes["catchment polygons without geometry"] = int((known & ~there).sum())
     ids, geometry = ids[known & there], geometry[known & there]
+    with np.errstate(invalid="ignore"):
+        wild = ids[~np.isfinite(shapely.area(geometry))]
+    if len(wild):
+        raise InputError(
+            f"The catchments have coordinates that are not finite: {column} {some(np.unique(wild))}.",
+            "Check the catchments and their coordinate reference system.",
+        )
     geometry = unwrap_shapes(geometry, longitude[np.searchsorted(link_ids, ids)])
     invalid = ~shapely.is_valid(geometry)
     geometry[invalid] = _made_valid(geometry[invalid])
@@ -463,7 +511,11 @@ def _dissolved_catchments(
         gathered[touching] = shapely.union_all(gathered[touching][:, np.newaxis], axis=1)
         shapes[several] = shapely.normalize(gathered)
     filled = ~shapely.is_empty(shapes)
+    notes["catchments without area, whose links are not cut"] = int((~filled).sum())
     unique, shapes = unique[filled], shapes[filled]
+    if not len(unique):
+        # A file of another place, or one that was cut, looks like this too.
+        notes["links, none of which has a catchment: nothing can be added to them"] = len(link_ids)
     notes["catchments whose middle is in another one too"] = _overlapping(shapes)
     return gpd.GeoDataFrame({"link_id": unique}, geometry=shapes, crs=CRS)
 
@@ -493,14 +545,44 @@ def _flat(shapes: NDArray[Any]) -> NDArray[Any]:
 
 
 def _in_wgs84(table: gpd.GeoDataFrame, what: str) -> NDArray[Any]:
+    if not isinstance(table, gpd.GeoDataFrame) or table.active_geometry_name is None:
+        raise InputError(f"The {what} have no geometry.", f"Give the {what} as a table with geometry.")
     if table.crs is None:
         raise InputError(f"The {what} have no coordinate reference system.", "Write the CRS into the file.")
-    return np.array(table.geometry.to_crs(CRS).to_numpy(), dtype=object)
+    shapes = np.array(table.geometry.to_crs(CRS).to_numpy(), dtype=object)
+    try:
+        refuse_no_degrees(extent_of(shapes))
+    except ValueError as error:
+        raise InputError(
+            f"The {what} cannot be where they are ({error}).", "Write the CRS of the coordinates into the file."
+        ) from error
+    return shapes
 
 
-def _integers(values: pd.Series[Any], name: str) -> NDArray[np.int64]:
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
-    if not np.isfinite(numbers).all() or (numbers != np.round(numbers)).any():
-        raise InputError(f"Column {name} contains values that are not integers.", "Give an integer in every row.")
+def _numbers(values: pd.Series[Any], name: str, ids: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """Return numbers, however a file stores them; NaN where there is no value."""
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    _refuse_values(values, np.isinf(numbers) | (np.isnan(numbers) & values.notna().to_numpy()), f"{name} a number", ids)
+    return np.asarray(numbers)
+
+
+def _integers(values: pd.Series[Any], name: str, ids: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Return integers, however a file stores them."""
     # Straight from the column where it is an integer already: 64 bits do not survive a conversion to double.
-    return values.to_numpy(np.int64) if pd.api.types.is_integer_dtype(values.dtype) else numbers.astype(np.int64)
+    if pd.api.types.is_integer_dtype(values.dtype) and not values.isna().any():
+        return values.to_numpy(np.int64)
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    wrong = ~(np.abs(numbers) < 2**53) | (numbers != np.round(numbers))
+    _refuse_values(values, wrong, f"{name} an integer", ids)
+    return numbers.astype(np.int64)
+
+
+def _refuse_values(values: pd.Series[Any], wrong: NDArray[np.bool_], what: str, ids: NDArray[np.int64] | None) -> None:
+    if wrong.any():
+        column, kind = what.split(" ", 1)
+        rows = [f"row {row}" if ids is None else f"LINKNO {ids[row]}" for row in np.flatnonzero(wrong)]
+        raise InputError(
+            f"Column {column} contains values that are not {kind.removeprefix('a ').removeprefix('an ')}s: "
+            f"{values[wrong].tolist()[0]!r} and the like in {some(rows)}.",
+            f"Give {kind} in every row.",
+        )

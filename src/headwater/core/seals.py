@@ -28,6 +28,8 @@ DIGEST_KEY = "digest"
 _HEAD_BYTES = 65_536
 """GDAL writes tags at the beginning of a Cloud-Optimized GeoTIFF."""
 _PARQUET_MAGIC = b"PAR1"
+_PARQUET_END = 8
+"""A Parquet file ends with the length of its footer and `_PARQUET_MAGIC`, four bytes each."""
 _DAMAGED = ".damaged"
 
 
@@ -61,7 +63,13 @@ def seal_parquet(path: Path) -> None:
         file.seek(start)
         footer = file.read()
         file.seek(start)
-        file.write(MAGIC + _footer_digest(start + SEAL_BYTES, footer) + footer)
+        file.write(_sealed_footer(start, footer))
+
+
+def sealed_parquet(content: bytes) -> bytes:
+    """Return the bytes of a Parquet file with its seal, see `seal_parquet`."""
+    start = len(content) - _PARQUET_END - int.from_bytes(content[-_PARQUET_END:-4], "little")
+    return content[:start] + _sealed_footer(start, content[start:])
 
 
 def check_seal(path: Path) -> None:
@@ -151,9 +159,13 @@ def _footer_start(path: Path) -> int:
     """Return where the footer of a Parquet file begins; at least `SEAL_BYTES`, whatever a damaged file claims."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, size - 8))
+        file.seek(max(0, size - _PARQUET_END))
         length = int.from_bytes(file.read(4), "little")
-    return max(SEAL_BYTES, size - 8 - length)
+    return max(SEAL_BYTES, size - _PARQUET_END - length)
+
+
+def _sealed_footer(start: int, footer: bytes) -> bytes:
+    return MAGIC + _footer_digest(start + SEAL_BYTES, footer) + footer
 
 
 def _footer_digest(start: int, footer: bytes) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import InputError
+from headwater.core.seals import with_digest, without_digest
 
 SIDECARS = ("-wal", "-shm", "-journal", ".aux.xml", ".ovr", ".msk", ".msk.ovr")
 """Ends of files that programs write next to a file, under its full name: SQLite's log of changes that are not in a
@@ -115,22 +116,49 @@ def write_if_changed(path: Path, content: bytes) -> bool:
     return True
 
 
-def write_json(path: Path, value: Any) -> bool:
-    """Write a value as stable JSON (sorted keys, no NaN), only if the file would change."""
+def write_json(path: Path, value: Any, *, sealed: bool = False) -> bool:
+    """Write a value as stable JSON (sorted keys, no NaN), only if the file would change.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    value : Any
+        An object, if `sealed`.
+    sealed : bool
+        Add the digest that `read_json` checks. A file with the same content and no digest, of an older version, is left
+        as it is: a change would make everything that depends on it again.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+    """
+    content = _json_text(value)
+    if not sealed:
+        return write_if_changed(path, content)
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    return write_if_changed(path, _json_text(with_digest(value)))
+
+
+def _json_text(value: Any) -> bytes:
     text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    return write_if_changed(path, (text + "\n").encode())
+    return (text + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that an earlier step wrote.
+    """Read a JSON file that an earlier step wrote; check its digest and leave it out, if there is one.
 
     Raises
     ------
     InputError
         The file is missing or is not JSON.
+    DamagedFile
+        Its digest is that of other content; the file is renamed.
     """
     try:
-        return json.loads(Path(path).read_bytes())
+        return without_digest(json.loads(Path(path).read_bytes()), path)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", "Run the step that writes it first.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -122,6 +122,7 @@ class _Session(requests.Session):
         if target is not None:
             absolute = urljoin(str(resp.url), target)
             if not self._may_redirect(str(resp.url), absolute):
+                resp.close()
                 raise RedirectRefused(absolute)
         return target
 
@@ -147,12 +148,12 @@ class BoundedAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make the pools of connections."""
-        super().init_poolmanager(*args, **options)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
         """Return the pools of connections to a proxy."""
-        manager = super().proxy_manager_for(*args, **options)  # type: ignore[no-untyped-call]
+        manager = super().proxy_manager_for(*args, **options)
         if "socks" not in type(manager).__name__.lower():
             manager.pool_classes_by_scheme = _POOLS
         return manager

@@ -71,7 +71,7 @@ def refuse_tangles(shape: BaseGeometry | None) -> None:
     if len(points) > MAX_REPAIRED_POINTS:
         raise TooTangled(f"it is not valid and has {len(points)} points")
     same = part[1:] == part[:-1]
-    edges = shapely.linestrings(np.stack([points[:-1][same], points[1:][same]], axis=1))
+    edges = np.asarray(shapely.linestrings(np.stack([points[:-1][same], points[1:][same]], axis=1)))
     edges = edges[shapely.length(edges) > 0]
     if not len(edges):
         return

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
-from headwater.core.errors import InputError, WorkError
-from headwater.core.files import atomic_path, write_json
+from headwater.core.errors import HeadwaterError, InputError, WorkError
+from headwater.core.files import atomic_path, read_json, write_json
 from headwater.core.sentinel2 import CLEAR_SCL, GREEN, LAND_SCL, NIR, REFLECTANCE_BANDS, SCL
 from headwater.imagery.selection import resize_nearest
 from headwater.raster.coarse_bands import (
@@ -135,7 +135,9 @@ class SceneCache:
         found = self._read_statistics(scene)
         if found is not None:
             facts = {"offset": found.offset, "floor_fraction": found.floor_fraction}
-            write_json(path, {"id": scene.id, "mean": found.mean.tolist(), "std": found.std.tolist(), **facts})
+            write_json(
+                path, {"id": scene.id, "mean": found.mean.tolist(), "std": found.std.tolist(), **facts}, sealed=True
+            )
         return found
 
     def _read_statistics(self, scene: Scene) -> SceneStatistics | None:
@@ -292,10 +294,10 @@ def _kept(path: Path) -> _View | None:
 def _kept_statistics(path: Path) -> SceneStatistics | None:
     """Return kept statistics; None if they are not there yet, or damaged."""
     try:
-        kept = json.loads(path.read_bytes())
+        kept = read_json(path)
         mean, std = np.array(kept["mean"], float), np.array(kept["std"], float)
         found = SceneStatistics(mean, std, int(kept["offset"]), float(kept["floor_fraction"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (HeadwaterError, OSError, ValueError, KeyError, TypeError):
         return None
     return found if mean.shape == std.shape == (len(REFLECTANCE_BANDS),) else None
 

@@ -27,6 +27,7 @@ from rasterio.io import DatasetReader
 
 from headwater.core.errors import HeadwaterError, InputError, NetworkError, WorkError
 from headwater.core.retry import retry_policy
+from headwater.core.seals import check_seal, damaged, is_result
 from headwater.geo.grid import RasterGrid
 from headwater.raster.gdal_messages import http_status, listening
 from headwater.raster.remote_files import RemoteFile, ask, check_unchanged, has_content
@@ -258,6 +259,8 @@ def open_once(source: Source, address: str, *, level: int | None = None) -> Data
     if not is_remote(source):
         if isinstance(source, Asset):
             return _open_local_asset(source, address, options)
+        if isinstance(source, Path):
+            check_seal(source)
         dataset = rasterio.open(address, **options)
         _check_transform(dataset, source)
         return dataset
@@ -367,6 +370,8 @@ def unreadable(source: Source, error: BaseException, attempts: int, *, corrupt: 
     corrupt : bool
         Whether its server returns it.
     """
+    if isinstance(source, Path) and is_result(source):
+        return damaged(source, f"it could not be read ({without_signature(str(error.__cause__ or error))})")
     tried = f" after {attempts} tries" if attempts > 1 else ""
     # GDAL's own message, where rasterio only refers to it.
     cause = f"{public_name(source)} could not be read{tried}: {without_signature(str(error.__cause__ or error))}."

@@ -32,7 +32,7 @@ _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]+"')
 _SESSIONS = threading.local()
 
 
-class FileChanged(RasterioIOError):
+class FileChanged(RasterioIOError):  # type: ignore[misc]
     """A file is another one than when it was opened: reading it again may help."""
 
 

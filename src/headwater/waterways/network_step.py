@@ -15,6 +15,7 @@ from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
 from headwater.core.files import atomic_path, write_json
 from headwater.geo.features import read_table
+from headwater.geo.parquet import write_geoparquet
 from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
@@ -96,7 +97,7 @@ def write_checked(
 ) -> None:
     """Build the network of segments, check every check, then write it; see `network`."""
     built, result = checked_network(pieces, backbone, basin_id=basin_id, lakes=lakes)
-    write_json(checks, result)
+    write_json(checks, result, sealed=True)
     refuse_faults(result)
     write_network(built, out)
     for name in formats:
@@ -147,9 +148,7 @@ def refuse_faults(result: dict[str, Any]) -> None:
 def write_water(polygons: gpd.GeoDataFrame, out: Path) -> None:
     """Write polygons of wide water as GeoParquet, completely or not at all."""
     with atomic_path(out) as temporary:
-        polygons.to_parquet(
-            temporary, compression="zstd", schema_version="1.1.0", write_covering_bbox=True, index=False
-        )
+        write_geoparquet(polygons, temporary, write_covering_bbox=True)
 
 
 def check(file: Path) -> int:

@@ -176,6 +176,8 @@ def corners_of(path):
         (2000, 0, "2.0 km"),
         (300_000, 0, "300"),
         (-400, 0, "0.4 km"),
+        (2000, -3, None),
+        (300_000, -3, "300"),
     ],
 )
 def test_a_scene_is_where_its_item_says(folder, shift_m, cut, far):

@@ -22,11 +22,11 @@ TOLERANCE_M = 150.0
 
 
 def check_place(dataset: DatasetReader, crs: CRS, corners: Sequence[tuple[float, float]], what: str) -> None:
-    """Check that an item's footprint is on its raster, or all of the raster within the footprint.
+    """Check that an item's footprint is on its raster.
 
     Only the points of the footprint count: the edges between them are straight in degrees or in meters, and differ by
-    hundreds of meters. A footprint may be smaller than its raster, which has no data around it, or larger: the file was
-    cut to a place.
+    hundreds of meters. A footprint may be smaller than its raster, which has no data around it. One that is smaller
+    than the footprint was cut to a place: it must share ground with the footprint.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def check_place(dataset: DatasetReader, crs: CRS, corners: Sequence[tuple[float,
     Raises
     ------
     InputError
-        Both reach farther than `TOLERANCE_M` beyond the other.
+        They are more than `TOLERANCE_M` apart.
     """
     if not corners:
         return
@@ -66,7 +66,10 @@ def check_place(dataset: DatasetReader, crs: CRS, corners: Sequence[tuple[float,
 
 
 def _is_cut(x: NDArray[np.float64], y: NDArray[np.float64], box: Bounds, tolerance: float) -> bool:
-    """Whether a box is within the points of a footprint."""
+    """Whether a box is a part of what the points of a footprint enclose, which is wider or higher."""
     if len(x) < 3 or not (np.isfinite(x).all() and np.isfinite(y).all()):
         return False
-    return bool(shapely.MultiPoint(np.column_stack([x, y])).convex_hull.buffer(tolerance).covers(shapely.box(*box)))
+    west, south, east, north = box
+    larger = np.ptp(x) > east - west + tolerance or np.ptp(y) > north - south + tolerance
+    hull = shapely.MultiPoint(np.column_stack([x, y])).convex_hull
+    return bool(larger and hull.intersects(shapely.box(*box)))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headwater.core.elevations import in_range, is_elevation
 from headwater.core.errors import InputError
 from headwater.core.plugins import Registry
 from headwater.core.sentinel2 import CHANNELS
@@ -311,9 +312,10 @@ def _tile(
     rows, columns = shapes[0][-2:]
     top, bottom, left, right = halo_px
     core = (slice(top, rows - bottom), slice(left, columns - right))
-    known = elevation is None or bool(np.isfinite(elevation).all())
+    # NaN is in no range. What cannot be an elevation is as good as unknown.
+    known = elevation is None or not elevation.size or in_range(elevation)
     if elevation is not None and not known:
-        elevation = np.where(np.isfinite(elevation), elevation, np.float32(np.nan))
+        elevation = np.where(is_elevation(elevation), elevation, np.float32(np.nan))
     return Tile(
         bands=have,
         elevation=elevation,

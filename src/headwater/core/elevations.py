@@ -1,4 +1,4 @@
-"""What an elevation on land or at sea can be, in meters."""
+"""What an elevation can be, in meters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
 
-MIN_ELEVATION_M = -12_000.0
-"""Nothing is deeper: the deepest trench is at about -10,900 m."""
-MAX_ELEVATION_M = 9_000.0
-"""Nothing is higher."""
+MIN_ELEVATION_M, MAX_ELEVATION_M = -9_000.0, 9_000.0
+"""No land is higher, or deeper below sea level. Trenches are, but -9999 is far more often a void without a tag."""
 
 
 def is_elevation(values: NDArray[Any]) -> NDArray[np.bool_]:

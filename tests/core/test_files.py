@@ -87,3 +87,33 @@ def test_leftovers_of_killed_processes_are_removed_but_not_files_of_living_ones(
     assert not gone.exists()
     assert not sidecar.exists()
     assert all(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000 + "]" * 100_000, "not readable JSON"),
+        ("[" * 60 + "]" * 60, "deeper than 50 levels"),
+        ('{"a": NaN}', "NaN is not a number"),
+        ('{"a": [-Infinity]}', "not a number of JSON"),
+        ("1e400", "1e400 is too large"),
+        ("1" * 5000, "not readable JSON"),
+        ("\ud800".encode("utf-8", "surrogatepass"), "not readable JSON"),
+        ("", "not readable JSON"),
+    ],
+)
+def test_json_that_no_step_writes_is_refused(text, words, tmp_path):
+    path = tmp_path / "x.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=words):
+        read_json(path)
+
+
+def test_json_is_not_read_where_it_is_too_large(tmp_path):
+    path = tmp_path / "x.json"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match="larger than 32 MiB"):
+        read_json(path)
+    path.write_text("[" * 50 + "1e5" + "]" * 50)
+    read_json(path)

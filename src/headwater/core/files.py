@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import math
 import os
 import shutil
 import socket
@@ -19,6 +20,11 @@ SIDECARS = ("-wal", "-shm", "-journal", ".aux.xml", ".ovr", ".msk", ".msk.ovr")
 """Ends of files that programs write next to a file, under its full name: SQLite's log of changes that are not in a
 GeoPackage yet; GDAL's statistics, overviews and mask of a raster. They would change what the next file of that name
 contains."""
+
+MAX_JSON_BYTES = 32 * 2**20
+"""Largest JSON file that is read; in memory it takes up to thirty times as much."""
+MAX_JSON_DEPTH = 50
+"""Deepest JSON file that is read."""
 
 
 @contextmanager
@@ -127,13 +133,49 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     InputError
-        The file is missing or is not JSON.
+        The file is missing, is not JSON, or is larger or deeper than any that a step writes.
     """
     try:
-        return json.loads(Path(path).read_bytes())
+        return _parsed_json(Path(path))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", "Run the step that writes it first.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    # A ValueError is also of a number of thousands of digits.
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not readable JSON ({error}).", "Delete it and run the step that writes it again."
         ) from error
+
+
+def _parsed_json(path: Path) -> Any:
+    """Return a JSON file's value.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        It is not JSON, has numbers that are not finite, or is too large or too deep.
+    """
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"it is larger than {MAX_JSON_BYTES // 2**20} MiB")
+    value = json.loads(path.read_bytes(), parse_constant=_refuse_constant, parse_float=_finite)
+    level, depth = [value], 0
+    while level := [
+        inner
+        for outer in level
+        for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+        if isinstance(inner, dict | list)
+    ]:
+        depth += 1
+        if depth > MAX_JSON_DEPTH:
+            raise ValueError(f"it is deeper than {MAX_JSON_DEPTH} levels")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")

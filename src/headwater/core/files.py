@@ -6,6 +6,7 @@ import glob
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import uuid
@@ -25,6 +26,9 @@ MAX_JSON_BYTES = 32 * 2**20
 """Largest JSON file that is read; in memory it takes up to thirty times as much."""
 MAX_JSON_DEPTH = 50
 """Deepest JSON file that is read."""
+
+_TEMPORARY = re.compile(r"\..*\.(?P<host>[^/]+)-(?P<process>[0-9]{1,10})-[0-9a-f]{8}\.part(\.[^/]*)?", re.DOTALL)
+"""Names that `atomic_path` gives, and those of sidecars."""
 
 
 @contextmanager
@@ -64,23 +68,22 @@ def _remove_leftovers(path: Path) -> None:
     """Remove what killed processes of this machine left of earlier attempts to write `path`."""
     start = f".{path.stem}.{socket.gethostname()}-"
     for leftover in path.parent.glob(f"{glob.escape(start)}*.part*"):
-        process = leftover.name.removeprefix(start).split("-")[0]
-        if process.isdigit() and not _is_alive(int(process)):
+        written = _TEMPORARY.fullmatch(leftover.name)
+        if written and leftover.name.startswith(start) and not _is_alive(int(written["process"])):
             _remove(leftover)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove every temporary file below a folder, except what a living process of this machine writes.
+    """Remove every temporary file of `atomic_path` below a folder, except what a living process of this machine writes.
 
     Parameters
     ----------
     folder : Path
         Folder that no other machine is known to write in.
     """
-    here = f".{socket.gethostname()}-"
     for leftover in sorted(Path(folder).rglob(".*.part*")):
-        writer = leftover.name.partition(here)[2].split("-")[0]
-        if not (writer.isdigit() and _is_alive(int(writer))):
+        written = _TEMPORARY.fullmatch(leftover.name)
+        if written and not (written["host"] == socket.gethostname() and _is_alive(int(written["process"]))):
             _remove(leftover)
 
 
@@ -104,8 +107,9 @@ def _is_alive(process: int) -> bool:
 def _remove(path: Path) -> None:
     # GDAL's COG driver writes overviews and mask next to the file, under names that start with its name.
     for sidecar in path.parent.glob(f"{glob.escape(path.name)}.*"):
-        sidecar.unlink(missing_ok=True)
-    if path.is_dir():
+        if not sidecar.is_dir() or sidecar.is_symlink():
+            sidecar.unlink(missing_ok=True)
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -37,7 +37,9 @@ def test_a_slurm_that_does_not_answer_is_ignored(file, monkeypatch):
     check_partitions(file)
 
 
-@pytest.mark.parametrize("text", ["[a]", "partitions: [a]", "partitions: {a: b}", "partitions: {1: {}}", "a: {", "\xff"])
+@pytest.mark.parametrize(
+    "text", ["[a]", "partitions: [a]", "partitions: {a: b}", "partitions: {1: {}}", "a: {", "\xff"]
+)
 def test_a_file_that_is_no_table_of_partitions_is_refused(text, tmp_path, monkeypatch):
     monkeypatch.setattr("headwater.runs.slurm._known_partitions", lambda: {"cpu"})
     (tmp_path / "p.yaml").write_bytes(text.encode("latin-1"))

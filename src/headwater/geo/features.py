@@ -22,6 +22,7 @@ from headwater.core.events import say
 from headwater.geo.damaged_wkb import repair_wkb
 from headwater.geo.grid import CRS, Bounds
 from headwater.geo.parquet import READ_OPTIONS, sound
+from headwater.geo.table_names import refuse_misread_name
 
 # Libraries that read tables are imported where they are used: most jobs read none.
 if TYPE_CHECKING:
@@ -229,9 +230,10 @@ def gdal_source(path: Path, kind: TableKind) -> str:
     Raises
     ------
     InputError
-        A zipped file contains several.
+        A zipped file contains several, or the reader would take the name for another one.
     """
     if path.suffix.lower() != ".zip" or not path.is_file():
+        refuse_misread_name(path)
         if path.is_file():
             _check_leads_nowhere(path, kind)
         return str(path)

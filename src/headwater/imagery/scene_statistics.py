@@ -25,6 +25,7 @@ from rasterio.io import DatasetReader
 
 from headwater.core.errors import HeadwaterError, InputError, WorkError
 from headwater.core.files import atomic_path, read_json, write_json
+from headwater.core.private_files import is_own_file
 from headwater.core.sentinel2 import CLEAR_SCL, GREEN, LAND_SCL, NIR, REFLECTANCE_BANDS, SCL
 from headwater.imagery.selection import resize_nearest
 from headwater.raster.coarse_bands import (
@@ -280,7 +281,9 @@ def _eroded(clear: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _kept(path: Path) -> _View | None:
-    """Return a kept view; None if it is not there yet, or damaged."""
+    """Return a kept view; None if it is not there yet, not ours, or damaged."""
+    if not is_own_file(path):
+        return None
     try:
         with np.load(io.BytesIO(path.read_bytes())) as arrays:
             nearest, throughout = (np.asarray(arrays[name], np.uint8) for name in ("nearest", "throughout"))
@@ -292,7 +295,9 @@ def _kept(path: Path) -> _View | None:
 
 
 def _kept_statistics(path: Path) -> SceneStatistics | None:
-    """Return kept statistics; None if they are not there yet, or damaged."""
+    """Return kept statistics; None if they are not there yet, not ours, or damaged."""
+    if not is_own_file(path):
+        return None
     try:
         kept = read_json(path)
         mean, std = np.array(kept["mean"], float), np.array(kept["std"], float)

@@ -133,7 +133,9 @@ def check_tables(files: Mapping[str, Sequence[str]]) -> None:
             try:
                 if Path(path).suffix.lower() in PARQUET_SUFFIXES:
                     pyarrow.parquet.read_schema(path)
-                elif not len(pyogrio.list_layers(gdal_source(Path(path), ANY_TABLE))):
+                    continue
+                # Also refuses names that are misread.
+                if not len(pyogrio.list_layers(gdal_source(Path(path), ANY_TABLE))):
                     raise ValueError("it has no layer")
             except (pyogrio.errors.DataSourceError, pyarrow.ArrowException, ValueError, OSError) as error:
                 reason = next(iter(str(error).splitlines()), type(error).__name__)

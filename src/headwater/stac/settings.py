@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar, Self
 
 from pydantic import model_validator
@@ -10,6 +9,7 @@ from pydantic import model_validator
 from headwater.core.errors import InputError
 from headwater.core.secrets import has_credentials
 from headwater.core.settings import Settings, setting
+from headwater.core.texts import CollectionId, Host, OneLine
 
 REQUEST_TIMEOUT_S = 60.0
 """Longest time of one request to a STAC API where none is given."""
@@ -17,9 +17,6 @@ PATIENCE_S = 300.0
 """How long a failed request to a STAC API is repeated where nothing else is given."""
 PAGE_LIMIT = 250
 """Items of a page requested from a STAC API."""
-
-
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?")
 
 
 class SigningSettings(Settings):
@@ -35,29 +32,18 @@ class SigningSettings(Settings):
         choices=("planetary_computer", "token", "none"),
         plugins="headwater.stac.signing:SIGNERS",
     )
-    token_url: str | None = setting(
+    token_url: OneLine | None = setting(
         None,
         "Token endpoint of the Planetary Computer's kind (the collection's name is appended), for signing token.",
         reruns=False,
     )
-
-    hosts: tuple[str, ...] = setting(
+    hosts: tuple[Host, ...] = setting(
         (),
         "Further hosts (with their port, if it is not the usual one) that this catalog uses: its next pages may be"
         " there, its files may be redirected there, and tokens of token_url are sent there. Without it only the hosts"
         " of the catalog, of each file and of token_url, and those that headwater.stac.hosts lists.",
         reruns=False,
     )
-
-    @model_validator(mode="after")
-    def _check_hosts(self) -> Self:
-        for host in self.hosts:
-            if not _HOST.fullmatch(host):
-                raise InputError(
-                    f"catalog.hosts contains {host!r}, which is not the name of a host.",
-                    "Write names such as data.example.org or 192.0.2.1:8080.",
-                )
-        return self
 
     @model_validator(mode="after")
     def _check_token_url(self) -> Self:
@@ -73,15 +59,15 @@ class SigningSettings(Settings):
 class CatalogSettings(SigningSettings):
     """Where scenes and elevation tiles are found."""
 
-    url: str = setting(
+    url: OneLine = setting(
         doc="Address of a STAC API; or a folder with items, a STAC GeoParquet file, or a folder of such files.",
         reruns_from="search",
         min_length=1,
     )
-    sentinel2_collection: str = setting(
-        "sentinel-2-l2a", "Collection of Sentinel-2 scenes.", reruns_from="search", min_length=1
+    sentinel2_collection: CollectionId = setting(
+        "sentinel-2-l2a", "Collection of Sentinel-2 scenes.", reruns_from="search"
     )
-    dem_collections: tuple[str, ...] = setting(
+    dem_collections: tuple[CollectionId, ...] = setting(
         ("cop-dem-glo-30", "cop-dem-glo-90"),
         "Collections of elevation tiles, best first; later ones fill what is missing.",
         reruns_from="search",

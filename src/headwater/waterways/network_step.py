@@ -14,6 +14,7 @@ import pandas as pd
 from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
 from headwater.core.files import atomic_path, write_json
+from headwater.geo.basins import check_basin_id
 from headwater.geo.features import read_table
 from headwater.geo.parquet import write_geoparquet
 from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
@@ -125,6 +126,7 @@ def checked_network(
     checks : dict
         Content of waterways.checks.json.
     """
+    check_basin_id(basin_id)
     built = build_network(pieces, backbone, basin_id)
     if lakes is not None:
         built["intersects_lake"] |= meets_lake(built.geometry.to_numpy(), lakes)

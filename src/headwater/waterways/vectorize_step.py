@@ -17,6 +17,7 @@ from shapely import box
 from headwater.core.errors import InputError
 from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
+from headwater.geo.basins import check_basin_id
 from headwater.geo.features import TableKind, unreadable
 from headwater.geo.grid import Bounds, Cell, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
@@ -146,6 +147,7 @@ def vectorize(
     InputError, WorkError
         See `headwater.waterways.backbone.tdx_files.read_tdx` and `headwater.waterways.network_step.network`.
     """
+    check_basin_id(basin_id)
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1 (got {jobs}).", "Give the number of processes.")
     if out.suffix.lower() not in (".parquet", ".geoparquet"):

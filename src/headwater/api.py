@@ -106,7 +106,7 @@ def composite(
     refuse_unknown(settings, SelectSettings, CompositeSettings, SigningSettings)
     grid = arrays.array_grid(area, "area") if isinstance(area, xr.DataArray) else grid_of_area(area)
     images, searched = _images(items, grid.bounds)
-    signer = make_signer(access.signing, access.token_url)
+    signer = make_signer(access.signing, access.token_url, access.hosts)
     with TemporaryDirectory() as temporary:
         cache = SceneCache(Path(cache_dir or temporary), signer, selection.missing_scl)
         entries = choose_entries(images, grid.bounds, searched, selection, cache).entries

@@ -395,3 +395,14 @@ def test_the_server_stops_with_its_block_and_the_port_is_free_again(folder: Path
     with running_catalog([folder], port=port) as second:
         assert second == first
     assert time.monotonic() - start < 5
+
+
+def test_requests_are_bounded(url: str) -> None:
+    deep = b'{"intersects": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    assert requests.post(f"{url}/stac/search", data=deep, timeout=20).status_code == 400
+    assert requests.post(f"{url}/stac/search", data=b" " * 1_500_000, timeout=20).status_code == 413
+    fields = [{"field": "id"}] * 11
+    assert requests.post(f"{url}/stac/search", json={"sortby": fields}, timeout=20).status_code == 400
+    ring = [[k / 30_000, 0.0] for k in range(30_000)] + [[0.0, 1.0], [0.0, 0.0]]
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    assert requests.post(f"{url}/stac/search", json={"intersects": shape}, timeout=20).status_code == 400

@@ -31,6 +31,7 @@ CHANGES = {
     "catalog.dem_collections": (["cop-dem-glo-90"], "search"),
     "catalog.signing": ("none", NOTHING),
     "catalog.token_url": ("https://example.org/token", NOTHING),
+    "catalog.hosts": (["data.example.org"], NOTHING),
     "search.datetime": ("2022-01-01/2022-12-31", "search"),
     "search.years_back": (0, "search"),
     "search.max_cloud_cover": (50, "search"),

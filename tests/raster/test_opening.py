@@ -185,7 +185,8 @@ def test_a_failure_is_not_cached(server):
         signer = Signer()
         server.fail(kind, last=3, left=0.01)
         assert with_retry(asset(server, "cog.tif"), signer, everything) == calm
-        assert len(signer.renewals) <= 3, kind
+        # One for each request that fails, at most.
+        assert len(signer.renewals) <= 5, kind
 
 
 @pytest.mark.parametrize("name", ["cog.tif", "scattered.tif"])
@@ -277,11 +278,18 @@ def test_a_remote_file_opens_no_file_on_this_machine(server, folder):
         assert dataset.read(1).any(), "the bait does not work"
     for name in ("bait.vrt", "bait.tif"):
         (folder / name).write_text(text)
-    sources = [asset(server, "bait.vrt"), asset(server, "bait.tif"), Asset(text, "c")]
-    sources.append(Asset(f"/vsicurl/{server.url}/bait.vrt", "c"))
-    for source in sources:
+    local = Asset(str(folder / "bait.vrt"), "c")
+    for source in (asset(server, "bait.vrt"), asset(server, "bait.tif"), local):
         with pytest.raises(WorkError, match="could not be read"):
             with_retry(source, None, everything)
+    server.fail("none")
+    bait = f"{server.url}/bait.vrt"
+    for href in (text, f"/vsicurl/{bait}", f"/vsicurl?header_file=/etc/passwd&url={bait}", f"vrt://{folder}/cog.tif",
+                 f"GTIFF_DIR:1:{folder}/cog.tif", f"http://me:pass@{server.url[7:]}/cog.tif"):  # fmt: skip
+        with pytest.raises(InputError, match="is not opened: it is not a plain http") as caught:
+            with_retry(Asset(href, "c"), None, everything)
+        assert "pass@" not in str(caught.value)
+    assert not server.log()
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,14 @@ from headwater.core.errors import InputError, WorkError
 from headwater.demo.server.serve import running_catalog
 from headwater.stac import tokens
 from headwater.stac.items import Asset
+from headwater.stac.settings import CatalogSettings, SigningSettings
 from headwater.stac.signing import SIGNERS, make_signer
 from support.tiny_catalog import TinyScene, write_tiny_catalog
 
 LOCAL = Asset("/data/B02.tif", "sentinel-2-l2a")
 REMOTE = Asset("http://127.0.0.1:9/B02.tif", "sentinel-2-l2a")
+HOSTS = ("x", "127.0.0.1:9")
+"""Of the assets: hosts that tokens may be sent to."""
 BLOB = Asset("https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/33/T/B02.tif", "sentinel-2-l2a")
 
 
@@ -40,7 +43,7 @@ def in_a_new_process(signing: str, url: str | None, asset: Asset = REMOTE) -> su
     """Sign an asset in another process, which prints the address."""
     code = (
         "import sys; from headwater.stac.items import Asset; from headwater.stac.signing import make_signer;"
-        "print(make_signer(sys.argv[1], sys.argv[2] or None)(Asset(*sys.argv[3:])))"
+        f"print(make_signer(sys.argv[1], sys.argv[2] or None, {HOSTS})(Asset(*sys.argv[3:])))"
     )
     words = [sys.executable, "-c", code, signing, url or "", asset.href, asset.collection]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
@@ -86,8 +89,8 @@ def test_the_scheme_none_signs_nothing() -> None:
 
 def test_one_token_serves_many_assets_of_a_collection_and_processes_share_the_signer() -> None:
     with endpoint(token("ONE")) as (url, asked):
-        signer = make_signer("token", url)
-        assert make_signer("token", url) is signer
+        signer = make_signer("token", url, HOSTS)
+        assert make_signer("token", url, HOSTS) is signer
         hrefs = [signer(Asset(f"http://x/{number}.tif", "sentinel-2-l2a")) for number in range(5)]
         assert hrefs[3] == "http://x/3.tif?st=1&se=2&sp=rl&sig=ONE"
         assert asked == ["/token/sentinel-2-l2a"]
@@ -97,7 +100,7 @@ def test_one_token_serves_many_assets_of_a_collection_and_processes_share_the_si
 
 def test_local_files_need_no_token_and_queries_are_kept() -> None:
     with endpoint(token("ONE")) as (url, asked):
-        signer = make_signer("token", url)
+        signer = make_signer("token", url, HOSTS)
         assert signer(LOCAL) == LOCAL.href
         assert not asked
         assert signer(Asset("http://x/a.tif?v=1", "c")).startswith("http://x/a.tif?v=1&st=1")
@@ -105,7 +108,7 @@ def test_local_files_need_no_token_and_queries_are_kept() -> None:
 
 def test_renewal_before_expiry_and_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
     with endpoint(token("ONE", 1000), token("TWO", 1900), token("THREE", 2700)) as (url, asked):
-        signer = make_signer("token", url)
+        signer = make_signer("token", url, HOSTS)
         start = time.time()
         assert signer(REMOTE).endswith("ONE")
         monkeypatch.setattr("headwater.stac.tokens.time.time", lambda: start + 745)
@@ -118,7 +121,7 @@ def test_renewal_before_expiry_and_on_demand(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_long_lived_token_is_renewed_five_minutes_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     with endpoint(token("ONE", 2700), token("TWO", 5400)) as (url, _):
-        signer, start = make_signer("token", url), time.time()
+        signer, start = make_signer("token", url, HOSTS), time.time()
         for after, name in ((0, "ONE"), (2390, "ONE"), (2410, "TWO")):
             monkeypatch.setattr("headwater.stac.tokens.time.time", lambda after=after: start + after)
             assert signer(REMOTE).endswith(name), after
@@ -126,7 +129,7 @@ def test_a_long_lived_token_is_renewed_five_minutes_before_its_end(monkeypatch: 
 
 def test_many_readers_refused_ask_for_one_new_token() -> None:
     with endpoint(token("ONE"), token("TWO"), token("THREE")) as (url, asked):
-        signer, together = make_signer("token", url), threading.Barrier(8)
+        signer, together = make_signer("token", url, HOSTS), threading.Barrier(8)
         given = []
 
         def read(number: int) -> None:
@@ -143,14 +146,14 @@ def test_many_readers_refused_ask_for_one_new_token() -> None:
         assert len(asked) == 2
         assert all(address.endswith("TWO") for address in given)
         # The new one is refused as well.
-        assert make_signer("token", url)(REMOTE).endswith("TWO")
+        assert make_signer("token", url, HOSTS)(REMOTE).endswith("TWO")
         assert signer(REMOTE, renew=True).endswith("THREE")
 
 
 @pytest.mark.parametrize("known", [False, True])
 def test_processes_share_a_token_and_its_renewal(known: bool, runtime: Path) -> None:
     with endpoint(token("ONE"), token("TWO"), delay_s=0.5) as (url, asked):
-        signer = make_signer("token", url)
+        signer = make_signer("token", url, HOSTS)
         if known:
             signer(REMOTE)
         processes = [in_a_new_process("token", url) for _ in range(2)]
@@ -163,13 +166,13 @@ def test_processes_share_a_token_and_its_renewal(known: bool, runtime: Path) -> 
             assert len(asked) == 2
         # A token that was refused here may have been renewed elsewhere.
         make_signer.cache_clear()
-        assert make_signer("token", url)(REMOTE, renew=True).endswith("TWO" if known else "ONE")
+        assert make_signer("token", url, HOSTS)(REMOTE, renew=True).endswith("TWO" if known else "ONE")
         assert len(asked) == 1 + known
 
 
 def test_the_shared_tokens_are_private_and_cannot_be_searched_for(runtime: Path) -> None:
     with endpoint(token("ONE")) as (url, _):
-        make_signer("token", url)(REMOTE)
+        make_signer("token", url, HOSTS)(REMOTE)
     (folder,) = runtime.iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
     files = list(folder.iterdir())
@@ -198,11 +201,11 @@ def spoil_by_a_file(folder: Path, aside: Path) -> None:
 @pytest.mark.parametrize("spoil", [spoil_by_a_link, spoil_by_opening_it, spoil_by_a_file])
 def test_a_folder_that_others_may_have_made_is_not_used(spoil: Any, runtime: Path, tmp_path: Path) -> None:
     with endpoint(token("ONE"), token("TWO")) as (url, _):
-        assert make_signer("token", url)(REMOTE).endswith("ONE")
+        assert make_signer("token", url, HOSTS)(REMOTE).endswith("ONE")
         (folder,) = runtime.iterdir()
         spoil(folder, tmp_path / "aside")
         make_signer.cache_clear()
-        assert make_signer("token", url)(REMOTE).endswith("TWO")
+        assert make_signer("token", url, HOSTS)(REMOTE).endswith("TWO")
         assert tokens.shared_folder() is None
 
 
@@ -230,42 +233,42 @@ def test_a_place_where_others_may_replace_folders_is_skipped(runtime: Path) -> N
 )
 def test_a_damaged_token_file_is_ignored_and_replaced(content: bytes, runtime: Path) -> None:
     with endpoint(token("ONE"), token("TWO")) as (url, asked):
-        make_signer("token", url)(REMOTE)
+        make_signer("token", url, HOSTS)(REMOTE)
         (path,) = (path for path in next(runtime.iterdir()).iterdir() if path.stat().st_size)
         path.write_bytes(content)
         for _ in range(2):
             make_signer.cache_clear()
-            assert make_signer("token", url)(REMOTE).endswith("TWO")
+            assert make_signer("token", url, HOSTS)(REMOTE).endswith("TWO")
         assert len(asked) == 2
 
 
 def test_links_and_files_of_others_in_the_folder_are_not_followed(runtime: Path, tmp_path: Path) -> None:
     with endpoint(token("ONE"), token("TWO"), token("THREE")) as (url, _):
-        make_signer("token", url)(REMOTE)
+        make_signer("token", url, HOSTS)(REMOTE)
         (path,) = (path for path in next(runtime.iterdir()).iterdir() if path.stat().st_size)
         path.rename(tmp_path / "elsewhere")
         path.symlink_to(tmp_path / "elsewhere")
         make_signer.cache_clear()
-        assert make_signer("token", url)(REMOTE).endswith("TWO")
+        assert make_signer("token", url, HOSTS)(REMOTE).endswith("TWO")
         assert not path.is_symlink(), "the link was written through"
         path.chmod(0o644)
         make_signer.cache_clear()
-        assert make_signer("token", url)(REMOTE).endswith("THREE")
+        assert make_signer("token", url, HOSTS)(REMOTE).endswith("THREE")
 
 
 def test_without_a_place_to_share_each_process_requests_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "shared_folder", lambda: None)
     with endpoint(token("ONE"), token("TWO")) as (url, asked):
-        signer = make_signer("token", url)
+        signer = make_signer("token", url, HOSTS)
         assert [signer(REMOTE)[-3:] for _ in range(3)] == ["ONE"] * 3
         make_signer.cache_clear()
-        assert make_signer("token", url)(REMOTE).endswith("TWO")
+        assert make_signer("token", url, HOSTS)(REMOTE).endswith("TWO")
         assert len(asked) == 2
 
 
 def test_a_busy_endpoint_is_retried() -> None:
     with endpoint((503, b""), (429, b""), token("ONE")) as (url, asked):
-        assert make_signer("token", url)(REMOTE).endswith("ONE")
+        assert make_signer("token", url, HOSTS)(REMOTE).endswith("ONE")
         assert len(asked) == 3
 
 
@@ -286,7 +289,7 @@ def test_a_busy_endpoint_is_retried() -> None:
 def test_invalid_replies_are_reported_without_quoting_them(status: int, body: bytes) -> None:
     with endpoint((status, body)) as (url, asked):
         with pytest.raises(WorkError) as caught:
-            make_signer("token", url)(REMOTE)
+            make_signer("token", url, HOSTS)(REMOTE)
         assert "SECRET" not in str(caught.value)
         assert "sentinel-2-l2a" in str(caught.value)
         assert len(asked) == 1
@@ -419,3 +422,53 @@ def test_another_package_brings_a_signing_scheme(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(SIGNERS, "_added", {})
     SIGNERS.add("suffix", lambda token_url: lambda asset, *, renew=False: f"{asset.href}?by={token_url}")
     assert make_signer("suffix", "me")(REMOTE) == f"{REMOTE.href}?by=me"
+
+
+@pytest.mark.parametrize("href", ["http://evil.org/B02.tif", "http://127.0.0.1:1/B02.tif", "http://x.evil.org/B02.tif"])
+def test_a_token_goes_to_no_host_that_only_an_item_names(href: str) -> None:
+    with endpoint(token("ONE")) as (url, asked):
+        assert make_signer("token", url)(Asset(href, "c")) == href
+        assert not asked
+        at_endpoint = f"{url}/B02.tif"
+        assert make_signer("token", url)(Asset(at_endpoint, "c")).endswith("sig=ONE")
+
+
+def test_a_token_endpoint_that_redirects_is_refused() -> None:
+    """The token of another server is none, and that server gets no request."""
+    with endpoint(token("ONE")) as (other, asked):
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(302)
+                self.send_header("Location", other)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}/token"
+            with pytest.raises(WorkError, match="redirects the request of a token"):
+                make_signer("token", url)(Asset(f"{url}/B02.tif", "c"))
+        finally:
+            server.shutdown()
+            server.server_close()
+        assert not asked
+
+
+@pytest.mark.parametrize(
+    "given", [{"hosts": ["http://a.org/"]}, {"hosts": ["a b"]}, {"token_url": "https://me:HIDDEN@a.org/token"}]
+)
+def test_settings_hold_hosts_and_no_password(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"the name of a host|contains a user, a password") as caught:
+        SigningSettings(**{"signing": "token", "token_url": "https://a.org/token"} | given)
+    assert "HIDDEN" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["https://me:HIDDEN@a.org/stac", "https://a.org/stac?subscription-key=HIDDEN"])
+def test_the_address_of_a_catalog_holds_no_password(url: str) -> None:
+    with pytest.raises(InputError, match="netrc") as caught:
+        CatalogSettings(url=url)
+    assert "HIDDEN" not in str(caught.value)

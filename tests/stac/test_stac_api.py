@@ -2,11 +2,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from headwater.core.errors import WorkError
 from headwater.stac import session
 from headwater.stac import stac_api as api_module
+from headwater.stac.hosts import host_of
 from headwater.stac.intervals import parse_interval
 from headwater.stac.query import Link, Page, Query, StalePageToken
 from headwater.stac.stac_api import StacApi
@@ -170,7 +171,7 @@ def test_a_redirect_that_loses_the_query_is_refused_with_the_address(status: int
         scripted_api(lambda _: Response("", status, headers={"Location": f"{there.url}search?key=SECRET"})) as script,
     ):
         with pytest.raises(WorkError, match=rf"redirects searches to {there.url}search in a way") as caught:
-            list(StacApi(script.url).pages(QUERY))
+            list(StacApi(script.url, hosts=(host_of(there.url),)).pages(QUERY))
         assert "SECRET" not in str(caught.value)
         assert "catalog.url" in caught.value.remedy
 
@@ -182,8 +183,26 @@ def test_a_redirect_that_keeps_the_query_is_followed(status: int) -> None:
         scripted_api(paged(items)) as there,
         scripted_api(lambda _: Response("", status, headers={"Location": f"{there.url}search"})) as script,
     ):
-        assert ids(list(StacApi(script.url).pages(QUERY))) == {"a", "b"}
+        assert ids(list(StacApi(script.url, hosts=(host_of(there.url),)).pages(QUERY))) == {"a", "b"}
         assert there.asked[0]["bbox"]
+
+
+@pytest.mark.parametrize("way", ["redirect", "next"])
+def test_a_catalog_leads_to_no_other_host(way: str) -> None:
+    """Not by a redirect, nor by the link to its next page: a host that is not listed gets no request."""
+    with scripted_api(paged([made_item("elsewhere")])) as there:
+        leads = [{"rel": "next", "href": f"{there.url}search", "method": "GET"}]
+        page = {"type": "FeatureCollection", "features": [], "links": leads}
+        answers = {
+            "redirect": lambda _: Response("", 307, headers={"Location": f"{there.url}search"}),
+            "next": lambda _: JSONResponse(page),
+        }
+        with (
+            scripted_api(answers[way]) as script,
+            pytest.raises(WorkError, match=rf"leads to another host, {there.url}search.*catalog\.hosts"),
+        ):
+            list(StacApi(script.url).pages(QUERY))
+        assert not there.asked
 
 
 def test_a_catalog_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

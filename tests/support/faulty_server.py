@@ -37,7 +37,8 @@ class FaultyServer:
         Parameters
         ----------
         kind : str or int
-            One of KINDS; an HTTP status; "mixed" for 503 and cut replies in equal parts; "none".
+            One of KINDS; an HTTP status; "mixed" for 503 and cut replies in equal parts; "none"; "to ADDRESS" redirects
+            there; "swap" answers with the file of the same name and ".new", and all replies have an ETag meanwhile.
         first, last : int
             Numbers of the first and the last request that may fail, counted from this call.
         fraction : float
@@ -109,12 +110,15 @@ class _Handler(BaseHTTPRequestHandler):
         path = _State.folder / self.path.split("?")[0].lstrip("/")
         if isinstance(fault, int):
             self._send(fault, b"<Error/>")
+        elif str(fault).startswith("to "):
+            self._send(302, b"", {"Location": str(fault)[3:], "Content-Length": "0"})
         elif not path.is_file():
             self._send(404, b"<Error/>")
         elif _State.word not in self.path:
             self._send(403, b"<Error/>")
         else:
-            self._send_part(path.read_bytes(), fault, left)
+            swapped = path.with_name(f"{path.name}.new") if fault == "swap" else path
+            self._send_part(swapped.read_bytes(), "none" if fault == "swap" else fault, left)
 
     def _fault(self) -> tuple[str | int, float]:
         with _State.lock:
@@ -139,6 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = content[start:end]
         sent = body if fault == "none" else body[: int(left * len(body))]
         headers = {"Accept-Ranges": "bytes"}
+        if _State.faults["kind"] == "swap":
+            headers["ETag"] = f'"{hash(content):x}"'
         if fault != "end":
             headers["Content-Length"] = str(len(sent if fault == "short" else body))
         if ranged:

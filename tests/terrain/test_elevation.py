@@ -380,7 +380,7 @@ def test_a_cell_without_tiles_is_sea_unless_it_is_land(tmp_path):
 def test_each_tile_is_opened_once_and_the_fallback_only_if_pixels_are_missing(tmp_path, monkeypatch):
     opened = Counter()
 
-    def counting(signing, token_url):
+    def counting(signing, token_url, hosts):
         def sign(asset, *, renew=False):
             opened[asset.href] += 1
             return asset.href

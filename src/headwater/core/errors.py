@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from headwater.core.secrets import without_credentials
+
 NETWORK, INPUT, DATA, DISK, MEMORY, STOPPED, BUG = "network", "input", "data", "disk", "memory", "stopped", "bug"
 """Kinds of failures, by what the remedy has to do with; a run counts its failures by them."""
 _OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -28,6 +30,7 @@ class HeadwaterError(Exception):
     kind = DATA
 
     def __init__(self, cause: str, remedy: str) -> None:
+        cause, remedy = without_credentials(cause), without_credentials(remedy)
         # Names in files of other people may hold what a terminal obeys.
         cause, remedy = cause.translate(_SHOWN), remedy.translate(_SHOWN)
         super().__init__(cause, remedy)

@@ -1,8 +1,7 @@
 """What a job reports: events as JSON lines in a file next to its log, and messages and progress on stderr.
 
 An event has time, level, step, event name and, in the workflow, basin, rule and cell; docs/reference/events.md lists
-the events. Queries of addresses are never written: they may contain a signature. If the file cannot be written, work
-goes on.
+the events. Secrets are never written (`headwater.core.secrets`). If the file cannot be written, work goes on.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headwater.core.errors import cause_of
+from headwater.core.secrets import without_credentials, without_secrets
 
 EVENTS_SUFFIX = ".jsonl"
 """Suffix of the file of events next to a log."""
@@ -33,7 +33,6 @@ BYTES, REQUESTS, RETRIES = "bytes_down", "requests", "retries"
 
 _T = TypeVar("_T")
 _SECONDS_BETWEEN_LINES = 15.0
-_QUERY = re.compile(r"\?[^\s'\"]*")
 
 
 @dataclass
@@ -127,7 +126,7 @@ def emit(event: str, *, level: str = "info", **facts: Any) -> None:
     if _RECORD.path is None:
         return
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    public = {key: without_query(value) if isinstance(value, str) else value for key, value in facts.items()}
+    public = {key: without_secrets(value) if isinstance(value, str) else value for key, value in facts.items()}
     line = json.dumps({"time": now, "level": level, **_RECORD.facts, "event": event, **public}, default=str)
     with suppress(OSError), _RECORD.lock, _RECORD.path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
@@ -143,6 +142,7 @@ def say(text: str, **facts: Any) -> None:
     **facts
         Numbers of the event.
     """
+    text = without_credentials(text)
     print(f"headwater: {text}", file=sys.stderr, flush=True)
     emit(SAID, text=text, **facts)
 
@@ -157,6 +157,7 @@ def warn(text: str, **facts: Any) -> None:
     **facts
         Numbers of the event.
     """
+    text = without_credentials(text)
     print(f"headwater: {text}", file=sys.stderr, flush=True)
     emit(SAID, level="warning", text=text, **facts)
 
@@ -234,11 +235,6 @@ def count(name: str, amount: int = 1) -> None:
 def add_meter(meter: Callable[[], Mapping[str, int]]) -> None:
     """Register a callable that returns numbers counted elsewhere (GDAL); it is called when the job ends."""
     _METERS.append(meter)
-
-
-def without_query(text: str) -> str:
-    """Remove the query of every address from a text: it may contain a signature."""
-    return _QUERY.sub("", text)
 
 
 def _metered() -> Counter[str]:

@@ -21,6 +21,8 @@ BASIN_FILE_NAME = rf"^(?:{_FIRST}|\{{basin_id\}})(?:{_INNER}|\{{basin_id\}})*$"
 BASIN_FILE_FORM = "a file name without braces other than {basin_id}, and without -, ~ or a space at its beginning"
 COLLECTION = r"^[A-Za-z0-9_][A-Za-z0-9_.:/~+-]*$"
 COLLECTION_FORM = "letters, digits and _ . : / ~ + - (none of the last six first)"
+HOST = r"^(?:[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?$"
+HOST_FORM = "the name of a host, such as data.example.org or 192.0.2.1:8080"
 ITEM_ID = r"^[^-\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 ITEM_ID_FORM = "text of one line, without - or a space at its beginning"
 BASIN_ID = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
@@ -43,3 +45,5 @@ ItemId = Annotated[str, Field(max_length=1024, pattern=ITEM_ID, json_schema_extr
 """Id of a scene or tile of a catalog."""
 BasinId = Annotated[str, Field(max_length=MAX_ID_LENGTH, pattern=BASIN_ID, json_schema_extra={"form": BASIN_ID_FORM})]
 """Id of a basin; a folder of the results has its name."""
+Host = Annotated[str, Field(max_length=256, pattern=HOST, json_schema_extra={"form": HOST_FORM})]
+"""A host as in an address, with its port where that is not the usual one."""

@@ -20,6 +20,7 @@ from headwater.core.files import write_json
 from headwater.evaluate.line_matching import LineScores, dem_streams, length_off_backbone_m, line_scores
 from headwater.geo.basins import basin_polygon
 from headwater.geo.features import TableKind, read_lines, read_polygons, read_table
+from headwater.geo.repair import repaired_all
 
 MAX_PX = 100_000_000
 """Largest rectangle that the baseline flows over: seven cells of a degree, 10 GB of memory."""
@@ -68,7 +69,7 @@ def evaluate(
     true_lines = read_lines(truth).geometry
     polygon = basin_polygon(polygons, basin_id)
     if area is not None:
-        covered = shapely.union_all(shapely.make_valid(read_polygons(area)))
+        covered = shapely.union_all(repaired_all(np.asarray(read_polygons(area), dtype=object), "The polygon"))
         polygon = polygon & covered
         if polygon.is_empty:
             raise InputError(f"Basin {basin_id} does not meet {area}.", "Give polygons within the basin.")

@@ -21,6 +21,7 @@ from headwater.core.texts import BASIN_ID, BASIN_ID_FORM, MAX_ID_LENGTH
 from headwater.geo.features import TableKind, read_table
 from headwater.geo.grid import CRS
 from headwater.geo.longitudes import FULL_CIRCLE, HALF_CIRCLE, cut_to_map, is_on_globe
+from headwater.geo.repair import REMEDY, TooTangled, refuse_tangles
 
 # Most jobs import this module for a name or two and read no polygon: geopandas is imported where it is used.
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ def basin_polygon(polygons: Sequence[Path], basin_id: str) -> BaseGeometry:
             f"Basin {basin_id} is not in {', '.join(str(path) for path in polygons)}.",
             f"Use an id of the file, such as {known}.",
         )
+    try:
+        refuse_tangles(None if shapely.is_valid(rows.geometry.iloc[0]) else rows.geometry.iloc[0])
+    except TooTangled as error:
+        raise InputError(f"The polygon of basin {basin_id} cannot be repaired: {error}.", REMEDY) from None
     polygon: BaseGeometry = shapely.make_valid(rows.geometry.iloc[0])
     if polygon.is_empty or polygon.area == 0:
         raise InputError(f"The polygon of basin {basin_id} is empty.", "Give a polygon with an area.")

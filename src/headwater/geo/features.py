@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import struct
@@ -38,6 +39,11 @@ _PARTS = {"lines": 1, "polygons": 3}
 _KINDS = {"lines": (1, 5), "polygons": (3, 6)}
 _COLLECTION = 7
 _MAX_NAMED = 5
+_HEAD_BYTES = 1024
+_SQLITE = b"SQLite format 3\0"
+_XML_SUFFIXES = frozenset({".gml", ".kml", ".gpx", ".xml"})
+_MAX_VIEWS = 1000
+_MAX_SQL_STEPS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -228,6 +234,8 @@ def gdal_source(path: Path, kind: TableKind) -> str:
     """
     if path.suffix.lower() != ".zip" or not path.is_file():
         refuse_misread_name(path)
+        if path.is_file():
+            _check_leads_nowhere(path, kind)
         return str(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -238,6 +246,41 @@ def gdal_source(path: Path, kind: TableKind) -> str:
         names = sorted(map(str, inside))
         raise InputError(f"{path} contains several tables: {some(names)}.", f"Unpack it. {kind.remedy}")
     return "/".join([f"/vsizip/{path.resolve()}", *map(str, inside)]).removesuffix("/.")
+
+
+def _check_leads_nowhere(path: Path, kind: TableKind) -> None:
+    """Refuse a file that only describes where rows come from: other files and servers, or a query without end."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and path.suffix.lower() not in _XML_SUFFIXES:
+        raise InputError(f"{path} is XML, which may name other files and servers to read.", kind.remedy)
+    if head.startswith(_SQLITE):
+        views = _registered_views(path)
+        if views:
+            raise InputError(
+                f"{path} has views among its layers ({some(views)}), and to read a view may take forever.",
+                "Export its rows into a table: ogr2ogr tables.gpkg FILE LAYER.",
+            )
+
+
+def _registered_views(path: Path) -> list[str]:
+    """Return the names of layers of a GeoPackage that are views; [] if it cannot be told."""
+    import sqlite3
+
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as tables,
+    ):
+        found = tables.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchmany(_MAX_VIEWS)
+        views = {str(name).lower(): str(name) for (name,) in found}
+        own = [name for key, name in views.items() if key.startswith("gpkg_")]
+        if own or len(views) == _MAX_VIEWS:
+            return own or list(views.values())
+        # Whatever else is in the file: this ends.
+        tables.set_progress_handler(lambda: 1, _MAX_SQL_STEPS)
+        names = tables.execute("SELECT lower(table_name) FROM gpkg_contents").fetchall() if views else []
+        return [views[key] for (key,) in names if key in views]
+    return []
 
 
 def _table_of_member(name: PurePosixPath) -> PurePosixPath | None:

@@ -18,6 +18,8 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from headwater.geo.repair import repaired
+
 Box = tuple[float, float, float, float]
 
 FULL_CIRCLE = 360.0
@@ -112,7 +114,7 @@ def footprint(geometry: dict[str, Any]) -> BaseGeometry:
     Raises
     ------
     ValueError
-        The geometry is not valid GeoJSON or is empty.
+        The geometry is not valid GeoJSON, is empty, or crosses itself too often.
     """
     try:
         shape = shapely.geometry.shape(geometry)
@@ -125,7 +127,7 @@ def footprint(geometry: dict[str, Any]) -> BaseGeometry:
     elif isinstance(shape, shapely.MultiPolygon):
         shape = shapely.MultiPolygon([_unwrapped(part) for part in shape.geoms])
     # Some footprints cross themselves; shapely's predicates refuse them.
-    return shape if shape.is_valid else shapely.make_valid(shape)
+    return repaired(shape)
 
 
 def cut_footprint(shape: BaseGeometry) -> BaseGeometry:

@@ -92,7 +92,7 @@ def composite(
     made = composite_scenes(
         manifest["scenes"],
         grid,
-        make_signer(signing.signing, signing.token_url),
+        make_signer(signing.signing, signing.token_url, signing.hosts),
         settings,
         readers=readers,
         label=cell,
@@ -260,6 +260,7 @@ def _add_scene(
             scaled = compositing.sigmoid_scale(part.dn, tables)
             compositor.add(scaled, part.clear, part.inside, **place, new_scene=new_scene)
             new_scene = False
+    source.check_unchanged()
 
 
 @dataclass(frozen=True)

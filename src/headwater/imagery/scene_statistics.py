@@ -37,6 +37,7 @@ from headwater.raster.coarse_bands import (
     read_flags,
 )
 from headwater.raster.opening import crs_of, with_retry
+from headwater.raster.placement import check_place
 from headwater.raster.scenes import check_band
 from headwater.stac.items import Asset, Scene, Signer
 
@@ -54,7 +55,7 @@ _MIN_STD = 1.0
 """DN; a scene of one color must not cause a division by zero."""
 _MAX_REMEMBERED = 128
 """Coarse views in memory, 0.5 MB each: the candidates of a tile are considered again at each cloud limit."""
-_VERSION = 3
+_VERSION = 4
 """Part of the file names; raised when the content of the files changes."""
 _T = TypeVar("_T")
 
@@ -213,6 +214,9 @@ class SceneCache:
                     f"Band {name} of {scene.id} is in EPSG:{crs.to_epsg()}, but its item specifies EPSG:{scene.epsg}.",
                     "Ask its provider which of the two is right.",
                 )
+            # The other bands are compared with this one.
+            if name == (REFLECTANCE_BANDS[0] if scene.assets[SCL] is None else SCL):
+                check_place(dataset, crs, scene.corners, f"Band {name} of {scene.id}")
             return read(dataset)
 
         return with_retry(asset, self._signer, checked)
@@ -224,7 +228,9 @@ class SceneCache:
 
     def _path(self, scene: Scene, suffix: str) -> Path:
         # The addresses are part of the key: another catalog may serve another file under the same id.
-        facts = json.dumps([_VERSION, scene.updated, scene.offset, self._missing_scl, scene.assets], sort_keys=True)
+        facts = json.dumps(
+            [_VERSION, scene.updated, scene.offset, self._missing_scl, scene.assets, scene.corners], sort_keys=True
+        )
         key = hashlib.sha256(facts.encode()).hexdigest()[:16]
         return self._folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', scene.id)}.{key}.{suffix}"
 

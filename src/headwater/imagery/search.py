@@ -79,6 +79,7 @@ def search(
         timeout_s=settings.timeout_s,
         patience_s=settings.patience_s,
         connections=workers,
+        hosts=catalog.hosts,
     )
     the_plan = read_plan(plan)
     boxes = cell_boxes(the_plan)

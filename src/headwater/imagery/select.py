@@ -85,7 +85,7 @@ def select(
     query = read_query(items).get("query", {})
     _check_place(query.get("bbox"), box, items, cell)
     dem_collections = query.get("dem_collections") or default_of(CatalogSettings, "dem_collections")
-    cache = SceneCache(cache_dir, make_signer(signing.signing, signing.token_url), settings.missing_scl)
+    cache = SceneCache(cache_dir, make_signer(signing.signing, signing.token_url, signing.hosts), settings.missing_scl)
 
     images = [item for item in pinned if item["collection"] not in dem_collections]
     selection = choose_entries(images, box, query.get("datetime"), settings, cache)

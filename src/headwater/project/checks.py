@@ -13,9 +13,8 @@ from pathlib import Path
 
 from headwater.core.errors import DiskError, InputError
 from headwater.geo.basins import tdx_header_numbers
-from headwater.geo.features import PARQUET_SUFFIXES
+from headwater.geo.features import ANY_TABLE, PARQUET_SUFFIXES, gdal_source
 from headwater.geo.grid import Cell, cell_grid
-from headwater.geo.table_names import refuse_misread_name
 from headwater.project.budget import Cost, basin_cost, rates
 from headwater.project.config import Config
 from headwater.project.placeholder_basins import continent_of
@@ -135,8 +134,8 @@ def check_tables(files: Mapping[str, Sequence[str]]) -> None:
                 if Path(path).suffix.lower() in PARQUET_SUFFIXES:
                     pyarrow.parquet.read_schema(path)
                     continue
-                refuse_misread_name(path)
-                if not len(pyogrio.list_layers(path)):
+                # Also refuses names that are misread.
+                if not len(pyogrio.list_layers(gdal_source(Path(path), ANY_TABLE))):
                     raise ValueError("it has no layer")
             except (pyogrio.errors.DataSourceError, pyarrow.ArrowException, ValueError, OSError) as error:
                 reason = next(iter(str(error).splitlines()), type(error).__name__)

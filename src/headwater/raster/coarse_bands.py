@@ -18,6 +18,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from headwater.core.sentinel2 import MAX_DN
+from headwater.raster.opening import check_window
 from headwater.raster.reading import check_overviews
 from headwater.raster.scenes import is_masked, read_numbers, valid_numbers
 from headwater.raster.sources import Source, is_remote
@@ -157,6 +158,7 @@ def _strips(dataset: DatasetReader, name: str, height: int) -> Iterator[tuple[sl
     for row in range(0, height, step):
         last = min(height, row + step)
         window = Window(0, starts[row], dataset.width, starts[last] - starts[row])
+        check_window(window.width, window.height, f"A file of band {name}")
         yield slice(row, last), starts[row], read_numbers(dataset, name, window=window)
 
 

@@ -23,7 +23,7 @@ from headwater.geo import grid as grids
 from headwater.geo.grid import Bounds, RasterGrid
 from headwater.geo.longitudes import FULL_CIRCLE, shift_toward
 from headwater.raster.elevation_values import ElevationBand, elevation_band, read_meters
-from headwater.raster.opening import crs_of, with_retry
+from headwater.raster.opening import check_window, crs_of, with_retry
 from headwater.raster.sources import public_name
 from headwater.stac.items import Asset, Signer
 
@@ -146,7 +146,7 @@ def _read_warped(
     """Return meters on a grid, 0 where missing, and where they are valid; missing posts are not interpolated with."""
     values = np.full(grid.shape, np.nan, np.float32)
     scale = _warp_scale(dataset, grid, crs)
-    for part, window in _strips(dataset, grid, crs):
+    for part, window in _strips(dataset, asset, grid, crs):
         meters, valid = read_meters(dataset, band, asset, window=window)
         meters[~valid] = np.nan
         row = round((grid.north - part.north) / grid.dy)
@@ -168,7 +168,7 @@ def _read_warped(
     return np.where(known, values, np.float32(0)), known
 
 
-def _strips(dataset: DatasetReader, grid: RasterGrid, crs: CRS) -> Iterator[tuple[RasterGrid, Window]]:
+def _strips(dataset: DatasetReader, asset: Asset, grid: RasterGrid, crs: CRS) -> Iterator[tuple[RasterGrid, Window]]:
     """Yield strips of a grid's rows and the pixels of a raster that each needs, few enough to be in memory."""
     complete = _source_window(dataset, grid, crs)
     if complete is None:
@@ -179,6 +179,7 @@ def _strips(dataset: DatasetReader, grid: RasterGrid, crs: CRS) -> Iterator[tupl
         part = grid.crop(row=top, column=0, height=bottom - top, width=grid.width)
         window = _source_window(dataset, part, crs)
         if window is not None:
+            check_window(2 * window.width, window.height, asset)  # twice as wide numbers as those of scenes
             yield part, window
 
 

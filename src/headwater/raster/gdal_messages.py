@@ -6,14 +6,16 @@ adds GDAL's traffic to the numbers of a job.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from headwater.core.events import BYTES, REQUESTS, RETRIES, add_meter, count
+from headwater.core.secrets import quiet_loggers
 from headwater.raster.sources import without_signature
 
 _STATUS = re.compile(r"(?:HTTP response code: |HTTP response code on \S+ |response_code=)(\d{3})")
@@ -21,6 +23,7 @@ _RETRIED = "Retrying again"
 """Part of GDAL's message when it repeats a request by itself."""
 _MAX_MESSAGES = 100
 
+quiet_loggers()
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 logging.getLogger("rasterio").propagate = False
 
@@ -76,11 +79,7 @@ def http_status(error: BaseException, messages: Sequence[str]) -> int | None:
 
 def _traffic() -> dict[str, int]:
     """Return GDAL's bytes and requests in this process; rasterio does not expose them, so GDAL is called directly."""
-    import ctypes
-
-    from rasterio import _env
-
-    gdal = ctypes.CDLL(_env.__file__)
+    gdal = _gdal()
     statistics, free = gdal.VSINetworkStatsGetAsSerializedJSON, gdal.VSIFree
     statistics.restype, statistics.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     free.argtypes = [ctypes.c_void_p]
@@ -95,4 +94,24 @@ def _traffic() -> dict[str, int]:
     }
 
 
+def _gdal() -> ctypes.CDLL:
+    """Return the GDAL that rasterio uses."""
+    from rasterio import _env
+
+    return ctypes.CDLL(_env.__file__)
+
+
+def _switch_off_debugging() -> None:
+    """Switch off what GDAL and curl print to stderr when CPL_DEBUG or CPL_CURL_VERBOSE are set: signed addresses.
+
+    For the process: a file that is closed outside of `rasterio.Env` is named too.
+    """
+    with suppress(AttributeError, OSError):
+        configure = _gdal().CPLSetConfigOption
+        configure.restype, configure.argtypes = None, [ctypes.c_char_p, ctypes.c_char_p]
+        for name in (b"CPL_DEBUG", b"CPL_CURL_VERBOSE", b"CPL_CURL_VERBOSE_DATA_IN"):
+            configure(name, b"OFF")
+
+
+_switch_off_debugging()
 add_meter(_traffic)

@@ -19,7 +19,7 @@ from headwater.core.retry import retry_policy
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
-from headwater.raster.opening import READ_ATTEMPTS, crs_of, gdal_options, with_retry
+from headwater.raster.opening import READ_ATTEMPTS, ask_remote, crs_of, gdal_options, with_retry
 from headwater.raster.rasterio_scenes import RasterioScene, overlap_of
 from headwater.raster.scenes import SceneFiles, check_band, is_masked, valid_numbers
 from headwater.raster.sources import is_remote
@@ -88,6 +88,9 @@ class LoadedScene(ABC):
             # The libraries' own messages contain signed addresses, and do not distinguish damaged files.
             return None
 
+    def check_unchanged(self) -> None:  # noqa: B027
+        """Do nothing: the libraries open a file for each part."""
+
     def close(self) -> None:  # noqa: B027
         """Do nothing: the libraries close the files they open."""
 
@@ -115,7 +118,9 @@ class LoadedScene(ABC):
         for name in names:
             facts = self._facts[name]
             fields = {"proj:shape": list(facts["shape"]), "proj:transform": list(facts["transform"])[:6]}
-            href = self._signer(self._files.assets[name], renew=renew)
+            asset = self._files.assets[name]
+            # Also where redirects end: the libraries would follow any.
+            href = ask_remote(asset, self._signer(asset, renew=renew), self._signer).address
             item.add_asset(
                 name, pystac.Asset(href, media_type=pystac.MediaType.COG, roles=["data"], extra_fields=fields)
             )

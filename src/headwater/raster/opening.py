@@ -13,10 +13,8 @@ How failures of the network are handled (tests/raster/test_opening.py simulates 
 from __future__ import annotations
 
 import re
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,17 +22,19 @@ import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 
-from headwater.core.errors import InputError, NetworkError, WorkError
+from headwater.core.errors import HeadwaterError, InputError, NetworkError, WorkError
 from headwater.core.retry import retry_policy
 from headwater.core.seals import check_seal, damaged, is_result
 from headwater.geo.grid import RasterGrid
 from headwater.raster.gdal_messages import http_status, listening
+from headwater.raster.remote_files import RemoteFile, ask, check_unchanged, has_content
 from headwater.raster.sources import Source, is_remote, public_name, without_signature
 from headwater.raster.truncation import check_blocks, check_header
 from headwater.stac.items import Asset, Signer
+from headwater.stac.validation import is_plain_address
 
 _T = TypeVar("_T")
 
@@ -61,6 +61,9 @@ GDAL_HTTP_OPTIONS: dict[str, Any] = {
     "VSI_CACHE": "TRUE",
     # Bytes: rasterio passes a number to GDAL unchanged, where GDAL's own text option would mean megabytes.
     "GDAL_CACHEMAX": 256 * 2**20,
+    # Their output has signed addresses in it.
+    "CPL_DEBUG": "OFF",
+    "CPL_CURL_VERBOSE": "NO",
     # Counted by file and request; headwater.raster.gdal_messages sums them.
     "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
 }
@@ -68,10 +71,20 @@ READ_ERRORS = (RasterioError, CPLE_BaseError)
 """Errors of rasterio, and those of GDAL that it passes on."""
 REMOTE_DRIVERS = {"": "GTiff", ".jp2": "JP2OpenJPEG"}
 """Formats read from the network, by suffix. Others (VRT) may refer to further files, on this machine as well."""
+_JPEG_2000 = (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")
+"""First bytes of its two kinds of files."""
+_LEADING_DOMAINS = ("OVERVIEWS", "GEOLOCATION")
+"""Metadata that names other files, which GDAL opens: on this machine or any server, in any format."""
+_BASE = ":::BASE:::"
+"""In such a name: the file itself. Its overviews beside it are meant."""
 MAX_SIDE_PX = 65_536
 MAX_BLOCK_PX = 2**26
 MAX_BANDS = 16
-_MAX_BLOCK_BYTES = 2**29
+_MAX_BLOCK_BYTES = 2**27
+_MAX_BLOCKS = 2**17
+"""Each is looked up when a file is opened (`check_blocks`)."""
+MAX_WINDOW_PX = 2**27
+"""Pixels that one read may need of a file."""
 
 _NETWORK_FAILED = re.compile(r"curl|HTTP|timed? ?out|too slow|connect|resolve host", re.IGNORECASE)
 """In a message of GDAL, without addresses: the request failed, and the file may be sound."""
@@ -79,8 +92,9 @@ _ADDRESS = re.compile(r"\S*://\S+|\S*/vsi\S+")
 _GONE = (404, 410)
 _REFUSED = (401, 403, 409)
 """Azure answers 409 where a file must not be read without a signature."""
-_BUSY = (408, 416, 425, 429)
-"""Of the 4xx, those that another attempt may overcome; 416 is the answer to a range of a truncated file."""
+_BUSY = (408, 412, 416, 425, 429)
+"""Of the 4xx, those that another attempt may overcome; 412 is the answer where a file changed, 416 to a range of a
+truncated one."""
 _MAX_REFUSALS = 4
 """A server that refuses so many tokens does not allow this file to be read."""
 
@@ -172,8 +186,11 @@ def _read_once(
     with listening() as messages:
         address = _address(source, signer, renew=attempts.renew_token)
         try:
-            with rasterio.Env(**gdal_options(source)), open_once(source, address, level=level) as dataset:
-                return read(dataset)
+            file = ask_remote(source, address, signer)
+            with rasterio.Env(**gdal_options(source, file)), open_once(source, file.address, level=level) as dataset:
+                result = read(dataset)
+            check_unchanged(file)
+            return result
         except READ_ERRORS as error:
             status = http_status(error, messages)
             texts = (str(error), str(error.__cause__), *messages)
@@ -195,13 +212,35 @@ def _read_once(
             raise
 
 
-def gdal_options(source: Source) -> dict[str, Any]:
+def ask_remote(source: Source, address: str, signer: Signer | None) -> RemoteFile:
+    """Return where a source is and which version: asked from its server, or the address itself on this machine.
+
+    Raises
+    ------
+    RasterioIOError
+        The server does not answer, or refuses.
+    WorkError, InputError
+        It redirects to a host that is not listed, or the address is not plain http(s).
+    """
+    if not is_remote(source):
+        return RemoteFile(address)
+    if not is_plain_address(address):
+        raise InputError(
+            f"{public_name(source)[:200]} is not opened: it is not a plain http(s) address or file path.",
+            "Correct the address in the catalog.",
+        )
+    return ask(address, getattr(signer, "hosts", ()))
+
+
+def gdal_options(source: Source, file: RemoteFile | None = None) -> dict[str, Any]:
     """Return the options of GDAL to read a source with, for `rasterio.Env`.
 
-    Files next to a local raster count (.msk, .aux.xml, world files); over the network they are not looked for.
+    Files next to a local raster count (.msk, .aux.xml, world files); over the network they are not looked for. With
+    `file`, a server that can refuses to send parts of another version.
     """
     if is_remote(source):
-        return GDAL_HTTP_OPTIONS
+        header = file.match_header if file is not None else ""
+        return GDAL_HTTP_OPTIONS | ({"GDAL_HTTP_HEADERS": header} if header else {})
     return GDAL_HTTP_OPTIONS | {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE"}
 
 
@@ -213,25 +252,65 @@ def open_once(source: Source, address: str, *, level: int | None = None) -> Data
     RasterioError
         It cannot be opened, or not completely.
     InputError
-        It is remote and not accepted from the network: sides over `MAX_SIDE_PX`, blocks over `MAX_BLOCK_PX`, more than
-        `MAX_BANDS` bands.
+        Its transform is not one; it is of an item and names other files; or it is remote and not accepted from the
+        network: sides over `MAX_SIDE_PX`, blocks over `MAX_BLOCK_PX` or too many, more than `MAX_BANDS` bands.
     """
     options: dict[str, Any] = {} if level is None else {"overview_level": level}
     if not is_remote(source):
+        if isinstance(source, Asset):
+            return _open_local_asset(source, address, options)
         if isinstance(source, Path):
             check_seal(source)
-        return rasterio.open(address, **options)
+        dataset = rasterio.open(address, **options)
+        _check_transform(dataset, source)
+        return dataset
+    if level is not None:
+        # GDAL would look for overviews, wherever the file says they are, before anything can be checked.
+        raise ValueError("overviews of remote files are not opened by level")
     suffix = Path(public_name(source)).suffix.lower()
     with listening() as messages:
         dataset = rasterio.open(address, driver=REMOTE_DRIVERS.get(suffix, REMOTE_DRIVERS[""]), **options)
     try:
         check_header(messages)
+        _check_leads_nowhere(dataset, source)
         _check_size(dataset, source)
+        _check_transform(dataset, source)
         check_blocks(dataset, source)
     except BaseException:
         dataset.close()
         raise
     return dataset
+
+
+def _open_local_asset(source: Asset, address: str, options: dict[str, Any]) -> DatasetReader:
+    """Open a file of an item on this machine, whose catalog may come from others: in the same formats, by content."""
+    with Path(address).open("rb") as file:
+        suffix = ".jp2" if file.read(8).startswith(_JPEG_2000) else ""
+    driver = REMOTE_DRIVERS[suffix]
+    dataset = rasterio.open(address, driver=driver)
+    try:
+        _check_leads_nowhere(dataset, source)
+        _check_transform(dataset, source)
+    except BaseException:
+        dataset.close()
+        raise
+    if not options:
+        return dataset
+    dataset.close()
+    return rasterio.open(address, driver=driver, **options)
+
+
+def _check_leads_nowhere(dataset: DatasetReader, source: Source) -> None:
+    """Refuse a raster whose metadata names further files; to be called before anything looks for overviews."""
+    for domain in _LEADING_DOMAINS:
+        for name in dataset.tags(ns=domain).values():
+            beside = name.startswith(_BASE) and not {"/", "\\", ":", "<"} & set(name.removeprefix(_BASE))
+            if beside and domain == "OVERVIEWS" and not is_remote(source):
+                continue
+            raise InputError(
+                f"{public_name(source)} is not accepted: its metadata ({domain}) names other files to read.",
+                "Remove these tags: write the raster again, with its overviews inside.",
+            )
 
 
 def grid_of(dataset: DatasetReader, source: Path | str) -> RasterGrid:
@@ -318,6 +397,7 @@ def _address(source: Source, signer: Signer | None, *, renew: bool) -> str:
 
 def _check_size(dataset: DatasetReader, source: Source) -> None:
     block = max(height * width for height, width in dataset.block_shapes)
+    blocks = max(-(-dataset.height // high) * -(-dataset.width // wide) for high, wide in dataset.block_shapes)
     # With pixel interleaving, a block of one band is decoded together with those of all others.
     block_bytes = block * dataset.count * max(_item_bytes(name) for name in dataset.dtypes)
     if (
@@ -325,11 +405,39 @@ def _check_size(dataset: DatasetReader, source: Source) -> None:
         or dataset.count > MAX_BANDS
         or block > MAX_BLOCK_PX
         or block_bytes > _MAX_BLOCK_BYTES
+        or blocks > _MAX_BLOCKS
     ):
         raise InputError(
             f"{public_name(source)} is not accepted from the network: {dataset.width} x {dataset.height} pixels, "
-            f"{dataset.count} band(s), blocks of {block} pixels.",
-            f"Use tiled files of at most {MAX_SIDE_PX} pixels a side and {MAX_BANDS} bands.",
+            f"{dataset.count} band(s), {blocks} blocks of {block} pixels.",
+            f"Use files of at most {MAX_SIDE_PX} pixels a side and {MAX_BANDS} bands, in tiles of 256 to 4096 pixels.",
+        )
+
+
+def _check_transform(dataset: DatasetReader, source: Source) -> None:
+    """Refuse a transform that places no pixel: with numbers that are not finite, or pixels without an area."""
+    transform = dataset.transform
+    area = transform.a * transform.e - transform.b * transform.d
+    if not (np.isfinite(tuple(transform)[:6]).all() and np.isfinite(area) and area != 0):
+        dataset.close()
+        raise InputError(
+            f"{public_name(source)} has a geotransform that places none of its pixels: {tuple(transform)[:6]}.",
+            "Write the right transform into the file.",
+        )
+
+
+def check_window(width: float, height: float, source: Source) -> None:
+    """Check the pixels that a read needs, before memory is asked for.
+
+    Raises
+    ------
+    InputError
+        They are more than `MAX_WINDOW_PX`.
+    """
+    if width * height > MAX_WINDOW_PX:
+        raise InputError(
+            f"{public_name(source)} has {width * height / 1e6:.0f} million pixels for a part that is read at once.",
+            "Give a file whose pixels are not so much finer than those of the result.",
         )
 
 
@@ -342,10 +450,8 @@ def _is_empty(address: str) -> bool:
     """Return whether a file has no bytes; False if that cannot be determined."""
     if address.startswith(("http://", "https://")):
         try:
-            # urllib logs nothing: the address is signed.
-            with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=STALL_S) as reply:
-                return str(reply.headers.get("Content-Length")) == "0"
-        except (OSError, ValueError, HTTPException):
+            return ask(address).version[1] == "0"
+        except (RasterioIOError, WorkError):
             return False
     path = Path(address)
     return not address.startswith("<") and path.is_file() and path.stat().st_size == 0
@@ -355,13 +461,9 @@ def _is_served(source: Source, signer: Signer | None) -> bool:
     """Return whether a server still returns a file that could not be read; False if it is not from the network."""
     if not is_remote(source):
         return False
-    address = _address(source, signer, renew=False)
     try:
-        request = urllib.request.Request(address, headers={"Range": "bytes=0-0"})
-        # urllib logs nothing: the address is signed.
-        with urllib.request.urlopen(request, timeout=STALL_S) as reply:
-            return len(reply.read(1)) == 1
-    except (OSError, ValueError, HTTPException):
+        return has_content(ask_remote(source, _address(source, signer, renew=False), signer).address)
+    except (RasterioIOError, HeadwaterError):
         return False
 
 
@@ -390,7 +492,8 @@ def _refused(source: Source, status: int, *, signed: bool) -> NetworkError:
         return NetworkError(
             f"{name} could not be read: the server refuses it without a signature (HTTP {status}).",
             "Set catalog.signing to the scheme of this catalog (planetary_computer, or token with catalog.token_url); "
-            "if it has none, the file is not public.",
+            "if it has none, the file is not public. Tokens are sent to the host of catalog.token_url and to those of "
+            "catalog.hosts only.",
         )
     return NetworkError(
         f"{name} could not be read: the server refuses it (HTTP {status}), with new tokens too.",

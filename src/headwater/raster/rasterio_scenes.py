@@ -22,7 +22,17 @@ from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.geo.longitudes import shift_toward, wrap_longitude
-from headwater.raster.opening import READ_ERRORS, crs_of, gdal_options, open_once, with_retry
+from headwater.raster.opening import (
+    READ_ERRORS,
+    ask_remote,
+    check_window,
+    crs_of,
+    gdal_options,
+    open_once,
+    unreadable,
+    with_retry,
+)
+from headwater.raster.remote_files import FileChanged, RemoteFile, check_unchanged
 from headwater.raster.scenes import SceneFiles, check_band, read_numbers, resampling_of
 from headwater.stac.items import Asset, Signer
 
@@ -73,6 +83,10 @@ class RasterioScene:
         list(self._pool.map(partial(self._read_band, grid=grid), names, out))
         return out
 
+    def check_unchanged(self) -> None:
+        """Check that each open file is the one that was opened; see `headwater.raster.scenes.SceneReader`."""
+        list(self._pool.map(_OpenAsset.check_unchanged, self._open.values()))
+
     def close(self) -> None:
         """Close all files."""
         self._pool.shutdown()
@@ -98,13 +112,15 @@ class _OpenAsset:
         self._asset = asset
         self._signer = signer
         self._address = ""
+        self._file: RemoteFile | None = None
         self._dataset: DatasetReader | None = None
 
     def read(self, read: Callable[[DatasetReader], _T]) -> _T:
         """Read from the open raster; raise WorkError if it cannot be read after several attempts."""
         try:
             # The options belong to the thread that reads, which may not be the one that opened the raster.
-            with rasterio.Env(**gdal_options(self._asset)):
+            self._ask()
+            with rasterio.Env(**gdal_options(self._asset, self._file)):
                 return read(self._opened())
         except READ_ERRORS:
             self.close()
@@ -114,14 +130,36 @@ class _OpenAsset:
         """Close the raster if it is open."""
         if self._dataset is not None:
             self._dataset.close()
-            self._dataset = None
+            self._dataset = self._file = None
 
-    def _opened(self) -> DatasetReader:
+    def check_unchanged(self) -> None:
+        """Check that the file is the one that was opened.
+
+        Raises
+        ------
+        AssetCorrupt
+            It is another one: what was read may be of both.
+        """
+        if self._file is None:
+            return
+        try:
+            check_unchanged(self._file)
+        except FileChanged as error:
+            self.close()
+            raise unreadable(self._asset, error, 1, corrupt=True) from None
+
+    def _ask(self) -> None:
+        """Sign the asset, and ask its server where it is unless it is open."""
         address = self._signer(self._asset)
         if self._dataset is None or address != self._address:
             self.close()
-            self._dataset = open_once(self._asset, address)
+            self._file = ask_remote(self._asset, address, self._signer)
             self._address = address
+
+    def _opened(self) -> DatasetReader:
+        assert self._file is not None
+        if self._dataset is None:
+            self._dataset = open_once(self._asset, self._file.address)
         return self._dataset
 
 
@@ -164,6 +202,7 @@ def _read_onto(
     out[:] = _MISSING
     if window is None:
         return
+    check_window(window.width, window.height, asset)
     values = read_numbers(dataset, name, window=window)
     # GDAL warps more than twice as fast without a nodata value, with identical results; most windows have no gap.
     gaps: dict[str, Any] = {"src_nodata": _MISSING, "dst_nodata": _MISSING} if values.min() == _MISSING else {}

@@ -22,6 +22,9 @@ from headwater.core.sentinel2 import MAX_SCL, OFFSET_DN, SCL
 from headwater.geo.grid import RasterGrid
 from headwater.stac.items import Asset, Signer
 
+_MAX_TURNED = 1e-6
+"""Of a pixel, per pixel: over a Sentinel-2 tile a hundredth of a pixel."""
+
 
 @dataclass(frozen=True)
 class SceneFiles:
@@ -57,6 +60,16 @@ class SceneReader(Protocol):
             A file cannot be read after several attempts.
         InputError
             A file is not a Sentinel-2 band.
+        """
+        ...
+
+    def check_unchanged(self) -> None:
+        """Check, when all is read, that no open file was replaced meanwhile.
+
+        Raises
+        ------
+        AssetCorrupt
+            One was: its parts may be of two files.
         """
         ...
 
@@ -184,6 +197,12 @@ def check_band(dataset: DatasetReader, name: str, scene: str) -> None:
     if dataset.transform.is_identity:
         raise InputError(
             f"The file of band {name} of {scene} has no geotransform.", "Write its transform into the file."
+        )
+    turned = max(abs(dataset.transform.b), abs(dataset.transform.d))
+    if turned > _MAX_TURNED * min(abs(dataset.transform.a), abs(dataset.transform.e)):
+        raise InputError(
+            f"The file of band {name} of {scene} is rotated: its rows do not go from west to east.",
+            "Warp it onto the grid of its MGRS tile.",
         )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headwater.core.events import without_query
+from headwater.core.secrets import without_secrets
 from headwater.stac.items import Asset
+from headwater.stac.validation import is_plain_path
 
 Source = Asset | Path | str
 """A STAC asset, a file, or the text of a VRT."""
@@ -13,7 +14,7 @@ Source = Asset | Path | str
 
 def is_remote(source: Source) -> bool:
     """Return whether a source is a STAC asset on another machine, or one whose address is not a plain file path."""
-    return isinstance(source, Asset) and ("://" in source.href or source.href.startswith(("/vsi", "<")))
+    return isinstance(source, Asset) and not is_plain_path(source.href)
 
 
 def public_name(source: Source) -> str:
@@ -23,5 +24,5 @@ def public_name(source: Source) -> str:
 
 
 def without_signature(text: str) -> str:
-    """Remove the query of every address from a text: it may hold a signature."""
-    return without_query(text).strip().rstrip(".")
+    """Remove secrets from a text (`headwater.core.secrets`), and its last full stop."""
+    return without_secrets(text).strip().rstrip(".")

@@ -261,7 +261,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _json(text: str | bytes) -> dict[str, Any]:
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

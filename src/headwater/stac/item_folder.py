@@ -70,7 +70,7 @@ def read_item(path: Path) -> Item:
     """
     try:
         item = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         item = None
     if not (
         isinstance(item, dict)

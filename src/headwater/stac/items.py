@@ -37,6 +37,7 @@ _MGRS = re.compile(r"(\d{1,2})([C-HJ-NP-X])([A-HJ-NP-Z][A-HJ-NP-V])")
 _MGRS_IN_ID = re.compile(r"(?:^|_)(?:T)?(\d{2}[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V])(?:_|$)")
 _BASELINE = re.compile(r"(\d{2})\.(\d{2})")
 _BASELINE_IN_NAME = re.compile(r"_N(\d{2})\.?(\d{2})(?:_|\.|$)")
+_MAX_CORNERS = 1000
 _MIN_SHARED_FRACTION = 0.5
 """Fraction of a footprint above which two items of one acquisition and baseline show the same ground."""
 
@@ -83,6 +84,8 @@ class Scene:
     """When the catalog last changed the item; part of cache keys."""
     assets: dict[str, str | None]
     """Unsigned address by band name (B08, B04, B03, B02, SCL); SCL may be None."""
+    corners: tuple[tuple[float, float], ...] = ()
+    """Longitude and latitude of the points of its footprint: its files are there."""
 
 
 def scene_facts(item: Item) -> Scene:
@@ -109,6 +112,7 @@ def scene_facts(item: Item) -> Scene:
         nodata_percentage=_number(properties.get("s2:nodata_pixel_percentage"), 0.0),
         updated=str(properties.get("updated") or properties.get("s2:generation_time") or ""),
         assets=band_assets(item),
+        corners=_corners(item),
     )
 
 
@@ -295,6 +299,13 @@ def _same_ground(item: Item, other: Item) -> bool:
 def _utm_epsg(tile: str) -> int:
     """Return the CRS of an MGRS tile: UTM of its zone, north from latitude band N on."""
     return (32600 if tile[2] >= "N" else 32700) + int(tile[:2])
+
+
+def _corners(item: Item) -> tuple[tuple[float, float], ...]:
+    if not item.get("geometry"):
+        return ()
+    points = shapely.get_coordinates(footprint(item["geometry"])).round(9)
+    return tuple((float(lon), float(lat)) for lon, lat in points[:: 1 + len(points) // _MAX_CORNERS])
 
 
 def _number(value: object, default: float) -> float:

@@ -26,30 +26,20 @@ from headwater.core.errors import NetworkError, WorkError
 from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
 from headwater.core.private_files import open_lock
+from headwater.core.secrets import SECRET_WORDS
 from headwater.stac.intervals import Interval
 from headwater.stac.query import Item, Link, Page, Provider, Query, StalePageToken
 
 MAX_AGE_S = 86_400.0
 """Pages are used for a day; older answers and their links may no longer be valid."""
+MAX_SLICE_PAGES = 12_000
+MAX_SLICE_BYTES = 4 * 10**9
+"""Pages kept of a slice, those of earlier attempts and runs included: a million items are 2 GB."""
 MAX_ATTEMPTS = 3
 """Times that a slice is queried from its first page."""
 _LOCK = "lock"
 _ESTIMATE = "estimate"
 """File that marks a slice whose number of items is an estimate."""
-_SECRETS = (
-    "sig=",
-    '"sig"',
-    "signature",
-    "key=",
-    '"key"',
-    "_key",
-    "-key",
-    "apikey",
-    "access_token",
-    "password",
-    "secret",
-)
-"""Words of a link that contains more than a position in a list."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +138,7 @@ class SlicePages:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._bytes = 0
         self.headers: list[Header] = []
 
     @property
@@ -178,22 +169,23 @@ class SlicePages:
 
     def load(self) -> None:
         """Read the pages on disk; pages that are too old, unreadable or cannot be resumed from are removed."""
-        self.headers = []
+        self.headers, self._bytes = [], 0
         try:
             if time.time() - self._path(0).stat().st_mtime > MAX_AGE_S:
                 raise ValueError
             while self._path(len(self.headers)).exists():
+                self._bytes += self._path(len(self.headers)).stat().st_size
                 with self._path(len(self.headers)).open("rb") as file:
                     self.headers.append(Header.from_json(file.readline()))
             if self.headers[-1].lost:
                 raise ValueError
-        except (OSError, ValueError, TypeError, IndexError):
+        except (OSError, ValueError, TypeError, IndexError, RecursionError):
             self.clear()
 
     def clear(self) -> None:
         """Remove all pages."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self.headers = []
+        self.headers, self._bytes = [], 0
 
     def add(self, page: Page, *, attempt: int) -> None:
         """Write a page."""
@@ -202,9 +194,18 @@ class SlicePages:
         ids = [item["id"] for item in page.items]
         ids += [f"{name or nameless + str(k)}?" for k, (name, _) in enumerate(page.left_out)]
         kept = page.next if page.next is not None and _may_be_kept(page.next) else None
+        if len(self.headers) >= MAX_SLICE_PAGES or self._bytes > MAX_SLICE_BYTES:
+            self.clear()
+            raise NetworkError(
+                f"The catalog returns more than {MAX_SLICE_PAGES} pages or {MAX_SLICE_BYTES / 1e9:g} GB for one part "
+                "of the search.",
+                "Lower search.slice_days, or set another endpoint in catalog.url.",
+            )
         header = Header(attempt, ids, [list(pair) for pair in page.left_out if pair[1]], page.matched, kept,
                         lost=page.next is not None and kept is None)  # fmt: skip
-        write_lines(self._path(len(self.headers)), page.items, header=header.to_json())
+        path = self._path(len(self.headers))
+        write_lines(path, page.items, header=header.to_json())
+        self._bytes += path.stat().st_size
         self.headers.append(header)
 
     def _path(self, number: int) -> Path:
@@ -363,4 +364,4 @@ def _line(value: Item) -> bytes:
 def _may_be_kept(link: Link) -> bool:
     """Whether a link contains no secret that can be recognized."""
     text = json.dumps(link).lower()
-    return not (link.get("headers") or any(word in text for word in _SECRETS))
+    return not (link.get("headers") or any(word in text for word in SECRET_WORDS))

@@ -6,7 +6,6 @@ with 0.5 and text with numbers, and a table needs one type per column.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -113,7 +112,8 @@ def _typed(values: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, An
 def _fits(value: str | float | int) -> bool:
     if isinstance(value, str):
         return value.isprintable() and len(value) <= _MAX_TEXT
-    return math.isfinite(value) and abs(value) < _MAX_INTEGER
+    # Infinity and NaN are not below anything; an integer may be too large for a float.
+    return abs(value) < _MAX_INTEGER
 
 
 def instant_text(instant: datetime) -> str:

@@ -50,6 +50,7 @@ def make_provider(
     timeout_s: float = REQUEST_TIMEOUT_S,
     patience_s: float = PATIENCE_S,
     connections: int = 1,
+    hosts: tuple[str, ...] = (),
 ) -> Provider:
     """Return the provider of an address.
 
@@ -66,6 +67,8 @@ def make_provider(
         Seconds that a failed request is repeated, for an API.
     connections : int
         Threads that send requests at the same time, for an API.
+    hosts : tuple of str
+        Further hosts that an API may lead to.
 
     Raises
     ------
@@ -79,7 +82,7 @@ def make_provider(
         )
     if not timeout_s > 0:
         raise InputError(f"The time limit of a request is {timeout_s} s.", "Set search.timeout_s above 0.")
-    limits = RequestLimits(page_limit, timeout_s, patience_s, connections)
+    limits = RequestLimits(page_limit, timeout_s, patience_s, connections, hosts)
     unusable = ""
     for name in PROVIDERS.names():
         try:

@@ -70,6 +70,8 @@ class RequestLimits:
     """Seconds that a failed request is repeated."""
     connections: int
     """Threads that send requests at the same time."""
+    hosts: tuple[str, ...] = ()
+    """Further hosts that the catalog may lead to."""
 
 
 class StalePageToken(Exception):

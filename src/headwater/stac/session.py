@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import requests
 from pystac.link import Link
 from pystac_client.stac_api_io import StacApiIO
-from requests.adapters import HTTPAdapter
 
 from headwater.core.events import BYTES, REQUESTS, count, say
+from headwater.core.http import RedirectRefused, bounded_session, time_limit
 from headwater.core.retry import retry_policy
+from headwater.core.secrets import without_secrets
+from headwater.stac.hosts import may_lead_to
 from headwater.stac.validation import public_address
 
 CONNECT_TIMEOUT_S = 5.0
@@ -49,11 +51,13 @@ class TransientError(Exception):
 class Refused(Exception):
     """A useless answer; a retry would not help."""
 
-    def __init__(self, text: str, *, status: int | None = None, moved_to: str = "") -> None:
+    def __init__(self, text: str, *, status: int | None = None, moved_to: str = "", foreign: str = "") -> None:
         super().__init__(text)
         self.status = status
         self.moved_to = moved_to
         """Where the server redirects to, if following it would lose the request's content."""
+        self.foreign = foreign
+        """Where the server leads to, if that is a host that it may not lead to."""
 
 
 class RetryingStacIO(StacApiIO):
@@ -69,14 +73,16 @@ class RetryingStacIO(StacApiIO):
         Seconds after which no further request for it begins.
     connections : int
         Threads that send requests at the same time.
+    hosts : tuple of str
+        Further hosts that may be redirected to.
     """
 
     def __init__(
-        self, *, timeout_s: float, deadline_s: float, max_attempts: int | None = None, connections: int = 1
-    ) -> None:
+        self, *, timeout_s: float, deadline_s: float, max_attempts: int | None = None, connections: int = 1,
+        hosts: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         super().__init__(max_retries=None)
-        for scheme in ("http://", "https://"):
-            self.session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+        self.session = bounded_session(may_redirect=partial(may_lead_to, hosts=hosts), connections=connections)
         self.timeout_s, self.max_attempts, self.deadline_s = timeout_s, max_attempts, deadline_s
         self.cancelled = threading.Event()
         """Once set, no thread waits for another attempt."""
@@ -132,16 +138,21 @@ class RetryingStacIO(StacApiIO):
 
     def _send(self, href: str, method: str, headers: dict[str, str] | None, parameters: dict[str, Any] | None) -> str:
         body = {"json": parameters} if method == "POST" else {"params": parameters}
-        end = time.monotonic() + self.timeout_s
         timeout = (min(CONNECT_TIMEOUT_S, self.timeout_s), self.timeout_s)
         try:
-            with self.session.request(
-                method, href, headers=headers, timeout=timeout, stream=True, **body  # type: ignore[arg-type]
-            ) as reply:  # fmt: skip
+            with (
+                time_limit(self.timeout_s),
+                self.session.request(
+                    method, href, headers=headers, timeout=timeout, stream=True, **body  # type: ignore[arg-type]
+                ) as reply,
+            ):  # fmt: skip
                 _check_redirect(reply, method)
-                content = b"".join(_chunks(reply, end))
+                content = b"".join(_chunks(reply))
             count(REQUESTS)
             count(BYTES, len(content))
+        except RedirectRefused as error:
+            address = public_address(error.target)
+            raise Refused(f"it redirects to another host, {address}", foreign=address) from None
         except requests.Timeout as error:
             raise TransientError("it did not answer in time") from error
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
@@ -167,14 +178,12 @@ def _check_redirect(reply: requests.Response, method: str) -> None:
         raise Refused(f"it redirects {method} to {address}", status=reply.history[0].status_code, moved_to=address)
 
 
-def _chunks(reply: requests.Response, end: float) -> Iterator[bytes]:
+def _chunks(reply: requests.Response) -> Iterator[bytes]:
     size = 0
     for chunk in reply.iter_content(_CHUNK_BYTES):
         size += len(chunk)
         if size > MAX_REPLY_BYTES:
             raise Refused(f"one answer is larger than {MAX_REPLY_BYTES // 1_000_000} MB")
-        if time.monotonic() > end:
-            raise TransientError("the answer did not end in time")
         yield chunk
 
 
@@ -204,6 +213,5 @@ def _retry_after_s(reply: requests.Response) -> float:
 
 
 def _refusal_text(text: str) -> str:
-    line = " ".join(text.split())[:_MAX_REFUSAL_TEXT]
-    # Whatever a server writes into its refusal, no signature may get into a message.
-    return "".join(letter if letter.isprintable() else "?" for letter in line) if "sig=" not in line else "(not shown)"
+    line = " ".join(without_secrets(text[: 10 * _MAX_REFUSAL_TEXT]).split())[:_MAX_REFUSAL_TEXT]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -7,8 +7,9 @@ from typing import ClassVar, Self
 from pydantic import model_validator
 
 from headwater.core.errors import InputError
+from headwater.core.secrets import has_credentials
 from headwater.core.settings import Settings, setting
-from headwater.core.texts import CollectionId, OneLine
+from headwater.core.texts import CollectionId, Host, OneLine
 
 REQUEST_TIMEOUT_S = 60.0
 """Longest time of one request to a STAC API where none is given."""
@@ -36,6 +37,13 @@ class SigningSettings(Settings):
         "Token endpoint of the Planetary Computer's kind (the collection's name is appended), for signing token.",
         reruns=False,
     )
+    hosts: tuple[Host, ...] = setting(
+        (),
+        "Further hosts (with their port, if it is not the usual one) that this catalog uses: its next pages may be"
+        " there, its files may be redirected there, and tokens of token_url are sent there. Without it only the hosts"
+        " of the catalog, of each file and of token_url, and those that headwater.stac.hosts lists.",
+        reruns=False,
+    )
 
     @model_validator(mode="after")
     def _check_token_url(self) -> Self:
@@ -44,6 +52,7 @@ class SigningSettings(Settings):
                 "catalog.signing is token, but catalog.token_url is not given.",
                 "Give the address of the token endpoint.",
             )
+        _refuse_credentials("catalog.token_url", self.token_url or "")
         return self
 
 
@@ -63,3 +72,17 @@ class CatalogSettings(SigningSettings):
         "Collections of elevation tiles, best first; later ones fill what is missing.",
         reruns_from="search",
     )
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        _refuse_credentials("catalog.url", self.url)
+        return self
+
+
+def _refuse_credentials(name: str, url: str) -> None:
+    """Refuse an address with a password or key: it would be in command lines and in the records of the workflow."""
+    if has_credentials(url):
+        raise InputError(
+            f"{name} contains a user, a password or a key.",
+            "Write the address without it, and the user and password of its host into ~/.netrc.",
+        )

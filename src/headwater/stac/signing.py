@@ -9,6 +9,7 @@ theirs in the entry point group "headwater.signers".
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,8 +40,21 @@ SIGNERS: Registry[OpenSigner] = Registry(
 """Signing schemes, imported when they are chosen; the first is the default."""
 
 
+@dataclass(frozen=True, eq=False)
+class CatalogSigner:
+    """The signer of a configuration, and the hosts that the configuration adds to those of its files."""
+
+    sign: Signer
+    hosts: tuple[str, ...]
+    """catalog.hosts: files may be redirected there."""
+
+    def __call__(self, asset: Asset, *, renew: bool = False) -> str:
+        """Return the address to open; see `headwater.stac.items.Signer`."""
+        return self.sign(asset, renew=renew)
+
+
 @cache
-def make_signer(signing: str, token_url: str | None = None) -> Signer:
+def make_signer(signing: str, token_url: str | None = None, hosts: tuple[str, ...] = ()) -> Signer:
     """Return the signer of a configuration; the same one each time within a process.
 
     Parameters
@@ -51,13 +65,19 @@ def make_signer(signing: str, token_url: str | None = None) -> Signer:
         PC_SDK_SAS_URL from the environment or its settings file; or a registered scheme.
     token_url : str, optional
         For "token", for instance https://planetarycomputer.microsoft.com/api/sas/v1/token.
+    hosts : tuple of str, optional
+        Hosts that tokens may be sent to and files may be redirected to, besides those of `headwater.stac.hosts`.
 
     Raises
     ------
     InputError
         There is no such scheme, or "token" lacks its address.
     """
-    return SIGNERS.load(signing)(token_url)
+    if signing == "token" and hosts:
+        from headwater.stac.token_endpoint import TokenSigner
+
+        return CatalogSigner(TokenSigner(token_url, hosts=hosts), hosts)
+    return CatalogSigner(SIGNERS.load(signing)(token_url), hosts)
 
 
 def no_signer(token_url: str | None) -> Signer:

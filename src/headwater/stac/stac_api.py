@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from headwater.core.errors import InputError, NetworkError, WorkError
+from headwater.stac.hosts import may_lead_to
 from headwater.stac.pinned_items import pinned_item
 from headwater.stac.query import (
     WORLD,
@@ -24,7 +26,7 @@ from headwater.stac.settings import PAGE_LIMIT, PATIENCE_S, REQUEST_TIMEOUT_S
 from headwater.stac.validation import is_web_address, item_defect, public_address, sanitize_for_log
 
 if TYPE_CHECKING:
-    from headwater.stac.session import RetryingStacIO
+    from headwater.stac.session import Refused, RetryingStacIO
 
 MAX_PAGES = 4000
 """Pages of one answer: a million items in pages of 250."""
@@ -32,6 +34,8 @@ _OPENING_TIMEOUT_S = 8.0
 """The landing page is served at once."""
 _MAX_REPEATED_PAGES = 5
 """A server that repeats itself this often will not stop."""
+_MAX_LINK_CHARS = 100_000
+_MAX_MATCHED = 10**12
 _IDS_PER_REQUEST = 50
 """They may have to fit into an address."""
 _STALE_LINK_STATUSES = (400, 404, 410, 422, 424, 500)
@@ -56,6 +60,8 @@ class StacApi:
         Seconds that a failed request is repeated.
     connections : int
         Threads that send requests at the same time.
+    hosts : tuple of str
+        Further hosts that it may lead to: for its search, its next pages and after redirects.
     """
 
     remote = True
@@ -68,6 +74,7 @@ class StacApi:
         timeout_s: float = REQUEST_TIMEOUT_S,
         patience_s: float = PATIENCE_S,
         connections: int = 1,
+        hosts: tuple[str, ...] = (),
     ) -> None:
         self._url = url
         self._public_url = public_address(url)
@@ -75,6 +82,7 @@ class StacApi:
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._connections = connections
+        self._hosts = hosts
         self._lock = threading.Lock()
         self._client: Any = None
         self._search_url = url
@@ -106,6 +114,7 @@ class StacApi:
             timeout_s=limits.timeout_s,
             patience_s=limits.patience_s,
             connections=limits.connections,
+            hosts=limits.hosts,
         )
 
     def pages(self, query: Query, after: Link | None = None) -> Iterator[Page]:
@@ -136,8 +145,8 @@ class StacApi:
         except TransientError as error:
             raise self._unreachable(error) from None
         except Refused as error:
-            if error.moved_to:
-                raise self._moved(error.moved_to) from None
+            if error.moved_to or error.foreign:
+                raise self._moved(error) from None
             if after is None and error.status == 404:
                 yield Page([])  # the catalog does not have the collection
                 return
@@ -195,6 +204,7 @@ class StacApi:
         """
         from headwater.stac.session import Refused, TransientError
 
+        self._check_host(link["href"])
         try:
             return self._io.next_page(link, sent)
         except (Refused, TransientError) as error:
@@ -211,6 +221,7 @@ class StacApi:
             more = {"filter": {"op": "and", "args": tests} if len(tests) > 1 else tests[0], "filter_lang": "cql2-json"}
         search = client.search(**params, **more, limit=self._page_limit, method=self._method)
         self._search_url = str(search.url)
+        self._check_host(self._search_url)
         return search
 
     def _page(self, reply: dict[str, Any], query: Query) -> Page:
@@ -243,13 +254,23 @@ class StacApi:
         href = self._absolute(link.get("href"))
         if not is_web_address(href):
             raise Refused("its link to the next page is not an http(s) address")
+        self._check_host(href)
         method = "POST" if str(link.get("method")).upper() == "POST" else "GET"
         kept: Link = {"rel": "next", "href": href, "method": method}
         if isinstance(body := link.get("body"), dict):
             kept |= {"body": body, "merge": link.get("merge") is True}
         if isinstance(headers := link.get("headers"), dict):
             kept["headers"] = {str(name): str(value) for name, value in headers.items()}
+        if not _is_small(kept):
+            raise Refused("its link to the next page is too long")
         return kept
+
+    def _check_host(self, address: str) -> None:
+        """Refuse an address to which the catalog may not lead."""
+        from headwater.stac.session import Refused
+
+        if not may_lead_to(self._url, address, self._hosts):
+            raise Refused("it leads to another host", foreign=public_address(address))
 
     def _absolute(self, href: object) -> str:
         """Return an address relative to the search as an absolute one; "" if it is not an address."""
@@ -280,6 +301,7 @@ class StacApi:
             timeout_s=min(_OPENING_TIMEOUT_S, self._timeout_s),
             deadline_s=self._patience_s,
             connections=self._connections,
+            hosts=self._hosts,
         )
         try:
             with warnings.catch_warnings():
@@ -289,15 +311,15 @@ class StacApi:
         except TransientError as error:
             raise self._unreachable(error) from None
         except Refused as error:
-            if error.moved_to:
-                raise self._moved(error.moved_to) from None
+            if error.moved_to or error.foreign:
+                raise self._moved(error) from None
             raise self._not_an_api() from None
         except (
             pystac.STACError, ClientTypeError, DoesNotConformTo, NotImplementedError,
-            ValueError, KeyError, TypeError, AttributeError,
+            ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError,
         ):  # fmt: skip
             raise self._not_an_api() from None
-        methods = {link.extra_fields.get("method", "GET") for link in client.get_links("search")}
+        methods = {str(link.extra_fields.get("method", "GET")) for link in client.get_links("search")}
         self._method = "POST" if "POST" in methods else "GET"
         self._io.timeout_s = self._timeout_s
         return client
@@ -307,9 +329,15 @@ class StacApi:
             f"{self._public_url} answers, but not as a STAC API.", "Set catalog.url to the API's landing page."
         )
 
-    def _moved(self, address: str) -> WorkError:
+    def _moved(self, error: Refused) -> WorkError:
+        if error.foreign:
+            return NetworkError(
+                f"The catalog {self._public_url} leads to another host, {error.foreign}, which was not asked.",
+                "If that host belongs to the catalog, set catalog.url to its landing page there, or add the host to "
+                "catalog.hosts.",
+            )
         return NetworkError(
-            f"The catalog {self._public_url} redirects searches to {address} in a way that loses their query.",
+            f"The catalog {self._public_url} redirects searches to {error.moved_to} in a way that loses their query.",
             "Set catalog.url to the API's new landing page (https instead of http, another host or path).",
         )
 
@@ -337,6 +365,13 @@ def _raw_next_link(reply: Mapping[str, Any]) -> dict[str, Any] | None:
     return next((link for link in links if isinstance(link, dict) and link.get("rel") == "next"), None)
 
 
+def _is_small(link: Link) -> bool:
+    try:
+        return len(json.dumps(link)) <= _MAX_LINK_CHARS
+    except (ValueError, RecursionError):
+        return False
+
+
 def _supports_filters(client: Any) -> bool:
     conformance = [str(word) for word in client.get_conforms_to()]
     return all(any(needed in word for word in conformance) for needed in _FILTER_CONFORMANCE)
@@ -351,6 +386,6 @@ def _at_most(name: str, limit: float) -> dict[str, Any]:
 def _matched(reply: Mapping[str, Any]) -> int | None:
     context = reply.get("context")
     for value in (reply.get("numberMatched"), context.get("matched") if isinstance(context, dict) else None):
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_MATCHED:
             return value
     return None

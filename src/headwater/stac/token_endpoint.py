@@ -9,13 +9,17 @@ from urllib.parse import parse_qs, quote, urlsplit
 import requests
 
 from headwater.core.errors import InputError, NetworkError, WorkError
+from headwater.core.http import RedirectRefused, bounded_session, time_limit
 from headwater.core.retry import retry_policy
+from headwater.stac.hosts import may_get_token
 from headwater.stac.intervals import parse_instant
 from headwater.stac.items import Asset
 from headwater.stac.tokens import Token, TokenCache, is_token_text, with_query
 
 PATIENCE_S = 30.0
 _TIMEOUT_S = (5.0, 15.0)
+_REPLY_TIMEOUT_S = 20.0
+"""A reply is complete after this, to its last byte."""
 _MAX_REPLY_BYTES = 65_536
 
 
@@ -26,6 +30,8 @@ class TokenSigner:
     ----------
     token_url : str
         Address of the endpoint, without the collection.
+    hosts : tuple of str
+        Hosts that its tokens may be sent to, besides its own and those of `headwater.stac.hosts`.
 
     Raises
     ------
@@ -33,13 +39,14 @@ class TokenSigner:
         There is no address, or it is not http(s).
     """
 
-    def __init__(self, token_url: str | None) -> None:
+    def __init__(self, token_url: str | None, *, hosts: tuple[str, ...] = ()) -> None:
         if not token_url or not token_url.startswith(("http://", "https://")):
             raise InputError(
                 "The signing 'token' needs the address of a token endpoint.",
                 "Set catalog.token_url to an http(s) address.",
             )
         self._token_url = token_url.rstrip("/")
+        self._hosts = hosts
         self._tokens = TokenCache()
 
     def __call__(self, asset: Asset, *, renew: bool = False) -> str:
@@ -48,6 +55,9 @@ class TokenSigner:
         # A token is never sent over an unencrypted connection, unless it came over one.
         schemes = ("https",) if self._token_url.startswith("https://") else ("http", "https")
         if parts.scheme not in schemes or "sig" in parse_qs(parts.query):
+            return asset.href
+        # An item may name any host: only those that the endpoint serves get its token.
+        if not may_get_token(self._token_url, asset.href, self._hosts):
             return asset.href
         address = f"{self._token_url}/{quote(asset.collection, safe='')}"
         token = self._tokens.token(address, lambda: _fetch_token(address, asset.collection), renew=renew)
@@ -84,7 +94,12 @@ def _fetch_token(address: str, collection: str) -> Token:
 
 def _get(address: str, collection: str) -> bytes:
     try:
-        with requests.get(address, timeout=_TIMEOUT_S, stream=True) as reply:
+        with (
+            time_limit(_REPLY_TIMEOUT_S),
+            bounded_session(may_redirect=lambda *_: False) as session,
+            # A token must come from the endpoint itself.
+            session.get(address, timeout=_TIMEOUT_S, stream=True) as reply,
+        ):
             if reply.status_code == 429 or reply.status_code >= 500:
                 raise _Busy(f"HTTP {reply.status_code}")
             if reply.status_code != 200:
@@ -98,6 +113,11 @@ def _get(address: str, collection: str) -> bytes:
                 if len(content) > _MAX_REPLY_BYTES:
                     raise _not_a_token(collection)
             return content
+    except RedirectRefused:
+        raise NetworkError(
+            f"The token endpoint redirects the request of a token for {collection} elsewhere.",
+            "Set catalog.token_url to the address of the endpoint itself.",
+        ) from None
     except requests.RequestException as error:
         raise _Busy(type(error).__name__) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ Item = dict[str, Any]
 
 WEB_ADDRESSES = "http(s) addresses"
 """What an item lacks whose files are on another kind of server."""
+LOCAL_ADDRESSES = "file paths or http(s) addresses"
+"""What an item on this machine lacks whose files have other addresses."""
 MAX_LATITUDE, MAX_LONGITUDE = 91.0, 541.0
 """Degrees that a footprint may reach, a little of it beyond a pole or a full circle off."""
 _MAX_ID_BYTES = 200
@@ -20,6 +23,12 @@ _MAX_ID_BYTES = 200
 _MAX_HREF = 4000
 _BUCKETS = ("s3", "gs", "az", "abfs")
 _MAX_LOGGED = 80
+_PLAIN = re.compile(
+    r"https?://[A-Za-z0-9._-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~$&()+,;=:@%/-]*)?(?:\?[A-Za-z0-9._~$&()+,;=:@%/?-]*)?"
+    r"|https?://\[[0-9a-fA-F:]+\](?::\d{1,5})?/[A-Za-z0-9._~%/-]*(?:\?[A-Za-z0-9._~&=%/-]*)?"
+)
+_GDAL_ADDRESS = re.compile(r"://|^/vsi[a-z0-9_]*[/?]|[<>]|^\{|^[A-Za-z][A-Za-z0-9_]+:")
+"""Virtual file systems, XML and JSON in place of a file, and prefixes such as GTIFF_DIR: that name a driver."""
 _SHAPES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
 
 
@@ -76,12 +85,13 @@ def asset_defect(item: Item, *, remote: bool, bands: bool) -> str | None:
     bands : bool
         Whether it is a scene, not an elevation tile.
     """
-    if remote:
-        for asset in item["assets"].values():
-            if not is_web_address(asset["href"]):
-                scheme, _, rest = asset["href"].partition("://")
-                bucket = sanitize_for_log(f"{scheme}://{rest.partition('/')[0]}")
-                return f"{WEB_ADDRESSES} ({bucket})" if scheme in _BUCKETS else WEB_ADDRESSES
+    for asset in item["assets"].values():
+        if is_plain_address(asset["href"]) or (not remote and is_plain_path(asset["href"])):
+            continue
+        scheme, _, rest = asset["href"].partition("://")
+        bucket = sanitize_for_log(f"{scheme}://{rest.partition('/')[0]}")
+        needed = WEB_ADDRESSES if remote else LOCAL_ADDRESSES
+        return f"{needed} ({bucket})" if scheme in _BUCKETS else needed
     if not bands:
         return None if asset_of(item, DEM_ASSET) else f"the asset '{DEM_ASSET}'"
     if not (item["properties"].get("datetime") or item["properties"].get("start_datetime")):
@@ -112,6 +122,16 @@ def is_web_address(href: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def is_plain_address(href: str) -> bool:
+    """Whether an address is plain http(s): no user, and no letters that GDAL or a shell could read as more."""
+    return is_web_address(href) and _PLAIN.fullmatch(href) is not None
+
+
+def is_plain_path(href: str) -> bool:
+    """Whether an address is a path on this machine, not one of GDAL's own addresses, which may lead anywhere."""
+    return len(href) <= _MAX_HREF and href.isprintable() and _GDAL_ADDRESS.search(href) is None
 
 
 def sanitize_for_log(name: object) -> str:

@@ -93,7 +93,7 @@ def elevation(
     the_plan = read_plan(plan)
     grid = elevation_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
     tiles, best = _tiles(dem, cell)
-    surface, source, used = _merged(tiles, best, grid, make_signer(signing.signing, signing.token_url))
+    surface, source, used = _merged(tiles, best, grid, make_signer(signing.signing, signing.token_url, signing.hosts))
     values, filled = fill_voids(
         surface.values, surface.valid, surface.covered & ~surface.valid, pixel_m=pixel_sides_m(grid)
     )

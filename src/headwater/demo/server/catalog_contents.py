@@ -25,6 +25,8 @@ Item = dict[str, Any]
 STAC_VERSION = "1.0.0"
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 10
+_MAX_SORT_FIELDS = 10
+_MAX_SHAPE_POINTS = 20_000
 _WORLD = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}
 
 
@@ -122,6 +124,8 @@ def sort_items(items: list[Item], sortby: object) -> list[Item]:
     items.sort(key=lambda item: str(item["properties"].get("datetime")), reverse=True)
     if not isinstance(sortby, list | None):
         raise ValueError("sortby must be a list")
+    if len(sortby or []) > _MAX_SORT_FIELDS:
+        raise ValueError(f"sortby has more than {_MAX_SORT_FIELDS} fields")
     for rule in reversed(sortby or []):
         if not isinstance(rule, dict) or not isinstance(rule.get("field"), str):
             raise ValueError("sortby must be a list of objects with field and direction")
@@ -186,11 +190,11 @@ def _collection(folder: Path, collection: str) -> dict[str, Any]:
     return {"license": "other", "extent": _WORLD, **document, **needed}
 
 
-def _names(body: Mapping[str, Any], word: str) -> list[str] | None:
+def _names(body: Mapping[str, Any], word: str) -> frozenset[str] | None:
     names = body.get(word)
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError(f"{word} must be a list of names")
-    return names or None
+    return frozenset(names) if names else None
 
 
 def _box(value: object) -> tuple[float, float, float, float]:
@@ -209,6 +213,8 @@ def _shape(value: object) -> shapely.Geometry:
         shape = shapely.from_geojson(json.dumps(value))
     except shapely.errors.GEOSException as error:
         raise ValueError("intersects must be a GeoJSON geometry") from error
+    if shapely.get_num_coordinates(shape) > _MAX_SHAPE_POINTS:
+        raise ValueError(f"intersects has more than {_MAX_SHAPE_POINTS} points")
     if shape.is_empty or not shape.is_valid:
         raise ValueError("intersects must be a valid geometry that is not empty")
     return shape

@@ -56,6 +56,9 @@ _CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
 ]
 _GEOJSON = "application/geo+json"
+MAX_REQUEST_BYTES = 1_000_000
+_MAX_CONNECTIONS = 1000
+_MAX_HREF = 4000
 DEFAULT_LIFETIME_S = 2700.0
 """Lifetime of the Planetary Computer's tokens."""
 
@@ -166,7 +169,7 @@ def create_app(
             Route("/api/sas/v1/sign", signing.sign),
             Route("/assets/{name:path}", partial(_asset, catalog, tokens), methods=["GET", "HEAD"]),
         ],
-        exception_handlers={HTTPException: _error_reply, ValueError: _bad_request},
+        exception_handlers={HTTPException: _error_reply, ValueError: _bad_request, RecursionError: _bad_request},
     )
 
 
@@ -225,7 +228,7 @@ class _Api:
         return self._search(request, search_body(request.query_params), "GET")
 
     async def search_post(self, request: Request) -> Response:
-        body = json.loads(await request.body() or b"{}")
+        body = json.loads(await _body(request) or b"{}")
         if not isinstance(body, dict):
             raise ValueError("the body must be a JSON object")
         return self._search(request, body, "POST")
@@ -262,6 +265,16 @@ class _Api:
             _link("items", f"{root}/collections/{name}/items", _GEOJSON),
         ]
         return {**self._collections[name], "links": links}
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body of a request, which may not be longer than any search."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > MAX_REQUEST_BYTES:
+            raise HTTPException(413, f"A search has at most {MAX_REQUEST_BYTES} bytes.")
+    return content
 
 
 def _public(item: Item, request: Request) -> Item:
@@ -307,6 +320,8 @@ class _Signing:
         href = request.query_params.get("href")
         if not href:
             raise ValueError("href is missing")
+        if len(href) > _MAX_HREF:
+            raise ValueError("href is too long")
         _, collection = self._catalog.files.get(urlsplit(href).path, (None, None))
         if collection is None:
             raise HTTPException(404, "There is no such asset.")
@@ -378,7 +393,13 @@ async def _bad_request(request: Request, error: Exception) -> Response:
 
 def _server(app: ASGIApp) -> uvicorn.Server:
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=2
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=2,
+        limit_concurrency=_MAX_CONNECTIONS,
     )
     return uvicorn.Server(config)
 

@@ -23,6 +23,7 @@ from headwater.geo.geodesy import GEOD, METERS_PER_DEGREE, geodesic_length_m
 from headwater.geo.grid import CRS, Bounds
 from headwater.geo.longitudes import align_with_outlets, middle_longitudes, unwrap_shapes
 from headwater.geo.parquet import write_geoparquet
+from headwater.geo.repair import repaired_all
 from headwater.waterways.backbone.link_parts import one_line
 from headwater.waterways.backbone.stream_columns import (
     CATCHMENT_COLUMNS,
@@ -521,7 +522,7 @@ def _dissolved_catchments(
 
 def _made_valid(shapes: NDArray[Any]) -> NDArray[Any]:
     """Return the areas of invalid polygons: lines and points that are left over are dropped."""
-    parts, owner = shapely.get_parts(shapely.make_valid(shapes), return_index=True)
+    parts, owner = shapely.get_parts(repaired_all(shapes, "The catchment"), return_index=True)
     areas = np.isin(shapely.get_type_id(parts), (3, 6))
     polygons, within = shapely.get_parts(parts[areas], return_index=True)
     made = np.full(len(shapes), shapely.MultiPolygon(), dtype=object)

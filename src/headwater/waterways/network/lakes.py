@@ -31,6 +31,7 @@ from headwater.geo.features import (
 )
 from headwater.geo.grid import CRS, Bounds
 from headwater.geo.longitudes import SHIFTS, unwrap_shapes
+from headwater.geo.repair import repaired_all
 
 LAKES = TableKind("lake polygons", "Give a file of lake polygons.", "polygons")
 _POLYGONS_AT_ONCE = 20_000
@@ -99,7 +100,10 @@ def _touching(polygons: NDArray[Any], shift: float, bounds: Bounds) -> NDArray[A
     chosen = polygons[there]
     if shift and len(chosen):
         chosen = shapely.transform(chosen, lambda xy: xy + np.array([shift, 0.0]))
-    return np.asarray(np.where(shapely.is_valid(chosen), chosen, shapely.make_valid(chosen)), dtype=object)
+    broken = ~shapely.is_valid(chosen)
+    chosen = chosen.astype(object)
+    chosen[broken] = repaired_all(chosen[broken], "The lake")
+    return np.asarray(chosen, dtype=object)
 
 
 def _polygons_near(path: Path, bounds: Bounds) -> Iterator[NDArray[Any]]:

@@ -1,0 +1,60 @@
+"""Which hosts a catalog may lead to, and which of them tokens are sent to: what an item or a reply says is not enough.
+
+A host is written as in an address: with its port where that is not the usual one of http or https.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+TOKEN_HOSTS: dict[str, tuple[str, ...]] = {
+    "planetarycomputer.microsoft.com": (
+        "sentinel2l2a01.blob.core.windows.net",
+        "elevationeuwest.blob.core.windows.net",
+    ),
+}
+"""By host of a token endpoint: where the files are that its tokens open. Its own host always belongs to them."""
+REDIRECT_HOSTS: dict[str, tuple[str, ...]] = {
+    "copernicus-dem-30m.s3.amazonaws.com": ("copernicus-dem-30m.s3.eu-central-1.amazonaws.com",),
+    "copernicus-dem-90m.s3.amazonaws.com": ("copernicus-dem-90m.s3.eu-central-1.amazonaws.com",),
+    "sentinel-cogs.s3.amazonaws.com": ("sentinel-cogs.s3.us-west-2.amazonaws.com",),
+}
+"""By host of a file: hosts that it may redirect to."""
+_USUAL_PORTS = {"http": 80, "https": 443}
+
+
+def host_of(address: str) -> str:
+    """Return the host of an http(s) address, with its port where that is not the usual one; "" if it has none."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return ""
+    if parts.scheme not in _USUAL_PORTS or not parts.hostname:
+        return ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return host if port in (None, _USUAL_PORTS[parts.scheme]) else f"{host}:{port}"
+
+
+def may_lead_to(address: str, target: str, hosts: Iterable[str] = ()) -> bool:
+    """Whether a file or page at an address may lead to another address.
+
+    Parameters
+    ----------
+    address, target : str
+        http(s) addresses.
+    hosts : iterable of str
+        Hosts that the configuration adds (catalog.hosts).
+    """
+    source, host = host_of(address), host_of(target)
+    # Never from an encrypted connection to one that is not.
+    if not host or (address.startswith("https:") and not target.startswith("https:")):
+        return False
+    return host == source or host in hosts or host in REDIRECT_HOSTS.get(source, ())
+
+
+def may_get_token(endpoint: str, address: str, hosts: Iterable[str] = ()) -> bool:
+    """Whether a token of an endpoint may be sent to an address."""
+    issuer, host = host_of(endpoint), host_of(address)
+    return bool(host) and (host == issuer or host in hosts or host in TOKEN_HOSTS.get(issuer, ()))

@@ -47,7 +47,7 @@ lint: $(STAMP)
 	ruff format --check
 	mypy
 	snakefmt --check Snakefile workflow
-	codespell src tests docs workflow config README.md CHANGELOG.md CONTRIBUTING.md
+	codespell src tests docs workflow config README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md
 	snakemake --lint
 
 format: $(STAMP)

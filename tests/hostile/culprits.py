@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hostile import place
-
 
 def connect(secret: str, url: str) -> None:
     host, _, port = url.removeprefix("http://").partition(":")
@@ -47,5 +45,5 @@ def refuse_without_remedy(secret: str, url: str) -> None:
     raise SystemExit(1)
 
 
-def copy_plan() -> None:
-    Path("copy.json").write_bytes(Path(place.PLAN).read_bytes())
+def copy_file(name: str) -> None:
+    Path("copy.json").write_bytes(Path(name).read_bytes())

@@ -36,6 +36,14 @@ _CHANGES = frozenset(
 )
 _PROCESSES = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"})
 _PR_SET_PDEATHSIG = 1
+_MODULES = (
+    *(f"headwater.{name}" for name in (
+        "cli", "evaluate.line_scores", "imagery.composite", "imagery.search", "imagery.select", "models.inspect",
+        "predict.step", "raster.mosaic", "report.step", "stac.stac_api", "stac.token_endpoint", "terrain.elevation",
+        "waterways.backbone_step", "waterways.network_step", "waterways.vectorize_step",
+    )),
+    "hostile.loading",
+)  # fmt: skip
 
 
 def run(argvs: Sequence[Sequence[str]], work: str, extra: Sequence[str] = ()) -> dict[str, Any]:
@@ -174,26 +182,11 @@ def _note_touched(path: Path, allowed: Sequence[str]) -> None:
 
 def _import_all() -> None:
     """Import what the commands need, so that each child has it."""
-    # isort: off
     import torch
 
     torch.set_num_threads(1)
-    import headwater.cli
-    import headwater.evaluate.line_scores
-    import headwater.imagery.composite
-    import headwater.imagery.search
-    import headwater.imagery.select
-    import headwater.models.inspect
-    import headwater.predict.step
-    import headwater.project.config
-    import headwater.raster.mosaic
-    import headwater.report.step
-    import headwater.stac.stac_api
-    import headwater.stac.token_endpoint
-    import headwater.terrain.elevation
-    import headwater.waterways.backbone_step
-    import headwater.waterways.network_step
-    import headwater.waterways.vectorize_step  # noqa: F401
+    for name in _MODULES:
+        import_module(name)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ RIGHT, STATED, OTHER, REFUSED = "right", "stated", "other", "refused"
 the input is sound and says something else; a sentence of cause and one of remedy."""
 GOOD = (RIGHT, STATED, OTHER, REFUSED)
 _REFUSAL = re.compile(r"^headwater: .+\nheadwater: .+\Z", re.M)
-_USAGE = re.compile(r"^headwater \S+( \S+)?: error: .+\Z", re.M)
+_USAGE = re.compile(r"^headwater( \S+)*: error: ", re.M)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class TestLab:
         assert seen in "; ".join(lab.try_out(Input("lab", function, (command,))).faults)
 
     def test_silent_use_is_seen(self, lab):
-        command = place.Command(("hostile.culprits:copy_plan",), ("copy.json",))
+        command = place.Command(("hostile.culprits:copy_file", place.PLAN), ("copy.json",))
         sound = Input("lab", "sound", (command,), may_differ=False)
         assert lab.try_out(sound).kind == RIGHT
         other = Input("lab", "other", (command,), lambda bench: bench.replace(place.PLAN, b"x"), may_differ=False)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from importlib.resources import files
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,8 +17,8 @@ from hostile.mutation import change_json
 from hostile.place import Command
 from support.places import ROOT
 
-LOAD = Command(("hostile.doors.values:load", "config.yaml"), ())
-TRAIN = Command(("hostile.doors.values:load_training", "train.yaml"), ())
+LOAD = Command(("hostile.loading:load", "config.yaml"), ())
+TRAIN = Command(("hostile.loading:load_training", "train.yaml"), ())
 CONFIG: dict[str, Any] = {
     "results": "results",
     "basins": {"polygons": place.BASINS, "ids": ["1"]},
@@ -42,34 +41,6 @@ TEXTS = {
     "binary": "results: \0\n",
     "a key that is no text": "1: 2\n? [a, b]\n: c\n",
 }
-
-
-def load(path: str) -> None:
-    """Do with a configuration what the workflow does before its first job."""
-    from headwater.core.errors import InputError
-    from headwater.project.workflow import Workflow
-
-    try:
-        config = yaml.safe_load(Path(path).read_text())
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        # Snakemake reads the file, and refuses it in its own words.
-        raise InputError("Not YAML.", str(type(error))) from None
-    if not isinstance(config, dict):
-        raise InputError("No table.", "Snakemake refuses it.")
-    run = Workflow(config)
-    for section in run.config.model_fields_set:
-        run.options(section)
-    for basin in run.basins:
-        run.cells(basin)
-        run.missing_files(basin)
-        run.backbone_inputs(basin)
-
-
-def load_training(path: str) -> None:
-    """Do with the configuration of a training what is done before it begins."""
-    from headwater.train.config import read_config
-
-    read_config(Path(path))
 
 
 def configurations(random: Random) -> Iterator[Input]:

@@ -20,9 +20,10 @@ from hostile.doors import DOORS
 from hostile.lab import GOOD, Lab, Outcome
 
 
-def try_door(labs: Sequence[Lab], door: str, number: int, seed: int) -> list[Outcome]:
-    """Return what comes of the first inputs of a door, one after the other in each lab."""
-    inputs = islice(DOORS[door].inputs(Random(f"{seed} {door}")), number)
+def try_door(labs: Sequence[Lab], door: str, number: int, seed: int, *, slow: bool = True) -> list[Outcome]:
+    """Return what comes of the first inputs of a door, with or without slow ones, one after the other in each lab."""
+    drawn = DOORS[door].inputs(Random(f"{seed} {door}"))
+    inputs = islice((each for each in drawn if slow or not each.slow), number)
     lock = Lock()
 
     def work(lab: Lab) -> list[Outcome]:

@@ -42,6 +42,8 @@ class Input:
     answer: Callable[[Bench], Answer] | None = None
     may_differ: bool = True
     """Whether a sound input may say this, so that another result is right. Damage must never give one."""
+    slow: bool = False
+    """Whether a command may wait for long, as for a server that does not answer: not in the short version."""
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def harm(outcomes):
 
 @pytest.mark.parametrize("door", DOORS)
 def test_hostile_inputs_do_no_harm(lab, door):
-    outcomes = try_door([lab], door, DOORS[door].short, SEED)
+    outcomes = try_door([lab], door, DOORS[door].short, SEED, slow=False)
     assert len(outcomes) == DOORS[door].short
     assert not harm(outcomes)
 
@@ -55,7 +55,7 @@ def test_a_campaign_has_a_thousand_inputs():
 
 
 def test_damage_is_a_change():
-    content = bytes(range(256)) * 4
+    content = Random(1).randbytes(1000)
     assert all(change(content, Random(0)) != content for change in DAMAGES.values())
 
 

@@ -231,7 +231,7 @@ def catalog_replies(random: Random) -> Iterator[Input]:
     ]
     random.shuffle(fixed)
     for name, answer in fixed:
-        yield Input("catalog", name, CHAIN, answer=answer)
+        yield Input("catalog", name, CHAIN, answer=answer, slow=_is_slow(name))
     while True:
         seed = random.randrange(2**32)
         yield Input("catalog", f"drawn {seed}", CHAIN, answer=partial(_drawn, seed=seed))
@@ -251,6 +251,11 @@ def _drawn(bench: Bench, seed: int) -> Answer:
         return changed if isinstance(changed, dict) else {}
 
     return answers(bench, change)
+
+
+def _is_slow(name: str) -> bool:
+    """Whether a client does well to ask again for a while."""
+    return any(word in name for word in ("a byte a second", "503", "429", "500", "55 MB", "10,000,000", "bomb"))
 
 
 TOKEN = {"msft:expiry": "2099-01-01T00:00:00Z", "token": "st=2023-01-01&se=2099-01-01&sig=abc"}
@@ -288,7 +293,8 @@ _TOKENS: dict[str, Callable[[Any, Bench], Reply]] = {
 def token_replies(random: Random) -> Iterator[Input]:
     """Yield replies of a token endpoint, to a `select` whose files are on the server."""
     for name, reply in random.sample(list(_TOKENS.items()), len(_TOKENS)):
-        yield Input("tokens", name, (_served, _SIGNED), prepare=serve_files, answer=partial(_token_answer, reply))
+        answer = partial(_token_answer, reply)
+        yield Input("tokens", name, (_served, _SIGNED), prepare=serve_files, answer=answer, slow=_is_slow(name))
     while True:
         name, document = change_json(TOKEN, random)
         reply = _reply(json.dumps(document).encode())

@@ -6,6 +6,7 @@ loaded when first used.
 
 from __future__ import annotations
 
+import os
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from headwater.api import vectorize as vectorize
 
     __version__: str
+
+if "NUMBA_CACHE_DIR" in os.environ:
+    from headwater.core.private_files import keep_code_cache_private
+
+    keep_code_cache_private()
 
 __all__ = [
     "Basin",

@@ -157,7 +157,7 @@ def test_a_backbone_without_a_reach():
 AREAS = {
     "west of itself": ((12.0, 8.0, 11.9, 8.1), "is empty or not in degrees", "west below east"),
     "a point": (shapely.Point(12, 8), "is empty or not in degrees", "west below east"),
-    "nothing": (shapely.Polygon(), "is empty or not in degrees", "west below east"),
+    "nothing": (shapely.Polygon(), "is empty", "west below east"),
     "meters": ((500000, 880000, 510000, 890000), "not in degrees", "EPSG:4326"),
     "no CRS": (gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)]), "no coordinate reference", ".set_crs"),
     "text": ("Tyrol", "is a str; bounds", "west, south, east, north"),

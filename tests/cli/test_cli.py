@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -107,3 +108,22 @@ def test_steps_that_compile_nothing_load_no_compiler():
     )
     code = f"import sys, {steps}, headwater.report.step\nassert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "evaluate --buffer-m nan",
+        "evaluate pixels --threshold inf",
+        "evaluate lines --pixels 1e300",
+        "models import waternet a b --pixel-m -1",
+        "demo build --seed 1.5",
+        "demo build --size-degrees nan 1",
+        "composite --readers 100000",
+    ],
+)
+def test_numbers_of_the_command_line_are_finite_and_bounded(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    assert re.search(r"is not a (whole )?number", capsys.readouterr().err)

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from headwater.core.errors import InputError
-from headwater.core.files import SIDECARS, atomic_path, read_json, write_if_changed, write_json
+from headwater.core.files import SIDECARS, atomic_path, read_json, remove_leftovers, write_if_changed, write_json
 
 
 def test_an_output_appears_complete_or_not_at_all(tmp_path):
@@ -78,8 +78,11 @@ def test_leftovers_of_killed_processes_are_removed_but_not_files_of_living_ones(
     dead = subprocess.Popen(["true"])
     dead.wait()
     host = socket.gethostname()
-    gone = tmp_path / f".file.{host}-{dead.pid}-abc.part.txt"
-    kept = [tmp_path / f".file.{host}-{os.getpid()}-abc.part.txt", tmp_path / ".file.elsewhere-1-abc.part.txt"]
+    gone = tmp_path / f".file.{host}-{dead.pid}-0a1b2c3d.part.txt"
+    kept = [
+        tmp_path / f".file.{host}-{os.getpid()}-0a1b2c3d.part.txt",
+        tmp_path / ".file.elsewhere-1-0a1b2c3d.part.txt",
+    ]
     sidecar = tmp_path / f"{gone.name}.ovr.tmp"
     for path in (gone, sidecar, *kept):
         path.touch()
@@ -87,3 +90,56 @@ def test_leftovers_of_killed_processes_are_removed_but_not_files_of_living_ones(
     assert not gone.exists()
     assert not sidecar.exists()
     assert all(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000 + "]" * 100_000, "not readable JSON"),
+        ("[" * 60 + "]" * 60, "deeper than 50 levels"),
+        ('{"a": NaN}', "NaN is not a number"),
+        ('{"a": [-Infinity]}', "not a number of JSON"),
+        ("1e400", "1e400 is too large"),
+        ("1" * 5000, "not readable JSON"),
+        ("\ud800".encode("utf-8", "surrogatepass"), "not readable JSON"),
+        ("", "not readable JSON"),
+    ],
+)
+def test_json_that_no_step_writes_is_refused(text, words, tmp_path):
+    path = tmp_path / "x.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=words):
+        read_json(path)
+
+
+def test_json_is_not_read_where_it_is_too_large(tmp_path):
+    path = tmp_path / "x.json"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match="larger than 32 MiB"):
+        read_json(path)
+    path.write_text("[" * 50 + "1e5" + "]" * 50)
+    read_json(path)
+
+
+def test_only_names_that_we_give_are_removed_as_leftovers(tmp_path):
+    with atomic_path(tmp_path / "a.b.tif") as temporary:
+        name = temporary.name
+        temporary.touch()
+    ours = [name.replace(str(os.getpid()), "1", 1).replace(socket.gethostname(), "gone"), ".x.y-z-7-0a1b2c3d.part"]
+    theirs = [
+        ".my.particles", ".notes.part1.txt", ".a.part.tif", ".a.host-1-xyz.part.tif", ".a.host-x-0a1b2c3d.part.tif",
+        ".a.host-1-0a1b2c3d.partial", "a.host-1-0a1b2c3d.part.tif", ".part.zip",
+    ]  # fmt: skip
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/kept").touch()
+    link = tmp_path / ".link.host-1-0a1b2c3d.part"
+    link.symlink_to(tmp_path / "elsewhere")
+    for each in (*ours, *theirs):
+        (tmp_path / each).touch()
+    (tmp_path / f"{ours[1]}.d").mkdir()
+    remove_leftovers(tmp_path)
+    assert not any((tmp_path / each).exists() for each in ours)
+    assert all((tmp_path / each).exists() for each in theirs)
+    assert not link.is_symlink()
+    assert (tmp_path / "elsewhere/kept").exists()

@@ -269,3 +269,17 @@ def test_a_feature_may_occur_twice_with_different_parameters():
     np.testing.assert_allclose(channels[0], relief.topographic_position(elevation, radius_px=3))
     np.testing.assert_allclose(channels[1], relief.topographic_position(elevation, radius_px=9) / 10, rtol=1e-5)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_what_cannot_be_an_elevation_is_unknown():
+    image = np.full((4, 40, 40), 100, np.uint8)
+    heights = np.add.outer(np.arange(40.0), np.arange(40.0)).astype(np.float32)
+    expected, fraction = None, None
+    for value in (np.nan, np.inf, -32768, 1e30, 9001):
+        heights[10:12, 10:12] = value
+        made, missing = make_channels(image, heights, PAPER)
+        if expected is None:
+            expected, fraction = made, missing
+        assert np.isfinite(made).all()
+        np.testing.assert_array_equal(made, expected)
+        assert missing == fraction > 0

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.core.errors import InputError
+from headwater.geo.basins import basin_polygon, check_basin_id
 from headwater.project.config import check_config, refuse_repeated_keys
 from headwater.project.reference import config_schema, generated_files
 from support.places import ROOT
@@ -200,3 +201,87 @@ def test_a_defect_is_refused_or_changes_what_the_value_says(data):
     taken = getattr(getattr(checked, section) if section else checked, name)
     assert json.loads(json.dumps(taken)) == value
     assert type(taken) in (type(value), tuple if isinstance(value, list) else float)
+
+
+def texts_of(schema, prefix=""):
+    for key, rule in keys_of(schema, prefix):
+        for part in rule.get("anyOf", [rule]):
+            if part.get("type") == "string" or part.get("items", {}).get("type") == "string":
+                yield key, part.get("items", part), part.get("type") == "array"
+
+
+TEXTS = list(texts_of(config_schema()))
+
+
+def with_value(key, value):
+    section, _, name = key.rpartition(".")
+    return config(**{section: {name: value}}) if section else config() | {name: value}
+
+
+@pytest.mark.parametrize(("key", "rule", "is_list"), TEXTS, ids=[key for key, *_ in TEXTS])
+def test_each_text_has_a_pattern_or_a_list_of_values_and_one_line(key, rule, is_list):
+    assert {"pattern", "enum", "const"} & set(rule), key
+    for value in ("a\nb", "a\n", "\x00", "\x1b[1m", "\x7f", 1.5, True, {"a": 1}):
+        with pytest.raises(InputError, match=key.replace(".", r"\.")) as refused:
+            check_config(with_value(key, [value] if is_list else value))
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["results", "basins.polygons", "predict.checkpoint", "network.lakes", "backbone.streams"]
+)
+def test_names_that_snakemake_or_a_command_would_change_are_refused(key):
+    for value in ("{x}", "a{", "-x", "~/x", " x", "", "a" * 5000, "{cell}"):
+        with pytest.raises(InputError, match=r"must be a file name without braces"):
+            check_config(with_value(key, value))
+    for value in ("[1]*?", "a b", "$(x)`y`;&|<>", "'q' \"d\"", "é", "C:\\x", "100%", "a-b", "../x", "/a", ".", "#"):
+        check_config(with_value(key, value))
+
+
+@pytest.mark.parametrize(
+    "basin", ["-x", "1.5", 1.5, "1\n", "{}", "[1]", "a b", "", "a/b", "..", "logs", "é", -1, "1" * 101]
+)
+def test_ids_that_cannot_be_a_folder_and_a_word_are_refused_everywhere(basin, tmp_path):
+    with pytest.raises(InputError, match=r"basins\.ids must be|cannot be called logs"):
+        check_config(config(basins={"ids": [basin]}))
+    if isinstance(basin, str):
+        for refuse in (check_basin_id, lambda basin: basin_polygon([tmp_path / "none.gpkg"], basin)):
+            with pytest.raises(InputError, match=r"is not the id of a basin|cannot be called logs"):
+                refuse(basin)
+
+
+def test_collections_are_words():
+    for value in ("-x", "a b", "a;b", "$(x)", "", "a'b", "{a}"):
+        with pytest.raises(InputError, match="sentinel2_collection must be letters, digits"):
+            check_config(config(catalog={"sentinel2_collection": value}))
+        with pytest.raises(InputError, match="dem_collections must be a list"):
+            check_config(config(catalog={"dem_collections": ["a", value]}))
+    for value in ("sentinel-2-l2a", "COPERNICUS/S2_SR", "urn:x:y", "dem.v1~2+3"):
+        assert check_config(config(catalog={"sentinel2_collection": value})).catalog.sentinel2_collection == value
+
+
+NUMBERS = [
+    (key, part)
+    for key, rule in keys_of(config_schema())
+    for part in [each.get("items", each) for each in rule.get("anyOf", [rule])]
+    if part.get("type") in ("number", "integer")
+]
+
+
+@pytest.mark.parametrize(("key", "rule"), NUMBERS, ids=[key for key, _ in NUMBERS])
+def test_no_number_is_without_limits(key, rule):
+    """A cost that was NaN, or too large for an integer of 32 bits, would end a kernel with a signal."""
+    is_list = key in ("select.cloud_steps", "vectorize.cost_limits")
+    for value in (math.nan, math.inf, -math.inf, 1e300, -1e300, 10**400, -(10**400), "1", "nan", True):
+        with pytest.raises(InputError, match=key.replace(".", r"\.")):
+            check_config(with_value(key, [value] if is_list else value))
+
+
+def test_a_whole_number_may_be_written_with_a_point():
+    """JSON Schema and YAML know one kind of number: what they accept the settings accept."""
+    checked = check_config(config(grid={"margin_px": 64.0}, select={"max_scenes": 5.0}))
+    assert (checked.grid.margin_px, checked.select.max_scenes) == (64, 5)
+    assert "--max-scenes=5" in checked.select.options(reruns=True).split()
+    for value in (64.5, "64", 2.0**60):
+        with pytest.raises(InputError, match=r"grid\.margin_px must be a whole number"):
+            check_config(config(grid={"margin_px": value}))

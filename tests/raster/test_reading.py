@@ -143,7 +143,7 @@ def test_bad_rasters_are_reported_by_name(masked, tmp_path):
         raster.read_window(tmp_path / "none.tif", GRID)
     whole = masked[0].read_bytes()
     (tmp_path / "cut.tif").write_bytes(whole[: len(whole) // 3])
-    with pytest.raises(WorkError, match=r"cut\.tif could not be read"):
+    with pytest.raises(WorkError, match=r"cut\.tif is damaged"):
         raster.read_window(tmp_path / "cut.tif", GRID)
     with pytest.raises(InputError, match="band 7"):
         raster.read_window(masked[0], GRID, band=7)

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import rasterio
 from rio_cogeo import cog_validate
 
 from headwater import raster
@@ -103,7 +104,11 @@ def test_unreadable_files_are_reported(tmp_path):
 
 def test_a_truncated_raster_is_reported_when_its_end_is_read(tmp_path):
     data = np.random.default_rng(0).integers(0, 256, (1, *GRID.shape), dtype=np.uint8)
-    raster.write_cog(tmp_path / "cut.tif", data, transform=GRID.transform)
+    # A user's file, without a seal.
+    shape = {"height": GRID.height, "width": GRID.width, "count": 1, "dtype": "uint8"}
+    layout = {"transform": GRID.transform, "crs": "EPSG:4326", "tiled": True, "compress": "deflate"}
+    with rasterio.open(tmp_path / "cut.tif", "w", **shape, **layout) as dataset:
+        dataset.write(data)
     content = (tmp_path / "cut.tif").read_bytes()
     (tmp_path / "cut.tif").write_bytes(content[: len(content) * 2 // 3])
     with (

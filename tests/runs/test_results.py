@@ -73,8 +73,8 @@ def test_temporary_files_of_killed_jobs_are_removed_when_a_run_begins(tmp_path):
     cell = tmp_path / "1/cells/a"
     cell.mkdir(parents=True)
     here = socket.gethostname()
-    living = cell / f".composite.{here}-{os.getpid()}-1.part.tif"
-    left = [cell / ".composite.othernode-1-1.part.tif", cell / ".composite.othernode-1-1.part.tif.ovr.tmp"]
+    living = cell / f".composite.{here}-{os.getpid()}-0a1b2c3d.part.tif"
+    left = [cell / f".composite.othernode-1-0a1b2c3d.part.tif{end}" for end in ("", ".ovr.tmp")]
     kept = [living, cell / "composite.tif", tmp_path / "1/.items.parquet.pages/0.jsonl"]
     kept[2].parent.mkdir()
     for path in (*left, *kept):

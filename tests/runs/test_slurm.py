@@ -35,3 +35,13 @@ def test_a_slurm_that_does_not_answer_is_ignored(file, monkeypatch):
     monkeypatch.setattr("headwater.runs.slurm._SINFO_TIMEOUT_S", 0.2)
     file.write_text("partitions: {nowhere: {}}")
     check_partitions(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["[a]", "partitions: [a]", "partitions: {a: b}", "partitions: {1: {}}", "a: {", "\xff"]
+)
+def test_a_file_that_is_no_table_of_partitions_is_refused(text, tmp_path, monkeypatch):
+    monkeypatch.setattr("headwater.runs.slurm._known_partitions", lambda: {"cpu"})
+    (tmp_path / "p.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match="no table of Slurm"):
+        check_partitions(tmp_path / "p.yaml")

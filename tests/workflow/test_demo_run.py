@@ -12,6 +12,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import pytest
+import rasterio
 import yaml
 
 from headwater.cli import main
@@ -67,6 +68,10 @@ def test_two_planets_in_one_run_after_a_kill_and_then_nothing_to_do(clone):
             assert f"results/{basin}/{word}" in done.stdout
             assert (folder / "results" / basin / word).is_file()
         assert set(gpd.read_parquet(folder / "results" / basin / "waterways.parquet")["basin_id"]) == {basin}
+        for path in (folder / "results" / basin).rglob("probability.tif"):
+            with rasterio.open(path) as dataset:
+                # The two networks that ship.
+                assert [len(each) for each in dataset.tags()["checkpoint_sha256"].split(", ")] == [64, 64]
     again = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr

@@ -221,7 +221,7 @@ def snakemake(place, name, target):
 def test_a_dead_service_stops_the_run_in_bounded_time_with_its_cause(place, calm):
     """Refused or never answered, catalog or token endpoint: at most about a minute, two lines, nothing written."""
     cell = calm.cells[0]
-    short_timeout = (*SEARCH, "--timeout-s", "2")
+    short_timeout = (*SEARCH, "--timeout-s", "2", "--patience-s", "15")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
     cases = {
@@ -243,8 +243,9 @@ def test_a_dead_service_stops_the_run_in_bounded_time_with_its_cause(place, calm
         assert time.monotonic() - before < 75, name
         assert code == 1, (name, text)
         message = [line for line in text.splitlines() if line.startswith("headwater: ")]
-        assert len(message) == 2, (name, text)
-        assert address in message[0], (name, text)
+        # A search that is repeated says so first, more than once.
+        assert len(message) == 2 or step == "search", (name, text)
+        assert address in message[-2], (name, text)
         assert "Traceback" not in text, (name, text)
         left = {path.name for path in run.folder.rglob("*") if path.is_file() and path.suffix not in (".log", ".jsonl")}
         assert left <= {"scenes.json"}, name

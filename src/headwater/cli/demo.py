@@ -6,13 +6,15 @@ import argparse
 import os
 from pathlib import Path
 
+from headwater.cli.arguments import number, whole
+
 
 def demo(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `headwater demo`."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     build = actions.add_parser("build", help="make a demo planet")
-    build.add_argument("--seed", type=int, required=True)
+    build.add_argument("--seed", type=whole(0, 2**31 - 1), required=True)
     build.add_argument("--out", type=Path, required=True, help="folder of the planet")
     _planet(build)
     build.add_argument(
@@ -22,7 +24,9 @@ def demo(parser: argparse.ArgumentParser) -> None:
         default="plain",
         help="how much planets differ: plain as in the demo (default), wide as for training",
     )
-    build.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    build.add_argument(
+        "--jobs", type=whole(1, 4096), default=os.cpu_count() or 1, help="processes (default: all cores)"
+    )
 
     def run_build(
         seed: int,
@@ -44,9 +48,13 @@ def demo(parser: argparse.ArgumentParser) -> None:
     serve = actions.add_parser("serve", help="serve planets as a STAC API with signed assets")
     serve.add_argument("folders", metavar="DIR", type=Path, nargs="+")
     serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=8321)
+    serve.add_argument("--port", type=whole(0, 65_535), default=8321)
     serve.add_argument(
-        "--token-lifetime", dest="token_lifetime_s", type=float, default=2700.0, help="seconds (default 2700)"
+        "--token-lifetime",
+        dest="token_lifetime_s",
+        type=number(0.01, 1e7),
+        default=2700.0,
+        help="seconds (default 2700)",
     )
 
     def run_serve(folders: list[Path], host: str, port: int, token_lifetime_s: float) -> None:
@@ -59,8 +67,10 @@ def demo(parser: argparse.ArgumentParser) -> None:
     everything = actions.add_parser("run", help="build the planets, serve them and run the workflow")
     everything.add_argument("--config", type=Path, default=Path("config/demo.yaml"))
     everything.add_argument("--planets", type=Path, default=Path("demo"), help="folder of planets (default demo)")
-    everything.add_argument("--seeds", type=int, nargs="+", default=[1], help="planets to map (default 1)")
-    everything.add_argument("--port", type=int, default=8321, help="port of the catalog (default 8321)")
+    everything.add_argument(
+        "--seeds", type=whole(0, 2**31 - 1), nargs="+", default=[1], help="planets to map (default 1)"
+    )
+    everything.add_argument("--port", type=whole(0, 65_535), default=8321, help="port of the catalog (default 8321)")
     everything.add_argument("--cores", default="all", help="cores for the workflow (default all)")
     _planet(everything)
 
@@ -92,7 +102,12 @@ def demo(parser: argparse.ArgumentParser) -> None:
 
 def _planet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--size-degrees", type=float, nargs=2, default=(0.3, 0.2), metavar=("LON", "LAT"), help="(default 0.3 0.2)"
+        "--size-degrees",
+        type=number(0.01, 360),
+        nargs=2,
+        default=(0.3, 0.2),
+        metavar=("LON", "LAT"),
+        help="(default 0.3 0.2)",
     )
-    parser.add_argument("--cell-degrees", type=float, default=0.1, help="(default 0.1)")
-    parser.add_argument("--dates", type=int, default=5, help="acquisitions of each MGRS tile (default 5)")
+    parser.add_argument("--cell-degrees", type=number(0.01, 10), default=0.1, help="(default 0.1)")
+    parser.add_argument("--dates", type=whole(1, 1000), default=5, help="acquisitions of each MGRS tile (default 5)")

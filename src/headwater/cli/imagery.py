@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from headwater.cli.arguments import add_cell, add_out, add_plan
+from headwater.cli.arguments import add_cell, add_out, add_plan, whole
 from headwater.cli.options import SIGNING, Values, add_settings, given
 
 
 def search(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `headwater search`."""
     add_plan(parser)
-    parser.add_argument("--page-limit", type=int, default=argparse.SUPPRESS, help="items of a page")
+    parser.add_argument("--page-limit", type=whole(1, 10_000), default=argparse.SUPPRESS, help="items of a page")
     add_settings(parser, "catalog", skip=SIGNING)
     add_settings(parser, "search")
     add_out(parser, "items.parquet")
@@ -64,7 +64,7 @@ def composite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenes", type=Path, required=True, help="scenes.json of the cell")
     add_plan(parser)
     add_cell(parser)
-    parser.add_argument("--readers", type=int, default=argparse.SUPPRESS, help="bands read at the same time")
+    parser.add_argument("--readers", type=whole(1, 256), default=argparse.SUPPRESS, help="bands read at the same time")
     add_settings(parser, "composite")
     add_settings(parser, "catalog", only=SIGNING)
     add_out(parser, "composite.tif")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from headwater.cli.arguments import add_out
+from headwater.cli.arguments import add_out, number, whole
 from headwater.core.errors import InputError
 
 
@@ -64,7 +64,9 @@ def models(parser: argparse.ArgumentParser) -> None:
     importing.add_argument("--out", type=Path, required=True, help=".safetensors to write; its .json goes beside it")
     importing.add_argument("--recipe", help="channels it was trained with (default: those of the published program)")
     importing.add_argument("--license", "--licence", help="license of the weights")
-    importing.add_argument("--pixel-m", type=float, help="pixel size they were trained at (default: the recipe's)")
+    importing.add_argument(
+        "--pixel-m", type=number(0.01, 10_000), help="pixel size they were trained at (default: the recipe's)"
+    )
 
     def run_import(
         network: str, file: Path, out: Path, recipe: str | None, license: str | None, pixel_m: float | None
@@ -93,7 +95,9 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--elevation", type=Path, nargs="+", help="elevation.tif, for the baseline")
     parser.add_argument("--polygons", type=Path, nargs="+", help="basin polygons")
     parser.add_argument("--basin", dest="basin_id", help="HYBAS_ID")
-    parser.add_argument("--buffer-m", type=float, default=40.0, help="distance (default 40: two 20 m pixels)")
+    parser.add_argument(
+        "--buffer-m", type=number(0, 100_000), default=40.0, help="distance (default 40: two 20 m pixels)"
+    )
     parser.add_argument("--area", type=Path, help="polygons outside of which nothing counts, such as catchments")
     parser.add_argument("--out", type=Path, help="scores.json to write")
     tools = parser.add_subparsers(metavar="pixels|lines")
@@ -106,10 +110,12 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     )
     pixels.add_argument("--region", dest="regions", nargs="+", default=[], help="name of each raster's region")
     pixels.add_argument("--area", type=Path, help="polygons that the labels cover (default: all of the rasters)")
-    pixels.add_argument("--threshold", type=float, default=0.5, help="water from this probability on (default 0.5)")
+    pixels.add_argument(
+        "--threshold", type=number(0, 1), default=0.5, help="water from this probability on (default 0.5)"
+    )
     pixels.add_argument(
         "--tile-px",
-        type=int,
+        type=whole(1, 100_000),
         default=416,
         help="side of the tiles of which subsets are scored, pixels of the prediction (default 416)",
     )
@@ -135,7 +141,9 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     lines.add_argument("--network", type=Path, nargs="+", required=True, help="waterways.parquet, one or more")
     lines.add_argument("--truth", type=Path, required=True, help="true lines; strahler_order or StreamOrde is used")
     lines.add_argument("--truth-layer", help="layer of the true lines")
-    lines.add_argument("--pixels", type=float, nargs="+", default=[1, 2, 3], help="distances in 20 m (default 1 2 3)")
+    lines.add_argument(
+        "--pixels", type=number(0, 10_000), nargs="+", default=[1, 2, 3], help="distances in 20 m (default 1 2 3)"
+    )
     lines.add_argument("--nhd", type=Path, nargs="+", default=[], help="NHD files with the waterways' types")
     add_out(lines, "folder of tables")
 

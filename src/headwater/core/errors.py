@@ -9,6 +9,10 @@ NETWORK, INPUT, DATA, DISK, MEMORY, STOPPED, BUG = "network", "input", "data", "
 _OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
+_SHOWN = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""Control characters in messages, by what stands for them."""
+
+
 class HeadwaterError(Exception):
     """An error with a cause and a remedy to show to the user.
 
@@ -24,6 +28,8 @@ class HeadwaterError(Exception):
     kind = DATA
 
     def __init__(self, cause: str, remedy: str) -> None:
+        # Names in files of other people may hold what a terminal obeys.
+        cause, remedy = cause.translate(_SHOWN), remedy.translate(_SHOWN)
         super().__init__(cause, remedy)
         self.cause = cause
         self.remedy = remedy

@@ -96,9 +96,7 @@ class Settings(BaseModel):
     def _prepare(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
-        renamed = rename_old(cls, values)
-        # YAML and JSON have lists; settings are immutable.
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in renamed.items()}
+        return {name: _as_stored(cls, name, value) for name, value in rename_old(cls, values).items()}
 
     @classmethod
     def pick(cls, values: Mapping[str, Any]) -> Self:
@@ -139,6 +137,16 @@ class Settings(BaseModel):
             else:
                 words.append(f"{option_name(name)}={value}")
         return shlex.join(words)
+
+
+def _as_stored(model: type[BaseModel], name: str, value: Any) -> Any:
+    """Return a value in the type that settings keep: YAML and JSON have lists, and 64.0 is a whole number to both."""
+    if isinstance(value, list):
+        return tuple(value)
+    field = model.model_fields.get(name)
+    if field is not None and field.annotation is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def refuse_unknown(values: Mapping[str, Any], *models: type[Settings]) -> None:

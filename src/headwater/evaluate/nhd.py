@@ -18,6 +18,7 @@ import shapely
 from headwater.core.errors import InputError
 from headwater.geo.features import TableKind, is_parquet, read_table, refuse_cut_shapefile, unreadable
 from headwater.geo.grid import CRS, Bounds
+from headwater.geo.table_names import refuse_misread_name
 
 WATER_TYPES: Mapping[int, tuple[str, float]] = {
     1: ("playa", 0),
@@ -186,6 +187,7 @@ def _layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDataFra
 
 
 def _read_layers(path: Path, bounds: Bounds | None) -> list[tuple[str, gpd.GeoDataFrame]]:
+    refuse_misread_name(path)
     present = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
     if path.suffix.lower() not in _TABLES:
         present = [name for name in present if name.lower().replace("_", "") in _LAYERS]

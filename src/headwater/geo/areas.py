@@ -76,9 +76,11 @@ def area_polygon(area: Any) -> BaseGeometry:
             f"The area is a {type(area).__name__}; bounds, a geometry, a GeoDataFrame or a DataArray is expected.",
             "Give (west, south, east, north) in degrees.",
         )
+    if shape.is_empty:
+        raise InputError("The area is empty.", "Give an area with west below east and south below north.")
     if not is_on_globe(shape.bounds):
         raise InputError(
-            f"The area is empty or not in degrees: its bounds are {', '.join(f'{edge:g}' for edge in shape.bounds)}.",
+            f"The area is not in degrees: its bounds are {', '.join(f'{edge:g}' for edge in shape.bounds)}.",
             "Give polygons in EPSG:4326, or a table with its CRS.",
         )
     return shape

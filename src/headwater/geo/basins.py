@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
+from headwater.core.texts import BASIN_ID, BASIN_ID_FORM, MAX_ID_LENGTH
 from headwater.geo.features import TableKind, read_table
 from headwater.geo.grid import CRS
 from headwater.geo.longitudes import FULL_CIRCLE, HALF_CIRCLE, cut_to_map, is_on_globe
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 HYDROBASINS_ID = "HYBAS_ID"
+_LOGS = "logs"
+"""Folder of the results that is not a basin's."""
 MAX_EXACT_DOUBLE = 2**53
 """From here on doubles skip integers."""
 _BASINS = TableKind(
@@ -33,6 +37,23 @@ _BASINS = TableKind(
     "polygons",
     ((HYDROBASINS_ID, "basin_id"),),
 )
+
+
+def check_basin_id(basin_id: str) -> None:
+    """Refuse an id that cannot be the name of a basin's folder and a word of a command.
+
+    Raises
+    ------
+    InputError
+        It has other characters than letters, digits, - and _, begins with -, or is the name of the folder of logs.
+    """
+    if re.fullmatch(BASIN_ID, basin_id) is None or basin_id.endswith("\n") or len(basin_id) > MAX_ID_LENGTH:
+        raise InputError(
+            f"{basin_id[:MAX_ID_LENGTH]!r} is not the id of a basin.",
+            f"Use {BASIN_ID_FORM}, of at most {MAX_ID_LENGTH} characters.",
+        )
+    if basin_id == _LOGS:
+        raise InputError(f"A basin cannot be called {_LOGS}: its results would be among the logs.", "Use another id.")
 
 
 def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
@@ -76,8 +97,10 @@ def basin_polygon(polygons: Sequence[Path], basin_id: str) -> BaseGeometry:
     Raises
     ------
     InputError
-        The basin is not in the files, its polygon is empty, or an edge goes halfway around the world.
+        The id is not valid, the basin is not in the files, its polygon is empty, or an edge goes halfway around the
+        world.
     """
+    check_basin_id(str(basin_id))
     basins = read_basins(polygons)
     rows = basins[basins["basin_id"] == str(basin_id)]
     if rows.empty:
@@ -122,7 +145,7 @@ def file_for_basin(pattern: str, basin_id: str) -> Path:
     Parameters
     ----------
     pattern : str
-        Path in which `{basin_id}` stands for the id; shell wildcards are allowed.
+        Path in which `{basin_id}` stands for the id; shell wildcards are allowed, unless a file has just that name.
     basin_id : str
         HYBAS_ID.
 
@@ -132,6 +155,8 @@ def file_for_basin(pattern: str, basin_id: str) -> Path:
         No file, or more than one, matches.
     """
     name = pattern.replace("{basin_id}", basin_id)
+    if Path(name).is_file():
+        return Path(name)
     found = sorted(glob.glob(name))  # noqa: PTH207  a pattern may be absolute, which Path.glob refuses
     if len(found) != 1:
         count = "no file" if not found else f"{len(found)} files"

@@ -20,6 +20,8 @@ from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.geo.damaged_wkb import repair_wkb
 from headwater.geo.grid import CRS, Bounds
+from headwater.geo.parquet import READ_OPTIONS, sound
+from headwater.geo.table_names import refuse_misread_name
 
 # Libraries that read tables are imported where they are used: most jobs read none.
 if TYPE_CHECKING:
@@ -94,7 +96,8 @@ def read_table(
         raise InputError(f"{path} does not exist.", kind.remedy)
     with unreadable(path, kind):
         if is_parquet(path):
-            table = _read_parquet(path, columns, bounds)
+            with sound(path):
+                table = _read_parquet(path, columns, bounds)
         else:
             source = gdal_source(path, kind)
             table = _read_with_gdal(source, layer or choose_layer(source, kind), columns, bounds)
@@ -221,9 +224,10 @@ def gdal_source(path: Path, kind: TableKind) -> str:
     Raises
     ------
     InputError
-        A zipped file contains several.
+        A zipped file contains several, or the reader would take the name for another one.
     """
     if path.suffix.lower() != ".zip" or not path.is_file():
+        refuse_misread_name(path)
         return str(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -379,7 +383,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None, bounds: Bounds | No
     wanted = None if columns is None else [*(c for c in columns if c in facts.columns), facts.geometry]
     box = box_to_read(bounds, facts.crs, facts.extent) if bounds and facts.covered and facts.crs else None
     try:
-        return gpd.read_parquet(path, columns=wanted, bbox=box)
+        return gpd.read_parquet(path, columns=wanted, bbox=box, **READ_OPTIONS)
     except shapely.errors.GEOSException:
         return gpd.read_parquet(_repaired_parquet(path, facts.geometry), columns=wanted)
 

@@ -159,6 +159,7 @@ def write_plan(polygons: Sequence[Path], basin_id: str, out: Path, *, cell_degre
             ],
             "margin_px": plan.margin_px,
         },
+        sealed=True,
     )
 
 

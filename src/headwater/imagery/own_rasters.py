@@ -68,8 +68,9 @@ def items_from_folder(
         valid. Nothing is written then.
     """
     taken = _instant(datetime)
-    if not basin_id.isdigit():
-        raise InputError(f"The basin id {basin_id!r} is not a number.", "Use digits, such as 9000000001.")
+    # Digits of other scripts are no digits of a number, and a table has integers of 64 bits.
+    if re.fullmatch(r"[0-9]{1,18}", basin_id) is None or basin_id.endswith("\n"):
+        raise InputError(f"The basin id {basin_id!r} is not a number.", "Use at most 18 digits, such as 9000000001.")
     if not re.fullmatch(r"\d{2}\.\d{2}", baseline):
         raise InputError(f"The processing baseline {baseline!r} is not valid.", "Write --baseline as 04.00 or 05.09.")
     if out.exists() and not (out / "stac").is_dir():

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
-from headwater.core.errors import InputError, WorkError
-from headwater.core.files import atomic_path, write_json
+from headwater.core.errors import HeadwaterError, InputError, WorkError
+from headwater.core.files import atomic_path, read_json, write_json
+from headwater.core.private_files import is_own_file
 from headwater.core.sentinel2 import CLEAR_SCL, GREEN, LAND_SCL, NIR, REFLECTANCE_BANDS, SCL
 from headwater.imagery.selection import resize_nearest
 from headwater.raster.coarse_bands import (
@@ -134,7 +135,9 @@ class SceneCache:
         found = self._read_statistics(scene)
         if found is not None:
             facts = {"offset": found.offset, "floor_fraction": found.floor_fraction}
-            write_json(path, {"id": scene.id, "mean": found.mean.tolist(), "std": found.std.tolist(), **facts})
+            write_json(
+                path, {"id": scene.id, "mean": found.mean.tolist(), "std": found.std.tolist(), **facts}, sealed=True
+            )
         return found
 
     def _read_statistics(self, scene: Scene) -> SceneStatistics | None:
@@ -272,7 +275,9 @@ def _eroded(clear: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _kept(path: Path) -> _View | None:
-    """Return a kept view; None if it is not there yet, or damaged."""
+    """Return a kept view; None if it is not there yet, not ours, or damaged."""
+    if not is_own_file(path):
+        return None
     try:
         with np.load(io.BytesIO(path.read_bytes())) as arrays:
             nearest, throughout = (np.asarray(arrays[name], np.uint8) for name in ("nearest", "throughout"))
@@ -284,12 +289,14 @@ def _kept(path: Path) -> _View | None:
 
 
 def _kept_statistics(path: Path) -> SceneStatistics | None:
-    """Return kept statistics; None if they are not there yet, or damaged."""
+    """Return kept statistics; None if they are not there yet, not ours, or damaged."""
+    if not is_own_file(path):
+        return None
     try:
-        kept = json.loads(path.read_bytes())
+        kept = read_json(path)
         mean, std = np.array(kept["mean"], float), np.array(kept["std"], float)
         found = SceneStatistics(mean, std, int(kept["offset"]), float(kept["floor_fraction"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (HeadwaterError, OSError, ValueError, KeyError, TypeError):
         return None
     return found if mean.shape == std.shape == (len(REFLECTANCE_BANDS),) else None
 

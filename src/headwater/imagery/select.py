@@ -101,10 +101,12 @@ def select(
             "scenes": selection.entries,
             "left_out": selection.left_out,
         },
+        sealed=True,
     )
     write_json(
         dem_out,
         {"cell": cell, "collections": dem_collections, "items": _dem_entries(pinned, box, dem_collections)},
+        sealed=True,
     )
 
 

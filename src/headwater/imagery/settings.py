@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, setting
+from headwater.core.texts import ItemId, OneLine
 from headwater.stac.intervals import parse_date_range
 from headwater.stac.settings import PATIENCE_S, REQUEST_TIMEOUT_S
 
@@ -20,7 +21,7 @@ class SearchSettings(Settings):
 
     section: ClassVar[str] = "search"
 
-    datetime: str = setting(doc="First and last day of the imagery, YYYY-MM-DD/YYYY-MM-DD.")
+    datetime: OneLine = setting(doc="First and last day of the imagery, YYYY-MM-DD/YYYY-MM-DD.")
     years_back: int = setting(
         1,
         "How many earlier years are searched as well, for places without a clear view.",
@@ -35,7 +36,7 @@ class SearchSettings(Settings):
         ge=0,
         le=100,
     )
-    exclude: tuple[str, ...] = setting(
+    exclude: tuple[ItemId, ...] = setting(
         (), "Ids of items that are not pinned, such as those of scenes whose files are damaged."
     )
     slice_days: int = setting(

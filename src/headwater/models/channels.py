@@ -15,17 +15,37 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headwater.core.elevations import in_range, is_elevation
 from headwater.core.errors import InputError
 from headwater.core.plugins import Registry
 from headwater.core.sentinel2 import CHANNELS
-from headwater.models.features import ELEVATION, FEATURES, IMAGE_BANDS, BoolArray, Feature, Parameters, Tile
+from headwater.models.features import (
+    ELEVATION,
+    FEATURES,
+    IMAGE_BANDS,
+    BoolArray,
+    Feature,
+    Parameters,
+    Tile,
+    check_parameter,
+)
 
 Float32Array = npt.NDArray[np.float32]
 
 PIXEL_M = 10.0
 """Pixel size in meters that a recipe is for by default."""
+PIXEL_M_RANGE = (0.01, 10_000.0)
+"""Pixel sizes in meters that a recipe may be for."""
+MAX_CHANNELS = 64
+"""Most channels of a recipe."""
+_MAX_NUMBER, _MAX_LEVELS, _MAX_NAME = 1e9, 65_535, 100
 _KEYS_IN_JSON = {"max_missing_fraction": "max_missing_share", "feature": "quantity"}
 """Names in JSON, by field: files keep their first names, so the same recipe gives the same bytes; both are read."""
+
+
+def is_number(value: object, low: float, high: float) -> bool:
+    """Return whether a value is a number from `low` to `high`; true, false and NaN are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,13 @@ class Scaling:
     """Added last."""
 
     def __post_init__(self) -> None:
+        given = [value for value in (self.low, self.high) if value is not None]
+        numbers = all(is_number(value, -_MAX_NUMBER, _MAX_NUMBER) for value in (*given, self.gain, self.offset))
+        if not numbers or type(self.levels) is not int or self.levels > _MAX_LEVELS:
+            raise InputError(
+                "A scaling of a channel has a value that is not a number, or too large.",
+                f"Give numbers up to {_MAX_NUMBER:g}, and whole levels up to {_MAX_LEVELS}.",
+            )
         if self.levels < 0 or (self.levels and (self.low is None or self.high is None)):
             raise InputError(f"A scaling of {self.levels} levels lacks its range.", "Give it low and high.")
         if self.low is not None and self.high is not None and not self.low < self.high:
@@ -92,6 +119,11 @@ class Channel:
         feature = self.feature or self.name
         if feature not in FEATURES:
             raise InputError(f"There is no channel {feature!r}.", f"Use some of: {', '.join(FEATURES)}.")
+        if not isinstance(self.parameters, Mapping):
+            raise InputError(
+                f"The parameters of the channel {self.name!r} are {repr(self.parameters)[:40]}.",
+                "Give a table of them.",
+            )
         defaults = FEATURES[feature].parameters
         unknown = sorted(set(self.parameters) - set(defaults))
         if unknown:
@@ -101,8 +133,8 @@ class Channel:
             )
         object.__setattr__(self, "feature", feature)
         object.__setattr__(self, "parameters", {**defaults, **self.parameters})
-        # Refuses parameters that are not numbers.
-        FEATURES[feature].support_px(self.parameters)
+        for name, value in self.parameters.items():
+            check_parameter(name, value, defaults[name])
 
     @property
     def definition(self) -> Feature:
@@ -128,6 +160,10 @@ class Channel:
             return value
         if isinstance(value, str):
             return Channel(value)
+        if not isinstance(value, Mapping) or not all(map(_is_name, (value.get("name"), _feature_in(value)))):
+            raise InputError(
+                f"A channel of the recipe is {repr(value)[:40]}.", "Use the recipe written with the checkpoint."
+            )
         try:
             return Channel(**{**_fields_of_json(value), "scaling": Scaling(**value.get("scaling", {}))})
         except (AttributeError, TypeError) as error:
@@ -156,15 +192,21 @@ class Recipe:
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(Channel.from_json(channel) for channel in self.channels))
         names = self.names
+        if len(names) > MAX_CHANNELS:
+            raise InputError(
+                f"The channel recipe {self.name!r} lists {len(names)} channels.", f"List at most {MAX_CHANNELS}."
+            )
         if not names or len(set(names)) != len(names):
             raise InputError(
                 f"The channel recipe {self.name!r} lists {', '.join(names) or 'no channels'}.",
                 "List each channel once, at least one.",
             )
-        if self.dy_sign not in (1, -1) or not 0 <= self.max_missing_fraction <= 1 or not self.pixel_m > 0:
+        ranges = ((self.index_epsilon, 0, 1), (self.max_missing_fraction, 0, 1), (self.pixel_m, *PIXEL_M_RANGE))
+        if not all(is_number(*each) for each in ranges) or self.dy_sign not in (1, -1) or self.dy_sign is True:
             raise InputError(
                 f"The channel recipe {self.name!r} has a value out of range.",
-                "Use dy_sign 1 or -1, max_missing_fraction from 0 to 1 and pixel_m above 0.",
+                "Use dy_sign 1 or -1, max_missing_fraction and index_epsilon from 0 to 1, and pixel_m from"
+                f" {PIXEL_M_RANGE[0]:g} to {PIXEL_M_RANGE[1]:g}.",
             )
 
     @property
@@ -217,7 +259,8 @@ class Recipe:
         """Read a recipe from JSON; unknown and missing keys are refused with an InputError."""
         values = _fields_of_json(values) if isinstance(values, dict) else {}
         unknown = set(values) - {item.name for item in fields(Recipe)}
-        if unknown or "name" not in values or "channels" not in values:
+        listed = isinstance(values.get("channels"), list | tuple) and _is_name(values.get("name"))
+        if unknown or not listed:
             raise InputError(
                 f"The channel recipe has unknown keys ({', '.join(sorted(unknown)) or 'none'}) or no name or channels.",
                 "Use the recipe that was written with the checkpoint.",
@@ -311,9 +354,10 @@ def _tile(
     rows, columns = shapes[0][-2:]
     top, bottom, left, right = halo_px
     core = (slice(top, rows - bottom), slice(left, columns - right))
-    known = elevation is None or bool(np.isfinite(elevation).all())
+    # NaN is in no range. What cannot be an elevation is as good as unknown.
+    known = elevation is None or not elevation.size or in_range(elevation)
     if elevation is not None and not known:
-        elevation = np.where(np.isfinite(elevation), elevation, np.float32(np.nan))
+        elevation = np.where(is_elevation(elevation), elevation, np.float32(np.nan))
     return Tile(
         bands=have,
         elevation=elevation,
@@ -390,6 +434,15 @@ def _fields_of_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return JSON with the names of fields for those of `_KEYS_IN_JSON`."""
     field_of = {key: name for name, key in _KEYS_IN_JSON.items()}
     return {field_of.get(key, key): value for key, value in values.items()}
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_NAME and value.isprintable()
+
+
+def _feature_in(channel: Mapping[str, Any]) -> Any:
+    """Return the name of a channel's feature in JSON, empty where it is the channel's own."""
+    return next((channel[key] for key in ("feature", _KEYS_IN_JSON["feature"]) if key in channel), "")
 
 
 def _fill_with_mean(channel: Float32Array, gaps: BoolArray) -> None:

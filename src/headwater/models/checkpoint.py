@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,9 +17,15 @@ from torch import Tensor
 
 from headwater.core.errors import InputError
 from headwater.core.files import atomic_path, read_json, write_if_changed, write_json
+from headwater.core.texts import ONE_LINE
 from headwater.models.base import Network
-from headwater.models.channels import Recipe
+from headwater.models.channels import PIXEL_M, PIXEL_M_RANGE, Recipe, is_number
 from headwater.models.registry import build_network, describe_network
+
+_SAME_TRAINING = "Use the weights and the JSON file of the same training."
+_MAX_BYTES_PER_VALUE = 8
+_MAX_HEADER_BYTES = 16 * 2**20
+_MAX_LICENSE = 1000
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"The checkpoint {path} has no {sidecar.name} next to it.", "Keep the two files of a checkpoint together."
         )
     metadata = _read_metadata(sidecar)
+    skeleton = _skeleton(metadata.network, metadata.config)
+    _check_channels(skeleton, metadata.recipe, sidecar)
+    most = sum(_MAX_BYTES_PER_VALUE * tensor.numel() for tensor in skeleton.state_dict().values()) + _MAX_HEADER_BYTES
+    if path.stat().st_size > most:
+        raise InputError(f"{path} is larger than the network in {sidecar.name} needs.", _SAME_TRAINING)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != metadata.sha256:
         raise InputError(
@@ -97,9 +109,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         tensors = load_tensors(content)
     except (SafetensorError, ValueError) as error:
         raise InputError(f"{path} is not a complete safetensors file ({error}).", "Copy it again.") from error
-    model = build_network(metadata.network, metadata.config)
-    _check_channels(model, metadata.recipe, sidecar)
-    fill_network(model, tensors, path, remedy="Use the weights and the JSON file of the same training.")
+    check_tensors(skeleton, tensors, path, remedy=_SAME_TRAINING)
+    model = _with_tensors(metadata.network, metadata.config, tensors)
     return Checkpoint(model=model.eval().requires_grad_(False), metadata=metadata)
 
 
@@ -180,18 +191,62 @@ def _read_metadata(sidecar: Path) -> CheckpointMetadata:
             f"{sidecar} does not describe a checkpoint.",
             f"It must be an object with {', '.join(sorted(needed))}, as written by headwater train.",
         )
+    _check_types(values, sidecar)
     return CheckpointMetadata(**{**values, "recipe": Recipe.from_dict(values["recipe"])})
 
 
-def fill_network(model: Network, tensors: Mapping[str, Tensor], path: Path, *, remedy: str) -> None:
-    """Load tensors into a network, refusing all that do not fit exactly.
+def _check_types(values: Mapping[str, Any], sidecar: Path) -> None:
+    """Refuse values of other types than those that are written, and texts that a terminal would not only show."""
+    kinds = {"network": str, "config": dict, "recipe": dict, "sha256": str, "license": str}
+    kinds |= {"training": dict, "scores": dict, "channels": list}
+    wrong = [name for name, kind in kinds.items() if name in values and not isinstance(values[name], kind)]
+    pixel_m = values.get("input_pixel_m", PIXEL_M)
+    if not is_number(pixel_m, *PIXEL_M_RANGE):
+        wrong.append("input_pixel_m")
+    texts = ("network", "license")
+    wrong += [name for name in texts if name not in wrong and not _is_line(values[name])]
+    if wrong:
+        raise InputError(
+            f"{sidecar} does not describe a checkpoint: {wrong[0]} is {repr(values[wrong[0]])[:80]}.",
+            "Use the file as written by headwater train.",
+        )
+
+
+def _is_line(text: str) -> bool:
+    return len(text) <= _MAX_LICENSE and re.fullmatch(ONE_LINE, text) is not None and not text.endswith("\n")
+
+
+def _skeleton(network: str, config: Mapping[str, Any]) -> Network:
+    """Return a network without memory for its weights: its tensors have shapes and types only."""
+    with torch.device("meta"):
+        return build_network(network, config)
+
+
+def filled_network(
+    network: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path, *, remedy: str
+) -> Network:
+    """Return a network of given sizes with the given tensors; see `check_tensors`."""
+    check_tensors(_skeleton(network, config), tensors, path, remedy=remedy)
+    return _with_tensors(network, config, tensors)
+
+
+def _with_tensors(network: str, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Network:
+    """Return a network with tensors that fit it; floating-point ones of any type become float32."""
+    model = build_network(network, config)
+    kinds = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    model.load_state_dict({name: tensor.to(kinds[name]) for name, tensor in tensors.items()})
+    return model
+
+
+def check_tensors(skeleton: Network, tensors: Mapping[str, Tensor], path: Path, *, remedy: str) -> None:
+    """Refuse tensors that do not fit a network exactly, before it is built.
 
     Parameters
     ----------
-    model : Network
-        Changed in place.
+    skeleton : Network
+        The network, whose own tensors need no memory.
     tensors : mapping
-        By the names of the network's state_dict; floating-point ones of any type become float32.
+        By the names of the network's state_dict.
     path : Path
         File they were read from, for messages.
     remedy : str
@@ -202,7 +257,7 @@ def fill_network(model: Network, tensors: Mapping[str, Tensor], path: Path, *, r
     InputError
         A tensor is missing, unknown, of another shape or kind, or not finite; the message names the first.
     """
-    expected = model.state_dict()
+    expected = skeleton.state_dict()
     problems = [f"lacks {name}" for name in expected if name not in tensors]
     problems += [f"has an unknown tensor {name}" for name in tensors if name not in expected]
     for name in expected.keys() & tensors.keys():
@@ -216,7 +271,6 @@ def fill_network(model: Network, tensors: Mapping[str, Tensor], path: Path, *, r
     if problems:
         more = f" (and {len(problems) - 1} more such tensors)" if len(problems) > 1 else ""
         raise InputError(f"{path} {sorted(problems)[0]}{more}.", remedy)
-    model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
 
 
 def _check_channels(model: Network, recipe: Recipe, path: Path) -> None:

@@ -200,6 +200,45 @@ def _band(name: str) -> Feature:
     return Feature((name,), f"2 v({name}) / 255 - 1", "-1 to 1", _write_band(name))
 
 
+MAX_RADIUS_PX = 512
+"""Largest radius of a feature: a tile has as many pixels more on each side, or three times as many."""
+PARAMETER_LIMITS: Mapping[str, tuple[float, float]] = {
+    "radius_px": (1, MAX_RADIUS_PX),
+    "inner_px": (0, MAX_RADIUS_PX),
+    "search_px": (1, MAX_RADIUS_PX),
+    "skip_px": (0, MAX_RADIUS_PX),
+    "smoothing_px": (0, 64),
+    "square": (0, 1),
+    "flat_degrees": (0, 90),
+    "min_slope": (1e-9, 100),
+    "most_km2": (1e-6, 1e9),
+    "low_m": (-1e6, 1e6),
+    "high_m": (-1e6, 1e6),
+}
+"""Least and largest values of parameters."""
+_WHOLE = ("radius_px", "inner_px", "search_px", "skip_px", "square")
+
+
+def check_parameter(name: str, value: object, default: float | None) -> None:
+    """Refuse a value that a parameter cannot have.
+
+    Raises
+    ------
+    InputError
+        It is not a number, not in the range of the parameter, or not whole where pixels are counted.
+    """
+    if value is None and default is None:
+        return
+    low, high = PARAMETER_LIMITS.get(name, (-1e9, 1e9))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # NaN is not between anything.
+    if not is_number or not low <= value <= high or (name in _WHOLE and value != int(value)):  # type: ignore[operator, call-overload]
+        kind = "whole number" if name in _WHOLE else "number"
+        raise InputError(
+            f"The parameter {name} of a channel is {repr(value)[:40]}.", f"Give it a {kind} from {low:g} to {high:g}."
+        )
+
+
 FEATURES: Mapping[str, Feature] = {
     **{name: _band(name) for name in IMAGE_BANDS},
     "NDVI": Feature(

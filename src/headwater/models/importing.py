@@ -18,8 +18,7 @@ from torch import Tensor
 
 from headwater.core.errors import InputError
 from headwater.models.channels import RECIPES
-from headwater.models.checkpoint import CheckpointMetadata, fill_network, save_checkpoint
-from headwater.models.registry import build_network
+from headwater.models.checkpoint import CheckpointMetadata, filled_network, save_checkpoint
 
 Tensors = Mapping[str, Tensor]
 
@@ -87,8 +86,8 @@ def import_checkpoint(
             f"{source} holds no complete {network}: the tensor {error} is missing or has too few axes.",
             "Give the file as it was published.",
         ) from error
-    model = build_network(network, sizes)
-    fill_network(model, tensors, source, remedy=f"Give a file of weights of {network}, as it was published.")
+    remedy = f"Give a file of weights of {network}, as it was published."
+    model = filled_network(network, sizes, tensors, source, remedy=remedy)
     training = {"imported_from": source.name, "imported_sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     return save_checkpoint(
         out,

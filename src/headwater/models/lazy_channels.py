@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.delayed import delayed
 
+from headwater.core.elevations import is_elevation
 from headwater.core.errors import InputError
 from headwater.geo.grid import Tile
 from headwater.models.channels import Channel, Float32Array, Recipe, make_channels
@@ -103,7 +104,7 @@ def _block_extremes(elevation: da.Array) -> list[Any]:
 
 
 def _low_and_high(elevation: Float32Array) -> Float32Array:
-    known = elevation[np.isfinite(elevation)]
+    known = elevation[is_elevation(elevation)]
     return np.array([known.min(), known.max()] if known.size else [np.nan, np.nan], dtype=np.float32)
 
 

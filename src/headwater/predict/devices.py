@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from headwater.core.errors import InputError
+from headwater.core.private_files import entered, open_lock, private_folder
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -88,7 +89,8 @@ def claimed_gpu(count: int, folder: Path | None = None) -> Iterator[int]:
     count : int
         Number of GPUs, at least 1.
     folder : Path, optional
-        Folder of the lock files; by default one of this user in the folder for temporary files.
+        Folder of the lock files, which only this user may enter; by default one in memory or in the folder for
+        temporary files. Where there is no such folder nothing is claimed.
 
     Yields
     ------
@@ -96,15 +98,24 @@ def claimed_gpu(count: int, folder: Path | None = None) -> Iterator[int]:
         Number of the GPU, from 0.
     """
     # Numbers are those within CUDA_VISIBLE_DEVICES: processes that see other GPUs have other files.
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace("/", "_")[:100]
-    folder = folder or Path(tempfile.gettempdir()) / f"headwater-gpu-{os.getuid()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    visible = re.sub(r"[^A-Za-z0-9,.-]", "_", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))[:100]
+    # Not in the folder of a session: jobs of a scheduler have none, and must see the same claims.
+    folder = folder or private_folder("headwater-gpu", of_session=False)
     for number in range(count):
-        with (folder / f"{visible}.{number}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
+        try:
+            with entered(folder) as inside:
+                lock = open_lock(f"{visible}.{number}.lock", folder=inside)
+        except OSError:
+            break  # no safe place for claims
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            # Claimed; or a file system without locks.
+            os.close(lock)
+            continue
+        try:
             yield number
-            return
+        finally:
+            os.close(lock)
+        return
     yield os.getpid() % count

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, setting
+from headwater.core.texts import FileName
 
 
 class PredictSettings(Settings):
@@ -15,7 +16,7 @@ class PredictSettings(Settings):
 
     section: ClassVar[str] = "predict"
 
-    checkpoint: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None = setting(
+    checkpoint: FileName | Annotated[tuple[FileName, ...], Field(min_length=1)] | None = setting(
         None,
         "Checkpoint (.safetensors with its .json next to it), or a list of them whose mean is used; null uses the two"
         " that come with Headwater.",

@@ -15,6 +15,7 @@ from headwater.core.errors import DiskError, InputError
 from headwater.geo.basins import tdx_header_numbers
 from headwater.geo.features import PARQUET_SUFFIXES
 from headwater.geo.grid import Cell, cell_grid
+from headwater.geo.table_names import refuse_misread_name
 from headwater.project.budget import Cost, basin_cost, rates
 from headwater.project.config import Config
 from headwater.project.placeholder_basins import continent_of
@@ -133,7 +134,9 @@ def check_tables(files: Mapping[str, Sequence[str]]) -> None:
             try:
                 if Path(path).suffix.lower() in PARQUET_SUFFIXES:
                     pyarrow.parquet.read_schema(path)
-                elif not len(pyogrio.list_layers(path)):
+                    continue
+                refuse_misread_name(path)
+                if not len(pyogrio.list_layers(path)):
                     raise ValueError("it has no layer")
             except (pyogrio.errors.DataSourceError, pyarrow.ArrowException, ValueError, OSError) as error:
                 reason = next(iter(str(error).splitlines()), type(error).__name__)

@@ -12,6 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, full_name, setting
+from headwater.core.texts import BasinId, FileName
+from headwater.geo.basins import check_basin_id
 from headwater.geo.settings import GridSettings
 from headwater.imagery.settings import CompositeSettings, SearchSettings, SelectSettings
 from headwater.predict.settings import PredictSettings
@@ -27,16 +29,15 @@ class BasinsSettings(Settings):
 
     section: ClassVar[str] = "basins"
 
-    polygons: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] = setting(
+    polygons: FileName | Annotated[tuple[FileName, ...], Field(min_length=1)] = setting(
         doc="File, or list of files, with basin polygons and a column HYBAS_ID (HydroBASINS level 2, or your own).",
         is_file=True,
         reruns_from="plan",
     )
-    ids: tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")], ...] = setting(
+    ids: tuple[BasinId, ...] = setting(
         doc="HYBAS_ID of each basin to map.",
         is_file=True,
         reruns_from="the new basins",
-        form="texts of letters, digits, - and _",
         min_length=1,
     )
 
@@ -52,12 +53,11 @@ class BasinsSettings(Settings):
 class Config(Settings):
     """What is mapped and how. Cores, memory and clusters belong to the profile, not here."""
 
-    results: str = setting(
+    results: FileName = setting(
         "results",
         "Folder of the results; each basin gets a folder in it.",
         is_file=True,
         reruns_from="all, in the new folder",
-        min_length=1,
     )
     keep: tuple[CellRaster, ...] = setting(
         ("composite", "elevation", "probability"),
@@ -73,6 +73,7 @@ class Config(Settings):
         reruns=False,
         is_file=True,
         ge=1,
+        le=10_000_000,
     )
     confirm: bool = setting(
         False,
@@ -104,6 +105,8 @@ class Config(Settings):
         for name, values in (("keep", self.keep), ("basins.ids", self.basins.ids)):
             if len(set(values)) != len(values):
                 raise InputError(f"{name} names something twice (got {list(values)}).", "Name each once.")
+        for basin in self.basins.ids:
+            check_basin_id(basin)
         if not self.catalog.dem_collections:
             raise InputError(
                 "catalog.dem_collections names no collection.", "Name at least one, such as cop-dem-glo-30."

@@ -66,6 +66,7 @@ class Workflow:
         if snakemake is not None:
             refuse_repeated_keys(snakemake.configfiles)
             _refuse_conda(snakemake)
+            _refuse_braces(str(snakemake.basedir))
         self.config: Config = check_config(config)
         self.basins = list(self.config.basins.ids)
         self.polygons = list(self.config.polygon_files)
@@ -293,6 +294,15 @@ def _refuse_conda(snakemake: Any) -> None:
             "All steps use the environment that Snakemake runs in; conda environments per rule are not supported.",
             "Run without --software-deployment-method conda, in an environment made by `conda env create -f"
             " envs/headwater.yaml` or `make install`.",
+        )
+
+
+def _refuse_braces(folder: str) -> None:
+    """Refuse a checkout in whose path Snakemake would look for wildcards."""
+    if "{" in folder or "}" in folder:
+        raise InputError(
+            f"The folder of the workflow, {folder}, has braces in its name, which Snakemake takes for wildcards.",
+            "Rename it; the folder that the workflow runs in may have them.",
         )
 
 

@@ -17,12 +17,11 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from headwater.core.elevations import refuse_no_elevation
 from headwater.core.errors import InputError
 from headwater.raster.opening import with_retry
 from headwater.raster.sources import Source, public_name
 
-MAX_ABS_ELEVATION_M = 9_000.0
-"""No land is higher, or deeper below sea level: a larger number is not an elevation in meters."""
 METERS_PER_UNIT = {
     "m": 1.0,
     "metre": 1.0,
@@ -259,13 +258,7 @@ def _to_meters(
                 raise _untagged(code, source)
         with np.errstate(over="ignore"):
             values = np.where(valid, raw.astype(np.float64) * band.scale + band.offset, 0).astype(np.float32)
-    highest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
-    if highest > MAX_ABS_ELEVATION_M:
-        worst = float(values.flat[int(np.argmax(np.abs(values)))])
-        raise InputError(
-            f"{public_name(source)} holds {worst:g}, which is not an elevation in meters.",
-            "Write the value of its voids into the file's nodata tag, or give the model in meters.",
-        )
+    refuse_no_elevation(values, public_name(source))
     return values, valid
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
+from headwater.core.elevations import refuse_no_elevation
 from headwater.core.errors import InputError
 from headwater.core.sentinel2 import COMPOSITE_BANDS
 from headwater.geo.grid import Bounds, RasterGrid
@@ -145,7 +147,20 @@ def _elevation_array(source: Raster) -> tuple[xr.DataArray, RasterGrid]:
         raise InputError(
             f"The elevation is in {unit}; meters are expected.", "Convert it, and set .attrs['units'] to 'm'."
         )
+    missing = arrays.nodata_of(array)
+    # Checked before it is resampled: mixed with its neighbors, a void may seem to be an elevation.
+    if arrays.is_lazy(array):
+        checked = array.data.map_blocks(_checked_elevation, missing, dtype=array.dtype)
+        return array.copy(data=checked), grid
+    _checked_elevation(array.values, missing)
     return array, grid
+
+
+def _checked_elevation(values: NDArray[Any], missing: float | None) -> NDArray[Any]:
+    """Return values of an elevation as they are; refuse those that cannot be meters."""
+    known = values if missing is None else np.where(values == missing, np.float32(0), values)
+    refuse_no_elevation(known, "The elevation")
+    return values
 
 
 def _check_overlap(bounds: Bounds, grid: RasterGrid) -> None:

@@ -29,6 +29,7 @@ from rasterio.io import DatasetReader
 
 from headwater.core.errors import InputError, NetworkError, WorkError
 from headwater.core.retry import retry_policy
+from headwater.core.seals import check_seal, damaged, is_result
 from headwater.geo.grid import RasterGrid
 from headwater.raster.gdal_messages import http_status, listening
 from headwater.raster.sources import Source, is_remote, public_name, without_signature
@@ -217,6 +218,8 @@ def open_once(source: Source, address: str, *, level: int | None = None) -> Data
     """
     options: dict[str, Any] = {} if level is None else {"overview_level": level}
     if not is_remote(source):
+        if isinstance(source, Path):
+            check_seal(source)
         return rasterio.open(address, **options)
     suffix = Path(public_name(source)).suffix.lower()
     with listening() as messages:
@@ -288,6 +291,8 @@ def unreadable(source: Source, error: BaseException, attempts: int, *, corrupt: 
     corrupt : bool
         Whether its server returns it.
     """
+    if isinstance(source, Path) and is_result(source):
+        return damaged(source, f"it could not be read ({without_signature(str(error.__cause__ or error))})")
     tried = f" after {attempts} tries" if attempts > 1 else ""
     # GDAL's own message, where rasterio only refers to it.
     cause = f"{public_name(source)} could not be read{tried}: {without_signature(str(error.__cause__ or error))}."

@@ -17,6 +17,7 @@ from rasterio.windows import Window
 
 from headwater.core.errors import DiskError
 from headwater.core.files import atomic_path
+from headwater.core.seals import SEALED_TAG, seal_raster
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import READ_ERRORS
@@ -82,6 +83,7 @@ def write_cog(
             _describe(dataset, tags, band_names)
         with memory.open() as dataset:
             rasterio.shutil.copy(dataset, str(temporary), driver="COG", **_cog_options(overview_resampling))
+        seal_raster(temporary)
 
 
 @contextmanager
@@ -141,6 +143,7 @@ def cog_writer(
             with _clear_errors(path), rasterio.open(strips) as complete:
                 rasterio.shutil.copy(complete, str(temporary), driver="COG", **_cog_options(overview_resampling))
         strips.unlink()
+        seal_raster(temporary)
 
 
 def _profile(
@@ -173,8 +176,7 @@ def _cog_options(overview_resampling: str) -> dict[str, str]:
 
 
 def _describe(dataset: DatasetWriter, tags: Mapping[str, str] | None, band_names: Sequence[str] | None) -> None:
-    if tags:
-        dataset.update_tags(**tags)
+    dataset.update_tags(**(tags or {}), **{SEALED_TAG: "YES"})
     for number, name in enumerate(band_names or (), start=1):
         dataset.set_band_description(number, name)
 

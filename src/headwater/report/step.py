@@ -19,6 +19,7 @@ from headwater.core.errors import InputError
 from headwater.core.files import atomic_path, read_json, write_if_changed
 from headwater.geo.grid import RasterGrid
 from headwater.geo.longitudes import SHIFTS, middle_longitudes, shift_longitudes, wraps_to
+from headwater.geo.parquet import read_geoparquet
 from headwater.geo.plan import Plan, read_plan
 from headwater.models.shipped import default_checkpoints
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colors
@@ -65,7 +66,7 @@ def report(
     """
     the_plan = read_plan(plan)
     violations = _violations(read_json(checks))
-    waterways = gpd.read_parquet(network)
+    waterways = read_geoparquet(network)
     table = summary_table(waterways)
     rasters = {"composite": composite, "elevation": elevation, "probability": probability}
     missing = sorted(name for name, paths in rasters.items() if not paths)

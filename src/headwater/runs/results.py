@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from headwater.core.errors import InputError, WorkError
 from headwater.core.files import read_json, remove_leftovers, write_json
+from headwater.core.private_files import open_lock
 from headwater.core.versions import RESULTS_LAYOUT
 
 _STATE_FOLDER = ".headwater"
@@ -145,7 +146,14 @@ def _lock_all(results: Path, basins: Sequence[str]) -> tuple[int, ...]:
 
 
 def _lock(results: Path, basin: str) -> int:
-    lock = os.open(_lock_file(results, basin), os.O_RDWR | os.O_CREAT, 0o666)
+    path = _lock_file(results, basin)
+    try:
+        lock = open_lock(path, mode=0o666)
+    except OSError as error:
+        raise WorkError(
+            f"The lock {path} cannot be opened ({error.strerror}).",
+            "Check who may write to the folder; if the lock is a link, remove it.",
+        ) from error
     for left in reversed(range(_MAX_ATTEMPTS)):
         holder = os.pread(lock, 1000, 0).decode(errors="replace").strip()
         try:

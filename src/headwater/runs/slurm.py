@@ -38,7 +38,15 @@ def check_partitions(file: Path) -> None:
 
 def _named_partitions(file: Path) -> set[str]:
     """Return the partitions that the file names for this cluster; entries that name another cluster are left out."""
-    table = (yaml.safe_load(file.read_text()) or {}).get("partitions") or {}
+    try:
+        table = (yaml.safe_load(file.read_text()) or {}).get("partitions") or {}
+        well_formed = all(isinstance(name, str) and isinstance(each or {}, dict) for name, each in table.items())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError):
+        well_formed = False
+    if not well_formed:
+        raise InputError(
+            f"{file} is no table of Slurm's partitions.", "Write it like profiles/slurm/partitions.yaml, or leave it."
+        )
     elsewhere = ("cluster", "clusters", "slurm_cluster")
     return {name for name, limits in table.items() if not any(word in (limits or {}) for word in elsewhere)}
 

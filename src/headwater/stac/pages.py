@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from typing import Any
 from headwater.core.errors import NetworkError, WorkError
 from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
+from headwater.core.private_files import open_lock
 from headwater.stac.intervals import Interval
 from headwater.stac.query import Item, Link, Page, Provider, Query, StalePageToken
 
@@ -99,7 +101,7 @@ class PageStore:
 
     def __enter__(self) -> PageStore:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / _LOCK).open("w")
+        self._lock = os.fdopen(open_lock(self.folder / _LOCK, mode=0o666), "r+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

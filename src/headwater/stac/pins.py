@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
+from headwater.core.seals import sealed_parquet
 from headwater.geo.longitudes import SHIFTS, Box, footprint_box, split_box
+from headwater.geo.parquet import READ_OPTIONS, WRITE_OPTIONS, sound
 from headwater.stac.foreign_rows import (
     REQUIRED_COLUMNS,
     boxes_touching,
@@ -96,10 +98,10 @@ def write_sorted(path: Path, pinned: Iterable[Item], *, url: str, query: Mapping
     record = json.dumps({"catalogue": url, "query": query}, sort_keys=True).encode()
     schema = table.schema.with_metadata({**_library_metadata(table), _METADATA_KEY: record})
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(sink, schema, **WRITE_OPTIONS) as writer:
         for batch in chain([table], map(_table, batches)):
             writer.write_table(batch.replace_schema_metadata(schema.metadata))
-    return write_if_changed(path, sink.getvalue().to_pybytes())
+    return write_if_changed(path, sealed_parquet(sink.getvalue().to_pybytes()))
 
 
 def _table(items: Sequence[Item]) -> pa.Table:
@@ -288,7 +290,7 @@ def _read_own_pin(path: Path, box: Box | None) -> list[Item] | None:
     Many short jobs read a pin: neither pandas nor the library is imported, which would take longer than reading.
     """
     items: list[Item] = []
-    with pq.ParquetFile(path) as file:
+    with sound(path), pq.ParquetFile(path, **READ_OPTIONS) as file:
         schema = file.schema_arrow
         if not is_own_schema(schema):
             return None

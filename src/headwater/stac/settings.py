@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, setting
+from headwater.core.texts import CollectionId, OneLine
 
 REQUEST_TIMEOUT_S = 60.0
 """Longest time of one request to a STAC API where none is given."""
@@ -30,7 +31,7 @@ class SigningSettings(Settings):
         choices=("planetary_computer", "token", "none"),
         plugins="headwater.stac.signing:SIGNERS",
     )
-    token_url: str | None = setting(
+    token_url: OneLine | None = setting(
         None,
         "Token endpoint of the Planetary Computer's kind (the collection's name is appended), for signing token.",
         reruns=False,
@@ -49,15 +50,15 @@ class SigningSettings(Settings):
 class CatalogSettings(SigningSettings):
     """Where scenes and elevation tiles are found."""
 
-    url: str = setting(
+    url: OneLine = setting(
         doc="Address of a STAC API; or a folder with items, a STAC GeoParquet file, or a folder of such files.",
         reruns_from="search",
         min_length=1,
     )
-    sentinel2_collection: str = setting(
-        "sentinel-2-l2a", "Collection of Sentinel-2 scenes.", reruns_from="search", min_length=1
+    sentinel2_collection: CollectionId = setting(
+        "sentinel-2-l2a", "Collection of Sentinel-2 scenes.", reruns_from="search"
     )
-    dem_collections: tuple[str, ...] = setting(
+    dem_collections: tuple[CollectionId, ...] = setting(
         ("cop-dem-glo-30", "cop-dem-glo-90"),
         "Collections of elevation tiles, best first; later ones fill what is missing.",
         reruns_from="search",

@@ -14,15 +14,14 @@ import json
 import math
 import os
 import re
-import stat
-import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from headwater.core.private_files import entered, open_lock, private_folder, read_private, write_private
 
 _MARGIN_S = 300.0
 """A token is renewed this long before it expires, or a quarter of its life before, whichever is shorter."""
@@ -113,54 +112,8 @@ class TokenCache:
 
 
 def shared_folder() -> Path | None:
-    """Return the folder of this user's tokens, created if needed; None if there is no safe place.
-
-    It is in $XDG_RUNTIME_DIR, else in /dev/shm, else in the temporary folder.
-    """
-    bases = [Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere"), Path("/dev/shm"), Path(tempfile.gettempdir())]
-    for base in bases:
-        if not (base.is_dir() and os.access(base, os.W_OK | os.X_OK) and _is_safe_base(base)):
-            continue
-        folder = base / f"{_FOLDER}-{os.geteuid()}"
-        try:
-            with suppress(FileExistsError):
-                folder.mkdir(mode=0o700)
-            return folder if _is_private(os.lstat(folder)) else None
-        except OSError:
-            return None
-    return None
-
-
-def _is_safe_base(base: Path) -> bool:
-    """Whether nobody else can replace a folder in it."""
-    facts = base.stat()
-    others_write = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return facts.st_uid in (0, os.geteuid()) and (not others_write or bool(facts.st_mode & stat.S_ISVTX))
-
-
-def _is_private(facts: os.stat_result) -> bool:
-    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & 0o077
-
-
-@contextmanager
-def _entered() -> Iterator[int]:
-    """Yield a descriptor of the shared folder, checked again: its name may by now mean something else.
-
-    Raises
-    ------
-    OSError
-        There is no such folder.
-    """
-    folder = shared_folder()
-    if folder is None:
-        raise FileNotFoundError
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        if not _is_private(os.fstat(descriptor)):
-            raise PermissionError
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    """Return the folder of this user's tokens, created if needed; None if there is no safe place."""
+    return private_folder(_FOLDER)
 
 
 def _name(key: str) -> str:
@@ -170,29 +123,16 @@ def _name(key: str) -> str:
 def _read(key: str) -> Token | None:
     """Return the token in the shared folder; None if there is none that is ours and complete."""
     try:
-        with _entered() as folder:
-            descriptor = os.open(_name(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-            with os.fdopen(descriptor, "rb") as file:
-                facts = os.fstat(descriptor)
-                if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
-                    return None
-                return _decoded(file.read(_MAX_FILE_BYTES))
+        with entered(shared_folder()) as folder:
+            content = read_private(folder, _name(key), max_bytes=_MAX_FILE_BYTES)
     except OSError:
         return None
+    return None if content is None else _decoded(content)
 
 
 def _write(key: str, token: Token) -> None:
-    name = _name(key)
-    temporary = f"{name}.{os.getpid()}.{uuid.uuid4().hex}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with suppress(OSError), _entered() as folder:
-        try:
-            with os.fdopen(os.open(temporary, flags, 0o600, dir_fd=folder), "wb") as file:
-                file.write(_encoded(token))
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=folder)
+    with suppress(OSError), entered(shared_folder()) as folder:
+        write_private(folder, _name(key), _encoded(token))
 
 
 def _encoded(token: Token) -> bytes:
@@ -215,9 +155,8 @@ def _decoded(content: bytes) -> Token | None:
 def _locked(key: str) -> Iterator[None]:
     """Hold the lock of a key among the processes of this user, or continue without it after a deadline."""
     descriptor = -1
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-    with suppress(OSError), _entered() as folder:
-        descriptor = os.open(f"{_name(key)}.lock", flags, 0o600, dir_fd=folder)
+    with suppress(OSError), entered(shared_folder()) as folder:
+        descriptor = open_lock(f"{_name(key)}.lock", folder=folder)
     try:
         if descriptor >= 0:
             _wait_for(descriptor)

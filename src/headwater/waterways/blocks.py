@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import box
 
+from headwater.core.elevations import refuse_no_elevation
+from headwater.core.errors import InputError
 from headwater.geo.grid import RasterGrid
 from headwater.raster.resampled import RasterSource, read_resampled, source_bounds
 from headwater.waterways.backbone.tdx import NO_LINK
@@ -120,7 +122,14 @@ def part_vectors(rasters: Rasters, settings: VectorizeSettings, part: Part) -> V
     links = reaches["link_id"].to_numpy(np.int64)
     # By link too: where catchments overlap the last one counts, in whatever order they were read.
     catchments = part.catchments.sort_values("link_id")
-    label = np.searchsorted(links, catchments["link_id"].to_numpy(np.int64))
+    of_catchments = catchments["link_id"].to_numpy(np.int64)
+    unknown = of_catchments[~np.isin(of_catchments, links)]
+    if len(unknown):
+        raise InputError(
+            f"There is a catchment of link {unknown[0]}, but no such reach.",
+            "Give reaches and catchments of one backbone: run `headwater backbone` again.",
+        )
+    label = np.searchsorted(links, of_catchments)
     shapes = catchments.geometry.to_numpy()
     # Own reaches may run outside of their catchment, and those without one need no cells.
     covered = np.isin(np.arange(len(links)), label)
@@ -158,9 +167,11 @@ def _published(rasters: Rasters, settings: VectorizeSettings, part: Part) -> gpd
     tile = union_tile(np.array(boxes, dtype=object), rasters.lattice, margin_px=1)
     grid = tile_grid(rasters.lattice, tile)
     probability, valid = _read_probability(rasters.probability, grid)
+    elevation = _read_elevation(rasters.elevation, grid)
+    refuse_no_elevation(elevation, "The elevation")
     return vectorize_catchments(
         np.where(valid, probability.astype(np.float32) / np.float32(255), np.float32(np.nan)),
-        _read_elevation(rasters.elevation, grid),
+        elevation,
         rasters.lattice,
         tile,
         reaches=reaches,

@@ -14,7 +14,9 @@ import pandas as pd
 from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
 from headwater.core.files import atomic_path, write_json
+from headwater.geo.basins import check_basin_id
 from headwater.geo.features import read_table
+from headwater.geo.parquet import write_geoparquet
 from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
@@ -96,7 +98,7 @@ def write_checked(
 ) -> None:
     """Build the network of segments, check every check, then write it; see `network`."""
     built, result = checked_network(pieces, backbone, basin_id=basin_id, lakes=lakes)
-    write_json(checks, result)
+    write_json(checks, result, sealed=True)
     refuse_faults(result)
     write_network(built, out)
     for name in formats:
@@ -124,6 +126,7 @@ def checked_network(
     checks : dict
         Content of waterways.checks.json.
     """
+    check_basin_id(basin_id)
     built = build_network(pieces, backbone, basin_id)
     if lakes is not None:
         built["intersects_lake"] |= meets_lake(built.geometry.to_numpy(), lakes)
@@ -147,9 +150,7 @@ def refuse_faults(result: dict[str, Any]) -> None:
 def write_water(polygons: gpd.GeoDataFrame, out: Path) -> None:
     """Write polygons of wide water as GeoParquet, completely or not at all."""
     with atomic_path(out) as temporary:
-        polygons.to_parquet(
-            temporary, compression="zstd", schema_version="1.1.0", write_covering_bbox=True, index=False
-        )
+        write_geoparquet(polygons, temporary, write_covering_bbox=True)
 
 
 def check(file: Path) -> int:

@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from headwater.waterways.downstream import refuse_wrong_rows
+
 
 @dataclass(frozen=True)
 class ForestOrders:
@@ -39,7 +41,13 @@ def forest_orders(target: NDArray[np.int64], outside_order: NDArray[np.int32]) -
     -------
     ForestOrders
         Arrays of n values. The topological order depends on the order of the rows.
+
+    Raises
+    ------
+    InputError
+        A target is not a row.
     """
+    refuse_wrong_rows(target)
     return ForestOrders(*_orders(np.ascontiguousarray(target, np.int64), np.ascontiguousarray(outside_order, np.int32)))
 
 

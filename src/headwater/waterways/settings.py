@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, setting
+from headwater.core.texts import BasinFileName, FileName
+
+MAX_COST_BITS = 100_000
+"""Largest cost that a limit may have: kernels count in integers of 32 bits, and keep a list for each step of cost."""
 
 
 class BackboneSettings(Settings):
@@ -18,11 +22,17 @@ class BackboneSettings(Settings):
     kind: Literal["tdx", "dem"] = setting(
         doc="tdx reads TDX-Hydro files; dem derives reaches and catchments from the elevation."
     )
-    streams: str | None = setting(
-        None, "Pattern of the streamnet file of a basin, with {basin_id} for its id, for kind tdx.", is_file=True
+    streams: BasinFileName | None = setting(
+        None,
+        "Pattern of the streamnet file of a basin, with {basin_id} for its id, for kind tdx.",
+        is_file=True,
     )
-    catchments: str | None = setting(None, "Pattern of the catchments file of a basin, for kind tdx.", is_file=True)
-    min_area_km2: float = setting(5.0, "Upstream area at which a reach begins, for kind dem.", unit="km2", gt=0)
+    catchments: BasinFileName | None = setting(
+        None, "Pattern of the catchments file of a basin, for kind tdx.", is_file=True
+    )
+    min_area_km2: float = setting(
+        5.0, "Upstream area at which a reach begins, for kind dem.", unit="km2", gt=0, le=10_000_000
+    )
 
 
 class VectorizeSettings(Settings):
@@ -62,15 +72,16 @@ class VectorizeSettings(Settings):
         gt=0,
         le=1000,
     )
-    max_cost: float = setting(400.0, "Largest cost of any connection.", unit="bits", gt=0)
+    max_cost: float = setting(400.0, "Largest cost of any connection.", unit="bits", gt=0, le=MAX_COST_BITS)
     max_rise_m: float = setting(
         2.0,
         "How far the divide may be above a component that flows across it into another catchment's water, and what a"
         " stream without inflow joins above its head (method headwater); its deeper end is cut off.",
         unit="m",
         ge=0,
+        le=10_000,
     )
-    cost_limits: tuple[float, ...] = setting(
+    cost_limits: tuple[Annotated[float, Field(gt=0, le=MAX_COST_BITS)], ...] = setting(
         (8.0, 32.0, 400.0),
         "Largest costs of a path, tried one after the other (method published).",
         unit="bits",
@@ -91,9 +102,9 @@ class VectorizeSettings(Settings):
                 "Lower the floor or raise the threshold.",
             )
         limits = list(self.cost_limits)
-        if limits != sorted(limits) or limits[0] <= 0:
+        if limits != sorted(limits):
             raise InputError(
-                f"vectorize.cost_limits must rise from above 0 (got {limits}).", "Sort them; the default is 8, 32, 400."
+                f"vectorize.cost_limits must rise (got {limits}).", "Sort them; the default is 8, 32, 400."
             )
         return self
 
@@ -103,11 +114,10 @@ class NetworkSettings(Settings):
 
     section: ClassVar[str] = "network"
 
-    lakes: str | None = setting(
+    lakes: FileName | None = setting(
         None,
         "File of lake polygons (HydroLAKES, or any with a CRS) for the column intersects_lake; null leaves it false.",
         is_file=True,
-        min_length=1,
     )
     formats: tuple[str, ...] = setting(
         (),

@@ -17,9 +17,11 @@ from shapely import box
 from headwater.core.errors import InputError
 from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
+from headwater.geo.basins import check_basin_id
 from headwater.geo.features import TableKind, unreadable
 from headwater.geo.grid import Bounds, Cell, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
+from headwater.geo.parquet import read_geoparquet, write_geoparquet
 from headwater.raster import raster_facts, raster_grid, read_overview
 from headwater.raster.elevation_values import check_elevation
 from headwater.waterways.backbone.tdx import Backbone
@@ -72,13 +74,13 @@ def vectorize_cell(
         if not Path(path).is_file():
             raise InputError(f"{path} does not exist.", "Run `headwater backbone` first.")
     with unreadable(reaches, _BACKBONE):
-        own = gpd.read_parquet(reaches, filters=[("cell", "==", cell)])
+        own = read_geoparquet(reaches, filters=[("cell", "==", cell)])
     with unreadable(catchments, _BACKBONE):
         there = _around(catchments, cell)
     lattice = _lattice_of_cell(probability, cell) if (there["cell"] == cell).any() else RasterGrid(0, 0, 1, 1, 0, 0)
     # Rows are sorted by cell: only those of few cells are decoded.
     wanted = [("cell", "in", there["cell"].unique().tolist()), ("link_id", "in", there["link_id"].tolist())]
-    neighbors = gpd.read_parquet(reaches, filters=wanted) if len(there) else own
+    neighbors = read_geoparquet(reaches, filters=wanted) if len(there) else own
     known = pd.concat([own, neighbors[~neighbors["link_id"].isin(own["link_id"])]], ignore_index=True)
     # Rivers that cross 180 degrees may be drawn beyond the cell; here all is moved next to its raster.
     lines = np.asarray(known.geometry.to_numpy(), dtype=object)
@@ -95,7 +97,7 @@ def vectorize_cell(
     segments = _wrapped_table(_by_link(_joined([each.segments for each in found], segment_table([]))), -turns)
     polygons = _wrapped_table(_by_link(_joined([each.water for each in found], no_water())), -turns)
     with atomic_path(out) as temporary:
-        segments.to_parquet(temporary, compression="zstd", schema_version="1.1.0", index=False)
+        write_geoparquet(segments, temporary)
     if water is not None:
         write_water(polygons, water)
 
@@ -145,6 +147,7 @@ def vectorize(
     InputError, WorkError
         See `headwater.waterways.backbone.tdx_files.read_tdx` and `headwater.waterways.network_step.network`.
     """
+    check_basin_id(basin_id)
     if jobs < 1:
         raise InputError(f"--jobs must be at least 1 (got {jobs}).", "Give the number of processes.")
     if out.suffix.lower() not in (".parquet", ".geoparquet"):
@@ -216,10 +219,10 @@ def _by_link(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 def _around(catchments: Path, cell: str) -> gpd.GeoDataFrame:
     """Read the catchments of a cell and the rings around them."""
-    there = gpd.read_parquet(catchments, filters=[("cell", "==", cell)])
+    there = read_geoparquet(catchments, filters=[("cell", "==", cell)])
     for _ in range(RINGS):
         if len(there):
-            near = gpd.read_parquet(catchments, bbox=tuple(there.total_bounds))
+            near = read_geoparquet(catchments, bbox=tuple(there.total_bounds))
             there = near[with_rings(near, near["link_id"].isin(there["link_id"]).to_numpy(bool), 1)]
     return there.reset_index(drop=True)
 

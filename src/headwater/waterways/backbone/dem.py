@@ -17,6 +17,7 @@ from rasterio.features import shapes
 from scipy import ndimage
 from shapely.geometry import shape
 
+from headwater.core.elevations import refuse_no_elevation
 from headwater.core.errors import InputError
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import CRS, Bounds, RasterGrid
@@ -108,10 +109,11 @@ def dem_backbone(
     Raises
     ------
     InputError
-        No cell has that much upstream area.
+        No cell has that much upstream area, or an elevation inside cannot be one.
     """
     if min_area_km2 <= 0:
         raise InputError(f"min_area_km2 is {min_area_km2}.", "Give the upstream area at which reaches begin, above 0.")
+    refuse_no_elevation(np.where(inside, elevation, np.nan), "The elevation")
     usable = inside & np.isfinite(elevation) & ~sea(elevation)
     if not usable.any():
         raise InputError("The basin has no land with elevation.", "Check the basin polygon and the elevation.")

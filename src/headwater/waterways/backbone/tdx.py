@@ -22,6 +22,7 @@ from headwater.geo.features import extent_of, only, refuse_no_degrees, some
 from headwater.geo.geodesy import GEOD, METERS_PER_DEGREE, geodesic_length_m
 from headwater.geo.grid import CRS, Bounds
 from headwater.geo.longitudes import align_with_outlets, middle_longitudes, unwrap_shapes
+from headwater.geo.parquet import write_geoparquet
 from headwater.waterways.backbone.link_parts import one_line
 from headwater.waterways.backbone.stream_columns import (
     CATCHMENT_COLUMNS,
@@ -157,15 +158,13 @@ def write_backbone(backbone: Backbone, out_reaches: Path, out_catchments: Path) 
     for table, path in ((backbone.reaches, out_reaches), (backbone.catchments, out_catchments)):
         along = table.geometry.hilbert_distance().to_numpy() if len(table) else np.zeros(0)
         cell, link = table["cell"].to_numpy().astype(str), table["link_id"].to_numpy()
-        table.iloc[np.lexsort((link, along, cell))].to_parquet(
+        write_geoparquet(
+            table.iloc[np.lexsort((link, along, cell))],
             path,
-            compression="zstd",
-            schema_version="1.1.0",
             write_covering_bbox=True,
             row_group_size=_ROWS_PER_GROUP,
             # Minimum and maximum of geometry bytes are useless, and would be most of what is read to find the groups.
             write_statistics=[*_FOUND_BY, *(f"bbox.{side}" for side in ("xmin", "ymin", "xmax", "ymax"))],
-            index=False,
         )
 
 

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
 
+from headwater.core.errors import InputError
 from headwater.geo.grid import RasterGrid
 
 # Two crossings of pixel edges nearer than this (as a fraction of the line) are one crossing of a corner.
 _CORNER = 1e-9
+_MAX_PX = 10_000_000
+"""No raster of the world at 10 m has so many columns: lines from here on are in the wrong units."""
 
 
 def cells_of_lines(lines: NDArray[Any], grid: RasterGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -44,7 +47,7 @@ def cells_of_vertices(
     points: NDArray[np.float64], first: NDArray[np.int64], end: NDArray[np.int64], grid: RasterGrid
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the cells of lines given as vertices (n, 2), each from row `first` up to `end`; see `cells_of_lines`."""
-    pixels = np.ascontiguousarray(to_pixels(points, grid.transform), dtype=np.float64)
+    pixels = _near_pixels(to_pixels(points, grid.transform))
     cells, start = _cells_of_all(pixels, first, end, grid.height, grid.width)
     return cells, start
 
@@ -73,7 +76,9 @@ def burn_line(pixels: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np
     (m,) int64
         Flat indices; a cell may come again.
     """
-    cells = _cells_along(np.ascontiguousarray(pixels, dtype=np.float64))
+    if not len(pixels):
+        return np.zeros(0, dtype=np.int64)
+    cells = _cells_along(_near_pixels(pixels))
     rows, columns = cells[:, 1], cells[:, 0]
     there = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
     flat: NDArray[np.int64] = rows[there] * shape[1] + columns[there]
@@ -83,6 +88,17 @@ def burn_line(pixels: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np
 def to_pixels(points: NDArray[np.float64], transform: Affine) -> NDArray[np.float64]:
     """Return columns and rows, in pixels from the upper left corner, of (n, 2) longitudes and latitudes."""
     return np.column_stack([(points[:, 0] - transform.c) / transform.a, (points[:, 1] - transform.f) / transform.e])
+
+
+def _near_pixels(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return places in pixels as kernels take them; refuse those for which their counts of cells would be wrong."""
+    # NaN is not less than anything.
+    if not np.abs(pixels).max(initial=0) < _MAX_PX:
+        raise InputError(
+            f"A line or polygon is more than {_MAX_PX:,.0f} pixels from the raster, or nowhere.",
+            "Give tables and rasters of one place, each with its right coordinate reference system.",
+        )
+    return np.ascontiguousarray(pixels, dtype=np.float64)
 
 
 def label_polygons(
@@ -108,7 +124,7 @@ def label_polygons(
     parts, owner = shapely.get_parts(np.asarray(polygons, dtype=object), return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
-    pixels = np.ascontiguousarray(to_pixels(points, grid.transform), dtype=np.float64)
+    pixels = _near_pixels(to_pixels(points, grid.transform))
     _fill(out, pixels, ring, np.searchsorted(owner[part][ring], np.arange(len(polygons) + 1)), labels.astype(np.int32))
     return out
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from headwater.waterways.lines.catchment_raster import Labels
 from headwater.waterways.lines.components import Components
 from headwater.waterways.lines.neighbors import offsets_by_row
+from headwater.waterways.settings import MAX_COST_BITS
 
 UNITS_PER_BIT = 320
 """Costs of paths are integers of this unit, so that they add up exactly."""
@@ -161,7 +162,7 @@ def connect(
         components.cells,
         components.start,
         components.lowest,
-        (max_cost.astype(np.float64) * UNITS_PER_BIT).astype(np.int32),
+        (np.nan_to_num(max_cost.astype(np.float64)).clip(0, MAX_COST_BITS) * UNITS_PER_BIT).astype(np.int32),
         components.anchored.copy(),
     )
     by_label = np.argsort(components.label, kind="stable")
@@ -387,7 +388,8 @@ def _relax(
             continue
         rise = height - elevation[above]
         step = max(cell_cost[above] * max(rise, np.float32(1)), np.float32(_BITS_PER_M) * rise)
-        if step * UNITS_PER_BIT > scope.limit:
+        # Written so that NaN is too much as well: as an integer it would be a path of negative cost.
+        if not step * UNITS_PER_BIT <= scope.limit:
             continue
         is_diagonal = k == 0 or k == 2 or k == 5 or k == 7
         total = cost + np.int32(step * UNITS_PER_BIT) + (_DIAGONAL if is_diagonal else _STRAIGHT)

@@ -11,8 +11,10 @@ import shapely
 from numba import njit
 from numpy.typing import NDArray
 
+from headwater.core.elevations import refuse_no_elevation
 from headwater.geo.geodesy import GEOD
 from headwater.geo.grid import CRS, RasterGrid
+from headwater.waterways.downstream import refuse_wrong_rows
 from headwater.waterways.lines.burn import label_polygons
 from headwater.waterways.lines.catchment_raster import Labels, burn_labels
 from headwater.waterways.lines.components import Components, find_components, reassign_across_divides
@@ -98,7 +100,14 @@ def vectorize_window(
         touch them, and those that touch these.
     settings : VectorizeSettings
         VectorizeSettings of the method.
+
+    Raises
+    ------
+    InputError
+        A label is not that of a reach, an elevation cannot be one, or a line is not near the window.
     """
+    refuse_wrong_rows(catchment_label, len(reaches), least=0)
+    refuse_no_elevation(elevation, "The elevation")
     elevation = _quantized(_filled(elevation))
     smooth = _smoothed(elevation)
     labels = burn_labels(catchments, catchment_label, reaches, grid)

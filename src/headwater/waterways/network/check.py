@@ -52,7 +52,7 @@ _NHDPLUS_NO_ORDER = -9
 MAX_DESCRIBED = 5
 NETWORK = TableKind(
     "a network",
-    "Give lines with the columns stream_id and target_stream_id.",
+    "Give a GeoPackage or GeoParquet of lines with the columns stream_id and target_stream_id.",
     "lines",
     (("stream_id",), ("target_stream_id",)),
 )

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater.core.files import atomic_path
+from headwater.core.seals import seal_parquet
+from headwater.geo.parquet import WRITE_OPTIONS
 from headwater.waterways.network.columns import PUBLISHED_COLUMNS
 from headwater.waterways.network.formats import OutputFormat
 
@@ -52,7 +54,8 @@ def write_network(network: gpd.GeoDataFrame, path: Path) -> None:
     geo = {"version": "1.1.0", "primary_column": name, "columns": {name: described}}
     table = pa.table(columns).replace_schema_metadata({"geo": json.dumps(geo)})
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=ROWS_PER_GROUP)
+        pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, **WRITE_OPTIONS)
+        seal_parquet(temporary)
 
 
 def published(network: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

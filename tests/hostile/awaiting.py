@@ -12,10 +12,12 @@ AWAITING: tuple[tuple[str, str, str], ...] = (
     ("tokens", "a byte a second", "hangs"),
     # Scenes that are not where their item says.
     ("scenes", "pixel scale|tiepoint", "ValueError"),
-    # JSON of checkpoints: sizes, depth, types.
-    ("checkpoints", "JSON|number", "traceback|memory"),
-    # Seals of rasters, tables and manifests.
-    ("intermediates", "", "used silently|traceback|signal 11"),
+    # A digest of the VRT.
+    ("intermediates", "mosaic.vrt", "used silently"),
+    # Polygons of which each edge crosses most others, and views without end.
+    ("catalog", "a star of", "hangs|memory"),
+    ("tables", "a star of", "hangs|traceback|memory"),
+    ("tables", "a view", "hangs|memory"),
 )
 """Door, pattern of the input's name, pattern of its faults."""
 

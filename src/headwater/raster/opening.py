@@ -64,8 +64,8 @@ GDAL_HTTP_OPTIONS: dict[str, Any] = {
     # Counted by file and request; headwater.raster.gdal_messages sums them.
     "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
 }
-READ_ERRORS = (RasterioError, CPLE_BaseError)
-"""Errors of rasterio, and those of GDAL that it passes on."""
+READ_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)
+"""Errors of rasterio, and those of GDAL that it passes on; the last where a message quotes what is in a damaged file."""
 REMOTE_DRIVERS = {"": "GTiff", ".jp2": "JP2OpenJPEG"}
 """Formats read from the network, by suffix. Others (VRT) may refer to further files, on this machine as well."""
 MAX_SIDE_PX = 65_536

@@ -170,7 +170,8 @@ def tables(random: Random) -> Iterator[Input]:
 
     def one(file: str, what: str, make: Callable[..., None], *, suffix: str = ".gpkg", **facts: Any) -> Input:
         command = _in(READERS[file], file, file.replace(".gpkg", suffix))
-        return Input("tables", f"{file}: {what}", (command,), partial(_made, make=make, file=file, facts=facts))
+        make = partial(_made, make=make, file=file, facts=facts)
+        return Input("tables", f"{file}: {what}", (command,), make, slow=what.startswith(("a star", "a view")))
 
     fixed = [one(file, name, _sql(*SQL[name])) for name in SQL for file in READERS]
     fixed += [

@@ -65,7 +65,7 @@ GDAL_HTTP_OPTIONS: dict[str, Any] = {
     "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
 }
 READ_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)
-"""Errors of rasterio, and those of GDAL that it passes on; the last where a message quotes what is in a damaged file."""
+"""Errors of rasterio, and those of GDAL that it passes on; the last is of a message that quotes a damaged file."""
 REMOTE_DRIVERS = {"": "GTiff", ".jp2": "JP2OpenJPEG"}
 """Formats read from the network, by suffix. Others (VRT) may refer to further files, on this machine as well."""
 MAX_SIDE_PX = 65_536

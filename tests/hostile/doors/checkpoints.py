@@ -137,17 +137,9 @@ def checkpoints(random: Random) -> Iterator[Input]:
                 announced=turn % 8 == 0,
             )
         elif turn % 4 == 1:
-            yield one(
-                f"JSON drawn {seed}",
-                _set_json,
-                change=lambda described, seed=seed: change_json(described, Random(seed))[1],
-            )
+            yield one(f"JSON drawn {seed}", _set_json, change=partial(_changed, seed=seed))
         else:
-            yield one(
-                f"number drawn {seed}",
-                _set_json,
-                change=lambda described, seed=seed: _other_number(described, Random(seed)),
-            )
+            yield one(f"number drawn {seed}", _set_json, change=partial(_other_number, seed=seed))
 
 
 def _text(bench: Bench, *, content: bytes) -> None:

@@ -11,7 +11,9 @@ AWAITING: tuple[tuple[str, str, str], ...] = (
     ("catalog", "a byte a second", "hangs"),
     ("tokens", "a byte a second", "hangs"),
     # Scenes that are not where their item says.
-    ("scenes", "pixel scale|tiepoint", "ValueError"),
+    ("scenes", "pixel scale|tiepoint|width|height", "ValueError"),
+    # Scenes on disk that lead to other files and hosts.
+    ("scenes", "VRT", "that an input names"),
     # A digest of the VRT; rasterio prints a traceback itself where it cannot decode a message.
     ("intermediates", "mosaic.vrt", "used silently|traceback"),
     # Polygons of which each edge crosses most others, and views without end.

@@ -117,8 +117,8 @@ BESIDE = {
 
 
 def _inputs(door: str, files: tuple[str, ...], commands: tuple[Command, ...], random: Random) -> Iterator[Input]:
-    def one(name: str, make: Callable[..., None], of: tuple[str, ...] = files, **facts: Any) -> Input:
-        return Input(door, name, commands, partial(make, files=of, **facts))
+    def one(what: str, make: Callable[..., None], of: tuple[str, ...] = files, **facts: Any) -> Input:
+        return Input(door, what, commands, partial(make, files=of, **facts))
 
     fixed = [one(name, _set_tag, tag=tag, value=value) for name, tag, value in _tags()]
     fixed += [one(f"next directory at {offset}", _set_next, offset=offset) for offset in (None, 1, 2**32 - 1)]
@@ -152,7 +152,7 @@ _CATALOG = place.search("catalog")
 def remote_rasters(random: Random) -> Iterator[Input]:
     """Yield rasters on a server."""
 
-    def one(name: str, make: Callable[..., None] | None, of: tuple[str, ...], **facts: Any) -> Input:
+    def one(what: str, make: Callable[..., None] | None, of: tuple[str, ...], **facts: Any) -> Input:
         def prepare(bench: Bench) -> None:
             if make is not None:
                 make(bench, files=of, **facts)
@@ -160,7 +160,7 @@ def remote_rasters(random: Random) -> Iterator[Input]:
 
         chain = (_CATALOG, place.SELECT, place.ELEVATE if of == (place.TILE,) else place.COMPOSE)
         # A damaged file is read several times: it may be the network.
-        return Input("remote", name, chain, prepare, answer=_files, slow=not name.startswith(("sound", "metadata")))
+        return Input("remote", what, chain, prepare, answer=_files, slow=not what.startswith(("sound", "metadata")))
 
     fixed = [one(name, _set_tag, place.BANDS, tag=tag, value=value) for name, tag, value in _tags(REMOTE_TAGS)]
     fixed += [

@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test test-long lint format docs dry-run clean
+.PHONY: help install demo test test-long hostile lint format docs dry-run clean
 
 help:
 	@echo "make demo       map a demo planet with the real workflow and print where the results are"
 	@echo "make test       run all tests but the long ones"
 	@echo "make test-long  run the long tests, and the property tests with 500 random examples each instead of 40"
+	@echo "make hostile    try 1,300 hostile inputs and damaged files; HOSTILE='--seed 7' repeats what a seed drew"
 	@echo "make lint       check style, types and the workflow"
 	@echo "make format     format code and workflow"
 	@echo "make docs       build the documentation site in build/site"
@@ -37,12 +38,16 @@ test: $(STAMP)
 test-long: $(STAMP)
 	HYPOTHESIS_PROFILE=long pytest -n 2 -m "hypothesis or long" --timeout 3600
 
+# Prints the seed, and a table of what came of the inputs of each door.
+hostile: $(STAMP)
+	PYTHONPATH=tests python -m hostile.campaign $(HOSTILE)
+
 lint: $(STAMP)
 	ruff check
 	ruff format --check
 	mypy
 	snakefmt --check Snakefile workflow
-	codespell src tests docs workflow config README.md CHANGELOG.md CONTRIBUTING.md
+	codespell src tests docs workflow config README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md
 	snakemake --lint
 
 format: $(STAMP)

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import yaml
 
 from support.places import ROOT
 
-PAGES = [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+PAGES = [
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+]
 PAGES += [ROOT / "results/README.md", ROOT / "config/README.md"]
 GENERATED = {"docs/reference/commands.md"}
 PATH = re.compile(r"`((?:src|tests|workflow|profiles|config|benchmarks|docs|envs|\.ci|\.github)/[\w./-]*[\w/])`")
@@ -44,6 +48,16 @@ def test_where_is_what_names_files_and_names_that_exist():
         text = "".join((ROOT / path).read_text() for path in found if (ROOT / path).is_file())
         for name in re.findall(r"`(\w+)`", names):
             assert not text or re.search(rf"\b{name}\b", text), f"{name} is not in {files}"
+
+
+def test_limits_are_those_of_the_code():
+    rows = re.findall(
+        r"^\| (.+?) \| ([\d,]+) \| `(.+?)\.py` \| `(\w+)` \|$", (ROOT / "docs/reference/limits.md").read_text(), re.M
+    )
+    assert len(rows) > 20
+    for what, stated, file, name in rows:
+        module = import_module(f"headwater.{file.replace('/', '.')}")
+        assert int(stated.replace(",", "")) == getattr(module, name), what
 
 
 def test_code_cites_documents_that_exist():

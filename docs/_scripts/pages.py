@@ -4,7 +4,7 @@
 - reference/python/functions.md, the functions of `import headwater as hw`, from their docstrings
 - reference/python/<wing>.md, a page for mkdocstrings for each wing of the package
 - tutorials/<notebook>.md from docs/tutorials/*.ipynb with their outputs
-- contributing.md and changelog.md from the files of the repository's root
+- contributing.md, security.md and changelog.md from the files of the repository's root
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from headwater import api
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS, PACKAGE = ROOT / "docs", ROOT / "src" / "headwater"
-ROOT_PAGES = {"Contributing": "CONTRIBUTING.md", "Changelog": "CHANGELOG.md"}
+ROOT_PAGES = {"Contributing": "CONTRIBUTING.md", "Security": "SECURITY.md", "Changelog": "CHANGELOG.md"}
 FUNCTIONS = "functions"
 _SECTION_LEVEL = 2
 _FUNCTIONS_START = """# Python functions

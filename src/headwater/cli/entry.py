@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from headwater.core.errors import HeadwaterError
+from headwater.core.errors import HeadwaterError, one_line
 from headwater.core.events import recorded
 
 _OBJECTS_BETWEEN_SEARCHES = 100_000
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = arguments.run(**options)
         sys.stdout.flush()
     except HeadwaterError as error:
-        print(f"headwater: {error.cause}\nheadwater: {error.remedy}", file=sys.stderr)
+        print(f"headwater: {one_line(error.cause)}\nheadwater: {one_line(error.remedy)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("headwater: interrupted; nothing half-written is left.", file=sys.stderr)

@@ -72,6 +72,11 @@ class InputError(HeadwaterError):
     kind = INPUT
 
 
+def one_line(text: str) -> str:
+    """Return a text with line breaks and control characters as escapes: it may quote what a file or a server says."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def cause_of(error: BaseException) -> str:
     """Return the kind of failure that an error is.
 

@@ -16,7 +16,7 @@ import pyogrio
 import shapely
 
 from headwater.core.errors import InputError
-from headwater.geo.features import TableKind, is_parquet, read_table, refuse_cut_shapefile, unreadable
+from headwater.geo.features import TableKind, in_degrees, is_parquet, read_table, refuse_cut_shapefile, unreadable
 from headwater.geo.grid import CRS, Bounds
 from headwater.geo.table_names import refuse_misread_name
 
@@ -229,7 +229,7 @@ def _check_crs(crs: object, name: str) -> None:
 
 
 def _to_degrees(table: gpd.GeoDataFrame, bounds: Bounds | None) -> gpd.GeoDataFrame:
-    table = table.to_crs(CRS)
+    table = in_degrees(table, "the NHD tables")
     return table if bounds is None else table[box_meets(table.geometry.to_numpy(), bounds) | table.geometry.isna()]
 
 

@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
 from headwater.core.texts import BASIN_ID, BASIN_ID_FORM, MAX_ID_LENGTH
-from headwater.geo.features import TableKind, read_table
+from headwater.geo.features import TableKind, in_degrees, read_table
 from headwater.geo.grid import CRS
 from headwater.geo.longitudes import FULL_CIRCLE, HALF_CIRCLE, cut_to_map, is_on_globe
 from headwater.geo.repair import REMEDY, TooTangled, refuse_tangles
@@ -181,7 +181,7 @@ def _read_polygons(path: Path) -> gpd.GeoDataFrame:
     if table[column].isna().any() or table.geometry.isna().any():
         raise InputError(f"{path} has basins without an id or a polygon.", "Give each row both, or remove it.")
     ids = [_id_text(value, path, column) for value in table[column]]
-    shapes = shapely.force_2d(table.geometry.to_crs(CRS).to_numpy())
+    shapes = shapely.force_2d(in_degrees(table, path).geometry.to_numpy())
     for basin_id, shape, given in zip(ids, shapes, table.geometry, strict=True):
         _check_shape(shape, given, basin_id, path)
     return gpd.GeoDataFrame({"basin_id": ids}, geometry=shapes, crs=CRS)

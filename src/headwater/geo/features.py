@@ -119,7 +119,8 @@ def unreadable(path: Path, kind: TableKind) -> Iterator[None]:
         yield
     # Those of pyogrio and pyproj are RuntimeErrors, those of pyarrow ValueErrors and OSErrors; an
     # IndexError is of truncated FlatGeobuf.
-    except (RuntimeError, shapely.errors.GEOSException, ValueError, OSError, LookupError) as error:
+    # TypeError is of a column that should hold shapes and holds numbers.
+    except (RuntimeError, shapely.errors.GEOSException, ValueError, TypeError, OSError, LookupError) as error:
         # GDAL's advice after the reason is about its own options.
         reason = (str(error).splitlines() or [type(error).__name__])[0].split("; It might help")[0].rstrip(".")
         raise InputError(f"{path} cannot be read as {kind.content} ({reason}).", kind.remedy) from error
@@ -141,7 +142,7 @@ def read_lines(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
     kind = TableKind("lines", "Give the true channels as lines.", "lines")
     table = _with_crs(read_table(path, kind, layer=layer), path)
     table = table[~(table.geometry.isna() | table.geometry.is_empty)]
-    return table.set_geometry(only(table.geometry.to_numpy(), kind, str(path)), crs=table.crs).to_crs(CRS)
+    return in_degrees(table.set_geometry(only(table.geometry.to_numpy(), kind, str(path)), crs=table.crs), path)
 
 
 def read_polygons(path: Path) -> list[BaseGeometry]:
@@ -153,7 +154,7 @@ def read_polygons(path: Path) -> list[BaseGeometry]:
         The file cannot be read, has several layers of polygons or no CRS, or contains other shapes.
     """
     kind = TableKind("polygons", "Give an area as polygons.", "polygons")
-    table = _with_crs(read_table(path, kind), path).to_crs(CRS)
+    table = in_degrees(_with_crs(read_table(path, kind), path), path)
     shapes = only(table.geometry.to_numpy(), kind, str(path))
     shapes = shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
     if not len(shapes):
@@ -222,6 +223,21 @@ def _with_crs(table: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
     if table.crs is None:
         raise InputError(f"{path} has no coordinate reference system.", _WRITE_CRS)
     return table
+
+
+def in_degrees(table: gpd.GeoDataFrame, path: str | Path) -> gpd.GeoDataFrame:
+    """Return a table with a CRS in EPSG:4326.
+
+    Raises
+    ------
+    InputError
+        Its CRS is of no place on Earth.
+    """
+    try:
+        return table.to_crs(CRS)
+    except RuntimeError as error:
+        # Of pyproj.
+        raise InputError(f"The coordinates of {path} cannot be made longitudes and latitudes.", _WRITE_CRS) from error
 
 
 def gdal_source(path: Path, kind: TableKind) -> str:

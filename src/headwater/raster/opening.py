@@ -67,8 +67,8 @@ GDAL_HTTP_OPTIONS: dict[str, Any] = {
     # Counted by file and request; headwater.raster.gdal_messages sums them.
     "CPL_VSIL_NETWORK_STATS_ENABLED": "YES",
 }
-READ_ERRORS = (RasterioError, CPLE_BaseError)
-"""Errors of rasterio, and those of GDAL that it passes on."""
+READ_ERRORS = (RasterioError, CPLE_BaseError, UnicodeDecodeError)
+"""Errors of rasterio, and those of GDAL that it passes on; the last is of a message that quotes a damaged file."""
 REMOTE_DRIVERS = {"": "GTiff", ".jp2": "JP2OpenJPEG"}
 """Formats read from the network, by suffix. Others (VRT) may refer to further files, on this machine as well."""
 _JPEG_2000 = (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")

@@ -18,7 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
-from headwater.geo.features import extent_of, only, refuse_no_degrees, some
+from headwater.geo.features import extent_of, in_degrees, only, refuse_no_degrees, some
 from headwater.geo.geodesy import GEOD, METERS_PER_DEGREE, geodesic_length_m
 from headwater.geo.grid import CRS, Bounds
 from headwater.geo.longitudes import align_with_outlets, middle_longitudes, unwrap_shapes
@@ -549,7 +549,7 @@ def _in_wgs84(table: gpd.GeoDataFrame, what: str) -> NDArray[Any]:
         raise InputError(f"The {what} have no geometry.", f"Give the {what} as a table with geometry.")
     if table.crs is None:
         raise InputError(f"The {what} have no coordinate reference system.", "Write the CRS into the file.")
-    shapes = np.array(table.geometry.to_crs(CRS).to_numpy(), dtype=object)
+    shapes = np.array(in_degrees(table, f"the {what}").geometry.to_numpy(), dtype=object)
     try:
         refuse_no_degrees(extent_of(shapes))
     except ValueError as error:

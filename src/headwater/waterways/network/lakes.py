@@ -110,7 +110,8 @@ def _polygons_near(path: Path, bounds: Bounds) -> Iterator[NDArray[Any]]:
     """Yield polygons in EPSG:4326, each in one piece at 180 degrees; those without a shape are skipped."""
     parts = iter([read_table(path, LAKES, columns=(), bounds=bounds).geometry]) if is_parquet(path) else None
     for part in parts or _parts_from_gdal(path, bounds):
-        shapes = part[~(part.isna() | part.is_empty)].to_crs(CRS)
+        with unreadable(path, LAKES):
+            shapes = part[~(part.isna() | part.is_empty)].to_crs(CRS)
         polygons = only(np.asarray(shapes.to_numpy(), dtype=object), LAKES, str(path))
         with unreadable(path, LAKES):
             refuse_no_degrees(extent_of(polygons))

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core.files import read_json, write_json
-from headwater.core.seals import SEAL_BYTES, DamagedFile, check_seal, is_result, seal_parquet
+from headwater.core.seals import SEAL_BYTES, DamagedFile, check_seal, is_result, seal_parquet, sealed_xml
+from headwater.raster.mosaic import mosaic_vrt
 from headwater.raster.writing import write_cog
 
 PX = 700
@@ -31,6 +32,7 @@ def sealed(tmp_path_factory):
         {"cell": "N1", "scenes": [{"id": f"S{k}", "mean": [0.25, 1e-3]} for k in range(9)]},
         sealed=True,
     )
+    (folder / "file.vrt").write_bytes(sealed_xml(mosaic_vrt([folder / "file.tif"]).encode()))
     return {path.suffix: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -51,14 +53,14 @@ def written(tmp_path, suffix, content):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".json"])
+@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".json", ".vrt"])
 def test_what_was_written_is_read(sealed, tmp_path, suffix):
     path = written(tmp_path, suffix, sealed[suffix])
     assert read(path)
     assert path.exists()
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".json"])
+@pytest.mark.parametrize("suffix", [".tif", ".parquet", ".json", ".vrt"])
 @given(data=st.data())
 def test_damage_is_noticed_or_changes_nothing(sealed, tmp_path_factory, suffix, data):
     """One bit, a run of zeros, or an end that is missing: never another value."""

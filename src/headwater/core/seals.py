@@ -4,6 +4,7 @@ A seal is 48 bytes, `MAGIC` and a SHA-256 digest, at a place that other readers 
 
 - GeoTIFF: after the end of the file; the digest is that of everything before it.
 - Parquet: before the footer; the digest is that of the file's length and the footer. Pages have checksums of their own.
+- VRT: as hexadecimal digits in a comment at the end; the digest is that of everything before the comment.
 - JSON: the key "digest" of the object, the digest of all its other keys.
 
 Files without a seal are read as they are: users' own, and those of older versions. A damaged file that a step wrote is
@@ -27,6 +28,7 @@ SEALED_TAG = "HEADWATER_SEALED"
 DIGEST_KEY = "digest"
 _HEAD_BYTES = 65_536
 """GDAL writes tags at the beginning of a Cloud-Optimized GeoTIFF."""
+_XML_SEAL = b"<!-- %s %s -->\n"
 _PARQUET_MAGIC = b"PAR1"
 _PARQUET_END = 8
 """A Parquet file ends with the length of its footer and `_PARQUET_MAGIC`, four bytes each."""
@@ -70,6 +72,11 @@ def sealed_parquet(content: bytes) -> bytes:
     """Return the bytes of a Parquet file with its seal, see `seal_parquet`."""
     start = len(content) - _PARQUET_END - int.from_bytes(content[-_PARQUET_END:-4], "little")
     return content[:start] + _sealed_footer(start, content[start:])
+
+
+def sealed_xml(content: bytes) -> bytes:
+    """Return an XML document with its seal."""
+    return content + _XML_SEAL % (MAGIC, hashlib.sha256(content).hexdigest().encode())
 
 
 def check_seal(path: Path) -> None:
@@ -141,8 +148,15 @@ def _is_sound(path: str, size: int, modified_ns: int, inode: int) -> bool:
             return end[len(MAGIC) :] == _digest(Path(path), size - SEAL_BYTES)
         if end.endswith(_PARQUET_MAGIC):
             return _is_footer_sound(Path(path))
+        if path.endswith(".vrt"):
+            return _is_xml_sound(Path(path).read_bytes())
         file.seek(0)
         return SEALED_TAG.encode() not in file.read(_HEAD_BYTES)
+
+
+def _is_xml_sound(content: bytes) -> bool:
+    document = content[: len(content) - len(sealed_xml(b""))]
+    return MAGIC not in content or content == sealed_xml(document)
 
 
 def _is_footer_sound(path: Path) -> bool:

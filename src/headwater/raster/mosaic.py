@@ -15,6 +15,7 @@ from rasterio.io import DatasetReader
 
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
+from headwater.core.seals import sealed_xml
 from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import grid_of, with_retry
 
@@ -32,7 +33,7 @@ def mosaic(rasters: Sequence[Path], out: Path) -> None:
         mosaic.vrt.
     """
     text = mosaic_vrt([Path(path) for path in rasters], relative_to=out.parent)
-    write_if_changed(out, text.encode())
+    write_if_changed(out, sealed_xml(text.encode()))
 
 
 def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from headwater.geo.plan import read_plan, write_plan
 
@@ -81,7 +82,10 @@ class FrontHalf:
 
     def command(self, step: str, cell: str | None = None) -> list[str]:
         """Return the command of a step."""
-        signing = ["--signing", "token", "--token-url", self.token_url] if self.token_url else ["--signing", "none"]
+        signing = ["--signing", "none"]
+        if self.token_url:
+            # The endpoint may be elsewhere than the files.
+            signing = ["--signing", "token", "--token-url", self.token_url, "--hosts", urlsplit(self.url).netloc]
         where = ["--plan", str(self.plan), "--cell", str(cell)]
         options = {
             "search": ["--plan", str(self.plan), "--url", self.url, *self.search_options],

@@ -4,6 +4,7 @@ import io
 import re
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -109,6 +110,9 @@ def try_catchments(defect, seed):
         streams().to_parquet(there / "streams.parquet")
         written = defect.write(catchments(), there, np.random.default_rng(seed))
         bounds = (W, S, W + D, S + D) if seed % 2 else None
+        if bounds and written.said == "without geometry":
+            # Rows that are found by box need not be read where they have none.
+            written = replace(written, said="")
         outcome(written, lambda path: read_tdx(there / "streams.parquet", path, bounds=bounds), same_backbone)
 
 

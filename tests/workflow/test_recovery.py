@@ -95,7 +95,7 @@ def test_a_run_that_was_killed_and_its_orphan_and_others_at_the_same_time(interr
     (folder / COMPOSITE).with_name("scenes.json").unlink()
     for path in (folder / f"results/{SECOND}/scene_statistics").iterdir():
         path.write_bytes(b"\0" * 100)
-    left = (folder / COMPOSITE).with_name(".composite.lost-node-1-abc.part.tif")
+    left = (folder / COMPOSITE).with_name(".composite.lost-node-1-0a1b2c3d.part.tif")
     left.write_bytes(b"half")
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(folder, elsewhere, ignore=shutil.ignore_patterns(".snakemake", "results"))

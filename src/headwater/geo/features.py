@@ -57,7 +57,7 @@ class TableKind:
     shapes: Literal["lines", "polygons"] | None = None
     """What its geometry is made of; any if not given."""
     columns: tuple[tuple[str, ...], ...] = ()
-    """Columns that tell its layer from others: of each group one is needed."""
+    """Columns that distinguish its layer from others: of each group one is needed."""
 
 
 ANY_TABLE = TableKind()
@@ -280,7 +280,7 @@ def _check_leads_nowhere(path: Path, kind: TableKind) -> None:
 
 
 def _registered_views(path: Path) -> list[str]:
-    """Return the names of layers of a GeoPackage that are views; [] if it cannot be told."""
+    """Return the names of layers of a GeoPackage that are views; [] if that is not known."""
     import sqlite3
 
     with (

@@ -11,23 +11,26 @@ import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-import requests
 from rasterio.errors import RasterioIOError
 
 from headwater.core.errors import WorkError
-from headwater.core.http import bounded_session, time_limit
 from headwater.raster.sources import without_signature
 from headwater.stac.hosts import host_of, may_lead_to
 from headwater.stac.items import unsigned
 from headwater.stac.validation import is_plain_address, public_address
 
+# Steps that read only files of this machine import this module too.
+if TYPE_CHECKING:
+    import requests
+
 ASK_TIMEOUT_S = 15.0
 """A server answers, to the last byte of its headers, within this."""
 _MAX_REDIRECTS = 4
-_HEAD_REFUSED = (405, 501)
+_HEAD_REFUSED = (405, 501, 504)
+"""A server may answer 504 to HEAD alone."""
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]+"')
 _SESSIONS = threading.local()
 
@@ -109,6 +112,10 @@ def check_unchanged(file: RemoteFile) -> None:
 
 def _head(address: str) -> requests.Response:
     """Return the status and headers of a file; nothing of its content is read."""
+    import requests
+
+    from headwater.core.http import time_limit
+
     options: dict[str, Any] = {"allow_redirects": False, "timeout": ASK_TIMEOUT_S, "stream": True}
     try:
         with time_limit(ASK_TIMEOUT_S):
@@ -130,6 +137,10 @@ def _head(address: str) -> requests.Response:
 
 def has_content(address: str) -> bool:
     """Return whether a server sends the first byte of a file now; redirects are not followed."""
+    import requests
+
+    from headwater.core.http import time_limit
+
     options: dict[str, Any] = {"allow_redirects": False, "timeout": ASK_TIMEOUT_S, "stream": True}
     try:
         with (
@@ -143,6 +154,8 @@ def has_content(address: str) -> bool:
 
 def _session() -> requests.Session:
     """Return the session of this thread, whose connections stay open."""
+    from headwater.core.http import bounded_session
+
     session: requests.Session | None = getattr(_SESSIONS, "session", None)
     if session is None:
         # Redirects are returned, not followed.

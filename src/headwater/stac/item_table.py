@@ -92,14 +92,14 @@ def _may_contain(file: Path, schema: pa.Schema, collection: str) -> bool:
     Raises
     ------
     InputError
-        Nothing tells the collection of its items.
+        Nothing names the collection of its items.
     """
     if "collection" in schema.names:
         return True
     named = collection_of_file(file, schema)
     if named is None:
         raise InputError(
-            f"{file} does not tell the collection of its items.",
+            f"{file} does not name the collection of its items.",
             "Add a column 'collection', or put the file into a folder collection=NAME.",
         )
     return named == collection

@@ -46,7 +46,7 @@ def answers(bench: Bench, change: Callable[[str, dict[str, Any]], dict[str, Any]
         if address == "/api":
             made = change("landing", landing(bench.server.url))
         elif address == "/api/search":
-            # Whatever the catalog was asked for, both collections are told apart by what is in the request.
+            # Whatever the catalog was asked for, both collections are distinguished by what is in the request.
             wanted = "cop-dem-glo-30" if "cop-dem-glo-30" in path + body.decode(errors="replace") else "sentinel-2-l2a"
             found = [item for item in items if item["collection"] == wanted]
             made = change("search", {"type": "FeatureCollection", "features": found, "links": []})

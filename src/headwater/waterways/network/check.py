@@ -443,9 +443,9 @@ def _without_foreign_orders(
     foreign = wrong & ~no_order & (second | (given == without))
     if foreign.any():
         rows = np.flatnonzero(foreign)
-        told = some([f"{network.ids[row]} (given {given[row]}, as a source {expected[row]})" for row in rows])
+        named = some([f"{network.ids[row]} (given {given[row]}, as a source {expected[row]})" for row in rows])
         network.notes.append(
-            f"Not checked: the orders of {len(rows)} segments where water parts, such as NHDPlus' minor paths: {told}."
+            f"Not checked: the orders of {len(rows)} segments where water parts, such as NHDPlus' minor paths: {named}."
         )
     return np.asarray(wrong & ~no_order & ~foreign)
 

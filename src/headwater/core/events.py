@@ -142,9 +142,7 @@ def say(text: str, **facts: Any) -> None:
     **facts
         Numbers of the event.
     """
-    text = without_credentials(text)
-    print(f"headwater: {text}", file=sys.stderr, flush=True)
-    emit(SAID, text=text, **facts)
+    _report(text, "info", facts)
 
 
 def warn(text: str, **facts: Any) -> None:
@@ -157,9 +155,13 @@ def warn(text: str, **facts: Any) -> None:
     **facts
         Numbers of the event.
     """
+    _report(text, "warning", facts)
+
+
+def _report(text: str, level: str, facts: Mapping[str, Any]) -> None:
     text = without_credentials(text)
     print(f"headwater: {text}", file=sys.stderr, flush=True)
-    emit(SAID, level="warning", text=text, **facts)
+    emit(SAID, level=level, text=text, **facts)
 
 
 def retrying(what: str) -> Callable[[Any], None]:

@@ -182,15 +182,8 @@ class _WatchedConnection(HTTPConnection):
         super().request(*args, **options)
 
 
-class _WatchedSecureConnection(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        connection = super()._new_conn()
-        _watch(connection)
-        return connection
-
-    def request(self, *args: Any, **options: Any) -> None:
-        _watch(self.sock)
-        super().request(*args, **options)
+class _WatchedSecureConnection(_WatchedConnection, HTTPSConnection):
+    pass
 
 
 class _Pool(HTTPConnectionPool):

@@ -69,6 +69,12 @@ def test_a_footprint_that_wraps_around_the_world_is_unwrapped() -> None:
     assert not touches(shape, (0, 0, 1, 1))
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), None])
+def test_a_footprint_with_a_point_that_is_nowhere_is_refused(bad: float | None) -> None:
+    with pytest.raises(ValueError, match=r"GeoJSON|nowhere"):
+        footprint({"type": "Polygon", "coordinates": [[[1, 1], [2, 1], [bad, 2], [1, 1]]]})
+
+
 def test_a_footprint_in_two_parts_is_kept() -> None:
     parts = shapely.union_all([box(179, 0, 180, 1), box(-180, 0, -179, 1)])
     assert footprint(mapping(parts)).equals(parts)

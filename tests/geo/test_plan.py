@@ -87,3 +87,11 @@ def test_a_pattern_becomes_one_path_per_cell(polygons, tmp_path):
     assert cell_paths([Path("a.tif")], None) == [Path("a.tif")]
     with pytest.raises(InputError, match="no plan"):
         cell_paths([Path("{cell}.tif")], None)
+
+
+def test_a_basin_of_more_cells_than_can_be_listed_is_refused_at_once(tmp_path):
+    path = tmp_path / "world.gpkg"
+    gpd.GeoDataFrame({"HYBAS_ID": [42]}, geometry=[box(-180, -90, 180, 90)], crs=4326).to_file(path, layer="b")
+    with pytest.raises(InputError, match=r"25920000 cells of 0.05 degrees or more"):
+        write_plan([path], "42", tmp_path / "plan.json", cell_degrees=0.05, margin_px=64)
+    assert not (tmp_path / "plan.json").exists()

@@ -224,3 +224,13 @@ def serving(folder):
     finally:
         process.terminate()
         process.communicate()
+
+
+def test_a_scene_that_reaches_beyond_its_projection_is_refused(tmp_path):
+    files = write_files(tmp_path, 32633, 15, 46)
+    wide = np.zeros((1, 8, 8), np.uint8)
+    raster.write_cog(
+        tmp_path / "SCL.tif", wide, transform=Affine(1e10, 0, -4e10, 0, -10, 5e6), crs="EPSG:32633", nodata=0
+    )
+    with pytest.raises(InputError, match="reaches beyond"):
+        open_scene("rasterio", files, unsigned, threads=1).overlap(grid_at(15, 46))

@@ -75,6 +75,15 @@ def test_only_web_addresses_are_taken_from_the_web(href: str, web: bool) -> None
     assert lack == (None if plain else f"file paths or http(s) addresses{bucket}")
 
 
+def test_heights_of_a_footprint_are_not_pinned() -> None:
+    item = made_item("a")
+    flat = pinned_item(item)
+    item["geometry"]["coordinates"] = [
+        [[*point, float("inf")] for point in ring] for ring in item["geometry"]["coordinates"]
+    ]
+    assert pinned_item(item) == flat
+
+
 @pytest.mark.parametrize("day", [None, "yesterday", "2023-13-01T00:00:00Z", 5])
 def test_a_scene_without_a_time_is_useless(day: Any) -> None:
     item = made_item("a")

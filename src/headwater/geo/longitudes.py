@@ -120,8 +120,9 @@ def footprint(geometry: dict[str, Any]) -> BaseGeometry:
         shape = shapely.geometry.shape(geometry)
     except Exception as error:  # shapely raises many kinds for malformed GeoJSON
         raise ValueError(f"not a GeoJSON geometry ({error})") from error
-    if shape.is_empty or not np.isfinite(shape.bounds).all():
-        raise ValueError("an empty geometry")
+    # The bounds of a shape leave out points that are NaN.
+    if shape.is_empty or not np.isfinite(shapely.get_coordinates(shape)).all():
+        raise ValueError("an empty geometry, or one that is nowhere")
     if isinstance(shape, shapely.Polygon):
         shape = _unwrapped(shape)
     elif isinstance(shape, shapely.MultiPolygon):

@@ -14,6 +14,8 @@ from headwater.geo.grid import Bounds, Cell, cell_grid, cells_intersecting, elev
 from headwater.geo.longitudes import Box, enclosing_box, end_of_span
 
 MAX_MARGIN_PX = 1024
+MAX_CELLS = 1_000_000
+"""Cells of a basin that are listed at all, which takes a minute; the land of the world has 26,000 of one degree."""
 CELL_IN_PATH = "{cell}"
 """Placeholder for the name of a cell in a path."""
 EDGE_DEGREES = 0.002
@@ -84,7 +86,7 @@ class ManyCells(InputError):
 
 
 def plan_basin(
-    polygons: Sequence[Path], basin_id: str, *, cell_degrees: float, margin_px: int, max_cells: float = math.inf
+    polygons: Sequence[Path], basin_id: str, *, cell_degrees: float, margin_px: int, max_cells: int = MAX_CELLS
 ) -> Plan:
     """Return the plan of a basin without writing it (the workflow does this while it is parsed).
 
@@ -92,8 +94,8 @@ def plan_basin(
     ----------
     polygons, basin_id, cell_degrees, margin_px
         See `write_plan`.
-    max_cells : float
-        Cells of a larger area are not listed, which may take minutes.
+    max_cells : int
+        Cells of a larger area are not listed, which may take minutes; at most `MAX_CELLS`.
 
     Raises
     ------
@@ -108,7 +110,7 @@ def plan_basin(
             f"Use an even number of pixels from 0 to {MAX_MARGIN_PX}.",
         )
     polygon = basin_polygon(polygons, basin_id)
-    if polygon.area > max_cells * cell_degrees**2:
+    if polygon.area > min(max_cells, MAX_CELLS) * cell_degrees**2:
         middle = polygon.representative_point()
         row, column = math.floor(middle.y / cell_degrees), math.floor(middle.x / cell_degrees)
         raise ManyCells(basin_id, math.ceil(polygon.area / cell_degrees**2), Cell(row, column, cell_degrees))

@@ -21,7 +21,7 @@ from headwater.core.settings import Settings
 from headwater.core.versions import STEP_VERSIONS
 from headwater.geo.basins import file_for_basin
 from headwater.geo.grid import Cell, neighborhoods
-from headwater.geo.plan import ManyCells, check_grid, plan_basin
+from headwater.geo.plan import MAX_CELLS, ManyCells, check_grid, plan_basin
 from headwater.models.shipped import default_checkpoints
 from headwater.project.budget import basin_cost
 from headwater.project.checks import (
@@ -165,7 +165,7 @@ class Workflow:
                     basin,
                     cell_degrees=grid.cell_degrees,
                     margin_px=grid.margin_px,
-                    max_cells=math.inf if self.config.confirm else self.config.max_cells,
+                    max_cells=MAX_CELLS if self.config.confirm else self.config.max_cells,
                 )
             except ManyCells as error:
                 refuse_many_cells(basin, error.count, error.example, self.config)

@@ -18,6 +18,7 @@ from rasterio.warp import reproject
 from rasterio.warp import transform as transform_points
 from rasterio.windows import Window
 
+from headwater.core.errors import InputError
 from headwater.core.sentinel2 import REFLECTANCE_BANDS, SCL
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
@@ -34,6 +35,7 @@ from headwater.raster.opening import (
 )
 from headwater.raster.remote_files import FileChanged, RemoteFile, check_unchanged
 from headwater.raster.scenes import SceneFiles, check_band, read_numbers, resampling_of
+from headwater.raster.sources import public_name
 from headwater.stac.items import Asset, Signer
 
 _T = TypeVar("_T")
@@ -167,12 +169,23 @@ def overlap_of(dataset: DatasetReader, *, grid: RasterGrid, asset: Asset, crs: s
     """Return the part of a grid in EPSG:4326 that a raster may cover, None if it does not.
 
     Longitudes are wrapped to those of the grid, which may extend beyond 180.
+
+    Raises
+    ------
+    InputError
+        An edge of the raster is at no place on Earth.
     """
     columns, rows = _edge(dataset.width, dataset.height)
     xs, ys = dataset.transform @ (columns, rows)
     lons, lats = transform_points(crs_of(dataset, crs, asset), grids.CRS, xs, ys)
     west, south, east, north = grid.bounds
     middle = (west + east) / 2
+    if not (np.isfinite(lons).all() and np.isfinite(lats).all()):
+        raise InputError(
+            f"{public_name(asset)} reaches beyond where its coordinate reference system is defined: it has"
+            f" {dataset.width} x {dataset.height} pixels.",
+            "Ask its provider for the right size and transform of the file.",
+        )
     turned = wrap_longitude(np.asarray(lons), center=middle)
     found = (float(turned.min()), float(np.min(lats)), float(turned.max()), float(np.max(lats)))
     # Edges curve between the points; one more pixel on each side is empty at worst.

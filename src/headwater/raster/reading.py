@@ -183,7 +183,7 @@ def read_overview(
 def check_overviews(dataset: DatasetReader, source: Source, max_px: int) -> None:
     """Check a remote file for missing overviews or missing blocks in them: other overviews mean other pixels."""
     factors = dataset.overviews(1)
-    too_fine = max(dataset.width, dataset.height) / max(factors, default=1) >= 2 * max_px
+    too_fine = max(dataset.width, dataset.height) / max(1, *factors) >= 2 * max_px
     check_suspicion(source, "overviews", too_fine and f"only {factors}")
     for number in range(len(factors)):
         check_blocks(dataset, source, overview=number)

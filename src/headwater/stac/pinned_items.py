@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import shapely
 import shapely.geometry
 
 from headwater.geo.longitudes import footprint_box
@@ -59,7 +60,8 @@ def pinned_item(item: Item) -> Item:
     ValueError
         The geometry is not valid GeoJSON, or is empty.
     """
-    shape = shapely.geometry.shape(item["geometry"])
+    # Heights are not used, and may be anything, such as infinite.
+    shape = shapely.force_2d(shapely.geometry.shape(item["geometry"]))
     assets = {}
     for name in PINNED_ASSETS:
         found = asset_of(item, name)

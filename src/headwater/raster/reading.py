@@ -181,9 +181,22 @@ def read_overview(
 
 
 def check_overviews(dataset: DatasetReader, source: Source, max_px: int) -> None:
-    """Check a remote file for missing overviews or missing blocks in them: other overviews mean other pixels."""
+    """Check a remote file for missing overviews or missing blocks in them: other overviews mean other pixels.
+
+    Raises
+    ------
+    InputError
+        An overview is larger than the image.
+    RasterioIOError
+        See `headwater.raster.truncation.check_suspicion`.
+    """
     factors = dataset.overviews(1)
-    too_fine = max(dataset.width, dataset.height) / max(1, *factors) >= 2 * max_px
+    if min(factors, default=1) < 1:
+        raise InputError(
+            f"{public_name(source)} has overviews that are larger than the image itself.",
+            "Ask its provider for the file with its right size, or write its overviews again.",
+        )
+    too_fine = max(dataset.width, dataset.height) / max(factors, default=1) >= 2 * max_px
     check_suspicion(source, "overviews", too_fine and f"only {factors}")
     for number in range(len(factors)):
         check_blocks(dataset, source, overview=number)

@@ -12,7 +12,7 @@ from headwater.fetch.settings import FetchSettings
 from headwater.fetch.sizes import gigabytes
 from headwater.fetch.sources import SOURCES, TDX_HYDRO, WATERNET, RemoteFile, Source, get_source, remote_files
 
-WEIGHTS = "waternet.safetensors"
+_WEIGHTS = "waternet.safetensors"
 """Checkpoint in the data folder that was made from the published weights."""
 
 
@@ -131,7 +131,7 @@ def all_files(name: str, settings: FetchSettings, basin_ids: Sequence[str] = ())
 def _summary(source: Source, settings: FetchSettings) -> tuple[str, str]:
     """Return size and state of a source in words."""
     if source.name == WATERNET:
-        here = (settings.path / WATERNET / WEIGHTS).is_file()
+        here = (settings.path / WATERNET / _WEIGHTS).is_file()
         return "as the repository states", "here" if here else "not here"
     files = all_files(source.name, settings)
     states = [store.state(file, settings) for file in files]

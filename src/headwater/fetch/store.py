@@ -130,6 +130,17 @@ def refuse_many_bytes(files: Sequence[RemoteFile], settings: FetchSettings) -> N
         )
 
 
+def refuse_full_disk(files: Sequence[RemoteFile], settings: FetchSettings) -> None:
+    """Refuse a fetch that does not fit on the disk.
+
+    Raises
+    ------
+    DiskError
+        It does not.
+    """
+    refuse_small_disk(settings.path, missing_bytes(files, settings), f"What is to be fetched into {settings.path}")
+
+
 def command_for(file: RemoteFile) -> str:
     """Return the command that fetches a file."""
     basin = f" --basin {file.region}" if file.region else ""
@@ -191,7 +202,7 @@ def fetch(
     if limited:
         refuse_many_bytes(files, settings)
     if (text := announcement(files, settings)) is not None:
-        refuse_small_disk(settings.path, missing_bytes(files, settings), f"What is to be fetched into {settings.path}")
+        refuse_full_disk(files, settings)
         say(text)
     for source in {file.source.name: file.source for file in files}.values():
         write_license(source, settings)

@@ -12,19 +12,13 @@ from headwater.fetch.settings import FetchSettings
 from headwater.fetch.sizes import free_bytes, gigabytes, refuse_small_disk
 from headwater.fetch.sources import SOURCES, WATERNET, WATERNET_DOI
 from headwater.fetch.store import locked, make_folder, write_license
+from headwater.models.shipped import fetched_checkpoint, is_there
 
 if TYPE_CHECKING:
     from headwater.fetch.dataverse import DataSet, RepositoryFile
     from headwater.fetch.download import Limits
 
-FETCHED = {WATERNET: "waternet.safetensors"}
-"""Checkpoints that are known by a word: its file in the data folder."""
 _DOWNLOADS = "downloads"
-
-
-def fetched_checkpoint(word: str, settings: FetchSettings) -> Path:
-    """Return where the checkpoint is, or will be, that a word such as "waternet" names."""
-    return settings.path / word / FETCHED[word]
 
 
 def list_waternet(settings: FetchSettings) -> None:
@@ -67,8 +61,8 @@ def fetch_waternet(
     InputError
         No file, or several, may hold the weights, or they are not those of WaterNet.
     """
-    out = fetched_checkpoint(WATERNET, settings)
-    if _is_here(out) and not (refresh or file or member):
+    out = fetched_checkpoint(WATERNET, settings.path)
+    if is_there(out) and not (refresh or file or member):
         say(f"{out} is there; nothing is fetched.")
         return out
     from headwater.fetch.dataverse import choose_weights
@@ -85,10 +79,6 @@ def fetch_waternet(
         finally:
             source.unlink(missing_ok=True)
     return out
-
-
-def _is_here(out: Path) -> bool:
-    return out.is_file() and out.with_suffix(".json").is_file()
 
 
 def _data_set(settings: FetchSettings) -> tuple[str, DataSet]:

@@ -13,7 +13,4 @@ use rule step as fetch with:
     resources:
         **memory(1500, net=1, runtime=minutes(1440)),
     params:
-        **command(
-            "fetch {wildcards.source} --receipt {output}",
-            optional=lambda wildcards: RUN.fetch_options(wildcards.basin, wildcards.source),
-        ),
+        **command("fetch {wildcards.source} --receipt {output}", optional=RUN.fetch_options),

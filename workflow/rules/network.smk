@@ -18,7 +18,7 @@ use rule step as backbone with:
         **command(
             "backbone --plan {input.plan} --reaches-out {output.reaches} --catchments-out {output.catchments}",
             "backbone",
-            optional=lambda wildcards: RUN.backbone_sources(wildcards.basin),
+            optional=RUN.backbone_sources,
             elevation="elevation.tif",
         ),
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from headwater.core.errors import InputError
 from headwater.fetch.settings import FetchSettings
-from headwater.geo.basins import tdx_header_numbers
+from headwater.geo.basins import check_basin_id, tdx_header_numbers
 
 HYDROBASINS, TDX_HYDRO, HYDROLAKES, WATERNET = "hydrobasins", "tdx-hydro", "hydrolakes", "waternet"
 """Names of the sources."""
@@ -218,8 +218,10 @@ def remote_files(name: str, settings: FetchSettings, *, basin_ids: Iterable[str]
         raise InputError("Weights are not fetched this way.", "Use `headwater models fetch waternet`.")
     if name == TDX_HYDRO and not ids:
         raise InputError("TDX-Hydro has files for each region, and none is named.", "Give --basin HYBAS_ID.")
+    own = settings.addresses_of(name)
     for basin_id in ids:
-        check_region(basin_id)
+        # Another server may have files of other regions than the 62.
+        check_basin_id(basin_id) if own and name == TDX_HYDRO else check_region(basin_id)
     if name == TDX_HYDRO:
         fills: list[dict[str, str]] = [{"basin_id": basin_id} for basin_id in ids]
     elif name == HYDROBASINS:
@@ -227,7 +229,6 @@ def remote_files(name: str, settings: FetchSettings, *, basin_ids: Iterable[str]
         fills = [{"region": HYDROBASINS_REGIONS[digit]} for digit in digits]
     else:
         fills = [{}]
-    own = settings.addresses_of(name)
     return [_file(source, part, fill, own) for fill in fills for part in source.parts]
 
 

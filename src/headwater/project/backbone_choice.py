@@ -121,6 +121,18 @@ def _decide(
     return _of_folder(files, fetch, f"TDX-Hydro is fetched, {size}")
 
 
+def ask_sizes(basin: str, backbone: BackboneSettings, fetch: FetchSettings, *, polygons: Sequence[Path] = ()) -> None:
+    """Ask how large the TDX-Hydro files are that a basin may need, where that is not known, and note the answers."""
+    if backbone.kind not in ("tdx", "auto"):
+        return
+    try:
+        regions = _regions(basin, backbone, fetch, polygons)
+    except NoRegion:
+        return
+    if _own_files(regions, backbone) is None:
+        store.ask_sizes(remote_files(TDX_HYDRO, fetch, basin_ids=regions), fetch)
+
+
 def write_pin(pin: Path, choice: BackboneChoice) -> None:
     """Note the choice of a run."""
     regions = sorted({file.region for file in choice.fetched if file.region})
@@ -207,7 +219,7 @@ def _regions(basin: str, backbone: BackboneSettings, fetch: FetchSettings, polyg
     if named:
         return named
     own = (backbone.kind == "tdx" and backbone.streams) or _own_files((basin,), backbone) is not None
-    if own or is_region(basin):
+    if own or is_region(basin) or (fetch.addresses_of(TDX_HYDRO) and basin.isdecimal()):
         return (basin,)
     files = [file for file in remote_files(HYDROBASINS, fetch) if store.state(file, fetch).complete]
     if not files:

@@ -21,11 +21,12 @@ from headwater.core.events import say
 from headwater.core.settings import Settings
 from headwater.core.versions import STEP_VERSIONS
 from headwater.fetch.sources import HYDROLAKES, TDX_HYDRO, RemoteFile
-from headwater.fetch.store import command_for, missing_bytes, path_of
+from headwater.fetch.store import ask_sizes, command_for, missing_bytes, path_of
 from headwater.geo.grid import Cell, neighborhoods
 from headwater.geo.plan import ManyCells, check_grid, plan_basin
 from headwater.models.shipped import default_checkpoints
 from headwater.project.backbone_choice import BackboneChoice, choose_backbone, write_pin
+from headwater.project.backbone_choice import ask_sizes as ask_tdx_sizes
 from headwater.project.budget import basin_cost
 from headwater.project.checks import (
     check_catalog,
@@ -82,12 +83,23 @@ class Workflow:
         self._cells: dict[str, dict[str, Cell]] = {}
         self._backbones: dict[str, BackboneChoice] = {}
         if _MODES_WITHOUT_FILES.isdisjoint(sys.argv) and snakemake is not None and not snakemake.dryrun:
-            fetch_first(self._written)
+            self._fetch_first()
         if _MODES_WITHOUT_FILES.isdisjoint(sys.argv):
             self._check_files()
         results.check_layout(self.results)
         for basin in self.basins:
             check_grid(self.results / basin / "plan.json", **self.config.grid.model_dump())
+
+    def _fetch_first(self) -> None:
+        """Fetch what the rules need when they are read, and ask for sizes that decide what else is fetched."""
+        if not self.config.fetch.enabled:
+            return
+        fetch_first(self._written)
+        ask_sizes(lake_files(self._written), self.config.fetch)
+        for basin in self.basins:
+            if not (self.results / basin / "reaches.parquet").exists():
+                polygons = [Path(path) for path in self.polygons]
+                ask_tdx_sizes(basin, self.config.backbone, self.config.fetch, polygons=polygons)
 
     def _check_files(self) -> None:
         """Refuse what a look at the files of the configuration shows, before anything runs."""
@@ -300,19 +312,20 @@ class Workflow:
             return inputs | {"streams": list(choice.streams), "catchments": list(choice.catchments)}
         return inputs | {"polygons": self.polygons, "elevation": self.cell_files(basin, "elevation.tif")}
 
-    def backbone_sources(self, basin: str) -> str:
+    def backbone_sources(self, wildcards: Any) -> str:
         """Return what the step backbone reads, as options with fields for its files."""
-        if self.backbone(basin).kind == "tdx":
-            return self.backbone(basin).options.replace("{", "{{").replace("}", "}}")
+        choice = self.backbone(wildcards.basin)
+        if choice.kind == "tdx":
+            return choice.options.replace("{", "{{").replace("}", "}}")
         return "--polygons {input.polygons} --elevation {elevation}"
 
     def receipt(self, basin: str, source: str) -> Path:
         """Return the file that the rule fetch writes for a basin: what was there then, with SHA-256."""
         return self.results / basin / "fetched" / f"{source}.json"
 
-    def fetch_options(self, basin: str, source: str) -> str:
+    def fetch_options(self, wildcards: Any) -> str:
         """Return the options of the rule fetch."""
-        fetch = self.config.fetch
+        fetch, basin, source = self.config.fetch, wildcards.basin, wildcards.source
         regions = sorted({str(file.region) for file in self.backbone(basin).fetched}) if source == TDX_HYDRO else []
         words = ["--folder", str(fetch.path), "--max-gb", f"{fetch.max_gb:g}", "--patience-s", f"{fetch.patience_s:g}"]
         words += ["--basin", *regions] if regions else []

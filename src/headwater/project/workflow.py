@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -49,6 +50,13 @@ NETWORK_MB_PER_MB_OF_SEGMENTS = 30
 MIN_NETWORK_MB = 4000
 _MODES_WITHOUT_FILES = frozenset({"--lint", "--unlock", "--mode"})
 """Options of Snakemake with which no run begins: `--mode` marks a job of one, which may be on another machine."""
+_OPTIONS_WITHOUT_RUN = _MODES_WITHOUT_FILES | {
+    *("--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "--detailed-summary"),
+    *("--list-rules", "--list-target-rules", "--list-changes", "--list-input-changes", "--list-params-changes"),
+    *("--touch", "--report", "--archive", "--delete-all-output", "--delete-temp-output", "--cleanup-metadata"),
+    *("--containerize", "--export-cwl", "--print-compilation", "--generate-unit-tests", "--conda-create-envs-only"),
+}
+"""Options of Snakemake with which nothing is made, and so nothing is fetched."""
 
 
 class Workflow:
@@ -82,7 +90,7 @@ class Workflow:
         self.checkpoints = list(self.config.checkpoints)
         self._cells: dict[str, dict[str, Cell]] = {}
         self._backbones: dict[str, BackboneChoice] = {}
-        if _MODES_WITHOUT_FILES.isdisjoint(sys.argv) and snakemake is not None and not snakemake.dryrun:
+        if snakemake is not None and _runs_jobs(sys.argv):
             self._fetch_first()
         if _MODES_WITHOUT_FILES.isdisjoint(sys.argv):
             self._check_files()
@@ -405,6 +413,12 @@ class Workflow:
         if "--mode" in sys.argv or "--unlock" in sys.argv:
             return None
         return results.explain_lock(self.results, self.basins, Path(".snakemake/locks"))
+
+
+def _runs_jobs(words: Sequence[str]) -> bool:
+    """Whether a command line of Snakemake is that of a run, and not of one of its jobs; -np is a dry run as -n is."""
+    short = any(re.fullmatch("-[A-Za-z]*[nlStD][A-Za-z]*", word) for word in words[1:])
+    return not short and _OPTIONS_WITHOUT_RUN.isdisjoint(words)
 
 
 def memory_percent(mem_mb: int) -> int:

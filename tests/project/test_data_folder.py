@@ -108,7 +108,7 @@ def test_auto_is_dem_without_files_and_says_why(server, configured, tmp_path):
     assert f"dem, because TDX-Hydro is not in {tmp_path}/data/tdx-hydro, and fetching is not enabled" in backbone_line(
         run
     )
-    assert f"`headwater fetch tdx-hydro --basin {REGION}`, about 7.59 GB" in backbone_line(run)
+    assert f"`headwater fetch tdx-hydro --basin {REGION} --folder {tmp_path}/data`, about 7.59 GB" in backbone_line(run)
     assert set(run.backbone_inputs(REGION)) == {"plan", "polygons", "elevation"}
     assert run.options("backbone", basin=REGION).startswith("--kind=dem")
     run = Workflow(configured())
@@ -163,7 +163,7 @@ def test_an_area_takes_the_regions_that_it_meets(server, configured, tmp_path):
         f"dem, because {AREA} is no region of TDX-Hydro, and without HydroBASINS in {tmp_path}/data/hydrobasins" in line
     )
     put(server, tmp_path / "data", HYDROBASINS)
-    assert f"--basin {REGION}`" in backbone_line(Workflow(configured(AREA, fetch=off)))
+    assert f"--basin {REGION} --folder " in backbone_line(Workflow(configured(AREA, fetch=off)))
     put(server, tmp_path / "data", STREAMS, CATCHMENTS)
     assert Workflow(configured(AREA, fetch=off)).backbone(AREA).fetched[0].region == REGION
 
@@ -173,7 +173,7 @@ def test_polygons_of_hydrobasins_are_fetched_before_the_rules_are_read(server, c
         InputError, match=r"basins.polygons: hydrobasins needs .*hybas_na_lev02_v1c\.zip, which is not"
     ) as e:
         Workflow(configured(polygons="hydrobasins", fetch={"enabled": False}))
-    assert "`headwater fetch hydrobasins`" in e.value.remedy
+    assert "`headwater fetch hydrobasins --folder " in e.value.remedy
     config = configured(polygons="hydrobasins")
     fetch_first(check_config(config))
     assert "to fetch into" in capsys.readouterr().err
@@ -197,13 +197,13 @@ def test_lakes_and_weights_of_the_data_folder(server, configured, tmp_path):
         InputError, match=r"predict\.checkpoint: waternet needs .*waternet/waternet\.safetensors"
     ) as error:
         Workflow(configured(predict={"checkpoint": "waternet"}, fetch={"enabled": False}))
-    assert "`headwater models fetch waternet`" in error.value.remedy
+    assert "`headwater models fetch waternet --folder " in error.value.remedy
 
 
 def test_tdx_without_patterns_names_the_command_that_fetches(configured):
     with pytest.raises(InputError, match=r"backbone\.kind: tdx needs .*TDX_streamnet") as error:
         Workflow(configured(backbone={"kind": "tdx"}, fetch={"enabled": False}))
-    assert f"`headwater fetch tdx-hydro --basin {REGION}`" in error.value.remedy
+    assert f"`headwater fetch tdx-hydro --basin {REGION} --folder " in error.value.remedy
     with pytest.raises(InputError, match="one is given and the other is not"):
         Workflow(configured(backbone={"kind": "tdx", "streams": "s.gpkg"}))
 

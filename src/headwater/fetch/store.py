@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headwater.core.errors import DiskError, InputError, NetworkError, WorkError
+from headwater.core.errors import DiskError, InputError, NetworkError, WorkError, one_line
 from headwater.core.events import say
 from headwater.core.files import read_json, write_if_changed, write_json
 from headwater.core.private_files import open_lock
@@ -126,7 +127,7 @@ def refuse_many_bytes(files: Sequence[RemoteFile], settings: FetchSettings) -> N
         raise InputError(
             f"The run would fetch {gigabytes(total)}, more than fetch.max_gb ({settings.max_gb:g}), most of it"
             f" {largest.name}.",
-            f"Raise fetch.max_gb, or fetch it before: `{command_for(largest)}`.",
+            f"Raise fetch.max_gb, or fetch it before: `{command_for(largest, settings)}`.",
         )
 
 
@@ -141,10 +142,15 @@ def refuse_full_disk(files: Sequence[RemoteFile], settings: FetchSettings) -> No
     refuse_small_disk(settings.path, missing_bytes(files, settings), f"What is to be fetched into {settings.path}")
 
 
-def command_for(file: RemoteFile) -> str:
-    """Return the command that fetches a file."""
+def command_for(file: RemoteFile, settings: FetchSettings) -> str:
+    """Return the command that fetches a file into the data folder of the settings."""
     basin = f" --basin {file.region}" if file.region else ""
-    return f"headwater fetch {file.source.name}{basin}"
+    return f"headwater fetch {file.source.name}{basin}{folder_option(settings)}"
+
+
+def folder_option(settings: FetchSettings) -> str:
+    """Return the option of a command that names the data folder, where it is not the usual one."""
+    return f" --folder {shlex.quote(settings.folder)}" if settings.folder else ""
 
 
 def refuse_absent(files: Iterable[RemoteFile], settings: FetchSettings, setting: str) -> None:
@@ -160,7 +166,7 @@ def refuse_absent(files: Iterable[RemoteFile], settings: FetchSettings, setting:
         if not there.complete:
             raise InputError(
                 f"{setting} needs {there.path}, which is not there ({file.source.title}).",
-                f"Run `{command_for(file)}` ({'' if there.exact else 'about '}{gigabytes(there.size)}), or set"
+                f"Run `{command_for(file, settings)}` ({'' if there.exact else 'about '}{gigabytes(there.size)}), or set"
                 " `fetch: true` to let runs fetch it.",
             )
 
@@ -318,7 +324,9 @@ def _download(file: RemoteFile, path: Path, settings: FetchSettings, *, limited:
             remove_part(path)
             del addresses[: addresses.index(used) + 1]
             if addresses:
-                say(f"{without_secrets(used)} does not give {path.name} ({error}); the next address is tried.")
+                say(
+                    f"{without_secrets(used)} does not give {path.name} ({one_line(str(error))}); the next address is tried."
+                )
                 continue
             raise NetworkError(
                 f"{without_secrets(used)} does not give {path.name}: {error}.",

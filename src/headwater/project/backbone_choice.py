@@ -105,7 +105,7 @@ def _decide(
     missing, folder = store.missing_bytes(files, fetch), fetch.path / TDX_HYDRO
     exact = all(store.state(file, fetch).exact for file in files)
     size = f"{'' if exact else 'about '}{gigabytes(missing)}"
-    command = f"headwater fetch tdx-hydro --basin {' '.join(regions)}"
+    command = f"headwater fetch tdx-hydro --basin {' '.join(regions)}{store.folder_option(fetch)}"
     if all(store.state(file, fetch).complete for file in files):
         return _of_folder(files, fetch, f"TDX-Hydro is at hand in {folder}")
     if not fetch.enabled:

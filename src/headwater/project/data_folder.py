@@ -103,7 +103,7 @@ def refuse_absent(config: Config) -> None:
     for word in missing_weights(config):
         raise InputError(
             f"predict.checkpoint: {word} needs {fetched_checkpoint(word, config.fetch.path)}, which is not there.",
-            f"Run `headwater models fetch {word}`, or set `fetch: true` to let runs fetch it.",
+            f"Run `headwater models fetch {word}{store.folder_option(config.fetch)}`, or set `fetch: true` to let runs fetch it.",
         )
     if not config.fetch.enabled:
         store.refuse_absent(lake_files(config), config.fetch, "network.lakes: hydrolakes")

@@ -231,7 +231,7 @@ class Workflow:
             if reader in steps and "fetch" not in steps and not Path(path).exists():
                 raise InputError(
                     f"{path} is needed again, and is no longer there.",
-                    f"Run `{command_for(file)}`, with the same data folder.",
+                    f"Run `{command_for(file, self.config.fetch)}`.",
                 )
 
     def _pin(self, basin: str) -> Path:

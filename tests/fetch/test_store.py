@@ -13,6 +13,7 @@ import pytest
 
 from headwater.core.errors import DiskError, InputError, NetworkError, WorkError
 from headwater.fetch import sizes, store
+from headwater.fetch.settings import FetchSettings
 from headwater.fetch.sources import SOURCES, remote_files
 from headwater.fetch.step import fetch_source, list_sources, verify_source
 from support.fetched_files import CATCHMENTS, HYDROBASINS, HYDROLAKES, REGION, STREAMS, damage, settings_of
@@ -172,7 +173,7 @@ def test_a_small_disk_and_a_small_limit_are_refused_before_anything_is_fetched(s
 @pytest.mark.parametrize("bad", ["x", "../x", "7020038341"])
 def test_unknown_sources_and_basins_are_refused(settings, bad):
     with pytest.raises(InputError, match="is not a HYBAS_ID of HydroBASINS level 2"):
-        remote_files("tdx-hydro", settings, basin_ids=[bad])
+        remote_files("tdx-hydro", FetchSettings(), basin_ids=[bad])
     with pytest.raises(InputError, match="There is no source"):
         remote_files(bad, settings)
 

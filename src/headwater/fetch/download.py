@@ -161,11 +161,11 @@ def download(
                 say(f"{_shown(address)} does not give {target.name} ({error}); the next address is tried.")
     if not _size(part_of(target)):
         remove_part(target)
-    address, error = failures[-1]
-    remedy = getattr(error, "remedy", "") or (
+    address, failure = failures[-1]
+    remedy = getattr(failure, "remedy", "") or (
         "Run the same command again later, which continues, or give another address (fetch.addresses)."
     )
-    raise NetworkError(f"{target.name} cannot be fetched from {_shown(address)}: {error}.", remedy)
+    raise NetworkError(f"{target.name} cannot be fetched from {_shown(address)}: {failure}.", remedy)
 
 
 def part_of(target: Path) -> Path:
@@ -185,7 +185,8 @@ def remote_size(address: str, limits: Limits) -> int | None:
         session.max_redirects = MAX_REDIRECTS
         policy = _policy(limits, lambda: False)
         try:
-            return policy(lambda: _ask_size(session, address))
+            size: int | None = policy(lambda: _ask_size(session, address))
+            return size
         except (Cut, Refused):
             return None
 
@@ -201,7 +202,8 @@ def get_text(address: str, limits: Limits) -> bytes:
     with bounded_session(may_redirect=_may_redirect(limits.hosts)) as session:
         session.max_redirects = MAX_REDIRECTS
         try:
-            return _policy(limits, lambda: False)(lambda: _get_text(session, address))
+            content: bytes = _policy(limits, lambda: False)(lambda: _get_text(session, address))
+            return content
         except (Cut, Refused) as error:
             raise NetworkError(
                 f"{_shown(address)} gives no list of files ({error}).", "Run the same command again later."
@@ -228,7 +230,8 @@ def read_range(address: str, start: int, end: int, limits: Limits) -> bytes:
                     raise Refused("the server knows no ranges")
                 return b"".join(_bounded(reply, watch, end - start))
 
-        return _policy(limits, lambda: False)(read)
+        content: bytes = _policy(limits, lambda: False)(read)
+        return content
 
 
 def file_digests(path: Path) -> dict[str, str]:

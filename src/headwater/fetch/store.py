@@ -166,8 +166,8 @@ def refuse_absent(files: Iterable[RemoteFile], settings: FetchSettings, setting:
         if not there.complete:
             raise InputError(
                 f"{setting} needs {there.path}, which is not there ({file.source.title}).",
-                f"Run `{command_for(file, settings)}` ({'' if there.exact else 'about '}{gigabytes(there.size)}), or set"
-                " `fetch: true` to let runs fetch it.",
+                f"Run `{command_for(file, settings)}` ({'' if there.exact else 'about '}{gigabytes(there.size)}),"
+                " or set `fetch: true` to let runs fetch it.",
             )
 
 
@@ -324,9 +324,8 @@ def _download(file: RemoteFile, path: Path, settings: FetchSettings, *, limited:
             remove_part(path)
             del addresses[: addresses.index(used) + 1]
             if addresses:
-                say(
-                    f"{without_secrets(used)} does not give {path.name} ({one_line(str(error))}); the next address is tried."
-                )
+                why = one_line(str(error))
+                say(f"{without_secrets(used)} does not give {path.name} ({why}); the next address is tried.")
                 continue
             raise NetworkError(
                 f"{without_secrets(used)} does not give {path.name}: {error}.",

@@ -8,6 +8,7 @@ data folder (fetch.folder). The rules need polygons and weights when they are re
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from headwater.core.errors import InputError
 from headwater.fetch import store
@@ -25,7 +26,7 @@ def with_files(config: Config) -> Config:
     InputError
         Basins of hydrobasins are not of level 2.
     """
-    changes = {}
+    changes: dict[str, Any] = {}
     if uses_hydrobasins(config):
         paths = [str(store.path_of(file, config.fetch)) for file in polygon_files(config)]
         changes["basins"] = config.basins.model_copy(update={"polygons": tuple(paths)})
@@ -103,7 +104,8 @@ def refuse_absent(config: Config) -> None:
     for word in missing_weights(config):
         raise InputError(
             f"predict.checkpoint: {word} needs {fetched_checkpoint(word, config.fetch.path)}, which is not there.",
-            f"Run `headwater models fetch {word}{store.folder_option(config.fetch)}`, or set `fetch: true` to let runs fetch it.",
+            f"Run `headwater models fetch {word}{store.folder_option(config.fetch)}`,"
+            " or set `fetch: true` to let runs fetch it.",
         )
     if not config.fetch.enabled:
         store.refuse_absent(lake_files(config), config.fetch, "network.lakes: hydrolakes")

@@ -19,6 +19,7 @@ report: "workflow/report/workflow.rst"
 
 # In the order of the data.
 include: "workflow/rules/step.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/search.smk"
 include: "workflow/rules/imagery.smk"
 include: "workflow/rules/predict.smk"

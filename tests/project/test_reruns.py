@@ -24,6 +24,12 @@ CHANGES = {
     "confirm": (True, NOTHING),
     "basins.polygons": ("other.gpkg", "plan"),
     "basins.ids": (["7020038340", "7020046750"], "the new basins"),
+    "fetch.enabled": (True, NOTHING),
+    "fetch.max_gb": (2.0, NOTHING),
+    "fetch.folder": ("elsewhere", NOTHING),
+    "fetch.addresses": (["tdx-hydro=https://example.org/tdx"], NOTHING),
+    "fetch.hosts": (["data.example.org"], NOTHING),
+    "fetch.patience_s": (60, NOTHING),
     "grid.cell_degrees": (0.5, REFUSED),
     "grid.margin_px": (32, REFUSED),
     "catalog.url": ("https://example.org/stac", "search"),
@@ -95,13 +101,13 @@ def settings_in(schema, prefix=""):
 def tracked_sections():
     """Return the sections that the rule of each step tracks, read from the rules."""
     found = {}
-    starts = [match.end() for match in re.finditer(r"\bcommand\(\s*(?=[\"R])", RULES)]
+    starts = [match.end() for match in re.finditer(r"\bcommand\(\s*(?=\")", RULES)]
     for start in starts:
         depth = accumulate(({"(": 1, ")": -1}.get(letter, 0) for letter in RULES[start:]), initial=1)
         body = RULES[start : start + next(place for place, open in enumerate(depth) if open == 0)]
-        step = re.match(r'"(\w+) |RUN\.(\w+)_command', body)
+        step = re.match(r'"(\w+) ', body)
         text = re.sub(r"untracked=\[.*?\]", "", body)
-        found[step[1] or step[2]] = [word for word in re.findall(r'"(\w+)"', text) if word in Config.model_fields]
+        found[step[1]] = [word for word in re.findall(r'"(\w+)"', text) if word in Config.model_fields]
     return found
 
 

@@ -6,6 +6,7 @@ Run as `python faulty_server.py FOLDER`; it prints its port. Faults are set and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import subprocess
@@ -52,6 +53,23 @@ class FaultyServer:
         """From now on answer 403 unless the query contains a word; "" allows everything."""
         self._ask("token", {"word": word})
 
+    def behave(self, **traits: Any) -> None:
+        """Serve files as slow, unreliable download services do, from now on and besides `fail`; the log begins anew.
+
+        Parameters
+        ----------
+        **traits
+            `cut_bytes`: the connection is cut after so many bytes of a body; `busy`: so many GETs are answered 504
+            first; `head`: status of each HEAD (504); `ranges`: False ignores ranges; `length`: False states no length;
+            `rate`: bytes per second; `names`: file by path with query; `etag`: sent with each file; `type`: its content
+            type; `move`: prefix of an address that files are at, where each request is redirected to.
+        """
+        self._ask("traits", traits)
+
+    def sent(self) -> int:
+        """Return the bytes of bodies that were sent since the last call of `behave`."""
+        return int(self._ask("sent", None))
+
     def log(self) -> list[tuple[str, str, str | None]]:
         """Return the requests since the last call of `fail`: method, path with query, range."""
         return [tuple(entry) for entry in self._ask("log", None)]
@@ -82,6 +100,9 @@ class _State:
     random = random.Random(0)
     word = ""
     folder = Path()
+    traits: dict[str, Any] = {}  # noqa: RUF012
+    busy = 0
+    sent = 0
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -92,6 +113,9 @@ class _Handler(BaseHTTPRequestHandler):
         with _State.lock:
             if self.path == "/-/faults":
                 _State.faults, _State.random = body, random.Random(0)
+                _State.log.clear()
+            elif self.path == "/-/traits":
+                _State.traits, _State.busy, _State.sent = body, body.get("busy", 0), 0
                 _State.log.clear()
             else:
                 _State.word = body["word"]
@@ -104,7 +128,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/-/log":
             self._send(200, json.dumps(_State.log).encode())
             return
+        if self.path == "/-/sent":
+            self._send(200, json.dumps(_State.sent).encode())
+            return
         fault, left = self._fault()
+        if _State.traits:
+            self._serve_as_service()
+            return
         if self.command == "HEAD" and fault in ("cut", "short", "end"):
             fault = "none"
         path = _State.folder / self.path.split("?")[0].lstrip("/")
@@ -131,6 +161,56 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "mixed":
             return (503, 1.0) if which < 0.5 else ("cut", 2 * (which - 0.5))
         return kind, faults["left"]
+
+    def _serve_as_service(self) -> None:
+        traits = _State.traits
+        if self.command == "HEAD" and "head" in traits:
+            self._send(traits["head"], b"")
+            return
+        with _State.lock:
+            busy, _State.busy = _State.busy > 0, _State.busy - (self.command == "GET")
+        if busy:
+            self._send(504, b"<html>Gateway Time-out</html>")
+            return
+        if "move" in traits:
+            self._send(302, b"", {"Location": f"{traits['move']}{self.path}", "Content-Length": "0"})
+            return
+        name = traits.get("names", {}).get(self.path, self.path.split("?")[0].lstrip("/"))
+        path = _State.folder / name
+        if not (path.is_file() or name.startswith("made/")):
+            self._send(404, b"<Error/>")
+            return
+        size = int(name.split("/")[1]) if name.startswith("made/") else path.stat().st_size
+        ranged = self.headers.get("Range") if traits.get("ranges", True) else None
+        start, end = 0, size
+        if ranged:
+            first, last = ranged.removeprefix("bytes=").split("-")
+            start, end = int(first), min(int(last) + 1, size) if last else size
+            if start >= size:
+                self._send(416, b"", {"Content-Range": f"bytes */{size}", "Content-Length": "0"})
+                return
+        self.send_response(206 if ranged else 200)
+        if traits.get("length", True):
+            self.send_header("Content-Length", str(end - start))
+        if ranged:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size if traits.get('length', True) else '*'}")
+        for header, trait in (("ETag", "etag"), ("Content-Type", "type"), ("Last-Modified", "modified")):
+            if trait in traits:
+                self.send_header(header, traits[trait])
+        self.end_headers()
+        stop = min(end, start + traits.get("cut_bytes", size))
+        if self.command == "HEAD":
+            return
+        while start < stop:
+            block = min(1 << 16, stop - start)
+            self.wfile.write(content_of(path, name, start, start + block))
+            start += block
+            with _State.lock:
+                _State.sent += block
+            if "rate" in traits:
+                time.sleep(block / traits["rate"])
+        if stop < end or not traits.get("length", True):
+            self.close_connection = True
 
     def _send_part(self, content: bytes, fault: str | int, left: float) -> None:
         start, end, ranged = 0, len(content), self.headers.get("Range")
@@ -167,6 +247,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+def content_of(path: Path, name: str, start: int, end: int) -> bytes:
+    """Return bytes of a file; those of "made/SIZE" are a zip file's magic and then a pattern that does not repeat."""
+    if not name.startswith("made/"):
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+    first = start // 4096
+    blocks = b"".join(
+        hashlib.sha256(number.to_bytes(8, "little")).digest() * 128 for number in range(first, end // 4096 + 1)
+    )
+    made = blocks[start - first * 4096 : end - first * 4096]
+    return b"PK\x03\x04"[start:] + made[max(0, 4 - start) :] if start < 4 else made
 
 
 def _main() -> None:

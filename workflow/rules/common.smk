@@ -7,7 +7,7 @@ from snakemake.utils import format as fill
 
 from headwater.core.errors import HeadwaterError
 from headwater.project.workflow import Workflow, memory_percent, network_mb
-from headwater.runs import results, slurm, watch
+from headwater.runs import slurm, watch
 from headwater.runs.job_retries import grow_per_attempt as minutes
 from headwater.runs.job_retries import grow_per_attempt
 
@@ -35,8 +35,7 @@ def begin_run(workflow):
     try:
         if partitions := watch.partition_file(workflow):
             slurm.check_partitions(partitions)
-        RUN.check_before_run(workflow)
-        shell.prefix(results.begin_run(RESULTS, BASINS).job_prefix)
+        shell.prefix(RUN.begin(workflow))
     except HeadwaterError as error:
         raise WorkflowError(str(error)) from None
 
@@ -44,7 +43,7 @@ def begin_run(workflow):
 def command(text, *sections, optional="", untracked=(), **patterns):
     """Return the params of a step: its command, whose fields are filled with quoted files, and its settings.
 
-    `patterns` are files of all cells; `optional` is the part of the command that depends on the configuration.
+    `patterns` are files of all cells; `optional` is the part of the command that depends on the configuration, also as a function of the wildcards.
 
     A change of `options` or `identity` reruns it. `untracked` holds settings that only change how a result is made:
     Snakemake does not track params that depend on resources.
@@ -61,11 +60,12 @@ def command(text, *sections, optional="", untracked=(), **patterns):
             "folder": folder,
             "LOGS": LOGS,
         }
-        return fill(" ".join(filter(None, [text, optional])), _quote_all=True, **files, **each)
+        more = optional(wildcards) if callable(optional) else optional
+        return fill(" ".join(filter(None, [text, more])), _quote_all=True, **files, **each)
 
     return {
         "command": filled,
-        "options": lambda wildcards: RUN.options(*sections),
+        "options": lambda wildcards: RUN.options(*sections, basin=wildcards.basin),
         "identity": RUN.identity(text.partition(" ")[0]),
         "untracked": lambda wildcards, resources: RUN.options(*untracked, reruns=False),
     }

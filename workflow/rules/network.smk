@@ -15,7 +15,12 @@ use rule step as backbone with:
     resources:
         **memory(4000, runtime=minutes(60)),
     params:
-        **command(RUN.backbone_command, "backbone", elevation="elevation.tif"),
+        **command(
+            "backbone --plan {input.plan} --reaches-out {output.reaches} --catchments-out {output.catchments}",
+            "backbone",
+            optional=RUN.backbone_sources,
+            elevation="elevation.tif",
+        ),
 
 
 # A catchment belongs to one cell but may reach into the next: only those are read, not the mosaic, so that new
@@ -48,7 +53,7 @@ use rule step as network with:
         segments=files_of_cells("waterways.parquet"),
         water=files_of_cells("water.parquet") if CONFIG.vectorize.water_polygons else [],
         reaches=rules.backbone.output.reaches,
-        lakes=CONFIG.network.lakes or [],
+        lakes=lambda wildcards: RUN.lakes(wildcards.basin),
     output:
         network=RESULTS / "{basin}/waterways.parquet",
         checks=RESULTS / "{basin}/waterways.checks.json",

@@ -77,6 +77,10 @@ def models(parser: argparse.ArgumentParser) -> None:
 
     importing.set_defaults(run=run_import)
 
+    from headwater.cli.fetching import models_fetch
+
+    models_fetch(actions)
+
     verify = actions.add_parser("verify", help="load a checkpoint and run it twice on a seeded input")
     verify.add_argument("file", metavar="FILE", type=Path, help=".safetensors")
 

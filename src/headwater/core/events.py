@@ -170,7 +170,7 @@ def retrying(what: str) -> Callable[[Any], None]:
     Parameters
     ----------
     what : str
-        What is retried: "read", "search" or "token".
+        What is retried: "read", "search", "token" or "download".
     """
 
     def record(state: Any) -> None:

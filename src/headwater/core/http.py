@@ -36,13 +36,27 @@ class Watch:
         self._end = time.monotonic() + seconds
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
-        self._timer.start()
+        with self._lock:
+            self._timer = self._start(seconds)
+
+    def _start(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        return timer
 
     def left_s(self) -> float:
         """Return the seconds that are left."""
         return max(0.0, self._end - time.monotonic())
+
+    def renew(self, seconds: float) -> None:
+        """Give the request so many seconds from now on, if its time is not over: for bodies without an end in sight."""
+        with self._lock:
+            if self.expired:
+                return
+            self._timer.cancel()
+            self._end = time.monotonic() + seconds
+            self._timer = self._start(seconds)
 
     def add(self, connection: socket.socket) -> None:
         """Watch a connection, from before its TLS handshake on."""
@@ -64,6 +78,8 @@ class Watch:
 
     def _expire(self) -> None:
         with self._lock:
+            if threading.current_thread() is not self._timer:
+                return  # renewed in the meantime
             self.expired = True
             for copy in self._sockets:
                 _shut(copy)

@@ -41,7 +41,7 @@ def retry_policy(
     Parameters
     ----------
     what : str
-        What is retried, for events: "read", "search" or "token".
+        What is retried, for events: "read", "search", "token" or "download".
     on : exception type or tuple of them
         Errors that are retried; all others are raised at once.
     max_attempts : int, optional

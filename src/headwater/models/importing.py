@@ -47,6 +47,7 @@ def import_checkpoint(
     recipe: str | None = None,
     license: str | None = None,
     pixel_m: float | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> CheckpointMetadata:
     """Write a Headwater checkpoint from a published file of weights.
 
@@ -65,6 +66,8 @@ def import_checkpoint(
         License of the weights.
     pixel_m : float, optional
         Pixel size of the training data, in meters; by default the recipe's.
+    origin : mapping, optional
+        Where the file is from: noted with the training.
 
     Raises
     ------
@@ -89,6 +92,7 @@ def import_checkpoint(
     remedy = f"Give a file of weights of {network}, as it was published."
     model = filled_network(network, sizes, tensors, source, remedy=remedy)
     training = {"imported_from": source.name, "imported_sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+    training |= origin or {}
     return save_checkpoint(
         out,
         model,

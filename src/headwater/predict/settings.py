@@ -18,8 +18,9 @@ class PredictSettings(Settings):
 
     checkpoint: FileName | Annotated[tuple[FileName, ...], Field(min_length=1)] | None = setting(
         None,
-        "Checkpoint (.safetensors with its .json next to it), or a list of them whose mean is used; null uses the two"
-        " that come with Headwater.",
+        "Checkpoint (.safetensors with its .json next to it), or a list of them whose mean is used; waternet is"
+        " the published one of the data folder (`headwater models fetch waternet`); null uses the two that come with"
+        " Headwater.",
         is_file=True,
     )
     # 832 px: docs/explanation/method.md, Ten channels. 208 px: chosen with benchmarks/seams.py (docs/benchmarks.md).

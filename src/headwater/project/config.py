@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, full_name, setting
 from headwater.core.texts import BasinId, FileName
+from headwater.fetch.settings import FetchSettings
 from headwater.geo.basins import check_basin_id
 from headwater.geo.settings import GridSettings
 from headwater.imagery.settings import CompositeSettings, SearchSettings, SelectSettings
@@ -30,7 +31,8 @@ class BasinsSettings(Settings):
     section: ClassVar[str] = "basins"
 
     polygons: FileName | Annotated[tuple[FileName, ...], Field(min_length=1)] = setting(
-        doc="File, or list of files, with basin polygons and a column HYBAS_ID (HydroBASINS level 2, or your own).",
+        doc="File, or list of files, with basin polygons and a column HYBAS_ID (HydroBASINS level 2, or your own);"
+        " hydrobasins stands for those of the data folder.",
         is_file=True,
         reruns_from="plan",
     )
@@ -83,6 +85,7 @@ class Config(Settings):
         is_file=True,
     )
     basins: BasinsSettings = setting(doc="Which basins are mapped.")
+    fetch: FetchSettings = setting(FetchSettings(), "What a run may download besides imagery.")
     grid: GridSettings = setting(GridSettings(), "The cells, the unit of work.")
     catalog: CatalogSettings = setting(doc="Where scenes and elevation tiles are found.")
     search: SearchSettings = setting(doc="Which scenes are pinned.")
@@ -100,6 +103,13 @@ class Config(Settings):
         """Snakemake passes `--config confirm=true` as text."""
         return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
+    @field_validator("fetch", mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        """`fetch: true`, also from the command line, is short for a section."""
+        enabled = {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+        return {"enabled": enabled} if isinstance(enabled, bool) else value
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         for name, values in (("keep", self.keep), ("basins.ids", self.basins.ids)):
@@ -112,10 +122,10 @@ class Config(Settings):
                 "catalog.dem_collections names no collection.", "Name at least one, such as cop-dem-glo-30."
             )
         backbone = self.backbone
-        if backbone.kind == "tdx" and not (backbone.streams and backbone.catchments):
+        if backbone.kind != "dem" and bool(backbone.streams) != bool(backbone.catchments):
             raise InputError(
-                "backbone.kind is tdx, but backbone.streams or backbone.catchments is not given.",
-                "Give the patterns of the TDX-Hydro files, or set backbone.kind to dem.",
+                "Of backbone.streams and backbone.catchments one is given and the other is not.",
+                "Give the patterns of both TDX-Hydro files, or of none to use those of the data folder.",
             )
         return self
 

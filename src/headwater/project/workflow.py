@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
+import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,13 @@ from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.core.settings import Settings
 from headwater.core.versions import STEP_VERSIONS
-from headwater.geo.basins import file_for_basin
+from headwater.fetch.sources import HYDROLAKES, TDX_HYDRO, RemoteFile
+from headwater.fetch.store import ask_sizes, command_for, missing_bytes, path_of
 from headwater.geo.grid import Cell, neighborhoods
 from headwater.geo.plan import MAX_CELLS, ManyCells, check_grid, plan_basin
 from headwater.models.shipped import default_checkpoints
+from headwater.project.backbone_choice import BackboneChoice, choose_backbone, write_pin
+from headwater.project.backbone_choice import ask_sizes as ask_tdx_sizes
 from headwater.project.budget import basin_cost
 from headwater.project.checks import (
     check_catalog,
@@ -36,6 +41,7 @@ from headwater.project.checks import (
     refuse_other_continent,
 )
 from headwater.project.config import Config, check_config, refuse_repeated_keys
+from headwater.project.data_folder import fetch_first, fetch_lines, lake_files, refuse_absent, with_files
 from headwater.runs import results
 from headwater.waterways.network.formats import FORMATS
 
@@ -44,6 +50,13 @@ NETWORK_MB_PER_MB_OF_SEGMENTS = 30
 MIN_NETWORK_MB = 4000
 _MODES_WITHOUT_FILES = frozenset({"--lint", "--unlock", "--mode"})
 """Options of Snakemake with which no run begins: `--mode` marks a job of one, which may be on another machine."""
+_OPTIONS_WITHOUT_RUN = _MODES_WITHOUT_FILES | {
+    *("--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--d3dag", "--summary", "--detailed-summary"),
+    *("--list-rules", "--list-target-rules", "--list-changes", "--list-input-changes", "--list-params-changes"),
+    *("--touch", "--report", "--archive", "--delete-all-output", "--delete-temp-output", "--cleanup-metadata"),
+    *("--containerize", "--export-cwl", "--print-compilation", "--generate-unit-tests", "--conda-create-envs-only"),
+}
+"""Options of Snakemake with which nothing is made, and so nothing is fetched."""
 
 
 class Workflow:
@@ -67,7 +80,8 @@ class Workflow:
             refuse_repeated_keys(snakemake.configfiles)
             _refuse_conda(snakemake)
             _refuse_braces(str(snakemake.basedir))
-        self.config: Config = check_config(config)
+        self._written = check_config(config)
+        self.config: Config = with_files(self._written)
         self.basins = list(self.config.basins.ids)
         self.polygons = list(self.config.polygon_files)
         self.results = Path(self.config.results)
@@ -75,21 +89,52 @@ class Workflow:
         self.kept = sorted(self.config.keep)
         self.checkpoints = list(self.config.checkpoints)
         self._cells: dict[str, dict[str, Cell]] = {}
+        self._backbones: dict[str, BackboneChoice] = {}
+        if snakemake is not None and _runs_jobs(sys.argv):
+            self._fetch_first()
         if _MODES_WITHOUT_FILES.isdisjoint(sys.argv):
             self._check_files()
         results.check_layout(self.results)
         for basin in self.basins:
             check_grid(self.results / basin / "plan.json", **self.config.grid.model_dump())
 
+    def _fetch_first(self) -> None:
+        """Fetch what the rules need when they are read, and ask for sizes that decide what else is fetched."""
+        if not self.config.fetch.enabled:
+            return
+        fetch_first(self._written)
+        ask_sizes(lake_files(self._written), self.config.fetch)
+        for basin in self.basins:
+            if not (self.results / basin / "reaches.parquet").exists():
+                polygons = [Path(path) for path in self.polygons]
+                ask_tdx_sizes(basin, self.config.backbone, self.config.fetch, polygons=polygons)
+
     def _check_files(self) -> None:
         """Refuse what a look at the files of the configuration shows, before anything runs."""
         check_results_folder(self.results)
+        refuse_absent(self._written)
         refuse_missing("basins.polygons", self.polygons, "the file of basin polygons (HydroBASINS level 2)")
         refuse_missing("predict.checkpoint", self.checkpoints, "the .safetensors file of a checkpoint")
-        refuse_missing("network.lakes", filter(None, [self.config.network.lakes]), "a file of lake polygons")
+        own_lakes = [] if self.lakes_fetched else filter(None, [self.config.network.lakes])
+        refuse_missing("network.lakes", own_lakes, "a file of lake polygons")
         for basin in self.basins:
             refuse_other_continent(basin, self.cells(basin).values())
             self.backbone_inputs(basin)
+        self._fetch_lines()
+
+    def begin(self, workflow: Any) -> str:
+        """Check and lock the basins of a run that begins; return the shell commands that each job should begin with.
+
+        Raises
+        ------
+        HeadwaterError
+            See `check_before_run` and `headwater.runs.results.begin_run`.
+        """
+        self.check_before_run(workflow)
+        prefix = results.begin_run(self.results, self.basins).job_prefix
+        for basin in self.basins:
+            write_pin(self._pin(basin), self.backbone(basin))
+        return prefix
 
     def check_before_run(self, workflow: Any) -> None:
         """Refuse a run that would fail later, before its first job.
@@ -109,6 +154,7 @@ class Workflow:
             check_catalog(self.config.catalog.url)
         if "network" in steps:
             self._name_forgotten_files()
+        self._refuse_lost_files(steps)
         check_tables({name: paths for name, paths in self._tables().items() if name.partition(".")[0] in steps})
         if "predict" in steps:
             check_weights(self.checkpoints)
@@ -129,11 +175,14 @@ class Workflow:
 
     def cost_lines(self) -> list[str]:
         """Return a line for each basin with cells to do: how many cells it has, and what they cost."""
-        lines = []
+        lines = self._fetch_lines() if _MODES_WITHOUT_FILES.isdisjoint(sys.argv) else []
         for basin in self.basins if _MODES_WITHOUT_FILES.isdisjoint(sys.argv) else ():
             left = self._unfinished(basin)
             if left:
                 cost = describe_cost(basin_cost(left, margin_px=self.config.grid.margin_px))
+                choice = self.backbone(basin)
+                if choice.why:
+                    lines.append(f"headwater: backbone of basin {basin}: {choice.kind}, because {choice.why}.")
                 lines.append(f"headwater: basin {basin} has {len(self.cells(basin))} cells, {len(left)} to do: {cost}.")
         return lines
 
@@ -143,11 +192,74 @@ class Workflow:
 
     def _tables(self) -> dict[str, list[str]]:
         """Return the files of features by the setting that names them, as "step.setting"."""
-        tables = {"network.lakes": [self.config.network.lakes] if self.config.network.lakes else []}
-        if self.config.backbone.kind == "tdx":
-            inputs = [self.backbone_inputs(basin) for basin in self.basins]
-            tables |= {f"backbone.{name}": [each[name] for each in inputs] for name in ("streams", "catchments")}
-        return tables
+        lakes = [self.config.network.lakes] if self.config.network.lakes else []
+        choices = [choice for basin in self.basins if (choice := self.backbone(basin)).kind == "tdx"]
+        tables = {
+            "network.lakes": lakes,
+            "backbone.streams": [path for choice in choices for path in choice.streams],
+            "backbone.catchments": [path for choice in choices for path in choice.catchments],
+        }
+        # What the run fetches is checked then.
+        return {name: [path for path in paths if path not in self._fetched_paths()] for name, paths in tables.items()}
+
+    def _fetched_paths(self) -> dict[str, RemoteFile]:
+        """Return the files of the data folder that rules fetch, by path."""
+        files = [*lake_files(self._written), *(file for basin in self.basins for file in self.backbone(basin).fetched)]
+        return {str(path_of(file, self.config.fetch)): file for file in files}
+
+    def _fetch_lines(self) -> list[str]:
+        """Return what the rules will fetch, in words; refuse what is too much.
+
+        Raises
+        ------
+        HeadwaterError
+            It is more than `fetch.max_gb`, or the disk is too small.
+        """
+        wanted = [file for path, file in self._fetched_paths().items() if not self._is_used_up(file)]
+        return fetch_lines(wanted, self.config.fetch)
+
+    def _is_used_up(self, file: RemoteFile) -> bool:
+        """Whether no basin needs a file any more: what it is read for is there."""
+        done = "waterways.parquet" if file.region is None else "reaches.parquet"
+        readers = [basin for basin in self.basins if file.region is None or file in self.backbone(basin).fetched]
+        return all((self.results / basin / done).exists() for basin in readers)
+
+    def _refuse_lost_files(self, steps: Collection[str]) -> None:
+        """Refuse to read files of the data folder that were there when an earlier run noted them, and are gone."""
+        for path, file in self._fetched_paths().items():
+            reader = "network" if file.region is None else "backbone"
+            if reader in steps and "fetch" not in steps and not Path(path).exists():
+                raise InputError(
+                    f"{path} is needed again, and is no longer there.",
+                    f"Run `{command_for(file, self.config.fetch)}`.",
+                )
+
+    def _pin(self, basin: str) -> Path:
+        return self.results / ".headwater" / f"{basin}.backbone.json"
+
+    def backbone(self, basin: str) -> BackboneChoice:
+        """Return which backbone a basin gets, and from which files.
+
+        Raises
+        ------
+        InputError
+            It should be TDX-Hydro, and the files are not there and may not be fetched.
+        """
+        if basin not in self._backbones:
+            fetch = self.config.fetch
+            # What else is fetched comes first; then one basin after the other, as far as fetch.max_gb goes.
+            others = {file.name: file for made in self._backbones.values() for file in made.fetched}
+            budget = fetch.max_gb * 1e9 - missing_bytes([*others.values(), *lake_files(self._written)], fetch)
+            self._backbones[basin] = choose_backbone(
+                basin,
+                self.config.backbone,
+                fetch,
+                pin=self._pin(basin),
+                keeps_pin="--mode" in sys.argv or (self.results / basin / "reaches.parquet").exists(),
+                polygons=[Path(path) for path in self.polygons],
+                budget_bytes=budget,
+            )
+        return self._backbones[basin]
 
     def cells(self, basin: str) -> Mapping[str, Cell]:
         """Return the cells of a basin by name, from the polygon and the grid alone.
@@ -200,27 +312,53 @@ class Workflow:
     def backbone_inputs(self, basin: str) -> dict[str, Any]:
         """Return the inputs of the backbone: TDX-Hydro's files, or polygons and elevation."""
         inputs: dict[str, Any] = {"plan": self.results / basin / "plan.json"}
-        backbone = self.config.backbone
-        if backbone.kind == "tdx":
-            patterns = {"streams": backbone.streams or "", "catchments": backbone.catchments or ""}
-            return inputs | {name: str(file_for_basin(pattern, basin)) for name, pattern in patterns.items()}
+        choice = self.backbone(basin)
+        if choice.fetched:
+            # Snakemake removes outputs of failed jobs, so files of the data folder are none: their receipt is.
+            return inputs | {"fetched": self.receipt(basin, TDX_HYDRO)}
+        if choice.kind == "tdx":
+            return inputs | {"streams": list(choice.streams), "catchments": list(choice.catchments)}
         return inputs | {"polygons": self.polygons, "elevation": self.cell_files(basin, "elevation.tif")}
 
+    def backbone_sources(self, wildcards: Any) -> str:
+        """Return what the step backbone reads, as options with fields for its files."""
+        choice = self.backbone(wildcards.basin)
+        if choice.kind == "tdx":
+            return choice.options.replace("{", "{{").replace("}", "}}")
+        return "--polygons {input.polygons} --elevation {elevation}"
+
+    def receipt(self, basin: str, source: str) -> Path:
+        """Return the file that the rule fetch writes for a basin: what was there then, with SHA-256."""
+        return self.results / basin / "fetched" / f"{source}.json"
+
+    def fetch_options(self, wildcards: Any) -> str:
+        """Return the options of the rule fetch."""
+        fetch, basin, source = self.config.fetch, wildcards.basin, wildcards.source
+        regions = sorted({str(file.region) for file in self.backbone(basin).fetched}) if source == TDX_HYDRO else []
+        words = ["--folder", str(fetch.path), "--max-gb", f"{fetch.max_gb:g}", "--patience-s", f"{fetch.patience_s:g}"]
+        words += ["--basin", *regions] if regions else []
+        words += [word for address in fetch.addresses_of(source) for word in ("--address", address)]
+        words += [word for host in fetch.hosts for word in ("--host", host)]
+        words += [] if fetch.enabled else ["--offline"]
+        return shlex.join(words).replace("{", "{{").replace("}", "}}")
+
     @property
-    def backbone_command(self) -> str:
-        """The command of the step backbone, with fields for its files."""
-        tdx = " --streams {input.streams} --catchments {input.catchments}"
-        dem = " --polygons {input.polygons} --elevation {elevation}"
-        sources = tdx if self.config.backbone.kind == "tdx" else dem
-        files = "--reaches-out {output.reaches} --catchments-out {output.catchments}"
-        return f"backbone --plan {{input.plan}}{sources} {files}"
+    def lakes_fetched(self) -> bool:
+        """Whether the lakes are those of the data folder."""
+        return bool(lake_files(self._written))
+
+    def lakes(self, basin: str) -> list[str]:
+        """Return the input of the step network for lakes: the file, its receipt, or none."""
+        if self.lakes_fetched:
+            return [str(self.receipt(basin, HYDROLAKES))]
+        return [self.config.network.lakes] if self.config.network.lakes else []
 
     @property
     def network_options(self) -> str:
         """What the step network writes besides the network, as options with fields for its files."""
         words = [f"--format {name}" for name in self.config.network.formats]
         if self.config.network.lakes:
-            words.insert(0, "--lakes {input.lakes}")
+            words.insert(0, f"--lakes {shlex.quote(self.config.network.lakes)}")
         if self.config.vectorize.water_polygons:
             words.append("--water {water} --water-out {output.water}")
         return " ".join(words)
@@ -230,18 +368,24 @@ class Workflow:
         """The rasters that the step report shows, as options with fields for their files."""
         return " ".join(f"--{name} {{{name}}}" for name in self.kept)
 
-    def options(self, *sections: str, reruns: bool = True) -> str:
+    def options(self, *sections: str, basin: str | None = None, reruns: bool = True) -> str:
         """Return the settings of steps as options of their subcommand, quoted.
 
         Parameters
         ----------
         *sections : str
             Sections of the configuration; those that do not exist have no options.
+        basin : str, optional
+            Basin of the job, whose backbone has the kind that was decided for it.
         reruns : bool
             Those whose change makes results again, or those that only change how results are made.
         """
         # A step such as report has no settings.
         settings: list[Settings] = [getattr(self.config, name) for name in sections if name in Config.model_fields]
+        if basin is not None and self.config.backbone.kind == "auto":
+            kind = {"kind": self.backbone(basin).kind}
+            decided = self.config.backbone.model_copy(update=kind)
+            settings = [decided if each is self.config.backbone else each for each in settings]
         return " ".join(text for text in (each.options(reruns=reruns) for each in settings) if text)
 
     def identity(self, step: str) -> list[Any]:
@@ -269,6 +413,12 @@ class Workflow:
         if "--mode" in sys.argv or "--unlock" in sys.argv:
             return None
         return results.explain_lock(self.results, self.basins, Path(".snakemake/locks"))
+
+
+def _runs_jobs(words: Sequence[str]) -> bool:
+    """Whether a command line of Snakemake is that of a run, and not of one of its jobs; -np is a dry run as -n is."""
+    short = any(re.fullmatch("-[A-Za-z]*[nlStD][A-Za-z]*", word) for word in words[1:])
+    return not short and _OPTIONS_WITHOUT_RUN.isdisjoint(words)
 
 
 def memory_percent(mem_mb: int) -> int:

@@ -6,7 +6,8 @@ A host is written as in an address: with its port where that is not the usual on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+
+from headwater.core.addresses import host_of
 
 TOKEN_HOSTS: dict[str, tuple[str, ...]] = {
     "planetarycomputer.microsoft.com": (
@@ -21,20 +22,6 @@ REDIRECT_HOSTS: dict[str, tuple[str, ...]] = {
     "sentinel-cogs.s3.amazonaws.com": ("sentinel-cogs.s3.us-west-2.amazonaws.com",),
 }
 """By host of a file: hosts that it may redirect to."""
-_USUAL_PORTS = {"http": 80, "https": 443}
-
-
-def host_of(address: str) -> str:
-    """Return the host of an http(s) address, with its port where that is not the usual one; "" if it has none."""
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError:
-        return ""
-    if parts.scheme not in _USUAL_PORTS or not parts.hostname:
-        return ""
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return host if port in (None, _USUAL_PORTS[parts.scheme]) else f"{host}:{port}"
 
 
 def may_lead_to(address: str, target: str, hosts: Iterable[str] = ()) -> bool:

@@ -65,6 +65,8 @@ def backbone(
     InputError
         A file is missing or is not what it should be.
     """
+    if settings.kind == "auto":
+        raise InputError("Kind auto is decided by a run; this step needs the result.", "Give kind tdx or dem.")
     the_plan = read_plan(plan)
     cells = [(cell.name, cell.bounds) for cell in the_plan.cells]
     if settings.kind == "tdx":

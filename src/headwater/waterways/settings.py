@@ -19,8 +19,9 @@ class BackboneSettings(Settings):
 
     section: ClassVar[str] = "backbone"
 
-    kind: Literal["tdx", "dem"] = setting(
-        doc="tdx reads TDX-Hydro files; dem derives reaches and catchments from the elevation."
+    kind: Literal["tdx", "dem", "auto"] = setting(
+        doc="tdx reads TDX-Hydro files; dem derives reaches and catchments from the elevation; auto is tdx where the"
+        " files are at hand or may be fetched, else dem."
     )
     streams: BasinFileName | None = setting(
         None,
@@ -116,7 +117,8 @@ class NetworkSettings(Settings):
 
     lakes: FileName | None = setting(
         None,
-        "File of lake polygons (HydroLAKES, or any with a CRS) for the column intersects_lake; null leaves it false.",
+        "File of lake polygons (HydroLAKES, or any with a CRS) for the column intersects_lake; hydrolakes stands for"
+        " that of the data folder, null leaves the column false.",
         is_file=True,
     )
     formats: tuple[str, ...] = setting(

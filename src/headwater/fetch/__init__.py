@@ -1,0 +1,1 @@
+"""Fetching what a run needs from elsewhere once: basins, stream networks, lakes and published weights."""

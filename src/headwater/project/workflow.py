@@ -107,6 +107,8 @@ class Workflow:
         steps = {job.rule.name for job in workflow.dag.needrun_jobs()}
         if "search" in steps or "refresh_items" in steps:
             check_catalog(self.config.catalog.url)
+            if fallback := self.config.catalog.next_catalog:
+                check_catalog(fallback.url, name="catalog.fallback")
         if "network" in steps:
             self._name_forgotten_files()
         check_tables({name: paths for name, paths in self._tables().items() if name.partition(".")[0] in steps})

@@ -137,8 +137,9 @@ def asset_of(item: Item, name: str) -> tuple[str, Mapping[str, Any]] | None:
 
 def _file(assets: Mapping[str, Any], key: str) -> tuple[str, Mapping[str, Any]] | None:
     asset = assets.get(key)
-    usable = isinstance(asset, Mapping) and isinstance(asset.get("href"), str) and asset["href"]
-    return (key, asset) if usable else None
+    if isinstance(asset, Mapping) and isinstance(asset.get("href"), str) and asset["href"]:
+        return key, asset
+    return None
 
 
 def unsigned(href: str) -> str:

@@ -25,10 +25,6 @@ PAGE_LIMIT = 250
 
 Access = tuple[str, str | None, tuple[str, ...]]
 """How files are opened: signing, token_url and hosts, the arguments of `headwater.stac.signing.make_signer`."""
-_PRESET_CHOICES = {
-    "choices": ("planetary-computer", "earth-search", "copernicus-data-space"),
-    "plugins": "headwater.stac.presets:PRESETS",
-}
 
 
 class AccessSettings(Settings):
@@ -41,7 +37,8 @@ class AccessSettings(Settings):
         "A public catalog whose address, collections and signing need not be given: what is given besides comes"
         " before the preset's.",
         reruns=False,
-        **_PRESET_CHOICES,
+        choices=("planetary-computer", "earth-search", "copernicus-data-space"),
+        plugins="headwater.stac.presets:PRESETS",
     )
     signing: str = setting(
         "none",

@@ -107,6 +107,13 @@ def test_a_pin_of_a_catalog_that_is_not_named_any_more_is_refused_unless_it_has_
         SigningSettings(fallback=ES).access_to(OWN)
 
 
+def test_what_is_no_preset_is_refused_and_leaves_the_others_usable(monkeypatch):
+    monkeypatch.setattr(PRESETS, "_added", {"odd": {"url": OWN}})
+    with pytest.raises(InputError, match=r"'odd' is not a headwater\.stac\.presets\.Preset"):
+        CatalogSettings(preset="odd")
+    assert asset_href({"assets": {"nir": {"href": "x"}}}, "B08") == "x"
+
+
 def test_a_preset_of_another_package_brings_its_names(monkeypatch):
     monkeypatch.setattr(PRESETS, "_added", {})
     mine = Preset(OWN, "s2", ("dem",), assets={"B08": "infrared", "data": "heights"}, hosts=("files.example.org",))

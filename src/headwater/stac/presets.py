@@ -100,6 +100,23 @@ def asset_names(name: str) -> tuple[str, ...]:
     return _asset_names(name, PRESETS.names())
 
 
+def load_preset(name: str) -> Preset:
+    """Return a preset by its name.
+
+    Raises
+    ------
+    InputError
+        There is none of that name, it cannot be imported, or it is something else.
+    """
+    preset = PRESETS.load(name)
+    # Of another package: it may be anything.
+    if isinstance(preset, Preset) and all(isinstance(text, str) for text in (preset.url, preset.sentinel2_collection)):
+        return preset
+    raise InputError(
+        f"The preset {name!r} is not a headwater.stac.presets.Preset.", "Correct the package that brings it."
+    )
+
+
 def preset_of(url: str) -> str | None:
     """Return the name of the preset of an address, None if it is that of none."""
     return next((name for name, preset in _usable(PRESETS.names()).items() if same_address(preset.url, url)), None)
@@ -122,7 +139,7 @@ def _usable(names: tuple[str, ...]) -> Mapping[str, Preset]:
     found = {}
     for name in names:
         try:
-            found[name] = PRESETS.load(name)
+            found[name] = load_preset(name)
         except InputError:
             continue
     return found

@@ -14,7 +14,7 @@ from headwater.core.errors import InputError
 from headwater.core.secrets import has_credentials
 from headwater.core.settings import Settings, setting
 from headwater.core.texts import CollectionId, Host, OneLine
-from headwater.stac.presets import PLANETARY_COMPUTER, PRESETS, Preset, preset_of, same_address
+from headwater.stac.presets import PLANETARY_COMPUTER, PRESETS, load_preset, preset_of, same_address
 
 REQUEST_TIMEOUT_S = 60.0
 """Longest time of one request to a STAC API where none is given."""
@@ -71,7 +71,7 @@ class AccessSettings(Settings):
         values = {name: value for name, value in values.items() if value is not None or name not in ("preset", "url")}
         if values.get("preset") not in PRESETS.names():
             return values
-        preset: Preset = PRESETS.load(values["preset"])
+        preset = load_preset(values["preset"])
         known = {name: getattr(preset, name) for name in cls.model_fields if hasattr(preset, name)}
         if values.get("signing", preset.signing) != preset.signing:
             known["token_url"] = None  # the preset's is for its own signing
@@ -129,7 +129,7 @@ class PlaceSettings(AccessSettings):
                 f"{self.section}.preset is {self.preset}, but {self.section}.url is the address of {other}.",
                 f"Remove {self.section}.url, or set {self.section}.preset to {other}.",
             )
-        account = PRESETS.load(self.preset).account
+        account = load_preset(self.preset).account
         if account and other == self.preset:
             raise InputError(
                 f"{self.section}.preset is {self.preset}, {account}.",
@@ -220,7 +220,7 @@ class SigningSettings(AccessSettings):
                 f"The scenes and elevation tiles were found in {catalog}, which catalog.fallback does not name.",
                 "Name it there again, or search again (`snakemake refresh`).",
             )
-        preset = PRESETS.load(name)
+        preset = load_preset(name)
         return preset.signing, preset.token_url, preset.hosts
 
 

@@ -105,8 +105,8 @@ def composite(
     compositing, access = CompositeSettings.pick(settings), SigningSettings.pick(settings)
     refuse_unknown(settings, SelectSettings, CompositeSettings, SigningSettings)
     grid = arrays.array_grid(area, "area") if isinstance(area, xr.DataArray) else grid_of_area(area)
-    images, searched = _images(items, grid.bounds)
-    signer = make_signer(access.signing, access.token_url, access.hosts)
+    images, searched, catalog = _images(items, grid.bounds)
+    signer = make_signer(*access.access_to(catalog))
     with TemporaryDirectory() as temporary:
         cache = SceneCache(Path(cache_dir or temporary), signer, selection.missing_scl)
         entries = choose_entries(images, grid.bounds, searched, selection, cache).entries
@@ -604,19 +604,20 @@ def _backbone(streams: Table, catchments: Table) -> Backbone:
     return made
 
 
-def _images(source: Any, bounds: Bounds) -> tuple[list[dict[str, Any]], Sequence[str] | None]:
-    """Return Sentinel-2 items as dictionaries, and the intervals they were searched for where that is known."""
+def _images(source: Any, bounds: Bounds) -> tuple[list[dict[str, Any]], Sequence[str] | None, str | None]:
+    """Return Sentinel-2 items as dictionaries, the intervals they were searched for and the fallback they are from."""
     from headwater.core.settings import default_of
     from headwater.imagery.select import around
     from headwater.stac.pinned_items import pinned_item
-    from headwater.stac.pins import read_items, read_query
+    from headwater.stac.pins import fallback_of, read_items, read_query
     from headwater.stac.settings import CatalogSettings
 
     searched: Sequence[str] | None = None
+    catalog: str | None = None
     dem_collections: Sequence[str] = default_of(CatalogSettings, "dem_collections")
     if isinstance(source, str | Path):
         found = read_items(Path(source), box=around(bounds))
-        query = read_query(Path(source)).get("query", {})
+        catalog, query = fallback_of(Path(source)), read_query(Path(source)).get("query", {})
         searched, dem_collections = query.get("datetime"), query.get("dem_collections", dem_collections)
     else:
         members = source["features"] if isinstance(source, Mapping) and "features" in source else source
@@ -630,4 +631,4 @@ def _images(source: Any, bounds: Bounds) -> tuple[list[dict[str, Any]], Sequence
     images = [item for item in found if item["collection"] not in dem_collections]
     if not images:
         raise InputError("There are no Sentinel-2 items for the area.", "Search for them, or give another area.")
-    return images, searched
+    return images, searched, catalog

@@ -103,6 +103,20 @@ assert isinstance(provider, MemoryCatalog) and provider.name == "mine"
     )
 
 
+def test_a_preset_fills_in_a_catalog(site):
+    use(
+        site,
+        """
+from headwater.stac.items import asset_href
+from headwater.stac.settings import CatalogSettings
+catalog = CatalogSettings(preset="mine", fallback="earth-search")
+assert (catalog.url, catalog.hosts) == ("https://stac.example.org/v1", ("files.example.org",))
+assert CatalogSettings(url="https://a.org", fallback="mine").next_catalog.dem_collections == ("glo-30",)
+assert asset_href({"assets": {"infrared": {"href": "x"}}}, "B08") == "x"
+""",
+    )
+
+
 def test_a_signing_scheme_signs(site):
     use(
         site,
@@ -142,6 +156,7 @@ assert gpd.read_file({str(tmp_path / "w.geojson")!r})["stream_id"].tolist() == [
         ("headwater.models.channels:RECIPES", "paper"),
         ("headwater.raster.scenes:READERS", "rasterio"),
         ("headwater.stac.providers:PROVIDERS", "api"),
+        ("headwater.stac.presets:PRESETS", "earth-search"),
         ("headwater.stac.signing:SIGNERS", "none"),
         ("headwater.imagery.masks:MASKS", "scl"),
         ("headwater.waterways.network.formats:OUTPUT_FORMATS", "gpkg"),

@@ -32,6 +32,8 @@ CHANGES = {
     "fetch.patience_s": (60, NOTHING),
     "grid.cell_degrees": (0.5, REFUSED),
     "grid.margin_px": (32, REFUSED),
+    "catalog.preset": ("planetary-computer", NOTHING),
+    "catalog.fallback": ("earth-search", NOTHING),
     "catalog.url": ("https://example.org/stac", "search"),
     "catalog.sentinel2_collection": ("sentinel-2-c1-l2a", "search"),
     "catalog.dem_collections": (["cop-dem-glo-90"], "search"),

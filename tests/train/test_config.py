@@ -7,6 +7,8 @@ import yaml
 
 from headwater.cli import main
 from headwater.core.errors import InputError
+from headwater.evaluate.nhd import WATER_TYPES
+from headwater.evaluate.own_labels import LabelTables
 from headwater.models.checkpoint import load_checkpoint
 from headwater.models.registry import NETWORKS
 from headwater.train.config import NEEDED, OPTIONAL, read_config
@@ -72,12 +74,13 @@ def test_former_names_of_keys_are_read_with_a_warning_that_names_the_current_one
 def test_every_key_is_documented():
     text = (ROOT / "docs" / "reference" / "training.md").read_text()
     keys = {*NEEDED, *OPTIONAL}
-    for kind in (LoopSettings, Stage, Losses, PlanetSettings):
+    for kind in (LoopSettings, Stage, Losses, PlanetSettings, Region, LabelTables):
         keys |= {field.name for field in fields(kind)}
     assert {key for key in keys if f"`{key}`" not in text} == set()
     cutting = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
     assert set(cutting) == {"out", "regions", *(field.name for field in fields(CutSettings))}
-    assert set(cutting["regions"][0]) == {field.name for field in fields(Region)}
+    assert set(cutting["regions"][0]) <= {field.name for field in fields(Region)}
+    assert all(f"| {name} |" in text for name, _ in WATER_TYPES.values())
 
 
 def test_defaults_are_documented():

@@ -1,5 +1,6 @@
 """Texts of a configuration and names of folders that a shell, Snakemake or Python would read as more than text."""
 
+import json
 import shutil
 import subprocess
 from collections import Counter
@@ -64,6 +65,7 @@ def configure_hostile(folder, name):
         "catalog": {
             "url": f"{name}/items", "signing": "token", "token_url": f"-{name}{{u}}",
             "sentinel2_collection": "s2:a/b~c.d_e-1", "dem_collections": ["dem.a", "dem.b"],
+            "fallback": {"url": "https://x.test/{u}", "signing": "token", "token_url": f"-{name}{{u}}"},
         },
         "search": {"datetime": "2023-01-01/2023-12-31", "exclude": [NASTY]},
         "backbone": {
@@ -90,6 +92,9 @@ def test_texts_and_names_of_folders_reach_each_step_unchanged(tmp_path):
     starts = (NASTY, f"--url={NASTY}/items", f"--token-url=-{NASTY}{{u}}")
     for words in calls:
         build_parser(words[0]).parse_args(words)
-        of_texts = [word for word in words if "touch" in word]
+        fallback = [word.removeprefix("--fallback=") for word in words if word.startswith("--fallback=")]
+        assert [json.loads(text)["token_url"] for text in fallback] in ([], [f"-{NASTY}{{u}}"])
+        assert bool(fallback) == (words[0] in ("search", "select", "composite", "elevation"))
+        of_texts = [word for word in words if "touch" in word and not word.startswith("--fallback=")]
         assert of_texts
         assert all(word.startswith(starts) and word.count("touch") == NASTY.count("touch") for word in of_texts)

@@ -6,7 +6,7 @@ import time
 SEARCH = command(
     "search --plan {folder}/plan.json --out {folder}/items.parquet",
     *("catalog", "search"),
-    untracked=["search"],
+    untracked=["catalog", "search"],
 )
 SELECT = command(
     "select --items {folder}/items.parquet --plan {folder}/plan.json --cell {wildcards.cell} --cache {folder}/scene_statistics"

@@ -13,7 +13,7 @@ def search(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `headwater search`."""
     add_plan(parser)
     parser.add_argument("--page-limit", type=whole(1, 10_000), default=argparse.SUPPRESS, help="items of a page")
-    add_settings(parser, "catalog", skip=SIGNING)
+    add_settings(parser, "catalog")
     add_settings(parser, "search")
     add_out(parser, "items.parquet")
 

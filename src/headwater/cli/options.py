@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, Mapping[str, Any]]
 """Given values by section and setting."""
-SIGNING = ("signing", "token_url", "hosts")
+SIGNING = ("preset", "signing", "token_url", "hosts", "fallback")
 """Settings of the catalog that steps need which read its files."""
 
 

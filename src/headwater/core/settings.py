@@ -134,6 +134,8 @@ class Settings(BaseModel):
                 words.append(option_name(name) if value else option_name(f"no_{name}"))
             elif isinstance(value, tuple):
                 words += [option_name(name), *map(str, value)]
+            elif isinstance(value, Settings):
+                words.append(f"{option_name(name)}={value.model_dump_json(exclude_none=True)}")
             else:
                 words.append(f"{option_name(name)}={value}")
         return shlex.join(words)
@@ -300,7 +302,7 @@ def allowed(rule: Mapping[str, Any]) -> str:
         return _allowed_number(rule, "whole number" if kind == "integer" else "number")
     if "form" in rule:
         return str(rule["form"])
-    return {"boolean": "true or false", "null": "null"}.get(str(kind), "text")
+    return {"boolean": "true or false", "null": "null", "object": "a table of settings"}.get(str(kind), "text")
 
 
 def _allowed_number(rule: Mapping[str, Any], word: str) -> str:

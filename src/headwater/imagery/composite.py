@@ -92,7 +92,7 @@ def composite(
     made = composite_scenes(
         manifest["scenes"],
         grid,
-        make_signer(signing.signing, signing.token_url, signing.hosts),
+        make_signer(*signing.access_to(manifest.get("catalog"))),
         settings,
         readers=readers,
         label=cell,
@@ -109,6 +109,7 @@ def composite(
         "without_scl": " ".join(scene["id"] for scene in used if not scene["assets"].get(SCL)),
         "left_out": " ".join(sorted({*manifest.get("left_out", ()), *made.left_out})),
         "constant_bands": " ".join(constant),
+        "catalog": manifest.get("catalog", ""),
     }
     # The mask, not the nodata value, marks missing pixels: 0 is a valid count in band 5.
     raster.write_cog(

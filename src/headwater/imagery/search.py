@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import shapely
 
 from headwater.core.errors import InputError, WorkError
-from headwater.core.events import say
+from headwater.core.events import say, warn
 from headwater.geo.longitudes import FULL_CIRCLE, Box, enclosing_box, footprint, shift_shape, split_box
-from headwater.geo.plan import cell_boxes, read_plan
+from headwater.geo.plan import Plan, cell_boxes, read_plan
 from headwater.imagery.settings import SearchSettings
 from headwater.stac.boxes import MAX_BOXES, cover_boxes
 from headwater.stac.intervals import Interval, parse_interval, time_slices, years_before
 from headwater.stac.pages import PageStore, SlicePages, fetch_pages
-from headwater.stac.pins import write_sorted
+from headwater.stac.pins import read_query, write_sorted
 from headwater.stac.providers import make_provider
-from headwater.stac.query import WORLD, Provider, Query, matches_time_and_properties
+from headwater.stac.query import WORLD, CatalogUnreachable, Provider, Query, matches_time_and_properties
 from headwater.stac.search_results import (
     FoundItem,
     PinnedDigests,
@@ -27,7 +29,7 @@ from headwater.stac.search_results import (
     is_pin_of,
     keep_newer_pinned,
 )
-from headwater.stac.settings import PAGE_LIMIT, CatalogSettings
+from headwater.stac.settings import PAGE_LIMIT, CatalogSettings, PlaceSettings
 from headwater.stac.validation import WEB_ADDRESSES, asset_defect, public_address, sanitize_for_log
 
 Item = dict[str, Any]
@@ -57,7 +59,8 @@ def search(
         STAC GeoParquet to write, if it changes; addresses in it are unsigned.
     catalog : CatalogSettings
         Where to search: a STAC API (http or https), a folder of items, or STAC GeoParquet (a file, or a folder of
-        files). It may lack some of the elevation collections.
+        files). It may lack some of the elevation collections. If it cannot be reached, its fallback is asked, and the
+        file records it.
     settings : SearchSettings
         Dates, clouds, and how the catalog is asked.
     page_limit : int
@@ -70,18 +73,69 @@ def search(
     WorkError
         The catalog does not answer, or has no usable Sentinel-2 item there.
     """
-    url, workers = catalog.url, settings.workers
+    fallback = catalog.next_catalog
+    task = _Task(read_plan(plan), _intervals(settings.datetime, settings.years_back), settings, page_limit)
+    first, second = (task.provider(each) if each is not None else None for each in (catalog, fallback))
+    assert first is not None
+    with PageStore(out) as store:
+        try:
+            _search_catalog(task, catalog, first, store, out)
+        except CatalogUnreachable as error:
+            if fallback is None or second is None:
+                raise
+            dead, address = public_address(catalog.url), public_address(fallback.url)
+            warn(f"{error.cause} The fallback {address} is asked instead: all items will be from it.")
+            try:
+                _search_catalog(task, fallback, second, store, out, instead_of=dead)
+            except CatalogUnreachable as other:
+                raise CatalogUnreachable(
+                    f"{error.cause} Its fallback does not answer either: {other.cause}", other.remedy
+                ) from None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is searched, whichever catalog is asked."""
+
+    plan: Plan
+    intervals: Sequence[Interval]
+    settings: SearchSettings
+    page_limit: int
+
+    def provider(self, catalog: PlaceSettings) -> Provider:
+        """Return the provider of a catalog; no request is sent yet."""
+        return make_provider(
+            catalog.url,
+            page_limit=self.page_limit,
+            timeout_s=self.settings.timeout_s,
+            patience_s=self.settings.patience_s,
+            connections=self.settings.workers,
+            hosts=catalog.hosts,
+        )
+
+
+def _search_catalog(
+    task: _Task, catalog: PlaceSettings, provider: Provider, store: PageStore, out: Path, *, instead_of: str = ""
+) -> None:
+    """Pin what one catalog has: a pin is of one catalog alone, so one of another is replaced, never added to.
+
+    Parameters
+    ----------
+    task : _Task
+        What is searched.
+    catalog : PlaceSettings
+        The catalog.
+    provider : Provider
+        The same, to be asked.
+    store : PageStore
+        Where its pages are kept, apart from those of other catalogs.
+    out : Path
+        STAC GeoParquet to write.
+    instead_of : str
+        The first catalog, if that could not be reached and this is its fallback.
+    """
+    url, settings, the_plan, intervals = catalog.url, task.settings, task.plan, task.intervals
     scenes, dem_collections = catalog.sentinel2_collection, catalog.dem_collections
-    intervals = _intervals(settings.datetime, settings.years_back)
-    provider = make_provider(
-        url,
-        page_limit=page_limit,
-        timeout_s=settings.timeout_s,
-        patience_s=settings.patience_s,
-        connections=workers,
-        hosts=catalog.hosts,
-    )
-    the_plan = read_plan(plan)
     boxes = cell_boxes(the_plan)
     wanted = _Wanted(
         cells=shapely.union_all([shapely.box(*part) for cell in boxes for part in split_box(cell)]),
@@ -100,32 +154,32 @@ def search(
         "dem_collections": list(dem_collections),
     }
     queries = list(_queries(provider.remote, boxes, wanted, settings.slice_days, dem_collections))
-    with PageStore(out) as store:
-        slices = fetch_pages(provider, url, queries, store, workers=workers if provider.remote else 1)
-        result = SearchResult()
-        for path in (path for pages in slices for path in pages.paths):
-            result.add(path, wanted)
-        pinned = None
-        if is_pin_of(out, address, record):
-            pinned = _keep_newer_pinned(out, result, store, wanted, provider)
-        wanted.report_left_out(zip((query.collection for query in queries), slices, strict=True))
-        entries = result.newest([scenes])
-        missing = _missing_collection(entries, scenes, dem_collections)
-        if missing is not None:
-            store.remove()  # the next search must not find the same pages again
-            what, remedy, collections = missing
-            why, remedy = wanted.why_none(collections) or ("", remedy)
-            raise WorkError(f"The catalog {address} has no {what} for basin {the_plan.basin_id}{why}.", remedy)
-        if result.conflicts:
-            store.remove()
-            collection, name = min(result.conflicts)
-            raise InputError(
-                f"The catalog {address} has different items of {collection} with the same id, such as "
-                f"{sanitize_for_log(name)}; only one of them would be used.",
-                "Give each item an id of its own, or set another catalog in catalog.url.",
-            )
-        write_sorted(out, result.items(entries), url=address, query=record)
+    slices = fetch_pages(provider, url, queries, store, workers=settings.workers if provider.remote else 1)
+    result = SearchResult()
+    for path in (path for pages in slices for path in pages.paths):
+        result.add(path, wanted)
+    pinned = None
+    _say_if_replaced(out, address)
+    if is_pin_of(out, address, record):
+        pinned = _keep_newer_pinned(out, result, store, wanted, provider)
+    wanted.report_left_out(zip((query.collection for query in queries), slices, strict=True))
+    entries = result.newest([scenes])
+    missing = _missing_collection(entries, scenes, dem_collections)
+    if missing is not None:
+        store.remove()  # the next search must not find the same pages again
+        what, remedy, collections = missing
+        why, remedy = wanted.why_none(collections) or ("", remedy)
+        raise WorkError(f"The catalog {address} has no {what} for basin {the_plan.basin_id}{why}.", remedy)
+    if result.conflicts:
         store.remove()
+        collection, name = min(result.conflicts)
+        raise InputError(
+            f"The catalog {address} has different items of {collection} with the same id, such as "
+            f"{sanitize_for_log(name)}; only one of them would be used.",
+            "Give each item an id of its own, or set another catalog in catalog.url.",
+        )
+    write_sorted(out, result.items(entries), url=address, query=record, instead_of=instead_of)
+    store.remove()
     if pinned is None:
         say(f"{len(entries)} items pinned in {out.name}.")
     else:
@@ -252,6 +306,14 @@ class _Wanted:
         for (collection, defect), names in sorted(by_defect.items()):
             some = ", ".join(names[:_MAX_LISTED_IDS]) + (", ..." if len(names) > _MAX_LISTED_IDS else "")
             say(f"{len(names)} item(s) of {collection} without {defect} left out ({some}).")
+
+
+def _say_if_replaced(out: Path, address: str) -> None:
+    """Report that a pin of another catalog is replaced: all cells are then made again."""
+    with suppress(InputError):
+        before = read_query(out).get("catalogue", address)
+        if before != address:
+            say(f"{out.name} was of {before}; it is replaced by the items of {address}, and all cells are made again.")
 
 
 def _keep_newer_pinned(

@@ -24,8 +24,9 @@ from headwater.imagery.selection import choose_scenes
 from headwater.imagery.settings import SelectSettings
 from headwater.raster.opening import AssetCorrupt, AssetGone
 from headwater.stac.intervals import Interval, parse_instant, parse_interval
-from headwater.stac.items import DEM_ASSET, Scene, asset_href, epsg_code, scene_facts
-from headwater.stac.pins import read_items, read_query
+from headwater.stac.items import Scene, asset_href, epsg_code, scene_facts
+from headwater.stac.pins import fallback_of, read_items, read_query
+from headwater.stac.presets import DEM_ASSET
 from headwater.stac.settings import CatalogSettings, SigningSettings
 from headwater.stac.signing import make_signer
 
@@ -85,7 +86,10 @@ def select(
     query = read_query(items).get("query", {})
     _check_place(query.get("bbox"), box, items, cell)
     dem_collections = query.get("dem_collections") or default_of(CatalogSettings, "dem_collections")
-    cache = SceneCache(cache_dir, make_signer(signing.signing, signing.token_url, signing.hosts), settings.missing_scl)
+    catalog = fallback_of(items)
+    # Only where it is not the first catalog: what is written of that one stays as it was.
+    origin = {"catalog": catalog} if catalog else {}
+    cache = SceneCache(cache_dir, make_signer(*signing.access_to(catalog)), settings.missing_scl)
 
     images = [item for item in pinned if item["collection"] not in dem_collections]
     selection = choose_entries(images, box, query.get("datetime"), settings, cache)
@@ -96,6 +100,7 @@ def select(
         scenes_out,
         {
             "cell": cell,
+            **origin,
             "collection": collection,
             "missing_scl": settings.missing_scl,
             "scenes": selection.entries,
@@ -105,7 +110,7 @@ def select(
     )
     write_json(
         dem_out,
-        {"cell": cell, "collections": dem_collections, "items": _dem_entries(pinned, box, dem_collections)},
+        {"cell": cell, **origin, "collections": dem_collections, "items": _dem_entries(pinned, box, dem_collections)},
         sealed=True,
     )
 

@@ -114,6 +114,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(model=model.eval().requires_grad_(False), metadata=metadata)
 
 
+def load_metadata(path: Path) -> CheckpointMetadata:
+    """Read the JSON of a checkpoint alone, see `load_checkpoint`."""
+    return _read_metadata(Path(path).with_suffix(".json"))
+
+
 def save_checkpoint(
     path: Path,
     model: Network,

@@ -162,8 +162,15 @@ def check_weights(checkpoints: Sequence[str]) -> None:
     Ensemble(members_of([load_checkpoint(Path(path)) for path in checkpoints]))
 
 
-def check_catalog(url: str) -> None:
+def check_catalog(url: str, *, name: str = "catalog.url") -> None:
     """Refuse a catalog that is neither an address nor something on this disk.
+
+    Parameters
+    ----------
+    url : str
+        Its address.
+    name : str
+        The setting.
 
     Raises
     ------
@@ -171,7 +178,7 @@ def check_catalog(url: str) -> None:
         Nothing is there.
     """
     if "://" not in url:
-        refuse_missing("catalog.url", [url], "the address of a STAC API, or a folder or file of items")
+        refuse_missing(name, [url], "the address of a STAC API, or a folder or file of items")
 
 
 def check_results_folder(results: Path) -> None:

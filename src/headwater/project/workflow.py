@@ -152,6 +152,8 @@ class Workflow:
         steps = {job.rule.name for job in workflow.dag.needrun_jobs()}
         if "search" in steps or "refresh_items" in steps:
             check_catalog(self.config.catalog.url)
+            if fallback := self.config.catalog.next_catalog:
+                check_catalog(fallback.url, name="catalog.fallback")
         if "network" in steps:
             self._name_forgotten_files()
         self._refuse_lost_files(steps)

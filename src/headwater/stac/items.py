@@ -16,19 +16,10 @@ import shapely
 from headwater.core.sentinel2 import OFFSET_DN, REFLECTANCE_BANDS, SCL
 from headwater.geo.longitudes import footprint
 from headwater.stac.intervals import parse_instant
+from headwater.stac.presets import OFFSET_REMOVED, asset_names
 
 Item = dict[str, Any]
 
-EARTH_SEARCH_NAMES = {"B08": "nir", "B04": "red", "B03": "green", "B02": "blue", "SCL": "scl"}
-"""Earth Search names assets by color where the Planetary Computer names them by band."""
-DEM_ASSET = "data"
-OTHER_NAMES: dict[str, tuple[str, ...]] = {
-    # The Copernicus Data Space Ecosystem has each band at several resolutions.
-    **{name: (color, f"{name}_{'20m' if name == SCL else '10m'}") for name, color in EARTH_SEARCH_NAMES.items()},
-    DEM_ASSET: ("elevation", "dem", "DEM"),
-}
-"""Names of assets in other catalogs than the Planetary Computer's: of Earth Search, and of others."""
-PINNED_ASSETS = (*REFLECTANCE_BANDS, SCL, DEM_ASSET)
 FIRST_BASELINE_WITH_OFFSET = (4, 0)
 
 _OTHER_SIGNATURES = {"signature", "x-amz-signature", "x-goog-signature"}
@@ -139,10 +130,15 @@ def asset_href(item: Item, name: str) -> str | None:
 
 def asset_of(item: Item, name: str) -> tuple[str, Mapping[str, Any]] | None:
     """Return the key and the content of an asset with an address, or None."""
-    for key in (name, *OTHER_NAMES.get(name, ())):
-        asset = item.get("assets", {}).get(key)
-        if isinstance(asset, Mapping) and isinstance(asset.get("href"), str) and asset["href"]:
-            return key, asset
+    assets = item.get("assets", {})
+    # Most items have the first name, and searches have many items.
+    return _file(assets, name) or next(filter(None, (_file(assets, key) for key in asset_names(name))), None)
+
+
+def _file(assets: Mapping[str, Any], key: str) -> tuple[str, Mapping[str, Any]] | None:
+    asset = assets.get(key)
+    if isinstance(asset, Mapping) and isinstance(asset.get("href"), str) and asset["href"]:
+        return key, asset
     return None
 
 
@@ -215,9 +211,9 @@ def boa_offset(item: Item) -> int:
     """Return what to subtract from reflectance DN: 1000 from baseline 04.00 on, 0 before.
 
     Keyed on the baseline, never on the date: reprocessed products move the boundary. Earth Search has already removed
-    the offset where it reports so, whatever its `raster:bands` contain. An unknown baseline means 0.
+    the offset where it reports so (`OFFSET_REMOVED`), whatever its `raster:bands` contain. An unknown baseline means 0.
     """
-    if item["properties"].get("earthsearch:boa_offset_applied") is True:
+    if item["properties"].get(OFFSET_REMOVED) is True:
         return 0
     level = processing_baseline(item)
     return OFFSET_DN if level is not None and level >= FIRST_BASELINE_WITH_OFFSET else 0

@@ -15,7 +15,8 @@ import shapely.geometry
 
 from headwater.geo.longitudes import footprint_box
 from headwater.stac.intervals import parse_instant
-from headwater.stac.items import EARTH_SEARCH_NAMES, PINNED_ASSETS, asset_of, unsigned
+from headwater.stac.items import asset_of, unsigned
+from headwater.stac.presets import COLOR_NAMES, OFFSET_REMOVED, PINNED_ASSETS
 from headwater.stac.public_buckets import public_href
 
 Item = dict[str, Any]
@@ -23,7 +24,7 @@ Item = dict[str, Any]
 PROPERTIES: dict[str, type] = {
     "created": str,
     "datetime": str,
-    "earthsearch:boa_offset_applied": bool,
+    OFFSET_REMOVED: bool,
     "end_datetime": str,
     "eo:cloud_cover": float,
     "grid:code": str,
@@ -68,7 +69,7 @@ def pinned_item(item: Item) -> Item:
         if found is not None:
             key, asset = found
             # A pin has a column for each of these names.
-            key = key if key in (name, EARTH_SEARCH_NAMES.get(name)) else name
+            key = key if key in (name, COLOR_NAMES.get(name)) else name
             assets[key] = {"href": public_href(unsigned(asset["href"])), **_typed(asset, ASSET_FIELDS)}
     return {
         "type": "Feature",

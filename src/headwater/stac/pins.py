@@ -36,8 +36,8 @@ from headwater.stac.foreign_rows import (
     rows_to_items,
 )
 from headwater.stac.intervals import parse_instant
-from headwater.stac.items import EARTH_SEARCH_NAMES, PINNED_ASSETS
 from headwater.stac.pinned_items import ASSET_FIELDS, INSTANTS, PROPERTIES, coordinate_lists, instant_text, pinned_item
+from headwater.stac.presets import COLOR_NAMES, PINNED_ASSETS
 
 Item = dict[str, Any]
 
@@ -77,7 +77,9 @@ def write_items(path: Path, items: Iterable[Item], *, url: str, query: Mapping[s
     return write_sorted(path, pinned, url=url, query=query)
 
 
-def write_sorted(path: Path, pinned: Iterable[Item], *, url: str, query: Mapping[str, Any]) -> bool:
+def write_sorted(
+    path: Path, pinned: Iterable[Item], *, url: str, query: Mapping[str, Any], instead_of: str = ""
+) -> bool:
     """Write items that are already reduced and sorted, few of them in memory at a time; otherwise as `write_items`.
 
     Parameters
@@ -88,6 +90,8 @@ def write_sorted(path: Path, pinned: Iterable[Item], *, url: str, query: Mapping
         As `pinned_item` returns them, sorted by collection and id.
     url, query
         See `write_items`.
+    instead_of : str
+        The catalog that was asked first and could not be reached, if `url` is its fallback; recorded in the file.
     """
     items = iter(pinned)
     batches = iter(lambda: list(islice(items, _ROW_GROUP)), [])
@@ -95,7 +99,8 @@ def write_sorted(path: Path, pinned: Iterable[Item], *, url: str, query: Mapping
     if first is None:
         raise InputError("There are no items to pin.", "Widen the search.")
     table = _table(first)
-    record = json.dumps({"catalogue": url, "query": query}, sort_keys=True).encode()
+    origin = {"catalogue": url, "query": query} | ({"instead_of": instead_of} if instead_of else {})
+    record = json.dumps(origin, sort_keys=True).encode()
     schema = table.schema.with_metadata({**_library_metadata(table), _METADATA_KEY: record})
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema, **WRITE_OPTIONS) as writer:
@@ -143,7 +148,7 @@ def _schema() -> pa.Schema:
             ("geometry", pa.binary()),
             ("bbox", pa.struct([(edge, pa.float64()) for edge in BBOX_EDGES])),
             ("links", pa.list_(pa.struct([("href", pa.string()), ("rel", pa.string())]))),
-            ("assets", pa.struct([(name, asset) for name in (*PINNED_ASSETS, *EARTH_SEARCH_NAMES.values())])),
+            ("assets", pa.struct([(name, asset) for name in (*PINNED_ASSETS, *COLOR_NAMES.values())])),
             *((name, instant if name in INSTANTS else kinds[kind]) for name, kind in PROPERTIES.items()),
         ]
     )
@@ -274,7 +279,7 @@ def rows_touching(schema: pa.Schema, box: Box) -> pc.Expression | None:
 
 
 def read_query(path: Path) -> dict[str, Any]:
-    """Return what a pinned file records of its search: {"catalogue", "query"}; {} for a foreign file."""
+    """Return what a pinned file records of its search: "catalogue", "query", "instead_of"; {} for a foreign file."""
     try:
         metadata = pq.read_schema(path).metadata or {}
     except FileNotFoundError as error:
@@ -282,6 +287,12 @@ def read_query(path: Path) -> dict[str, Any]:
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is not a Parquet file.", "Run 'headwater search' again.") from error
     return dict(json.loads(metadata.get(_METADATA_KEY, b"{}")))
+
+
+def fallback_of(path: Path) -> str | None:
+    """Return the catalog of a pinned file if it was asked instead of the first one, else None."""
+    record = read_query(path)
+    return str(record["catalogue"]) if record.get("instead_of") else None
 
 
 def _read_own_pin(path: Path, box: Box | None) -> list[Item] | None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import shapely
 
+from headwater.core.errors import NetworkError
 from headwater.geo.longitudes import Box, footprint, touches
 from headwater.stac.intervals import Interval, parse_instant
 
@@ -72,6 +73,10 @@ class RequestLimits:
     """Threads that send requests at the same time."""
     hosts: tuple[str, ...] = ()
     """Further hosts that the catalog may lead to."""
+
+
+class CatalogUnreachable(NetworkError):
+    """No complete answer came for as long as requests are repeated: another catalog may be asked."""
 
 
 class StalePageToken(Exception):

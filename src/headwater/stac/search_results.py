@@ -131,7 +131,8 @@ class SearchResult:
 def is_pin_of(pin: Path, url: str, query: Mapping[str, Any]) -> bool:
     """Whether a file is a pin of the same query to the same catalog."""
     try:
-        return read_query(pin) == {"catalogue": url, "query": dict(query)}
+        record = read_query(pin)
+        return (record.get("catalogue"), record.get("query")) == (url, dict(query))
     except InputError:
         return False
 

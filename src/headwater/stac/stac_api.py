@@ -14,6 +14,7 @@ from headwater.stac.hosts import may_lead_to
 from headwater.stac.pinned_items import pinned_item
 from headwater.stac.query import (
     WORLD,
+    CatalogUnreachable,
     Item,
     Link,
     Page,
@@ -342,7 +343,7 @@ class StacApi:
         )
 
     def _unreachable(self, error: Exception) -> WorkError:
-        return NetworkError(
+        return CatalogUnreachable(
             f"The catalog {self._public_url} cannot be reached ({error}).",
             "Check catalog.url and the network, or set another endpoint, and run again.",
         )

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headwater.geo.longitudes import footprint
-from headwater.stac.items import DEM_ASSET, PINNED_ASSETS, asset_of, band_assets, is_signed
+from headwater.stac.items import asset_of, band_assets, is_signed
+from headwater.stac.presets import DEM_ASSET, PINNED_ASSETS
 
 Item = dict[str, Any]
 

@@ -92,8 +92,8 @@ def elevation(
     missing, signing = (settings or ElevationSettings()).missing, signing or SigningSettings()
     the_plan = read_plan(plan)
     grid = elevation_grid(the_plan.cell(cell), margin_px=the_plan.margin_px)
-    tiles, best = _tiles(dem, cell)
-    surface, source, used = _merged(tiles, best, grid, make_signer(signing.signing, signing.token_url, signing.hosts))
+    tiles, best, catalog = _tiles(dem, cell)
+    surface, source, used = _merged(tiles, best, grid, make_signer(*signing.access_to(catalog)))
     values, filled = fill_voids(
         surface.values, surface.valid, surface.covered & ~surface.valid, pixel_m=pixel_sides_m(grid)
     )
@@ -104,11 +104,12 @@ def elevation(
     elif missing != "zero":
         _check_cover(without, cell, missing)
         values = extend_edges(values, source)
+    tags = _tags(surface, source, used, "extended" if missing == "extend" else "sea")
     raster.write_cog(
         out,
         values[np.newaxis],
         transform=grid.transform,
-        tags=_tags(surface, source, used, "extended" if missing == "extend" else "sea"),
+        tags=tags | ({"catalog": catalog} if catalog else {}),
         band_names=("elevation_m",),
     )
 
@@ -120,18 +121,20 @@ class _Tile(NamedTuple):
     epsg: int | None
 
 
-def _tiles(dem: Path, cell: str) -> tuple[list[_Tile], str | None]:
+def _tiles(dem: Path, cell: str) -> tuple[list[_Tile], str | None, str | None]:
+    """Return the tiles of a cell, the best model, and the catalog that they are from if it is not the first one."""
     manifest = read_json(dem)
     try:
         tiles = [_Tile(item["collection"], item["id"], item["href"], item["epsg"]) for item in manifest["items"]]
         # A cell may have tiles of the fallback only: the first collection may not be among them.
         best = next(iter(manifest.get("collections", [])), tiles[0].collection if tiles else None)
+        catalog = manifest.get("catalog")
         right_cell = manifest["cell"] == cell
     except (KeyError, TypeError) as error:
         raise InputError(f"{dem} is not a list of elevation tiles.", "Run `headwater select` again.") from error
     if not right_cell:
         raise InputError(f"{dem} belongs to cell {manifest['cell']}, not {cell}.", "Give the manifest of the cell.")
-    return tiles, best
+    return tiles, best, catalog
 
 
 def _merged(

@@ -13,15 +13,19 @@ from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.geo.grid import PREDICTION_FACTOR
 from headwater.models.channels import PIXEL_M, RECIPES, Recipe
+from headwater.models.checkpoint import load_checkpoint, load_metadata
 from headwater.models.registry import NETWORKS, build_network
+from headwater.models.shipped import default_checkpoints
 from headwater.predict.devices import resolve_device
 from headwater.train.objective import Objective
 from headwater.train.planets import MARGIN_PX, PlanetSettings, read_planet
 from headwater.train.settings import RENAMED_KEYS, LoopSettings, Losses, Stage
 
 SPLITS = ("training", "validation", "test")
-NEEDED = ("work", "out", "license", "network", "loop")
-OPTIONAL = ("recipe", "planets", "chips", "validation_window_px", "tensorboard")
+NEEDED = ("work", "out", "license", "loop")
+OPTIONAL = ("network", "init", "recipe", "planets", "chips", "validation_window_px", "tensorboard")
+SHIPPED = "shipped"
+"""In place of a file: the checkpoint that comes with Headwater, of the network named or the first."""
 _WORDS: Mapping[Any, str] = {
     int: "a whole number",
     float: "a number such as 0.01",
@@ -49,6 +53,8 @@ class TrainConfig:
     """Channels of the network."""
     loop: LoopSettings
     """Stages, optimizer, losses and other settings."""
+    init: Path | None = None
+    """Checkpoint whose weights the training begins with; random ones without it."""
     chips: str = ""
     """Folder or address of chips cut by `headwater chips`; empty to train on planets."""
     planets: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
@@ -74,7 +80,7 @@ def read_config(path: Path) -> TrainConfig:
     if ("planets" in values) == ("chips" in values):
         raise InputError(f"{path} gives both planets and chips, or neither.", "Give exactly one of them to train on.")
     planets, planet = _read_planets(values["planets"], path) if "planets" in values else ({}, PlanetSettings())
-    for key in ("work", "out", "license", "chips"):
+    for key in ("work", "out", "license", "chips", "init"):
         if not isinstance(values.get(key, "text"), str):
             raise InputError(f"In {path}, {key} is {values[key]!r}.", f"Give {_WORDS[str]}.")
     if Path(values["out"]).suffix != ".safetensors":
@@ -85,20 +91,16 @@ def read_config(path: Path) -> TrainConfig:
             f"In {path}, validation_window_px is {side!r} and tensorboard {tensorboard!r}.",
             "Give a whole number, and true or false.",
         )
-    network = values["network"]
-    if not isinstance(network, dict) or not isinstance(network.get("name"), str):
-        raise InputError(f"{path} does not name a network.", "Set network.name, for instance to waternet.")
-    recipe = values.get("recipe", NETWORKS.load(network["name"]).default_recipe)
-    if not isinstance(recipe, str):
-        raise InputError(f"There is no channel recipe {recipe!r}.", f"Use one of: {', '.join(RECIPES.names())}.")
+    init = _init_file(values, path)
+    network, recipe = _network_of(values, path) if init is None else _network_of_checkpoint(values, init, path)
     config = TrainConfig(
         work=Path(values["work"]),
         out=Path(values["out"]),
         license=values["license"],
         network=network,
-        # Chips have 10 m pixels, whatever the recipe's own pixel size is.
-        recipe=replace(RECIPES.load(recipe), pixel_m=PIXEL_M),
+        recipe=recipe,
         loop=_read_loop(values["loop"], path),
+        init=init,
         chips=str(values.get("chips", "")),
         planets=planets,
         planet=planet,
@@ -107,6 +109,64 @@ def read_config(path: Path) -> TrainConfig:
     )
     _check_sizes(config, path)
     return config
+
+
+def _network_of(values: Mapping[str, Any], path: Path) -> tuple[Mapping[str, Any], Recipe]:
+    """Return the network and the recipe that a configuration names."""
+    network = values.get("network")
+    if not isinstance(network, dict) or not isinstance(network.get("name"), str):
+        raise InputError(f"{path} does not name a network.", "Set network.name, for instance to waternet.")
+    recipe = values.get("recipe", NETWORKS.load(network["name"]).default_recipe)
+    if not isinstance(recipe, str):
+        raise InputError(f"There is no channel recipe {recipe!r}.", f"Use one of: {', '.join(RECIPES.names())}.")
+    # Chips have 10 m pixels, whatever the recipe's own pixel size is.
+    return network, replace(RECIPES.load(recipe), pixel_m=PIXEL_M)
+
+
+def _init_file(values: Mapping[str, Any], path: Path) -> Path | None:
+    """Return the checkpoint that a training begins with, None for random weights."""
+    if "init" not in values:
+        return None
+    if values["init"] != SHIPPED:
+        return Path(values["init"])
+    network = values.get("network")
+    name = network.get("name") if isinstance(network, dict) else None
+    shipped = {load_metadata(file).network: file for file in default_checkpoints()}
+    if name is not None and name not in shipped:
+        raise InputError(
+            f"In {path}, init is {SHIPPED}, but no checkpoint of a network {name} comes with Headwater.",
+            f"Remove network, or name one of: {', '.join(shipped)}.",
+        )
+    return shipped[name] if name else next(iter(shipped.values()))
+
+
+def _network_of_checkpoint(values: Mapping[str, Any], init: Path, path: Path) -> tuple[Mapping[str, Any], Recipe]:
+    """Return the network and the recipe of a checkpoint; refuse other ones in the configuration."""
+    metadata = load_checkpoint(init).metadata
+    network = {**metadata.config, "name": metadata.network}
+    given = values.get("network", {})
+    if not isinstance(given, dict):
+        raise InputError(f"In {path}, network is {given!r}.", "Remove it: the network is that of init.")
+    for key, value in given.items():
+        if network.get(key) != value:
+            raise InputError(
+                f"In {path}, network.{key} is {value!r}, but in the checkpoint {init} it is {network.get(key)!r}.",
+                "Remove it: the network is that of init.",
+            )
+    named = values.get("recipe")
+    if named is not None and (
+        not isinstance(named, str) or replace(RECIPES.load(named), pixel_m=PIXEL_M) != metadata.recipe
+    ):
+        raise InputError(
+            f"In {path}, recipe is {named!r}, but the checkpoint {init} has the recipe {metadata.recipe.name!r}.",
+            "Remove it: weights only fit the channels that they were trained with.",
+        )
+    if metadata.recipe.pixel_m != PIXEL_M:
+        raise InputError(
+            f"The checkpoint {init} is for pixels of {metadata.recipe.pixel_m:g} m; chips have {PIXEL_M:g} m.",
+            f"Begin with a checkpoint for {PIXEL_M:g} m.",
+        )
+    return network, metadata.recipe
 
 
 def read_yaml(path: Path, *, like: str) -> Any:

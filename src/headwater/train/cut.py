@@ -1,7 +1,8 @@
-"""`headwater chips CONFIG`: cut balanced chips from composites, elevation and NHD labels of cells, and store them."""
+"""`headwater chips CONFIG`: cut balanced chips from composites, elevation and labels of cells, and store them."""
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,20 +13,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rasterio.features import rasterize
+from rasterio.io import DatasetReader
 
 from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.events import progress
 from headwater.core.files import write_json
 from headwater.evaluate.nhd import WATER_TYPES, read_nhd
+from headwater.evaluate.own_labels import LabelTables, read_labels
 from headwater.evaluate.water_types import UNKNOWN_TYPE, burn_types
+from headwater.geo.areas import grid_of_area
 from headwater.geo.features import read_polygons
+from headwater.geo.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
+from headwater.geo.longitudes import is_on_globe
+from headwater.models.features import IMAGE_BANDS
+from headwater.raster.elevation_tiles import raster_footprint, read_elevation_tile
+from headwater.raster.elevation_values import elevation_band
+from headwater.raster.opening import crs_of, with_retry
+from headwater.stac.items import Asset
+from headwater.stac.signing import no_signer
+from headwater.terrain.surface import Surface, bridge_seams, sample
 from headwater.train.chips import CellChips, Chip
 from headwater.train.config import SPLITS, check_keys, check_list, current_names, filled, read_yaml
 from headwater.train.shards import BYTES_PER_PIXEL, FORMAT, MANIFEST, write_shard
 
 SHARD_BYTES = 256_000_000
 """Maximum size of a shard, if it has more than one chip."""
+MIDDLE_GRAY = 128
+"""Value of each band of an image that is not there: the middle of the range of composites."""
+PART_DEGREES = 0.5
+"""Largest side of the parts of an elevation raster that are in memory at a time."""
 _TYPES = 256
 
 
@@ -64,10 +81,14 @@ class Region:
     """Its name in file names."""
     part: str
     """training, validation or test."""
-    cells: str
+    labels: str | tuple[LabelTables, ...]
+    """File of the NHD, or tables of any lines and polygons."""
+    cells: str = ""
     """Folder with one folder per cell, which contains composite.tif and elevation.tif as written by the workflow."""
-    labels: str
-    """GeoPackage of the NHD."""
+    elevation: str = ""
+    """Instead of cells: an elevation raster of any CRS, in meters. The image is then gray throughout."""
+    bounds: tuple[float, ...] = ()
+    """West, south, east and north in degrees: the part of the elevation that is used; all of it if empty."""
     area: str = ""
     """Polygons outside which water is not mapped; empty if the labels cover the cells."""
 
@@ -136,42 +157,177 @@ def read_cut_config(path: Path) -> tuple[Path, CutSettings, list[Region]]:
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in known}
     regions = []
     for region in check_list(values["regions"], "regions", path, of=dict):
-        check_keys(
-            region, {item.name for item in fields(Region)}, "regions", path, needed=("name", "part", "cells", "labels")
-        )
+        check_keys(region, {item.name for item in fields(Region)}, "regions", path, needed=("name", "part", "labels"))
         if region["part"] not in SPLITS:
             raise InputError(f"In {path}, a region is for {region['part']!r}.", f"Use one of: {', '.join(SPLITS)}.")
-        regions.append(filled(Region, {**region, "name": str(region["name"])}, "regions", path))
+        if ("cells" in region) == ("elevation" in region) or ("bounds" in region and "cells" in region):
+            raise InputError(
+                f"In {path}, the region {region['name']} gives cells and elevation, or neither, or bounds of cells.",
+                "Give cells of the workflow, or an elevation raster, of which bounds name a part.",
+            )
+        read: dict[str, Any] = {"name": str(region["name"]), "labels": _read_label_keys(region["labels"], path)}
+        if "bounds" in region:
+            read["bounds"] = _read_bounds(region["bounds"], path)
+        regions.append(filled(Region, {**region, **read}, "regions", path))
     if len({region.name for region in regions}) < len(regions) or not regions:
         raise InputError(f"{path} lists a region twice, or none.", "Give each region once, for one part only.")
     return Path(values["out"]), filled(CutSettings, settings, "the top level", path), regions
 
 
+def _read_label_keys(labels: Any, path: Path) -> str | tuple[LabelTables, ...]:
+    """Return what a region's `labels` name: a file of the NHD, or tables of lines and polygons."""
+    if isinstance(labels, str):
+        return labels
+    found = []
+    for table in check_list([labels] if isinstance(labels, dict) else labels, "regions.labels", path, of=dict):
+        check_keys(table, {item.name for item in fields(LabelTables)}, "regions.labels", path, needed=())
+        keys: dict[str, Any] = dict(table)
+        for name in ("lines", "polygons"):
+            files = keys.get(name, [])
+            keys[name] = tuple(
+                check_list([files] if isinstance(files, str) else files, f"regions.labels.{name}", path, of=str)
+            )
+        for name in ("columns", "types"):
+            pairs = keys.get(name, {})
+            if not isinstance(pairs, dict) or not all(isinstance(value, str) for value in pairs.values()):
+                raise InputError(f"In {path}, regions.labels.{name} is {pairs!r}.", "Give a table of texts.")
+            # YAML reads 3: and null: as a number and as nothing.
+            keys[name] = {"null" if key is None else str(key): value for key, value in pairs.items()}
+        found.append(filled(LabelTables, keys, "regions.labels", path))
+    if not found:
+        raise InputError(f"In {path}, a region has no labels.", "Name lines or polygons.")
+    return tuple(found)
+
+
+def _read_bounds(bounds: Any, path: Path) -> tuple[float, ...]:
+    edges = tuple(float(edge) for edge in check_list(bounds, "regions.bounds", path, of=(int, float)))
+    if len(edges) != 4 or not (edges[0] < edges[2] and edges[1] < edges[3] and is_on_globe(edges)):
+        raise InputError(f"In {path}, regions.bounds is {bounds}.", "Give west, south, east and north in degrees.")
+    return edges
+
+
 def check_region(region: Region) -> None:
-    """Refuse a region whose files do not exist, before hours are spent on the others."""
-    if not any(Path(region.cells).glob("*/composite.tif")):
+    """Refuse a region whose files do not exist or are not what they should be, before hours are spent on the others."""
+    if region.cells and not any(Path(region.cells).glob("*/composite.tif")):
         raise InputError(f"There is no */composite.tif in {region.cells}.", "Give the folder of a basin's cells.")
-    for file in (region.labels, region.area):
-        if file and not Path(file).exists():
+    for file in (region.labels, region.area, region.elevation):
+        if isinstance(file, str) and file and not Path(file).exists():
             raise InputError(f"{file} of region {region.name} does not exist.", "Give an existing file.")
+    if region.elevation:
+        elevation_cells(region)
+    if not isinstance(region.labels, str):
+        read_labels(region.labels, bounds=_bounds_of(region), tell=lambda _: None)
 
 
 def read_region(region: Region, scratch: Path) -> list[CellChips]:
-    """Read the cells of a region onto the composite's grid and rasterize their labels, one cell in memory at a time."""
-    folders = sorted(path.parent for path in Path(region.cells).glob("*/composite.tif"))
-    features = read_nhd(Path(region.labels))
+    """Read the cells of a region onto a 10 m grid and rasterize their labels, one cell in memory at a time.
+
+    Raises
+    ------
+    InputError
+        No label is in the cells: they are of another place.
+    """
+    labels = region.labels
+    features = read_nhd(Path(labels)) if isinstance(labels, str) else read_labels(labels, bounds=_bounds_of(region))
     area = read_polygons(Path(region.area)) if region.area else None
-    cells = []
-    for folder in progress(folders, description=f"cells of {region.name}"):
-        bands, _, grid, _ = raster.read_raster(folder / "composite.tif")
-        meters, known = raster.read_window(folder / "elevation.tif", grid)
+    cells, labeled = [], False
+    for name, bands, heights, grid in _rasters_of(region):
         types = burn_types(features, grid)
+        labeled |= bool(types.any())
         if area is not None:
             inside = rasterize(area, out_shape=grid.shape, transform=grid.transform, dtype="uint8")
             types[inside == 0] = UNKNOWN_TYPE
-        heights = np.where(known, meters, np.float32(np.nan))
-        cells.append(CellChips.save(scratch / folder.name, composite=bands[:4], elevation=heights, types=types))
+        if region.elevation:
+            # An elevation raster may end at a divide, beyond which lines and land are not its own.
+            types[np.isnan(heights)] = UNKNOWN_TYPE
+        cells.append(CellChips.save(scratch / name, composite=bands, elevation=heights, types=types))
+    if not labeled:
+        raise InputError(
+            f"None of the labels of region {region.name} is in its cells.",
+            "Give labels of the same place, and check their coordinate reference system.",
+        )
     return cells
+
+
+def _rasters_of(
+    region: Region,
+) -> Iterator[tuple[str, npt.NDArray[np.uint8], npt.NDArray[np.float32], RasterGrid]]:
+    """Yield name, image (4, y, x), elevation (y, x; NaN where unknown) and grid of each cell of a region."""
+    if region.elevation:
+        for name, grid in progress(elevation_cells(region), description=f"parts of {region.name}"):
+            image = np.full((len(IMAGE_BANDS), *grid.shape), MIDDLE_GRAY, np.uint8)
+            yield name, image, _heights(region, grid), grid
+        return
+    folders = sorted(path.parent for path in Path(region.cells).glob("*/composite.tif"))
+    for folder in progress(folders, description=f"cells of {region.name}"):
+        bands, _, grid, _ = raster.read_raster(folder / "composite.tif")
+        meters, known = raster.read_window(folder / "elevation.tif", grid)
+        yield folder.name, bands[: len(IMAGE_BANDS)], np.where(known, meters, np.float32(np.nan)), grid
+
+
+def elevation_cells(region: Region) -> list[tuple[str, RasterGrid]]:
+    """Return names and 10 m grids of the parts into which an elevation raster is cut.
+
+    Raises
+    ------
+    InputError
+        It is no elevation, has no CRS, or is not within the region's bounds.
+    """
+    path = Path(region.elevation)
+
+    def outline(dataset: DatasetReader) -> Bounds:
+        elevation_band(dataset, path)
+        bounds: Bounds = raster_footprint(dataset, crs_of(dataset, None, path)).bounds
+        return bounds
+
+    west, south, east, north = with_retry(path, None, outline)
+    if region.bounds:
+        limits = region.bounds
+        west, south, east, north = (
+            max(west, limits[0]),
+            max(south, limits[1]),
+            min(east, limits[2]),
+            min(north, limits[3]),
+        )
+    if not (west < east and south < north):
+        raise InputError(
+            f"The elevation {path} of region {region.name} is not within its bounds.", "Correct regions.bounds."
+        )
+    rows, columns = (max(1, math.ceil(length / PART_DEGREES)) for length in (north - south, east - west))
+    edges = [np.linspace(*ends, count + 1) for ends, count in (((south, north), rows), ((west, east), columns))]
+    return [
+        (
+            f"part-{row}-{column}",
+            grid_of_area((edges[1][column], edges[0][row], edges[1][column + 1], edges[0][row + 1])),
+        )
+        for row in range(rows)
+        for column in range(columns)
+    ]
+
+
+def _bounds_of(region: Region) -> Bounds | None:
+    """Return the bounds of an elevation region; None of one of cells, all of whose labels are read."""
+    if not region.elevation:
+        return None
+    edges = np.array([grid.bounds for _, grid in elevation_cells(region)])
+    west, south, east, north = edges.T
+    return float(west.min()), float(south.min()), float(east.max()), float(north.max())
+
+
+def _heights(region: Region, grid: RasterGrid) -> npt.NDArray[np.float32]:
+    """Return the elevation of a part as the workflow sees it: through posts of one arc second."""
+    step = 1 / GLO30_ROWS_PER_DEGREE
+    west, south, east, north = grid.bounds
+    left, top = math.floor(west / step) - 2, math.ceil(north / step) + 2
+    width, height = math.ceil(east / step) + 2 - left, top - math.floor(south / step) + 2
+    posts = RasterGrid(west=(left - 0.5) * step, north=(top + 0.5) * step, dx=step, dy=step, width=width, height=height)
+    asset = Asset(href=str(Path(region.elevation).absolute()), collection="elevation")
+    tile = read_elevation_tile(asset, posts, cell=grid.bounds, signer=no_signer(None))
+    if tile is None:
+        return np.full(grid.shape, np.nan, np.float32)
+    covered = bridge_seams(Surface(tile.grid, tile.values, tile.valid, tile.covered, np.zeros(tile.valid.shape, bool)))
+    there = sample(covered, grid, method="bilinear")
+    return np.where(there.valid, there.values, np.float32(np.nan))
 
 
 def cut_chips(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from headwater.core.events import warn
 from headwater.evaluate.pixel_counts import PixelCounts, count_pixels
 from headwater.evaluate.water_types import water_and_counted
 from headwater.models.base import Network
@@ -69,6 +70,8 @@ def train(config_path: Path, *, find_lr: bool = False) -> None:
         torch.manual_seed(config.loop.seed)
         sizes = {key: value for key, value in config.network.items() if key != "name"}
         model = build_network(config.network["name"], sizes)
+        if config.init is not None:
+            model, data = _begun(config.init, data)
         if find_lr:
             if distributed.is_main:
                 print(rate_table(try_rates(model, data.draw, config.recipe, config.loop)))
@@ -76,8 +79,23 @@ def train(config_path: Path, *, find_lr: bool = False) -> None:
         _train(config, config_path, model, data, distributed)
 
 
+def _begun(init: Path, data: Data) -> tuple[Network, Data]:
+    """Return the network of a checkpoint, to be trained on, and the data with the origin of its weights."""
+    checkpoint = load_checkpoint(init)
+    origin = {"file": init.name, "sha256": checkpoint.metadata.sha256, "license": checkpoint.metadata.license}
+    print_status(f"begins with {init} (license {checkpoint.metadata.license}: its terms go with what is made of it)")
+    model = checkpoint.model.requires_grad_(True).train()
+    return model, replace(data, description={**data.description, "init": origin})
+
+
 def _train(config: TrainConfig, config_path: Path, model: Network, data: Data, distributed: Distributed) -> None:
     best = config.work / "best.safetensors"
+    before: dict[str, float] = {}
+    if config.init is not None and distributed.is_main:
+        before = validation_scores(
+            load_checkpoint(config.init).model, data.validation(), config.recipe, device=config.loop.device
+        )
+        print_status(f"before, validation: {_shown(before)}")
 
     def validate(network: Network) -> dict[str, float]:
         return validation_scores(network, data.validation(), config.recipe, device=config.loop.device)
@@ -89,7 +107,7 @@ def _train(config: TrainConfig, config_path: Path, model: Network, data: Data, d
             recipe=config.recipe,
             license=config.license,
             training={**_describe(config, config_path, data, distributed), "steps_done": step},
-            scores={"validation": _rounded(scores)},
+            scores={"validation": _rounded(scores), **({"validation_before": _rounded(before)} if before else {})},
         )
 
     train_network(
@@ -132,9 +150,20 @@ def prepare(config: TrainConfig) -> Data:
 
 
 def finish(config: TrainConfig, best: Path, data: Data) -> None:
-    """Score the best weights as stored on the test data, and write the checkpoint."""
+    """Score the best weights as stored on the test data, and those that they began with; write the checkpoint."""
     checkpoint = load_checkpoint(best)
     scores = dict(checkpoint.metadata.scores)
+    before = scores.get("validation_before", {}).get("f1*", 0.0)
+    if scores["validation"].get("f1*", 0.0) < before:
+        warn(
+            f"the training did not help: F1* of validation is {scores['validation']['f1*']}, and {before} with the"
+            f" weights of {config.init}."
+        )
+    if config.init is not None:
+        counts = test_counts(load_checkpoint(config.init).model, config, data.test())
+        if counts is not None:
+            scores["test_before"] = _rounded(counts.scores())
+            print_status(f"before, test: {scores['test_before']}")
     counts = test_counts(checkpoint.model, config, data.test())
     if counts is not None:
         scores["test"] = _rounded(counts.scores())
@@ -207,6 +236,10 @@ def _describe(config: TrainConfig, config_path: Path, data: Data, distributed: D
         "loop": {key: value for key, value in asdict(config.loop).items() if key not in _MACHINE_SETTINGS},
         **({"processes": distributed.size} if distributed.size > 1 else {}),
     }
+
+
+def _shown(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
 
 
 def _rounded(scores: Mapping[str, float]) -> dict[str, float]:

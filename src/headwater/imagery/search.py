@@ -46,6 +46,8 @@ def search(
 ) -> None:
     """Write items.parquet: the Sentinel-2 and elevation items that touch the cells of a basin.
 
+    Without `settings.datetime` no scenes are searched, only elevation.
+
     A pin of the same search is refreshed; one line describes the changes. A killed search resumes for a day: its pages
     are kept next to `out` until it is done.
 
@@ -72,7 +74,7 @@ def search(
     """
     url, workers = catalog.url, settings.workers
     scenes, dem_collections = catalog.sentinel2_collection, catalog.dem_collections
-    intervals = _intervals(settings.datetime, settings.years_back)
+    intervals = [] if settings.datetime is None else _intervals(settings.datetime, settings.years_back)
     provider = make_provider(
         url,
         page_limit=page_limit,
@@ -99,6 +101,8 @@ def search(
         "sentinel2_collection": scenes,
         "dem_collections": list(dem_collections),
     }
+    if not intervals:
+        say("No dates are given: only elevation tiles are pinned, no scenes.")
     queries = list(_queries(provider.remote, boxes, wanted, settings.slice_days, dem_collections))
     with PageStore(out) as store:
         slices = fetch_pages(provider, url, queries, store, workers=workers if provider.remote else 1)
@@ -110,7 +114,7 @@ def search(
             pinned = _keep_newer_pinned(out, result, store, wanted, provider)
         wanted.report_left_out(zip((query.collection for query in queries), slices, strict=True))
         entries = result.newest([scenes])
-        missing = _missing_collection(entries, scenes, dem_collections)
+        missing = _missing_collection(entries, scenes if intervals else None, dem_collections)
         if missing is not None:
             store.remove()  # the next search must not find the same pages again
             what, remedy, collections = missing
@@ -266,11 +270,11 @@ def _keep_newer_pinned(
 
 
 def _missing_collection(
-    entries: Sequence[FoundItem], scenes: str, dem_collections: Sequence[str]
+    entries: Sequence[FoundItem], scenes: str | None, dem_collections: Sequence[str]
 ) -> tuple[str, str, Sequence[str]] | None:
     """Return what a search lacks to be pinned, the remedy, and the collections it lacks; None if nothing."""
     found = {entry.collection for entry in entries}
-    if scenes not in found:
+    if scenes is not None and scenes not in found:
         return (
             f"usable {scenes} item in the time searched",
             "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name.",

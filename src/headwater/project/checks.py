@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from headwater.core.errors import DiskError, InputError
 from headwater.geo.basins import tdx_header_numbers
@@ -18,7 +19,12 @@ from headwater.geo.grid import Cell, cell_grid
 from headwater.project.budget import Cost, basin_cost, rates
 from headwater.project.config import Config
 from headwater.project.placeholder_basins import continent_of
+from headwater.stac.items import DEMO_CATALOG
+from headwater.stac.validation import is_web_address
 
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+_LANDING_S = 3.0
+"""Seconds that a catalog on this machine may take to say what it is."""
 CONFIRM = "`snakemake --config confirm=true` runs nevertheless"
 
 
@@ -160,6 +166,41 @@ def check_weights(checkpoints: Sequence[str]) -> None:
     from headwater.predict.step import members_of
 
     Ensemble(members_of([load_checkpoint(Path(path)) for path in checkpoints]))
+
+
+def check_published_rasters(place: str) -> None:
+    """Refuse a folder of published rasters that is not there or holds none; an address is not asked.
+
+    Raises
+    ------
+    InputError
+        It is no folder with files {x}_{y}.tif.
+    """
+    if is_web_address(place):
+        return
+    what = "the folder of the published rasters {x}_{y}.tif, or their address"
+    refuse_missing("predict.published", [place], what)
+    if not any(Path(place).glob("[0-9]*_[0-9]*.tif")):
+        raise InputError(f"predict.published is {place}, which holds no file {{x}}_{{y}}.tif.", f"Give {what}.")
+
+
+def may_be_demo_catalog(url: str) -> bool:
+    """Whether a catalog that was not searched yet may be that of demo planets.
+
+    They are served on this machine, as `headwater demo serve` does: only there the catalog is asked what it is.
+    """
+    import requests
+
+    from headwater.core.http import bounded_session, time_limit
+
+    if urlsplit(url).hostname not in _THIS_MACHINE:
+        return False
+    session = bounded_session(may_redirect=lambda *_: False)
+    try:
+        with time_limit(_LANDING_S), session.get(url, timeout=_LANDING_S) as reply:
+            return bool(reply.json().get("id") == DEMO_CATALOG)
+    except (requests.RequestException, ValueError, AttributeError):
+        return True  # not known: the predictions find it by the pin
 
 
 def check_catalog(url: str) -> None:

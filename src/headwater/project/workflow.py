@@ -309,7 +309,7 @@ class Workflow:
         nothing by itself, and checkpoints of another environment have other paths but the same content.
         """
         if step == "predict" and self.config.is_published:
-            return [STEP_VERSIONS["published"]]
+            return [STEP_VERSIONS["published"], self.config.predict.published]
         if step != "predict":
             return [STEP_VERSIONS.get(step)]
         described = [Path(path).with_suffix(".json") for path in self.config.checkpoints or default_checkpoints()]

@@ -5,6 +5,7 @@ import sqlite3
 
 import geopandas as gpd
 import pyarrow.parquet as pq
+import pyogrio
 import pytest
 import rasterio
 
@@ -63,6 +64,7 @@ def test_license_and_citation_are_in_every_output(mapped):
         metadata = {key.decode(): value.decode() for key, value in pq.read_schema(path).metadata.items()}
         assert metadata.items() >= asked.items(), path
     assert json.loads((results / "waterways.checks.json").read_text())["terms"] == asked
+    assert "CC BY-SA 4.0" in pyogrio.read_info(results / "waterways.fgb")["layer_metadata"]["DESCRIPTION"]
     with sqlite3.connect(results / "waterways.gpkg") as database:
         texts = " ".join(str(row[0]) for row in database.execute("select metadata from gpkg_metadata"))
     for path, content in ((results / "waterways.gpkg", texts), (results / "report/index.html", None)):

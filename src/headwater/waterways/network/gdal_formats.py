@@ -31,8 +31,9 @@ def write_geopackage(network: gpd.GeoDataFrame, path: Path) -> None:
 
 def write_flatgeobuf(network: gpd.GeoDataFrame, path: Path) -> None:
     """Write a FlatGeobuf."""
+    described = "\n".join(f"{name}: {text}" for name, text in terms_in(network).items())
     with atomic_path(path) as temporary:
-        write_with_gdal(network, temporary, "FlatGeobuf", {})
+        write_with_gdal(network, temporary, "FlatGeobuf", {}, layer_options=described and {"DESCRIPTION": described})
 
 
 def write_with_gdal(

@@ -44,7 +44,8 @@ def _add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
     """Write a Parquet file again with further metadata: geopandas takes none."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    # Not read_table, which takes folders named a=b for columns.
+    table = pq.ParquetFile(path).read()
     described = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
     pq.write_table(described, path, **WRITE_OPTIONS)
 

@@ -189,14 +189,8 @@ def _read_square(place: str, square: Square, grid: RasterGrid, made: _Made, sign
     """Read the part of a cell in a square from its own file; return whether the file is there."""
     if not 0 <= square.y < _SQUARES:
         return False  # beyond the web's map
-    part = grid.crop(
-        row=square.rows.start,
-        column=square.columns.start,
-        height=square.rows.stop - square.rows.start,
-        width=square.columns.stop - square.columns.start,
-    )
     try:
-        values, valid = _read(place, square, part, signer, beyond_px=_SLIT_PX)
+        values, valid = _read(place, square, _part(grid, square.rows, square.columns), signer, beyond_px=_SLIT_PX)
     except AssetGone:
         return False
     made.values[square.rows, square.columns] = values
@@ -207,10 +201,27 @@ def _read_square(place: str, square: Square, grid: RasterGrid, made: _Made, sign
 def _fill_from_overlaps(place: str, squares: Sequence[Square], grid: RasterGrid, made: _Made, signer: Signer) -> None:
     """Fill pixels without a value from the files of other squares, which may reach over their own edge."""
     for square in squares:
-        values, valid = _read(place, square, grid, signer, beyond_px=0.0)
-        take = valid & ~made.valid
-        made.values[take] = values[take]
-        made.valid[take] = True
+        lacking = ~made.valid
+        lacking[square.rows, square.columns] = False
+        if not lacking.any():
+            continue
+        rows, columns = (_span(lacking.any(axis=axis)) for axis in (1, 0))
+        values, valid = _read(place, square, _part(grid, rows, columns), signer, beyond_px=0.0)
+        take = valid & lacking[rows, columns]
+        made.values[rows, columns][take] = values[take]
+        made.valid[rows, columns][take] = True
+
+
+def _span(wanted: _BoolArray) -> slice:
+    """Return the slice from the first True to the last."""
+    found = np.flatnonzero(wanted)
+    return slice(int(found[0]), int(found[-1]) + 1)
+
+
+def _part(grid: RasterGrid, rows: slice, columns: slice) -> RasterGrid:
+    return grid.crop(
+        row=rows.start, column=columns.start, height=rows.stop - rows.start, width=columns.stop - columns.start
+    )
 
 
 def _read(

@@ -91,7 +91,7 @@ def refuse_many_cells(basin: str, count: int, example: Cell, config: Config) -> 
     """
     if count <= config.max_cells or config.confirm:
         return
-    cost = basin_cost([example], margin_px=config.grid.margin_px).times(count)
+    cost = basin_cost([example], margin_px=config.grid.margin_px, published=config.is_published).times(count)
     raise InputError(
         f"Basin {basin} has {count} {config.grid.cell_degrees:g}-degree cells, more than max_cells"
         f" ({config.max_cells}): {describe_cost(cost)}.",
@@ -256,8 +256,8 @@ def check_disk(results: Path, cells: Collection[Cell], config: Config) -> None:
     if not cells or config.confirm:
         return
     margin_px = config.grid.margin_px
-    needed = basin_cost(cells, margin_px=margin_px).storage_gb
-    if "composite" not in config.keep:
+    needed = basin_cost(cells, margin_px=margin_px, published=config.is_published).storage_gb
+    if "composite" not in config.keep and not config.is_published:
         grids = [cell_grid(cell, margin_px=margin_px) for cell in cells]
         needed -= sum(grid.width * grid.height for grid in grids) * rates()["composite_bytes_per_px"] / 1e9
     folder = _existing(results)

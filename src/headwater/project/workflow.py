@@ -120,14 +120,13 @@ class Workflow:
         check_tables({name: paths for name, paths in self._tables().items() if name.partition(".")[0] in steps})
         if "predict" in steps and not self.config.is_published:
             check_weights(self.checkpoints)
-            for basin in self.basins:
-                self._warn_of_demo_weights(basin)
+            self._warn_of_demo_weights()
         # Otherwise the results go to an object store.
         if workflow.storage_settings.default_storage_provider is None:
             check_disk(self.results, [cell for basin in self.basins for cell in self._unfinished(basin)], self.config)
 
-    def _warn_of_demo_weights(self, basin: str) -> None:
-        """Warn that a basin is mapped with weights for demo planets; not where the data are of one, or not known yet.
+    def _warn_of_demo_weights(self) -> None:
+        """Warn of weights for demo planets, unless the data are of one; before a search that is not known for sure.
 
         Each prediction finds it again by the pin, and the summary at the end of the run repeats it once.
         """
@@ -135,10 +134,10 @@ class Workflow:
             return
         from headwater.stac.pins import is_demo_pin
 
-        pin = self.results / basin / "items.parquet"
-        is_demo = is_demo_pin(pin) if pin.is_file() else may_be_demo_catalog(self.config.catalog.url)
-        if not is_demo:
-            say(f"warning: basin {basin}: {DEMO_WARNING}")
+        pins = [pin for pin in (self.results / basin / "items.parquet" for basin in self.basins) if pin.is_file()]
+        known = all(is_demo_pin(pin) for pin in pins)
+        if not (known and (pins or may_be_demo_catalog(self.config.catalog.url))):
+            say(f"warning: {DEMO_WARNING}")
 
     def _name_forgotten_files(self) -> None:
         """Report files next to a network that is made again, which an earlier configuration asked for."""
@@ -157,7 +156,9 @@ class Workflow:
         for basin in self.basins if _MODES_WITHOUT_FILES.isdisjoint(sys.argv) else ():
             left = self._unfinished(basin)
             if left:
-                cost = describe_cost(basin_cost(left, margin_px=self.config.grid.margin_px))
+                cost = describe_cost(
+                    basin_cost(left, margin_px=self.config.grid.margin_px, published=self.config.is_published)
+                )
                 lines.append(f"headwater: basin {basin} has {len(self.cells(basin))} cells, {len(left)} to do: {cost}.")
         return lines
 

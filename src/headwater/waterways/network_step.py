@@ -16,7 +16,7 @@ from headwater.core.events import say
 from headwater.core.files import atomic_path, write_json
 from headwater.core.terms import Terms
 from headwater.geo.basins import check_basin_id
-from headwater.geo.features import read_table
+from headwater.geo.features import PARQUET_SUFFIXES, read_table
 from headwater.geo.parquet import read_terms, write_geoparquet
 from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
 from headwater.waterways.backbone.tdx import NO_LINK
@@ -80,7 +80,7 @@ def network(
         pieces = gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs)
     else:
         pieces = gpd.GeoDataFrame({name: [] for name in SEGMENT_COLUMNS}, geometry="geometry", crs=backbone.crs)
-    terms = Terms.union(read_terms(path) for path in segments)
+    terms = Terms.union(read_terms(path) for path in segments if path.suffix.lower() in PARQUET_SUFFIXES)
     write_checked(pieces, backbone, out, checks, basin_id=basin_id, lakes=lakes, formats=formats, terms=terms)
     if water_out is not None:
         polygons = [_with_columns(read_table(path), WATER_COLUMNS, path) for path in water]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,15 +206,15 @@ def _fill_from_overlaps(place: str, squares: Sequence[Square], grid: RasterGrid,
         lacking[square.rows, square.columns] = False
         if not lacking.any():
             continue
-        rows, columns = (_span(lacking.any(axis=axis)) for axis in (1, 0))
+        rows, columns = _span(lacking.any(axis=1)), _span(lacking.any(axis=0))
         values, valid = _read(place, square, _part(grid, rows, columns), signer, beyond_px=0.0)
         take = valid & lacking[rows, columns]
         made.values[rows, columns][take] = values[take]
         made.valid[rows, columns][take] = True
 
 
-def _span(wanted: _BoolArray) -> slice:
-    """Return the slice from the first True to the last."""
+def _span(wanted: Any) -> slice:
+    """Return the slice from the first True of an (n,) array to the last."""
     found = np.flatnonzero(wanted)
     return slice(int(found[0]), int(found[-1]) + 1)
 
@@ -275,7 +276,7 @@ def _known(dataset: DatasetReader, values: NDArray[np.uint8], window: Window) ->
     return np.asarray(values != dataset.nodata)
 
 
-def _indices(positions: NDArray[np.float64], length: int, beyond_px: float) -> NDArray[np.int64]:
+def _indices(positions: NDArray[np.floating[Any]], length: int, beyond_px: float) -> NDArray[np.int64]:
     """Return the row or column that each position, in pixels from the edge of a file, is in; -1 outside of it."""
     found: NDArray[np.int64] = np.clip(np.floor(positions + _TIE).astype(np.int64), 0, length - 1)
     found[(positions < -beyond_px) | (positions >= length + beyond_px)] = -1

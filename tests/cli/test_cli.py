@@ -127,3 +127,18 @@ def test_numbers_of_the_command_line_are_finite_and_bounded(words, capsys):
         main(words.split())
     assert ended.value.code == 2
     assert re.search(r"is not a (whole )?number", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "needs --composite and --elevation"),
+        (("--published", "x", "--tile-px", "1024"), "--tile-px is for the network"),
+        (("--published", "x", "--composite", "c.tif"), "--composite is for the network"),
+        (("--published", "s3://x"), "an address of s3"),
+    ],
+)
+def test_predict_takes_the_files_of_one_source(options, words, capsys):
+    code = main(["predict", "--plan", "p.json", "--cell", "N01E001", "--out", "o.tif", *options])
+    assert code == 2
+    assert words in capsys.readouterr().err

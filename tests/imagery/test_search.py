@@ -13,7 +13,7 @@ from headwater.demo.server.serve import running_catalog
 from headwater.geo.plan import cell_boxes, read_plan
 from headwater.stac.pins import read_items, read_query
 from support.scripted_api import made_item, paged, scripted_api
-from support.steps import search
+from support.steps import search, select
 from support.tiny_catalog import CELLS, DEFAULT_SCENES, TinyScene, write_tiny_catalog, write_tiny_plan
 
 SUMMER = "2023-05-01/2023-09-30"
@@ -65,6 +65,27 @@ def test_a_search_over_the_api_pins_scenes_of_both_years_and_elevation(url: str,
         "2022-05-01T00:00:00Z/2022-09-30T23:59:59.999999Z",
     ]
     assert b"sig=" not in out.read_bytes()
+
+
+def test_without_dates_elevation_alone_is_pinned_and_selected(
+    folder: Path, plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "items.parquet"
+    search(plan, out, url=str(folder))
+    assert "only elevation tiles are pinned" in capsys.readouterr().err
+    assert names(out, S2) == []
+    assert len(names(out, "cop-dem-glo-30")) == 2
+    cell = tmp_path / "cell"
+    select(out, plan, CELLS[0], cell / "scenes.json", cell / "dem.json", cache_dir=tmp_path / "cache")
+    assert read_json(cell / "scenes.json")["scenes"] == []
+    assert "composite will be empty" not in capsys.readouterr().err
+    # With dates it is another search, and the scenes do not change the elevation of a cell.
+    elevation = (cell / "dem.json").read_bytes()
+    search(plan, out, url=str(folder), datetime=SUMMER)
+    assert names(out, S2)
+    select(out, plan, CELLS[0], cell / "scenes.json", cell / "dem.json", cache_dir=tmp_path / "cache")
+    assert read_json(cell / "scenes.json")["scenes"]
+    assert (cell / "dem.json").read_bytes() == elevation
 
 
 def test_a_second_search_leaves_the_file_alone(url: str, plan: Path, tmp_path: Path) -> None:

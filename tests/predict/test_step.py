@@ -11,7 +11,10 @@ from headwater.geo.grid import Cell, cell_grid, elevation_grid, prediction_grid
 from headwater.models.channels import PAPER, RELATIVE
 from headwater.models.checkpoint import load_checkpoint, save_checkpoint
 from headwater.models.registry import build_network
+from headwater.models.shipped import default_checkpoints
 from headwater.predict.pipeline import predict_probability
+from headwater.stac.items import DEMO_PROCESSING
+from headwater.stac.pins import write_items
 from support.local_place import CELL, MARGIN_PX, write_plan
 from support.steps import predict
 
@@ -192,3 +195,33 @@ def test_a_gpu_predicts_what_the_cpu_does(tmp_path, weights):
         maps.append(raster.read_raster(out)[0].astype(int))
     assert np.abs(maps[0] - maps[1]).max() <= 1
     assert np.quantile(np.abs(maps[0] - maps[2]), 0.99) <= 2
+
+
+def test_the_weights_that_ship_are_marked_unless_the_pin_is_of_a_demo_planet(tmp_path, capsys):
+    shipped = next(path for path in default_checkpoints() if "unet" in path.name)
+    composite, elevation, plan = write_inputs(tmp_path, empty=True)
+    out = tmp_path / "p.tif"
+    for name, version, marked in (("none", None, True), ("real", "05.09", True), ("demo", DEMO_PROCESSING, False)):
+        pin = tmp_path / f"{name}.parquet"
+        if version:
+            item = {
+                "type": "Feature", "stac_version": "1.0.0", "id": "a", "collection": "c", "links": [],
+                "geometry": {"type": "Point", "coordinates": [1, 2]}, "bbox": [1, 2, 1, 2],
+                "properties": {"datetime": "2023-01-01T00:00:00Z", "processing:version": version},
+                "assets": {"data": {"href": "a.tif"}},
+            }  # fmt: skip
+            write_items(pin, [item], url="u", query={})
+        predict(composite, elevation, CELL.name, plan, out, checkpoint=shipped, items=pin, **TILES)
+        assert ("generated landscapes only" in capsys.readouterr().err) == marked
+        assert (raster.raster_tags(out).get("weights") == "demo") == marked
+        assert ("warning" in raster.raster_tags(out)) == marked
+
+
+def test_the_license_and_citation_of_weights_are_tags(tmp_path, weights):
+    composite, elevation, plan = write_inputs(tmp_path, empty=True)
+    path = tmp_path / "imported.safetensors"
+    save_checkpoint(path, load_checkpoint(weights).model, recipe=PAPER, license="CC BY-SA 4.0", citation="Who (2026)")
+    predict(composite, elevation, CELL.name, plan, tmp_path / "p.tif", checkpoint=path, **TILES)
+    tags = raster.raster_tags(tmp_path / "p.tif")
+    assert (tags["license"], tags["citation"]) == ("CC BY-SA 4.0", "Who (2026)")
+    assert load_checkpoint(path).metadata.citation == "Who (2026)"

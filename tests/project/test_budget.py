@@ -138,3 +138,13 @@ def test_the_command_prints_the_table_of_the_documentation(tmp_path, capsys):
     assert time.process_time() - start < 20
     documented = (ROOT / "docs/explanation/scale.md").read_text()
     assert capsys.readouterr().out.strip() in documented
+
+
+def test_published_rasters_need_no_scenes_network_or_composites():
+    cells = [Cell(1, 32, 1.0)]
+    own, published = (basin_cost(cells, margin_px=64, published=each) for each in (False, True))
+    assert (published.tiles, published.gpu_hours, published.predict_cpu_hours) == (0, 0, 0)
+    assert published.sentinel2_gb < own.sentinel2_gb / 100
+    assert published.dem_gb == own.dem_gb
+    assert 0 < published.storage_gb < own.storage_gb / 5
+    assert 0 < published.cpu_hours < own.cpu_hours

@@ -7,11 +7,21 @@ import pytest
 from shapely import box
 
 from headwater.core.errors import DiskError, InputError
+from headwater.demo.server.serve import running_catalog
 from headwater.geo.grid import Cell, cells_intersecting
 from headwater.models.shipped import default_checkpoints
-from headwater.project.checks import check_catalog, check_disk, check_tables, check_weights, refuse_other_continent
+from headwater.project.checks import (
+    check_catalog,
+    check_disk,
+    check_published_rasters,
+    check_tables,
+    check_weights,
+    may_be_demo_catalog,
+    refuse_other_continent,
+)
 from headwater.project.config import check_config
 from headwater.project.workflow import Workflow
+from support.tiny_catalog import write_tiny_catalog
 
 NORTH_AMERICA = "7020038340"
 
@@ -124,3 +134,22 @@ def test_a_disk_that_is_too_small_and_a_catalog_that_is_not_there(configured, tm
     check_catalog("https://example.org/stac")
     with pytest.raises(InputError, match=r"catalog\.url names .*, which does not exist"):
         check_catalog(str(results))
+
+
+def test_a_folder_of_published_rasters_must_hold_some(tmp_path):
+    check_published_rasters("https://example.org/raster")
+    with pytest.raises(InputError, match="does not exist"):
+        check_published_rasters(str(tmp_path / "none"))
+    with pytest.raises(InputError, match=r"holds no file \{x\}_\{y\}.tif"):
+        check_published_rasters(str(tmp_path))
+    (tmp_path / "34_30.tif").touch()
+    check_published_rasters(str(tmp_path))
+
+
+def test_only_a_catalog_on_this_machine_may_be_a_demo_planet(tmp_path):
+    write_tiny_catalog(tmp_path)
+    with running_catalog([tmp_path]) as address:
+        assert may_be_demo_catalog(f"{address}/stac")
+    assert not may_be_demo_catalog("https://planetarycomputer.microsoft.com/api/stac/v1")
+    assert not may_be_demo_catalog(str(tmp_path))
+    assert may_be_demo_catalog("http://127.0.0.1:9/stac"), "not known yet: the pin will say"

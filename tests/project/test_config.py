@@ -48,6 +48,10 @@ def test_the_configurations_that_come_with_headwater_pass(path):
         ({"grid": {"margin_px": 63}}, r"a multiple of 2 \(got 63\)"),
         ({"search": {"datetime": "2023-12-31/2023-01-01"}}, "empty"),
         ({"search": {"datetime": "last year"}}, "not a range"),
+        ({"search": {"datetime": None}}, "search.datetime is not given"),
+        ({"predict": {"published": "s3://bucket/raster"}}, "an address of s3"),
+        ({"predict": {"published": "https://a:b@example.org/raster"}}, "has a user, a key or a query"),
+        ({"predict": {"published": "https://example.org/raster?v=1"}}, "has a user, a key or a query"),
         ({"search": {"datetime": "20230101/20231231"}}, "not a range"),
         ({"basins": {"ids": []}}, r"basins.ids must be a list of at least 1 .*got \[\]"),
         ({"basins": {"ids": ["../x"]}}, "basins.ids must be"),
@@ -143,7 +147,9 @@ def test_each_default_is_allowed():
     schema = config_schema()["properties"]
     for section, rule in schema.items():
         defaults = {key: each["default"] for key, each in rule.get("properties", {}).items() if "default" in each}
-        check_config(config(**{section: defaults} if defaults and section not in ("catalog", "backbone") else {}))
+        check_config(
+            config(**{section: defaults} if defaults and section not in ("catalog", "backbone", "search") else {})
+        )
 
 
 def test_a_key_that_occurs_twice_is_refused(tmp_path):

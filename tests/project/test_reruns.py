@@ -61,6 +61,8 @@ CHANGES = {
     "composite.allow_cloud": (True, "composite"),
     "composite.reader": ("odc", "composite"),
     "elevation.missing": ("zero", "elevation"),
+    "predict.source": ("published", "search and predict"),
+    "predict.published": ("https://example.org/raster", "predict"),
     "predict.checkpoint": ("weights.safetensors", "predict"),
     "predict.tile_px": (1024, "predict"),
     "predict.overlap_px": (128, "predict"),
@@ -143,7 +145,11 @@ def test_another_value_reruns_what_the_reference_says(setting, monkeypatch):
     rerun = {
         step for step, sections in tracked_sections().items() if before.options(*sections) != after.options(*sections)
     }
-    if rule.get("is_file") or first == NOTHING:
+    if setting == "predict.source":
+        # Without the options of the network and of scenes; the commands change as well.
+        assert rerun == {"search", "predict"}
+        assert before.predict_command != after.predict_command
+    elif rule.get("is_file") or first == NOTHING:
         assert rerun == set()
     else:
         assert rerun == {"plan" if first == REFUSED else first}

@@ -8,6 +8,7 @@ import shapely
 from jinja2 import UndefinedError
 
 from headwater import raster
+from headwater.core.terms import Terms
 from headwater.geo.grid import cell_grid
 from headwater.geo.plan import read_plan, write_plan
 from headwater.report.step import render_page, report
@@ -18,7 +19,7 @@ FACTS = {
     "table": [{"order": 1, "backbone": 1.0, "new": 2.0, "all": 3.0}], "maps": [{"file": "a.png", "caption": "A map"}],
     "checks": [("no cycle", 0)], "scenes": ["S2A"], "no_view": 0.01, "weights": ["abc"], "demo_weights": True,
     "costs": [],
-    "missing": [], "left_out": [], "constant": [],
+    "missing": [], "left_out": [], "constant": [], "published": "", "terms": Terms(),
 }  # fmt: skip
 
 
@@ -87,6 +88,23 @@ def test_rasters_that_were_not_kept_are_listed_and_not_described():
     assert "Not kept and therefore not shown: composite, probability." in page
     assert "Sentinel-2 scenes" not in page
     assert "weights" not in page
+
+
+def test_licenses_warnings_and_published_rasters_are_on_the_page():
+    assert "License" not in render_page(FACTS)
+    terms = Terms(license=("CC BY-SA 4.0", "<b>"), citation=("Who (2026)",), warning=("Only a try.",))
+    facts = {
+        "terms": terms,
+        "published": "https://example.org/raster",
+        "weights": [],
+        "scenes": [],
+        "demo_weights": False,
+    }
+    page = render_page(FACTS | facts)
+    assert "CC BY-SA 4.0; &lt;b&gt;. Cite Who (2026)." in page
+    assert "<strong>Only a try.</strong>" in page
+    assert "the published rasters of https://example.org/raster" in page
+    assert "Sentinel-2 scenes" not in page
 
 
 def test_a_missing_fact_is_an_error():

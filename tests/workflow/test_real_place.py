@@ -12,6 +12,8 @@ import pytest
 import rasterio
 import yaml
 
+from headwater.geo.parquet import read_terms
+from headwater.models.shipped import DEMO_WARNING
 from support.places import ROOT
 from support.small_run import LIGHT_CHECKPOINT
 
@@ -28,6 +30,7 @@ def lommel(tmp_path_factory, shared_data):
     def run(*command):
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     run(
         "headwater", "items", str(source), "--dem", str(source / "srtm_gl1_crop.tif"),
@@ -36,7 +39,8 @@ def lommel(tmp_path_factory, shared_data):
     config = yaml.safe_load((ROOT / "config/own-rasters.yaml").read_text())
     config["predict"]["checkpoint"] = LIGHT_CHECKPOINT
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    run("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2")
+    text = run("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--configfile", "config.yaml", "--cores", "2")
+    (folder / "run.txt").write_text(text)
     return folder / "results" / "9000000001"
 
 
@@ -63,3 +67,13 @@ def test_probability_exists_wherever_there_is_imagery(lommel):
             seen = composite.read(5)[64:-64, 64:-64] > 0
         blocks = seen.reshape(valid.shape[0], 2, valid.shape[1], 2).any(axis=(1, 3))
         assert np.array_equal(valid, blocks)
+
+
+def test_weights_for_demo_planets_are_named_in_the_terminal_the_report_and_the_files(lommel):
+    text = (lommel.parents[1] / "run.txt").read_text()
+    assert 2 <= text.count(DEMO_WARNING) <= 3, "at the beginning and in the summary, not for each job"
+    assert DEMO_WARNING in (lommel / "report/index.html").read_text()
+    for path in lommel.glob("cells/*/probability.tif"):
+        with rasterio.open(path) as dataset:
+            assert dataset.tags()["weights"] == "demo"
+    assert read_terms(lommel / "waterways.parquet").warning == (DEMO_WARNING,)

@@ -48,6 +48,7 @@ def test_rasters_cover_their_cells_and_the_mosaic_their_union(finished):
             assert dataset.shape == (cell["height"] // 2, cell["width"] // 2)
             assert dataset.overviews(1) or max(dataset.shape) <= 512
             assert [len(each) for each in dataset.tags()["checkpoint_sha256"].split(", ")] == [64]
+            assert "weights" not in dataset.tags(), "the weights that ship suit a demo planet"
     with rasterio.open(folder / "results" / basin / "mosaic.vrt") as dataset:
         assert dataset.bounds == pytest.approx(tuple(plan["bounds"]), abs=dataset.res[0])
 

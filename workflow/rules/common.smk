@@ -67,7 +67,7 @@ def command(text, *sections, optional="", untracked=(), **patterns):
         "command": filled,
         "options": lambda wildcards: RUN.options(*sections, basin=wildcards.basin),
         "identity": RUN.identity(text.partition(" ")[0]),
-        "untracked": lambda wildcards, resources: RUN.options(*untracked, reruns=False),
+        "untracked": lambda wildcards, resources: RUN.untracked(wildcards.basin, *untracked),
     }
 
 

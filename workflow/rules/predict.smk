@@ -1,28 +1,24 @@
-"""predict, mosaic: the probability of water at 20 m, cell by cell and side by side."""
+"""predict, mosaic: the probability of water at 20 m, cell by cell and side by side.
+
+Published rasters (predict.source): Pierson, Fankhauser and Mehrabi (2026), arXiv:2412.00050, CC BY-SA 4.0.
+"""
 
 
 use rule step as predict with:
     input:
-        composite=rules.composite.output,
-        elevation=rules.elevation.output,
-        plan=rules.plan.output,
+        # Composite and elevation; published rasters need no composite.
+        unpack(lambda wildcards: RUN.predict_inputs(wildcards.basin, wildcards.cell)),
         # Known by its content (`identity`), not by the time of its file, which a new checkout changes.
         checkpoint=ancient(RUN.checkpoints),
     output:
         unless_kept("probability"),
     log:
         LOGS / "{basin}/predict/{cell}.log",
-    threads: CONFIG.predict.threads
+    threads: RUN.predict_threads
     resources:
-        **memory(2000 + 2000 * CONFIG.predict.threads, gpu=RUN.gpus(), runtime=minutes(240)),
+        **memory(**RUN.predict_resources, runtime=minutes(240)),
     params:
-        **command(
-            "predict --composite {input.composite} --elevation {input.elevation} --plan {input.plan}"
-            " --cell {wildcards.cell} --out {output}",
-            "predict",
-            optional=RUN.checkpoints and "--checkpoint {input.checkpoint}",
-            untracked=["predict"],
-        ),
+        **command(RUN.predict_command, "predict", untracked=["predict"]),
 
 
 use rule step as mosaic with:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headwater.cli.arguments import EACH_CELL, add_cell, add_out, add_plan
 from headwater.cli.options import SIGNING, Values, add_settings, given
+from headwater.core.errors import InputError
 
 
 def elevation(parser: argparse.ArgumentParser) -> None:
@@ -49,33 +50,78 @@ def elevation(parser: argparse.ArgumentParser) -> None:
 
 def predict(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `headwater predict`."""
-    parser.add_argument("--composite", type=Path, required=True, help="composite.tif of the cell")
-    parser.add_argument("--elevation", type=Path, required=True, help="elevation.tif of the cell")
+    parser.description = (
+        "Write the probability of water of one cell: by the network, from --composite and --elevation; or, with "
+        "--published, from published rasters."
+    )
+    parser.add_argument("--composite", type=Path, help="composite.tif of the cell")
+    parser.add_argument(
+        "--elevation",
+        type=Path,
+        help="elevation.tif of the cell; with --published optional, to tell land from sea where a raster is missing",
+    )
     add_plan(parser)
     add_cell(parser)
     parser.add_argument(
         "--checkpoint", type=Path, nargs="+", help="checkpoint, or several to average (default: Headwater's own)"
     )
+    parser.add_argument(
+        "--items", type=Path, help="items.parquet of the basin: whether the scenes are of a demo planet (default: no)"
+    )
+    parser.add_argument(
+        "--published",
+        nargs="?",
+        const="",
+        metavar="PLACE",
+        help="take published rasters, from this address or folder (default: WaterNet's), instead of the network",
+    )
     add_settings(parser, "predict")
+    add_settings(parser, "catalog", only=SIGNING)
     add_out(parser, "probability.tif")
 
     def run(
-        composite: Path,
-        elevation: Path,
+        composite: Path | None,
+        elevation: Path | None,
         plan: Path,
         cell: str,
         checkpoint: list[Path] | None,
+        items: Path | None,
+        published: str | None,
         out: Path,
         values: Values | None,
     ) -> None:
-        from headwater.predict.settings import PredictSettings
+        from headwater.predict.settings import PUBLISHED_RASTERS, PredictSettings
 
         settings = given(PredictSettings, values)
+        if published is not None:
+            for_network = [
+                composite and "--composite",
+                checkpoint and "--checkpoint",
+                *(values or {}).get("predict", ()),
+            ]
+            _refuse_with_published([str(name) for name in for_network if name])
+            from headwater.predict.published import predict_published
+            from headwater.stac.settings import SigningSettings
+
+            hosts = given(SigningSettings, values).hosts
+            place = published or PUBLISHED_RASTERS
+            predict_published(plan, cell, out, place=place, elevation=elevation, hosts=hosts)
+            return
+        if composite is None or elevation is None:
+            raise InputError(
+                "The network needs --composite and --elevation.", "Give both, or --published for published rasters."
+            )
         from headwater.predict.step import predict
 
-        predict(composite, elevation, cell, plan, out, checkpoint=checkpoint, settings=settings)
+        predict(composite, elevation, cell, plan, out, checkpoint=checkpoint, settings=settings, items=items)
 
     parser.set_defaults(run=run)
+
+
+def _refuse_with_published(names: list[str]) -> None:
+    if names:
+        name = names[0] if names[0].startswith("--") else f"--{names[0].replace('_', '-')}"
+        raise InputError(f"{name} is for the network, but --published is given.", "Give one or the other.")
 
 
 def mosaic(parser: argparse.ArgumentParser) -> None:

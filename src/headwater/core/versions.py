@@ -11,6 +11,7 @@ STEP_VERSIONS = {
     "composite": 2,
     "elevation": 3,
     "predict": 2,
+    "published": 1,
     "backbone": 2,
     "vectorize": 4,
     "network": 2,

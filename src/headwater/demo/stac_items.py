@@ -12,6 +12,7 @@ from pyproj import Transformer
 from headwater.demo.acquisitions import Acquisition
 from headwater.demo.glo30 import POSTS_PER_DEGREE, DegreeTile
 from headwater.demo.planet_grid import MgrsTile
+from headwater.stac.items import DEMO_PROCESSING
 
 S2, GLO30 = "sentinel-2-l2a", "cop-dem-glo-30"
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
@@ -91,6 +92,7 @@ def scene_item(
         "sat:relative_orbit": date.orbit,
         "s2:mgrs_tile": tile.name,
         "s2:processing_baseline": baseline,
+        "processing:version": DEMO_PROCESSING,
         "s2:product_type": "S2MSI2A",
         "s2:datatake_type": "INS-NOBS",
         "s2:datatake_id": f"G{_satellite(date)}_{sensed}_{10_000 + 143 * date.number + date.orbit:06d}_N{baseline}",
@@ -177,6 +179,7 @@ def elevation_item(tile: DegreeTile) -> dict[str, Any]:
             "datetime": "2021-04-22T00:00:00Z",
             "gsd": 30,
             "platform": "TanDEM-X",
+            "processing:version": DEMO_PROCESSING,
             "proj:epsg": 4326,
             "proj:shape": [POSTS_PER_DEGREE, POSTS_PER_DEGREE],
             "proj:transform": [post, 0.0, west, 0.0, -post, north],

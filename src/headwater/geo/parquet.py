@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.seals import check_seal, damaged, is_result, seal_parquet
+from headwater.core.terms import Terms
 
 # Libraries that read tables are imported where they are used: most jobs read none.
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ READ_OPTIONS: dict[str, Any] = {"page_checksum_verification": True}
 """Options of pyarrow to read any Parquet file; pages without a checksum are read too."""
 
 
-def write_geoparquet(table: gpd.GeoDataFrame, path: Path, **options: Any) -> None:
+def write_geoparquet(table: gpd.GeoDataFrame, path: Path, *, terms: Terms | None = None, **options: Any) -> None:
     """Write a table as GeoParquet 1.1 with checksums and seal.
 
     Parameters
@@ -28,11 +29,33 @@ def write_geoparquet(table: gpd.GeoDataFrame, path: Path, **options: Any) -> Non
         Rows to write; the index is left out.
     path : Path
         Temporary path of `atomic_path`.
+    terms : Terms, optional
+        Terms of use of what it was made of, for its metadata.
     **options
         Of `GeoDataFrame.to_parquet`.
     """
     table.to_parquet(path, schema_version="1.1.0", index=False, **WRITE_OPTIONS, **options)
+    if terms is not None and terms.tags():
+        _add_metadata(path, terms.tags())
     seal_parquet(path)
+
+
+def _add_metadata(path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a Parquet file again with further metadata: geopandas takes none."""
+    import pyarrow.parquet as pq
+
+    # Not read_table, which takes folders named a=b for columns.
+    table = pq.ParquetFile(path).read()
+    described = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
+    pq.write_table(described, path, **WRITE_OPTIONS)
+
+
+def read_terms(path: Path) -> Terms:
+    """Return the terms of use in the metadata of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    with sound(path):
+        return Terms.of(pq.read_schema(path).metadata or {})
 
 
 def read_geoparquet(path: Path, **options: Any) -> gpd.GeoDataFrame:

@@ -48,6 +48,8 @@ def search(
 ) -> None:
     """Write items.parquet: the Sentinel-2 and elevation items that touch the cells of a basin.
 
+    Without `settings.datetime` no scenes are searched, only elevation.
+
     A pin of the same search is refreshed; one line describes the changes. A killed search resumes for a day: its pages
     are kept next to `out` until it is done.
 
@@ -74,7 +76,8 @@ def search(
         The catalog does not answer, or has no usable Sentinel-2 item there.
     """
     fallback = catalog.next_catalog
-    task = _Task(read_plan(plan), _intervals(settings.datetime, settings.years_back), settings, page_limit)
+    intervals = [] if settings.datetime is None else _intervals(settings.datetime, settings.years_back)
+    task = _Task(read_plan(plan), intervals, settings, page_limit)
     first, second = (task.provider(each) if each is not None else None for each in (catalog, fallback))
     assert first is not None
     with PageStore(out) as store:
@@ -153,6 +156,8 @@ def _search_catalog(
         "sentinel2_collection": scenes,
         "dem_collections": list(dem_collections),
     }
+    if not intervals:
+        say("No dates are given: only elevation tiles are pinned, no scenes.")
     queries = list(_queries(provider.remote, boxes, wanted, settings.slice_days, dem_collections))
     slices = fetch_pages(provider, url, queries, store, workers=settings.workers if provider.remote else 1)
     result = SearchResult()
@@ -164,7 +169,7 @@ def _search_catalog(
         pinned = _keep_newer_pinned(out, result, store, wanted, provider)
     wanted.report_left_out(zip((query.collection for query in queries), slices, strict=True))
     entries = result.newest([scenes])
-    missing = _missing_collection(entries, scenes, dem_collections)
+    missing = _missing_collection(entries, scenes if intervals else None, dem_collections)
     if missing is not None:
         store.remove()  # the next search must not find the same pages again
         what, remedy, collections = missing
@@ -328,11 +333,11 @@ def _keep_newer_pinned(
 
 
 def _missing_collection(
-    entries: Sequence[FoundItem], scenes: str, dem_collections: Sequence[str]
+    entries: Sequence[FoundItem], scenes: str | None, dem_collections: Sequence[str]
 ) -> tuple[str, str, Sequence[str]] | None:
     """Return what a search lacks to be pinned, the remedy, and the collections it lacks; None if nothing."""
     found = {entry.collection for entry in entries}
-    if scenes not in found:
+    if scenes is not None and scenes not in found:
         return (
             f"usable {scenes} item in the time searched",
             "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name.",

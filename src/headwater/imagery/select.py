@@ -93,7 +93,8 @@ def select(
 
     images = [item for item in pinned if item["collection"] not in dem_collections]
     selection = choose_entries(images, box, query.get("datetime"), settings, cache)
-    if not selection.entries:
+    # A search without dates pins elevation only.
+    if not selection.entries and query.get("datetime") != []:
         warn(f"{selection.why_empty(cell, settings)}: its composite will be empty.")
     collection = query.get("sentinel2_collection") or (images[0]["collection"] if images else "")
     write_json(

@@ -21,7 +21,11 @@ class SearchSettings(Settings):
 
     section: ClassVar[str] = "search"
 
-    datetime: OneLine = setting(doc="First and last day of the imagery, YYYY-MM-DD/YYYY-MM-DD.")
+    datetime: OneLine | None = setting(
+        None,
+        "First and last day of the imagery, YYYY-MM-DD/YYYY-MM-DD; without it no scenes are pinned but elevation tiles"
+        " alone, as predict.source published needs.",
+    )
     years_back: int = setting(
         1,
         "How many earlier years are searched as well, for places without a clear view.",
@@ -64,7 +68,8 @@ class SearchSettings(Settings):
 
     @model_validator(mode="after")
     def _check_dates(self) -> Self:
-        parse_date_range(self.datetime)
+        if self.datetime is not None:
+            parse_date_range(self.datetime)
         return self
 
 

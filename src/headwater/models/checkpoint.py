@@ -50,10 +50,13 @@ class CheckpointMetadata:
     """Scores on data it was not trained on."""
     channels: Sequence[Mapping[str, Any]] = ()
     """The recipe for people: name, source, formula, parameters and scaling (the normalization) of each channel."""
+    citation: str = ""
+    """What to cite for the weights, one line."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metadata as JSON stores it."""
-        return {**asdict(self), "recipe": self.recipe.to_dict(), "channels": list(self.channels)}
+        values = {**asdict(self), "recipe": self.recipe.to_dict(), "channels": list(self.channels)}
+        return {name: value for name, value in values.items() if name != "citation" or value}
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ def save_checkpoint(
     *,
     recipe: Recipe,
     license: str,
+    citation: str = "",
     training: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float16,
@@ -139,7 +143,7 @@ def save_checkpoint(
         The network; stays unchanged.
     recipe : Recipe
         The channels it was trained with.
-    license, training, scores
+    license, citation, training, scores
         See `CheckpointMetadata`.
     dtype : torch.dtype
         Type of the stored weights. Tensors that are not learned keep their type: the variances of batch norms may
@@ -176,6 +180,7 @@ def save_checkpoint(
         channels=recipe.describe(),
         training=training or {},
         scores=scores or {},
+        citation=citation,
     )
     # Both files are written before either is renamed: a full disk leaves the last pair unchanged.
     with atomic_path(path.with_suffix(".json")) as sidecar:
@@ -203,13 +208,13 @@ def _read_metadata(sidecar: Path) -> CheckpointMetadata:
 def _check_types(values: Mapping[str, Any], sidecar: Path) -> None:
     """Refuse values of other types than those that are written, and texts that a terminal would not only show."""
     kinds = {"network": str, "config": dict, "recipe": dict, "sha256": str, "license": str}
-    kinds |= {"training": dict, "scores": dict, "channels": list}
+    kinds |= {"training": dict, "scores": dict, "channels": list, "citation": str}
     wrong = [name for name, kind in kinds.items() if name in values and not isinstance(values[name], kind)]
     pixel_m = values.get("input_pixel_m", PIXEL_M)
     if not is_number(pixel_m, *PIXEL_M_RANGE):
         wrong.append("input_pixel_m")
-    texts = ("network", "license")
-    wrong += [name for name in texts if name not in wrong and not _is_line(values[name])]
+    texts = [name for name in ("network", "license", "citation") if name in values and name not in wrong]
+    wrong += [name for name in texts if not _is_line(values[name])]
     if wrong:
         raise InputError(
             f"{sidecar} does not describe a checkpoint: {wrong[0]} is {repr(values[wrong[0]])[:80]}.",

@@ -7,8 +7,12 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from headwater.core.errors import InputError
+from headwater.core.secrets import has_credentials
 from headwater.core.settings import Settings, setting
 from headwater.core.texts import FileName
+
+PUBLISHED_RASTERS = "https://data.source.coop/fika/waternet/raster"
+"""Address of WaterNet's published rasters, one Cloud-Optimized GeoTIFF for each square of the web's grid at zoom 6."""
 
 
 class PredictSettings(Settings):
@@ -16,6 +20,20 @@ class PredictSettings(Settings):
 
     section: ClassVar[str] = "predict"
 
+    # Which files a job reads: its rule passes them, so that a new setting reruns no prediction.
+    source: Literal["network", "published"] = setting(
+        "network",
+        "Where the probability comes from: the network, out of composite and elevation; or published rasters, for which"
+        " neither scenes nor composites are made and the other keys of this section have no effect.",
+        is_file=True,
+        reruns_from="search and predict",
+    )
+    published: FileName = setting(
+        PUBLISHED_RASTERS,
+        "Address (http or https) or folder of the published rasters {x}_{y}.tif, for source published.",
+        is_file=True,
+        reruns_from="predict",
+    )
     checkpoint: FileName | Annotated[tuple[FileName, ...], Field(min_length=1)] | None = setting(
         None,
         "Checkpoint (.safetensors with its .json next to it), or a list of them whose mean is used; waternet is"
@@ -76,6 +94,11 @@ class PredictSettings(Settings):
     )
 
     @model_validator(mode="after")
+    def _check_published(self) -> Self:
+        check_published(self.published)
+        return self
+
+    @model_validator(mode="after")
     def _check_overlap(self) -> Self:
         if 2 * self.overlap_px > self.tile_px:
             raise InputError(
@@ -84,3 +107,22 @@ class PredictSettings(Settings):
                 "Reduce the overlap or use larger tiles.",
             )
         return self
+
+
+def check_published(place: str) -> None:
+    """Refuse a place of published rasters that is neither a plain address nor a folder's name.
+
+    Raises
+    ------
+    InputError
+        It has a password, a key or a query, or is an address of another kind.
+    """
+    if has_credentials(place) or ("://" in place and set("?#") & set(place)):
+        raise InputError(
+            "predict.published has a user, a key or a query, but names of files are appended to it.",
+            "Give the address of their folder alone.",
+        )
+    if "://" in place and not place.startswith(("http://", "https://")):
+        raise InputError(
+            f"predict.published is an address of {place.partition('://')[0]}.", "Give an http(s) address, or a folder."
+        )

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from headwater import raster
 from headwater.core.errors import InputError
-from headwater.core.events import say
+from headwater.core.events import say, warn
 from headwater.geo.grid import PREDICTION_FACTOR, Cell, RasterGrid, cell_grid, prediction_grid
 from headwater.geo.plan import read_plan
 from headwater.models.channels import PIXEL_M, Float32Array, Recipe
 from headwater.models.checkpoint import Checkpoint, load_checkpoint
-from headwater.models.shipped import default_checkpoints
+from headwater.models.shipped import default_checkpoints, terms_of
 from headwater.predict.devices import claimed_gpu, gpus, resolve_device, resolve_dtype
 from headwater.predict.ensemble import EnsembleMember, at_scale
 from headwater.predict.pipeline import Options, predict_strips, quantize
@@ -35,6 +35,7 @@ def predict(
     *,
     checkpoint: Path | Sequence[Path] | None = None,
     settings: PredictSettings | None = None,
+    items: Path | None = None,
 ) -> None:
     """Write probability.tif of a cell: 20 m, uint8 p * 255 with an internal mask.
 
@@ -63,6 +64,8 @@ def predict(
     settings : PredictSettings, optional
         How to compute; its checkpoint is not used here. Of several GPUs "auto" and "cuda" use one that no other process
         of ours has.
+    items : Path, optional
+        items.parquet of the basin, which says whether the scenes are of a demo planet; taken for real ones without it.
 
     Raises
     ------
@@ -76,6 +79,9 @@ def predict(
     the_plan = read_plan(plan)
     the_cell = the_plan.cell(cell)
     grid = cell_grid(the_cell, margin_px=the_plan.margin_px)
+    terms = terms_of([each.metadata for each in weights], demo_data=items is not None and _is_demo(items))
+    for sentence in terms.warning:
+        warn(sentence)
     _check_composite(composite, grid)
     _check_elevation(elevation, the_cell)
     core = prediction_grid(the_cell)
@@ -85,7 +91,11 @@ def predict(
         raster.warped_row_reader(elevation, grid) as read_elevation,
         _on_own_gpu(options) as options,
         raster.cog_writer(
-            out, grid=core, dtype="uint8", tags=_tags(weights, members, options), band_names=("probability",)
+            out,
+            grid=core,
+            dtype="uint8",
+            tags=_tags(weights, members, options) | terms.tags(),
+            band_names=("probability",),
         ) as write_rows,
     ):
 
@@ -100,6 +110,12 @@ def predict(
                 write_rows(max(0, row - margin), quantize(probability[window])[None], valid[window])
 
         predict_strips(members, grid.shape, read, write, options)
+
+
+def _is_demo(items: Path) -> bool:
+    from headwater.stac.pins import is_demo_pin
+
+    return is_demo_pin(items)
 
 
 def options_of(settings: PredictSettings) -> Options:

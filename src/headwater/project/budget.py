@@ -238,20 +238,20 @@ def machines() -> tuple[Machine, ...]:
     return tuple(Machine(**machine) for machine in _rates_file()["machines"])
 
 
-def basin_cost(cells: Iterable[Cell], *, margin_px: int) -> Cost:
-    """Return the cost of a basin with these cells."""
+def basin_cost(cells: Iterable[Cell], *, margin_px: int, published: bool = False) -> Cost:
+    """Return the cost of a basin with these cells; `published`: from published rasters, without scenes and network."""
     rows: dict[int, tuple[Cell, int]] = {}
     for cell in cells:
         rows[cell.row] = (cell, rows.get(cell.row, (cell, 0))[1] + 1)
     starts = sum(rates()[f"start_{step}_cpu_s"] for step in BASIN_STEPS)
     total = Cost(cpu_hours=starts / 3600)
     for cell, count in rows.values():
-        total += _cell_cost(cell.row, cell.degrees, margin_px).times(count)
+        total += _cell_cost(cell.row, cell.degrees, margin_px, published).times(count)
     return total
 
 
 @lru_cache(maxsize=4096)
-def _cell_cost(row: int, degrees: float, margin_px: int) -> Cost:
+def _cell_cost(row: int, degrees: float, margin_px: int, published: bool) -> Cost:
     """Return the cost of one cell: all cells at the same latitude have the same grid."""
     cell, rate = Cell(row, 0, degrees), rates()
     grid = cell_grid(cell, margin_px=margin_px)
@@ -272,6 +272,16 @@ def _cell_cost(row: int, degrees: float, margin_px: int) -> Cost:
         + posts * rate["elevation_bytes_per_post"]
         + pixels_20m * (rate["probability_bytes_per_px"] + rate["vector_bytes_per_px"])
     )
+    if published:
+        read = pixels_20m * rate["probability_bytes_per_px"]
+        return Cost(
+            cells=1,
+            # Of images in the wider sense: the published rasters are made of Sentinel-2.
+            sentinel2_gb=read / 1e9,
+            dem_gb=posts * rate["dem_bytes_per_post"] / 1e9,
+            storage_gb=(stored - pixels * rate["composite_bytes_per_px"]) / 1e9,
+            cpu_hours=(cpu_s - pixels * rate["composite_cpu_s_per_px"] - rate["start_composite_cpu_s"]) / 3600,
+        )
     return Cost(
         cells=1,
         tiles=tile_count,

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from headwater.core.errors import DiskError, InputError
 from headwater.geo.basins import tdx_header_numbers
@@ -18,7 +19,12 @@ from headwater.geo.grid import Cell, cell_grid
 from headwater.project.budget import Cost, basin_cost, rates
 from headwater.project.config import Config
 from headwater.project.placeholder_basins import continent_of
+from headwater.stac.items import DEMO_CATALOG
+from headwater.stac.validation import is_web_address
 
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+_LANDING_S = 3.0
+"""Seconds that a catalog on this machine may take to say what it is."""
 CONFIRM = "`snakemake --config confirm=true` runs nevertheless"
 
 
@@ -85,7 +91,7 @@ def refuse_many_cells(basin: str, count: int, example: Cell, config: Config) -> 
     """
     if count <= config.max_cells or config.confirm:
         return
-    cost = basin_cost([example], margin_px=config.grid.margin_px).times(count)
+    cost = basin_cost([example], margin_px=config.grid.margin_px, published=config.is_published).times(count)
     raise InputError(
         f"Basin {basin} has {count} {config.grid.cell_degrees:g}-degree cells, more than max_cells"
         f" ({config.max_cells}): {describe_cost(cost)}.",
@@ -162,6 +168,41 @@ def check_weights(checkpoints: Sequence[str]) -> None:
     Ensemble(members_of([load_checkpoint(Path(path)) for path in checkpoints]))
 
 
+def check_published_rasters(place: str) -> None:
+    """Refuse a folder of published rasters that is not there or holds none; an address is not asked.
+
+    Raises
+    ------
+    InputError
+        It is no folder with files {x}_{y}.tif.
+    """
+    if is_web_address(place):
+        return
+    what = "the folder of the published rasters {x}_{y}.tif, or their address"
+    refuse_missing("predict.published", [place], what)
+    if not any(Path(place).glob("[0-9]*_[0-9]*.tif")):
+        raise InputError(f"predict.published is {place}, which holds no file {{x}}_{{y}}.tif.", f"Give {what}.")
+
+
+def may_be_demo_catalog(url: str) -> bool:
+    """Whether a catalog that was not searched yet may be that of demo planets.
+
+    They are served on this machine, as `headwater demo serve` does: only there the catalog is asked what it is.
+    """
+    import requests
+
+    from headwater.core.http import bounded_session, time_limit
+
+    if urlsplit(url).hostname not in _THIS_MACHINE:
+        return False
+    session = bounded_session(may_redirect=lambda *_: False)
+    try:
+        with time_limit(_LANDING_S), session.get(url, timeout=_LANDING_S) as reply:
+            return bool(reply.json().get("id") == DEMO_CATALOG)
+    except (requests.RequestException, ValueError, AttributeError):
+        return True  # not known: the predictions find it by the pin
+
+
 def check_catalog(url: str, *, name: str = "catalog.url") -> None:
     """Refuse a catalog that is neither an address nor something on this disk.
 
@@ -222,8 +263,8 @@ def check_disk(results: Path, cells: Collection[Cell], config: Config) -> None:
     if not cells or config.confirm:
         return
     margin_px = config.grid.margin_px
-    needed = basin_cost(cells, margin_px=margin_px).storage_gb
-    if "composite" not in config.keep:
+    needed = basin_cost(cells, margin_px=margin_px, published=config.is_published).storage_gb
+    if "composite" not in config.keep and not config.is_published:
         grids = [cell_grid(cell, margin_px=margin_px) for cell in cells]
         needed -= sum(grid.width * grid.height for grid in grids) * rates()["composite_bytes_per_px"] / 1e9
     folder = _existing(results)

@@ -88,7 +88,7 @@ class Config(Settings):
     fetch: FetchSettings = setting(FetchSettings(), "What a run may download besides imagery.")
     grid: GridSettings = setting(GridSettings(), "The cells, the unit of work.")
     catalog: CatalogSettings = setting(doc="Where scenes and elevation tiles are found.")
-    search: SearchSettings = setting(doc="Which scenes are pinned.")
+    search: SearchSettings = setting(SearchSettings(), "Which scenes are pinned.")
     select: SelectSettings = setting(SelectSettings(), "Which of the pinned scenes a cell uses.")
     composite: CompositeSettings = setting(CompositeSettings(), "How scenes become one image.")
     elevation: ElevationSettings = setting(ElevationSettings(), "The elevation of a cell.")
@@ -121,6 +121,12 @@ class Config(Settings):
             raise InputError(
                 "catalog.dem_collections names no collection.", "Name at least one, such as cop-dem-glo-30."
             )
+        if self.search.datetime is None and not self.is_published:
+            raise InputError(
+                "search.datetime is not given.",
+                "Give the first and last day of the imagery, YYYY-MM-DD/YYYY-MM-DD; only predict.source published needs"
+                " none.",
+            )
         backbone = self.backbone
         if backbone.kind != "dem" and bool(backbone.streams) != bool(backbone.catchments):
             raise InputError(
@@ -130,14 +136,24 @@ class Config(Settings):
         return self
 
     @property
+    def is_published(self) -> bool:
+        """Whether the probability comes from published rasters: no scenes, composites or networks are needed."""
+        return self.predict.source == "published"
+
+    @property
+    def rasters(self) -> list[CellRaster]:
+        """Rasters of the cells that are made and kept, sorted."""
+        return sorted(name for name in self.keep if not (name == "composite" and self.is_published))
+
+    @property
     def polygon_files(self) -> tuple[str, ...]:
         """Files of the basin polygons."""
         return (self.basins.polygons,) if isinstance(self.basins.polygons, str) else self.basins.polygons
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
-        """Checkpoints that the configuration names; none means those that come with Headwater."""
-        named = self.predict.checkpoint
+        """Checkpoints that the configuration names and uses; none means those that come with Headwater."""
+        named = None if self.is_published else self.predict.checkpoint
         return (named,) if isinstance(named, str) else named or ()
 
 

@@ -25,17 +25,20 @@ from headwater.fetch.sources import HYDROLAKES, TDX_HYDRO, RemoteFile
 from headwater.fetch.store import ask_sizes, command_for, missing_bytes, path_of
 from headwater.geo.grid import Cell, neighborhoods
 from headwater.geo.plan import MAX_CELLS, ManyCells, check_grid, plan_basin
-from headwater.models.shipped import default_checkpoints
+from headwater.imagery.settings import SearchSettings
+from headwater.models.shipped import DEMO_WARNING, default_checkpoints, uses_demo_weights
 from headwater.project.backbone_choice import BackboneChoice, choose_backbone, write_pin
 from headwater.project.backbone_choice import ask_sizes as ask_tdx_sizes
 from headwater.project.budget import basin_cost
 from headwater.project.checks import (
     check_catalog,
     check_disk,
+    check_published_rasters,
     check_results_folder,
     check_tables,
     check_weights,
     describe_cost,
+    may_be_demo_catalog,
     refuse_many_cells,
     refuse_missing,
     refuse_other_continent,
@@ -48,6 +51,8 @@ from headwater.waterways.network.formats import FORMATS
 NETWORK_MB_PER_MB_OF_SEGMENTS = 30
 """A little more memory than benchmarks/network.py measures."""
 MIN_NETWORK_MB = 4000
+PUBLISHED_MB = 1500
+"""Memory of a cell from published rasters: twice what one degree takes."""
 _MODES_WITHOUT_FILES = frozenset({"--lint", "--unlock", "--mode"})
 """Options of Snakemake with which no run begins: `--mode` marks a job of one, which may be on another machine."""
 _OPTIONS_WITHOUT_RUN = _MODES_WITHOUT_FILES | {
@@ -86,7 +91,7 @@ class Workflow:
         self.polygons = list(self.config.polygon_files)
         self.results = Path(self.config.results)
         self.logs = self.results / "logs"
-        self.kept = sorted(self.config.keep)
+        self.kept = self.config.rasters
         self.checkpoints = list(self.config.checkpoints)
         self._cells: dict[str, dict[str, Cell]] = {}
         self._backbones: dict[str, BackboneChoice] = {}
@@ -114,6 +119,8 @@ class Workflow:
         check_results_folder(self.results)
         refuse_absent(self._written)
         refuse_missing("basins.polygons", self.polygons, "the file of basin polygons (HydroBASINS level 2)")
+        if self.config.is_published:
+            check_published_rasters(self.config.predict.published)
         refuse_missing("predict.checkpoint", self.checkpoints, "the .safetensors file of a checkpoint")
         own_lakes = [] if self.lakes_fetched else filter(None, [self.config.network.lakes])
         refuse_missing("network.lakes", own_lakes, "a file of lake polygons")
@@ -158,11 +165,26 @@ class Workflow:
             self._name_forgotten_files()
         self._refuse_lost_files(steps)
         check_tables({name: paths for name, paths in self._tables().items() if name.partition(".")[0] in steps})
-        if "predict" in steps:
+        if "predict" in steps and not self.config.is_published:
             check_weights(self.checkpoints)
+            self._warn_of_demo_weights()
         # Otherwise the results go to an object store.
         if workflow.storage_settings.default_storage_provider is None:
             check_disk(self.results, [cell for basin in self.basins for cell in self._unfinished(basin)], self.config)
+
+    def _warn_of_demo_weights(self) -> None:
+        """Warn of weights for demo planets, unless the data are of one; before a search that is not known for sure.
+
+        Each prediction finds it again by the pin, and the summary at the end of the run repeats it once.
+        """
+        if not uses_demo_weights(self.checkpoints):
+            return
+        from headwater.stac.pins import is_demo_pin
+
+        pins = [pin for pin in (self.results / basin / "items.parquet" for basin in self.basins) if pin.is_file()]
+        known = all(is_demo_pin(pin) for pin in pins)
+        if not (known and (pins or may_be_demo_catalog(self.config.catalog.url))):
+            say(f"warning: {DEMO_WARNING}")
 
     def _name_forgotten_files(self) -> None:
         """Report files next to a network that is made again, which an earlier configuration asked for."""
@@ -181,7 +203,9 @@ class Workflow:
         for basin in self.basins if _MODES_WITHOUT_FILES.isdisjoint(sys.argv) else ():
             left = self._unfinished(basin)
             if left:
-                cost = describe_cost(basin_cost(left, margin_px=self.config.grid.margin_px))
+                cost = describe_cost(
+                    basin_cost(left, margin_px=self.config.grid.margin_px, published=self.config.is_published)
+                )
                 choice = self.backbone(basin)
                 if choice.why:
                     lines.append(f"headwater: backbone of basin {basin}: {choice.kind}, because {choice.why}.")
@@ -355,6 +379,22 @@ class Workflow:
             return [str(self.receipt(basin, HYDROLAKES))]
         return [self.config.network.lakes] if self.config.network.lakes else []
 
+    def predict_inputs(self, basin: str, cell: str) -> dict[str, Any]:
+        """Return the inputs of the prediction: composite and weights, or, with published rasters, only elevation."""
+        folder = self.results / basin
+        inputs: dict[str, Any] = {"plan": folder / "plan.json", "elevation": folder / "cells" / cell / "elevation.tif"}
+        return inputs if self.config.is_published else inputs | {"composite": folder / "cells" / cell / "composite.tif"}
+
+    @property
+    def predict_command(self) -> str:
+        """The command of the step predict, with fields for its files."""
+        source = "--composite {input.composite}"
+        if self.config.is_published:
+            source = f"--published {shlex.quote(self.config.predict.published)}"
+        weights = " --checkpoint {input.checkpoint}" if self.checkpoints else ""
+        files = "--elevation {input.elevation} --plan {input.plan} --cell {wildcards.cell} --out {output}"
+        return f"predict {source} {files}{weights}"
+
     @property
     def network_options(self) -> str:
         """What the step network writes besides the network, as options with fields for its files."""
@@ -382,13 +422,31 @@ class Workflow:
         reruns : bool
             Those whose change makes results again, or those that only change how results are made.
         """
-        # A step such as report has no settings.
-        settings: list[Settings] = [getattr(self.config, name) for name in sections if name in Config.model_fields]
+        # A step such as report has no settings, and published rasters need none of the network's.
+        used = [name for name in sections if not (name == "predict" and self.config.is_published)]
+        settings: list[Settings] = [self._settings(name) for name in used if name in Config.model_fields]
         if basin is not None and self.config.backbone.kind == "auto":
             kind = {"kind": self.backbone(basin).kind}
             decided = self.config.backbone.model_copy(update=kind)
             settings = [decided if each is self.config.backbone else each for each in settings]
         return " ".join(text for text in (each.options(reruns=reruns) for each in settings) if text)
+
+    def _settings(self, section: str) -> Settings:
+        settings: Settings = getattr(self.config, section)
+        if section == "search" and self.config.is_published:
+            # Without dates, so without scenes, and the limits of scenes change nothing.
+            limits = {"datetime", "years_back", "max_cloud_cover"}
+            return SearchSettings.pick({k: v for k, v in dict(settings).items() if k not in limits})
+        return settings
+
+    def untracked(self, basin: str, *sections: str) -> str:
+        """Return what a step is told that changes no result: settings, and the prediction where the pin is."""
+        if "predict" not in sections:
+            return self.options(*sections, reruns=False)
+        if self.config.is_published:
+            return self.options("catalog", reruns=False)
+        items = shlex.quote(str(self.results / basin / "items.parquet"))
+        return f"{self.options(*sections, reruns=False)} --items {items}"
 
     def identity(self, step: str) -> list[Any]:
         """Return what makes results again besides inputs and options: the step's version, and weights by content.
@@ -396,15 +454,26 @@ class Workflow:
         A checkpoint's JSON holds the hash of its weights and the channel recipe. Editing the package's code triggers
         nothing by itself, and checkpoints of another environment have other paths but the same content.
         """
+        if step == "predict" and self.config.is_published:
+            return [STEP_VERSIONS["published"], self.config.predict.published]
         if step != "predict":
             return [STEP_VERSIONS.get(step)]
         described = [Path(path).with_suffix(".json") for path in self.config.checkpoints or default_checkpoints()]
         return [STEP_VERSIONS[step], *(_hash(path) for path in described)]
 
-    def gpus(self) -> int:
-        """Return the GPUs of a prediction: one, but none where `auto` will find none."""
+    @property
+    def predict_threads(self) -> int:
+        """Threads of a prediction; published rasters are read by one."""
+        return 1 if self.config.is_published else self.config.predict.threads
+
+    @property
+    def predict_resources(self) -> dict[str, int]:
+        """Memory of a prediction, its GPUs (none where `auto` will find none), and whether it uses the network."""
+        if self.config.is_published:
+            return {"mem_mb": PUBLISHED_MB, "net": 1}
         device = self.config.predict.device
-        return int(device.startswith("cuda") or (device == "auto" and shutil.which("nvidia-smi") is not None))
+        gpu = int(device.startswith("cuda") or (device == "auto" and shutil.which("nvidia-smi") is not None))
+        return {"mem_mb": 2000 + 2000 * self.predict_threads, "gpu": gpu}
 
     def format_files(self) -> list[str]:
         """Return the names of the network's files in other formats."""

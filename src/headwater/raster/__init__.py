@@ -15,6 +15,7 @@ from headwater.raster.reading import (
     read_pixels,
     read_raster,
     read_window,
+    terms_of_rasters,
 )
 from headwater.raster.row_reading import row_reader, warped_row_reader
 from headwater.raster.writing import cog_writer, write_cog
@@ -31,6 +32,7 @@ __all__ = [
     "read_raster",
     "read_window",
     "row_reader",
+    "terms_of_rasters",
     "warped_row_reader",
     "write_cog",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
@@ -16,6 +16,7 @@ from rasterio.io import DatasetReader
 from headwater.core.errors import InputError
 from headwater.core.files import write_if_changed
 from headwater.core.seals import sealed_xml
+from headwater.core.terms import Terms
 from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import grid_of, with_retry
 
@@ -93,6 +94,9 @@ def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str
         '<SRS dataAxisToSRSAxisMapping="2,1">EPSG:4326</SRS>',
         f"<GeoTransform>{west!r}, {dx!r}, 0.0, {north!r}, 0.0, {-dy!r}</GeoTransform>",
     ]
+    if asked := Terms.union(layer.terms for layer in layers).tags():
+        items = "".join(f"<MDI key={quoteattr(name)}>{escape(text)}</MDI>" for name, text in asked.items())
+        lines.append(f"<Metadata>{items}</Metadata>")
     for band in range(1, count + 1):
         lines.append(f'<VRTRasterBand dataType="{_VRT_TYPES[dtype]}" band="{band}">')
         if nodata is not None:
@@ -115,9 +119,12 @@ class _Layer:
     grid: RasterGrid
     kind: tuple[int, str, float | None, bool]
     """Bands, dtype, nodata, whether it has a mask."""
+    terms: Terms
+    """Terms of use in its tags."""
 
 
 def _layer(path: Path, dataset: DatasetReader) -> _Layer:
     masked = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
     nodata = None if dataset.nodata is None else float(dataset.nodata)
-    return _Layer(Path(path), grid_of(dataset, path), (dataset.count, dataset.dtypes[0], nodata, masked))
+    kind = (dataset.count, dataset.dtypes[0], nodata, masked)
+    return _Layer(Path(path), grid_of(dataset, path), kind, Terms.of(dataset.tags()))

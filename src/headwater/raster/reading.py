@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from headwater.core.errors import InputError
+from headwater.core.terms import Terms
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
 from headwater.raster.opening import crs_of, grid_of, with_retry
@@ -303,6 +304,11 @@ def raster_grid(path: Path | str) -> RasterGrid:
 def raster_tags(path: Path) -> dict[str, str]:
     """Return the dataset tags of a raster."""
     return with_retry(path, None, lambda dataset: dict(dataset.tags()))
+
+
+def terms_of_rasters(paths: Iterable[Path]) -> Terms:
+    """Return the terms of use in the tags of rasters, together."""
+    return Terms.union(Terms.of(raster_tags(path)) for path in paths)
 
 
 def raster_facts(path: Path) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from shapely import box
 from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.files import atomic_path, read_json, write_if_changed
+from headwater.core.terms import PUBLISHED_RECIPE, Terms
 from headwater.geo.grid import RasterGrid
 from headwater.geo.longitudes import SHIFTS, middle_longitudes, shift_longitudes, wraps_to
 from headwater.geo.parquet import read_geoparquet
 from headwater.geo.plan import Plan, read_plan
-from headwater.models.shipped import default_checkpoints
+from headwater.models.shipped import demo_hashes
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colors
 from headwater.report.tables import order_by_source, summary_table
 from headwater.runs.costs import cost_table, last_attempts
@@ -65,22 +66,27 @@ def report(
         Folder of the logs of the basin's jobs, for the table of run time and memory.
     """
     the_plan = read_plan(plan)
-    violations = _violations(read_json(checks))
+    checked = read_json(checks)
+    violations = _violations(checked)
+    terms = Terms.of(checked["terms"] if isinstance(checked.get("terms"), dict) else {})
     waterways = read_geoparquet(network)
     table = summary_table(waterways)
     rasters = {"composite": composite, "elevation": elevation, "probability": probability}
-    missing = sorted(name for name, paths in rasters.items() if not paths)
+    scenes, weights, published = _provenance(composite, probability)
+    missing = sorted(name for name, paths in rasters.items() if not paths and not (published and name == "composite"))
     no_view = _draw_maps(page.parent, the_plan, waterways, rasters)
-    for name in missing:
+    for name in (name for name, paths in rasters.items() if not paths):
         (page.parent / f"{name}.png").unlink(missing_ok=True)  # from an earlier run that kept the raster
 
     with atomic_path(summary) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     rows = order_by_source(table)
     relief = ", over a hillshade" if elevation else ""
-    captions = {name: caption.format(relief=relief) for name, caption in MAPS.items() if name not in missing}
+    shown = {name for name in MAPS if rasters.get(name, True)}
+    captions = {name: caption.format(relief=relief) for name, caption in MAPS.items() if name in shown}
+    if published:
+        captions["probability"] = "Probability of water at 20 m, from published rasters; gray where they have none."
     total, backbone, new = (float(rows[column].iloc[-1]) for column in ("all", "backbone", "new"))
-    scenes, weights, demo_weights = _provenance(composite, probability)
     left_out, constant = _defects(composite)
     facts = {
         "basin_id": the_plan.basin_id,
@@ -99,7 +105,9 @@ def report(
         "costs": cost_table(last_attempts(logs)) if logs is not None else [],
         "missing": missing,
         "weights": [each[:12] for each in weights],
-        "demo_weights": demo_weights,
+        "demo_weights": not demo_hashes().isdisjoint(weights),
+        "published": published,
+        "terms": terms,
     }
     write_if_changed(page, render_page(facts).encode())
 
@@ -139,13 +147,16 @@ def _draw_maps(folder: Path, plan: Plan, waterways: gpd.GeoDataFrame, rasters: M
     return _draw_composite(folder / "composite.png", rasters["composite"], grid, _inside_cells(plan, grid), title)
 
 
-def _provenance(composite: Sequence[Path], probability: Sequence[Path]) -> tuple[list[str], list[str], bool]:
-    """Return the scenes, the SHA-256 hashes of the weights, and whether any weights were trained on demo planets."""
+def _provenance(composite: Sequence[Path], probability: Sequence[Path]) -> tuple[list[str], list[str], str]:
+    """Return the scenes, the SHA-256 hashes of the weights, and where published rasters came from ("" if none did)."""
     tags = [raster.raster_tags(path) for path in composite]
     scenes = sorted({scene for tag in tags for scene in tag.get("scenes", "").split()})
-    weights = raster.raster_tags(probability[0]).get("checkpoint_sha256", "unknown").split(", ") if probability else []
-    demo_weights = {read_json(path.with_suffix(".json"))["sha256"] for path in default_checkpoints()}
-    return scenes, weights, not demo_weights.isdisjoint(weights)
+    if not probability:
+        return scenes, [], ""
+    made = raster.raster_tags(probability[0])
+    if made.get("recipe", "").startswith(PUBLISHED_RECIPE):
+        return scenes, [], made.get("source", "published rasters")
+    return scenes, made.get("checkpoint_sha256", "unknown").split(", "), ""
 
 
 def _defects(composite: Sequence[Path]) -> tuple[list[str], list[str]]:

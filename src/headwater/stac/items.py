@@ -33,6 +33,12 @@ _MIN_SHARED_FRACTION = 0.5
 """Fraction of a footprint above which two items of one acquisition and baseline show the same ground."""
 
 
+DEMO_CATALOG = "headwater-demo"
+"""Id of a catalog of demo planets."""
+DEMO_PROCESSING = "headwater-demo"
+"""`processing:version` of the scenes of demo planets: what tells them from real ones, in any catalog."""
+
+
 @dataclass(frozen=True)
 class Asset:
     """A file of a STAC item."""

@@ -36,6 +36,7 @@ from headwater.stac.foreign_rows import (
     rows_to_items,
 )
 from headwater.stac.intervals import parse_instant
+from headwater.stac.items import DEMO_PROCESSING
 from headwater.stac.pinned_items import ASSET_FIELDS, INSTANTS, PROPERTIES, coordinate_lists, instant_text, pinned_item
 from headwater.stac.presets import COLOR_NAMES, PINNED_ASSETS
 
@@ -175,6 +176,15 @@ def read_items(path: Path, *, box: Box | None = None) -> list[Item]:
         own = None
     # Reports what is wrong with another file.
     return list(iter_items(path, box=box)) if own is None else own
+
+
+def is_demo_pin(path: Path) -> bool:
+    """Whether all items of a pin are of demo planets; False where there is no pin, or no item in it."""
+    try:
+        versions = pq.read_table(path, columns=["processing:version"], **READ_OPTIONS)["processing:version"]
+    except (pa.ArrowException, KeyError, OSError, ValueError):
+        return False
+    return set(versions.unique().to_pylist()) == {DEMO_PROCESSING}
 
 
 def is_own_schema(schema: pa.Schema) -> bool:

@@ -14,15 +14,16 @@ import pandas as pd
 from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
 from headwater.core.files import atomic_path, write_json
+from headwater.core.terms import Terms
 from headwater.geo.basins import check_basin_id
-from headwater.geo.features import read_table
-from headwater.geo.parquet import write_geoparquet
+from headwater.geo.features import PARQUET_SUFFIXES, read_table
+from headwater.geo.parquet import read_terms, write_geoparquet
 from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
 from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import NETWORK, check_network
-from headwater.waterways.network.formats import write_format
+from headwater.waterways.network.formats import TERMS, write_format
 from headwater.waterways.network.geoparquet import write_network
 from headwater.waterways.network.lakes import check_lakes, meets_lake
 from headwater.waterways.segments import SEGMENT_COLUMNS
@@ -79,11 +80,13 @@ def network(
         pieces = gpd.GeoDataFrame(pd.concat(tables, ignore_index=True), crs=tables[0].crs)
     else:
         pieces = gpd.GeoDataFrame({name: [] for name in SEGMENT_COLUMNS}, geometry="geometry", crs=backbone.crs)
-    write_checked(pieces, backbone, out, checks, basin_id=basin_id, lakes=lakes, formats=formats)
+    terms = Terms.union(read_terms(path) for path in segments if path.suffix.lower() in PARQUET_SUFFIXES)
+    write_checked(pieces, backbone, out, checks, basin_id=basin_id, lakes=lakes, formats=formats, terms=terms)
     if water_out is not None:
         polygons = [_with_columns(read_table(path), WATER_COLUMNS, path) for path in water]
         polygons = [table for table in polygons if len(table)]
-        write_water(gpd.GeoDataFrame(pd.concat(polygons, ignore_index=True)) if polygons else no_water(), water_out)
+        every = gpd.GeoDataFrame(pd.concat(polygons, ignore_index=True)) if polygons else no_water()
+        write_water(every, water_out, terms)
 
 
 def write_checked(
@@ -95,11 +98,15 @@ def write_checked(
     basin_id: str,
     lakes: Path | None = None,
     formats: Sequence[str] = (),
+    terms: Terms | None = None,
 ) -> None:
-    """Build the network of segments, check every check, then write it; see `network`."""
+    """Build the network of segments, check every check, then write it with its terms of use; see `network`."""
     built, result = checked_network(pieces, backbone, basin_id=basin_id, lakes=lakes)
-    write_json(checks, result, sealed=True)
+    asked = (terms or Terms()).tags()
+    write_json(checks, result | ({"terms": asked} if asked else {}), sealed=True)
     refuse_faults(result)
+    # Every format finds them there.
+    built.attrs[TERMS] = asked
     write_network(built, out)
     for name in formats:
         write_format(built, out, name)
@@ -147,10 +154,10 @@ def refuse_faults(result: dict[str, Any]) -> None:
         )
 
 
-def write_water(polygons: gpd.GeoDataFrame, out: Path) -> None:
+def write_water(polygons: gpd.GeoDataFrame, out: Path, terms: Terms | None = None) -> None:
     """Write polygons of wide water as GeoParquet, completely or not at all."""
     with atomic_path(out) as temporary:
-        write_geoparquet(polygons, temporary, write_covering_bbox=True)
+        write_geoparquet(polygons, temporary, terms=terms, write_covering_bbox=True)
 
 
 def check(file: Path) -> int:

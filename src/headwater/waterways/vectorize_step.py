@@ -22,7 +22,7 @@ from headwater.geo.features import TableKind, unreadable
 from headwater.geo.grid import Bounds, Cell, RasterGrid
 from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
 from headwater.geo.parquet import read_geoparquet, write_geoparquet
-from headwater.raster import raster_facts, raster_grid, read_overview
+from headwater.raster import raster_facts, raster_grid, read_overview, terms_of_rasters
 from headwater.raster.elevation_values import check_elevation
 from headwater.waterways.backbone.tdx import Backbone
 from headwater.waterways.backbone.tdx_files import read_tdx
@@ -96,10 +96,11 @@ def vectorize_cell(
     ]
     segments = _wrapped_table(_by_link(_joined([each.segments for each in found], segment_table([]))), -turns)
     polygons = _wrapped_table(_by_link(_joined([each.water for each in found], no_water())), -turns)
+    terms = terms_of_rasters(probability)
     with atomic_path(out) as temporary:
-        write_geoparquet(segments, temporary)
+        write_geoparquet(segments, temporary, terms=terms)
     if water is not None:
-        write_water(polygons, water)
+        write_water(polygons, water, terms)
 
 
 def vectorize(
@@ -161,9 +162,10 @@ def vectorize(
     segments, polygons = vectorize_backbone(rasters, backbone, _with_water(settings, water), jobs=jobs)
     out = Path(out)
     checks = checks or out.with_suffix(".checks.json")
-    write_checked(segments, backbone.reaches, out, checks, basin_id=basin_id, lakes=lakes, formats=formats)
+    terms = terms_of_rasters([Path(probability)])
+    write_checked(segments, backbone.reaches, out, checks, basin_id=basin_id, lakes=lakes, formats=formats, terms=terms)
     if water is not None:
-        write_water(polygons, water)
+        write_water(polygons, water, terms)
 
 
 def vectorize_backbone(

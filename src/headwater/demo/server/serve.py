@@ -41,6 +41,7 @@ from headwater.demo.server.catalog_contents import (
     sort_items,
 )
 from headwater.stac.intervals import parse_instant
+from headwater.stac.items import DEMO_CATALOG
 
 Item = dict[str, Any]
 
@@ -194,7 +195,7 @@ class _Api:
         return JSONResponse(
             {
                 "type": "Catalog",
-                "id": "headwater-demo",
+                "id": DEMO_CATALOG,
                 "title": "Headwater demo planet",
                 "description": "Sentinel-2-like scenes and elevation of a synthetic landscape.",
                 "stac_version": STAC_VERSION,

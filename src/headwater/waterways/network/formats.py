@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 
+TERMS = "terms"
+"""Key of a network's `attrs` with the metadata that every format should keep: text by key, see `terms_in`."""
+
+
 @dataclass(frozen=True)
 class OutputFormat:
     """A format that the network can be written in."""
@@ -39,6 +43,11 @@ OUTPUT_FORMATS: Registry[OutputFormat] = Registry(
     },
 )
 """What the network can be written in, besides GeoParquet."""
+
+
+def terms_in(network: gpd.GeoDataFrame) -> dict[str, str]:
+    """Return the terms of use of what a network was made of, as metadata: license, citation, warning."""
+    return dict(network.attrs.get(TERMS, {}))
 
 
 class _Suffixes(Mapping[str, str]):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.core.files import atomic_path
-from headwater.waterways.network.formats import OutputFormat
+from headwater.waterways.network.formats import OutputFormat, terms_in
 from headwater.waterways.network.geoparquet import to_arrow
 
 if TYPE_CHECKING:
@@ -24,24 +24,33 @@ def write_geopackage(network: gpd.GeoDataFrame, path: Path) -> None:
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "1970-01-01T00:00:00.000Z"})
     try:
         with atomic_path(path) as temporary:
-            write_with_gdal(network, temporary, "GPKG", {})
+            write_with_gdal(network, temporary, "GPKG", {}, layer_metadata=terms_in(network))
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
 
 def write_flatgeobuf(network: gpd.GeoDataFrame, path: Path) -> None:
     """Write a FlatGeobuf."""
+    described = "\n".join(f"{name}: {text}" for name, text in terms_in(network).items())
     with atomic_path(path) as temporary:
-        write_with_gdal(network, temporary, "FlatGeobuf", {})
+        write_with_gdal(network, temporary, "FlatGeobuf", {}, layer_options=described and {"DESCRIPTION": described})
 
 
-def write_with_gdal(network: gpd.GeoDataFrame, path: Path, driver: str, options: dict[str, object]) -> None:
-    """Write a network with a driver of GDAL, its lists of ids as JSON text."""
+def write_with_gdal(
+    network: gpd.GeoDataFrame, path: Path, driver: str, options: dict[str, object], **described: Any
+) -> None:
+    """Write a network with a driver of GDAL, its lists of ids as JSON text; `described` are options of pyogrio."""
     import pyogrio
 
     plain = network.assign(source_stream_ids=_as_json(to_arrow(network, "source_stream_ids")))
     pyogrio.write_dataframe(
-        plain, path, driver=driver, layer=LAYER, geometry_type="LineString", dataset_options=options
+        plain,
+        path,
+        driver=driver,
+        layer=LAYER,
+        geometry_type="LineString",
+        dataset_options=options,
+        **{name: value for name, value in described.items() if value},
     )
 
 

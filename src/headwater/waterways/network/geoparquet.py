@@ -10,7 +10,7 @@ from headwater.core.files import atomic_path
 from headwater.core.seals import seal_parquet
 from headwater.geo.parquet import WRITE_OPTIONS
 from headwater.waterways.network.columns import PUBLISHED_COLUMNS
-from headwater.waterways.network.formats import OutputFormat
+from headwater.waterways.network.formats import OutputFormat, terms_in
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -27,7 +27,7 @@ def write_network(network: gpd.GeoDataFrame, path: Path) -> None:
     Parameters
     ----------
     network : GeoDataFrame
-        Lines with any columns; a list column may be Arrow's. No index is written.
+        Lines with any columns; a list column may be Arrow's. No index is written. Its terms of use become metadata.
     path : Path
         File to write.
     """
@@ -52,7 +52,7 @@ def write_network(network: gpd.GeoDataFrame, path: Path) -> None:
     if len(network):
         described["bbox"] = [*np.nanmin(boxes[:, :2], axis=0).tolist(), *np.nanmax(boxes[:, 2:], axis=0).tolist()]
     geo = {"version": "1.1.0", "primary_column": name, "columns": {name: described}}
-    table = pa.table(columns).replace_schema_metadata({"geo": json.dumps(geo)})
+    table = pa.table(columns).replace_schema_metadata({"geo": json.dumps(geo), **terms_in(network)})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, **WRITE_OPTIONS)
         seal_parquet(temporary)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from headwater.core.errors import WorkError
 from headwater.core.files import atomic_path
-from headwater.waterways.network.formats import OutputFormat
+from headwater.waterways.network.formats import OutputFormat, terms_in
 from headwater.waterways.network.gdal_formats import LAYER, write_with_gdal
 from headwater.waterways.network.pmtiles import TileFile, write_pmtiles
 
@@ -31,6 +31,7 @@ def write_tiles(network: gpd.GeoDataFrame, path: Path) -> None:
     """
     if network.empty:
         raise WorkError("There are no streams to make tiles of.", "Leave pmtiles out of the formats of this basin.")
+    terms = {name: text for name, text in terms_in(network).items() if text}
     network = _on_the_map(network)
     streams = network.to_crs(3857)
     order = streams["strahler_order"].to_numpy()
@@ -57,6 +58,9 @@ def write_tiles(network: gpd.GeoDataFrame, path: Path) -> None:
             "minzoom": str(TILE_ZOOMS[0]),
             "maxzoom": str(TILE_ZOOMS[-1]),
             "vector_layers": layers,
+            **terms,
+            # What web maps show beside their tiles.
+            **({"attribution": " ".join(terms.values()).replace("\n", " ")} if terms else {}),
         }
         write_pmtiles(tiles, temporary, bounds=tuple(network.total_bounds.tolist()), metadata=metadata)
 

@@ -105,13 +105,13 @@ def settings_in(schema, prefix=""):
 def tracked_sections():
     """Return the sections that the rule of each step tracks, read from the rules."""
     found = {}
-    starts = [match.end() for match in re.finditer(r"\bcommand\(\s*(?=\")", RULES)]
+    starts = [match.end() for match in re.finditer(r"\bcommand\(\s*(?=[\"R])", RULES)]
     for start in starts:
         depth = accumulate(({"(": 1, ")": -1}.get(letter, 0) for letter in RULES[start:]), initial=1)
         body = RULES[start : start + next(place for place, open in enumerate(depth) if open == 0)]
-        step = re.match(r'"(\w+) ', body)
+        step = re.match(r'"(\w+) |RUN\.(\w+)_command', body)
         text = re.sub(r"untracked=\[.*?\]", "", body)
-        found[step[1]] = [word for word in re.findall(r'"(\w+)"', text) if word in Config.model_fields]
+        found[step[1] or step[2]] = [word for word in re.findall(r'"(\w+)"', text) if word in Config.model_fields]
     return found
 
 

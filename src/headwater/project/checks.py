@@ -19,6 +19,7 @@ from headwater.project.budget import Cost, basin_cost, rates
 from headwater.project.config import Config
 from headwater.project.placeholder_basins import continent_of
 
+_START = "paths start in this folder, or with paths_from: config in that of the configuration"
 CONFIRM = "`snakemake --config confirm=true` runs nevertheless"
 
 
@@ -41,7 +42,7 @@ def refuse_missing(name: str, paths: Iterable[str | Path], what: str) -> None:
     """
     for path in paths:
         if not Path(path).exists():
-            raise InputError(f"{name} names {path}, which does not exist.", f"Give {what}; paths start in this folder.")
+            raise InputError(f"{name} names {path}, which does not exist.", f"Give {what}; {_START}.")
 
 
 def refuse_other_continent(basin: str, cells: Iterable[Cell]) -> None:

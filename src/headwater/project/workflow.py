@@ -36,6 +36,7 @@ from headwater.project.checks import (
     refuse_other_continent,
 )
 from headwater.project.config import Config, check_config, refuse_repeated_keys
+from headwater.project.config_paths import ready_paths
 from headwater.runs import results
 from headwater.waterways.network.formats import FORMATS
 
@@ -67,7 +68,8 @@ class Workflow:
             refuse_repeated_keys(snakemake.configfiles)
             _refuse_conda(snakemake)
             _refuse_braces(str(snakemake.basedir))
-        self.config: Config = check_config(config)
+        files = snakemake.configfiles if snakemake is not None else ()
+        self.config: Config = check_config(ready_paths(config, files, run_folder=Path.cwd()))
         self.basins = list(self.config.basins.ids)
         self.polygons = list(self.config.polygon_files)
         self.results = Path(self.config.results)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from headwater.cli.arguments import number
+from headwater.core.errors import InputError
 
 _DEGREES = number(-360, 360)
 
@@ -24,7 +25,7 @@ def init(parser: argparse.ArgumentParser) -> None:
     area.add_argument("--geojson", type=Path, metavar="FILE", help="polygons of any vector file, in any CRS")
     area.add_argument("--basin", metavar="HYBAS_ID", help="basin of HydroBASINS level 2")
     area.add_argument("--here", type=_DEGREES, nargs=2, metavar=("LAT", "LON"), help="square around a point")
-    parser.add_argument("--km", type=number(0, 10_000), default=20.0, help="side of that square (default 20)")
+    parser.add_argument("--km", type=number(0, 10_000), help="side of that square (default 20)")
     parser.add_argument(
         "--polygons", type=Path, nargs="+", default=[], help="files of HydroBASINS polygons, with --basin"
     )
@@ -44,7 +45,7 @@ def init(parser: argparse.ArgumentParser) -> None:
         geojson: Path | None,
         basin: str | None,
         here: list[float] | None,
-        km: float,
+        km: float | None,
         polygons: list[Path],
         catalog: str | None,
         base: Path | None,
@@ -56,6 +57,10 @@ def init(parser: argparse.ArgumentParser) -> None:
     ) -> None:
         from headwater.project import init as project
 
+        if polygons and basin is None:
+            raise InputError("--polygons is only for --basin.", "Give the polygons of an area with --geojson.")
+        if km is not None and here is None:
+            raise InputError("--km is only for --here.", "Give it with the latitude and longitude of a place.")
         project.check_folder(folder)
         if bbox is not None:
             west, south, east, north = bbox
@@ -63,7 +68,7 @@ def init(parser: argparse.ArgumentParser) -> None:
         elif geojson is not None:
             area = project.area_of_file(geojson)
         elif here is not None:
-            area = project.area_around(here[0], here[1], km=km)
+            area = project.area_around(here[0], here[1], km=project.SIDE_KM if km is None else km)
         else:
             area = project.area_of_basin(str(basin), polygons)
         project.init_project(

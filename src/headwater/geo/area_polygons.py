@@ -30,6 +30,8 @@ MAX_VERTICES = 20_000
 """Vertices of an area's polygon; those with more are simplified."""
 MAX_TOLERANCE_DEGREES = 0.01
 """How far simplifying may move an edge, about a kilometer."""
+AREA_PREFIX = "area-"
+"""Begins the ids of areas, which no HYBAS_ID does."""
 STEP_DEGREES = 1e-7
 """Vertices are rounded to multiples of it, a centimeter."""
 _FIRST_TOLERANCE_DEGREES = 1e-4
@@ -105,7 +107,9 @@ def file_polygon(path: Path) -> tuple[BaseGeometry, str | None]:
         The file cannot be read, has other shapes or no CRS, or its polygons are not on the globe, have no area, reach
         beyond where there are scenes, or have too many vertices.
     """
-    shapes = np.array(read_polygons(path), dtype=object)
+    # What is no number is refused below.
+    with np.errstate(invalid="ignore"):
+        shapes = np.array(read_polygons(path), dtype=object)
     coordinates = shapely.get_coordinates(shapes)
     if not np.isfinite(coordinates).all():
         raise InputError(f"{path} has coordinates that are not numbers.", REMEDY)
@@ -135,7 +139,7 @@ def area_id(polygon: BaseGeometry) -> str:
     matter.
     """
     rings = sorted(_ring(ring) for ring in shapely.get_rings(shapely.get_parts(polygon)))
-    return f"area-{hashlib.sha256(repr(rings).encode()).hexdigest()[:10]}"
+    return f"{AREA_PREFIX}{hashlib.sha256(repr(rings).encode()).hexdigest()[:10]}"
 
 
 def cell_degrees_for(polygon: BaseGeometry, choices: Sequence[float]) -> float:

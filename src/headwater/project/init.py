@@ -21,6 +21,7 @@ from headwater.core.files import atomic_path, write_if_changed
 from headwater.core.settings import default_of
 from headwater.core.texts import FILE_NAME
 from headwater.geo.area_polygons import (
+    AREA_PREFIX,
     area_id,
     area_km2,
     box_polygon,
@@ -51,6 +52,8 @@ from headwater.project.run import CONFIG_NAME
 from headwater.runs.run_summary import format_duration
 from headwater.stac.providers import make_provider
 
+SIDE_KM = 20.0
+"""Side of the square around a point where none is given."""
 DATA_FOLDER = "HEADWATER_DATA"
 """Environment variable with the folder of fetched data."""
 ASSUMED_MB_S = 10.0
@@ -124,6 +127,7 @@ def init_project(
         catalog=None if catalog is None else _catalog(catalog, sections.get("catalog", {}), folder),
         datetime=datetime,
         backbone=_backbone(backbone, sections.get("backbone", {}), given, area, folder),
+        coast=not area.basin_id.startswith(AREA_PREFIX),
         source=source,
         fetch=fetch,
         max_cells=confirmed,
@@ -214,8 +218,8 @@ def summary_lines(folder: Path, area: Area, cells: Sequence[Cell], config: Confi
     ).free
     lines = [area.note] if area.note else []
     lines += [
-        f"Area {area.basin_id}: {area_km2(area.polygon):,.0f} km2, {len(cells)} cells of"
-        f" {config.grid.cell_degrees:g} degrees.",
+        f"Area {area.basin_id}: {area_km2(area.polygon):,.0f} km2, {len(cells)} cell{'s' * (len(cells) > 1)}"
+        f" of {config.grid.cell_degrees:g} degrees.",
         f"Estimated cost: {describe_cost(cost)}; {free / 1e9:,.0f} GB are free. {_time_line(cost)}",
     ]
     return lines + [f"Missing: {text}" for text in _missing(area, config, folder, published=published)]

@@ -38,6 +38,7 @@ _COMMENTS = {
     "catalog": "Where scenes and elevation are found.",
     "search": "First and last day of the imagery.",
     "backbone": "The stream network that new waterways join: dem derives it from the elevation, tdx reads TDX-Hydro.",
+    "elevation": "The area may reach into the sea, of which there are no elevation tiles.",
     "predict": "The network and its weights; without predict.checkpoint those that come with Headwater, which were"
     "\n# trained on generated landscapes.",
     "fetch": "Whether a run may download what it lacks.",
@@ -52,6 +53,7 @@ def project_values(
     catalog: Mapping[str, Any] | None = None,
     datetime: str | None = None,
     backbone: Mapping[str, Any] | None = None,
+    coast: bool = True,
     source: str | None = None,
     fetch: bool = False,
     max_cells: int | None = None,
@@ -70,6 +72,8 @@ def project_values(
         These sections.
     datetime : str, optional
         First and last day of the imagery.
+    coast : bool
+        Whether the polygon follows the coast, as those of HydroBASINS do.
     source : str, optional
         Where the probability comes from.
     fetch : bool
@@ -84,6 +88,8 @@ def project_values(
         "search": {"datetime": DATETIME} | _section(base, "search") | ({"datetime": datetime} if datetime else {}),
         "backbone": backbone or _section(base, "backbone") or {"kind": default_backbone()},
     }
+    if not coast:
+        own["elevation"] = {"missing": "no_tile"} | _section(base, "elevation")
     if source is not None:
         own["predict"] = _section(base, "predict") | {"source": source}
     values |= {PATHS_FROM: "config", "basins": {"polygons": AREA_NAME, "ids": [basin_id]}} | own

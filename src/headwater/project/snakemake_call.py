@@ -53,16 +53,24 @@ def call_snakemake(options: Sequence[str], *, keep_open: Sequence[int] = ()) -> 
     if program is None:
         raise WorkError("snakemake is not installed.", "Install Headwater with its dependencies: `make install`.")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    child = subprocess.Popen([program, *options], pass_fds=keep_open, env=dict(os.environ, PATH=path))
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
 
     def pass_on(number: int, _: Any) -> None:
         # A terminal sends Ctrl-C to both; others who stop this process mean Snakemake.
-        if number != signal.SIGINT:
+        if number == signal.SIGINT:
+            return
+        if child is None:
+            early.append(number)
+        else:
             child.send_signal(number)
 
     # Snakemake ends in its own time: it waits for its jobs and removes what is half done.
     former = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        child = subprocess.Popen([program, *options], pass_fds=keep_open, env=dict(os.environ, PATH=path))
+        for number in early:
+            child.send_signal(number)
         code = child.wait()
     finally:
         for number, handler in former.items():

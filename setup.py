@@ -27,6 +27,8 @@ class BuildWithWorkflow(build_py):
         return [*super().get_outputs(include_bytecode), *copies]
 
     def _workflow_files(self) -> list[tuple[str, str]]:
+        if missing := [part for part in PARTS if not (ROOT / part).exists()]:
+            raise FileNotFoundError(f"The workflow is not complete: {', '.join(missing)} is not next to setup.py.")
         files = [file for part in PARTS for file in (ROOT / part, *sorted((ROOT / part).rglob("*"))) if file.is_file()]
         return [(str(file), str(Path(self.build_lib, WORKFLOW, file.relative_to(ROOT)))) for file in files]
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from headwater.core.errors import InputError
-from headwater.project.config_paths import PATHS_FROM, paths_begin_in, read_config, ready_paths
+from headwater.project.config_paths import PATHS_FROM, paths_begin_in, project_folder, read_config, ready_paths
 
 VALUES = {
     PATHS_FROM: "config",
@@ -54,6 +54,13 @@ def test_folders_with_wildcards_and_a_hyphen_are_taken_as_they_are(tmp_path):
     found = paths_begin_in(tmp_path / "-a[1]", values, run_folder=tmp_path)
     assert found["results"] == "./-a[1]/r"
     assert found["backbone"] == {"streams": "./-a[[]1]/s_*.gpkg", "catchments": "./-a[1]/c.gpkg"}
+
+
+def test_a_project_runs_in_its_folder(tmp_path):
+    assert project_folder(VALUES, [tmp_path / "p/c.yaml"]) == tmp_path / "p"
+    assert project_folder({}, [tmp_path / "p/c.yaml"]) is None
+    assert project_folder(VALUES, []) is None
+    assert project_folder(VALUES, [tmp_path / "p/c.yaml", tmp_path / "q/c.yaml"]) is None
 
 
 def test_by_default_nothing_changes_and_two_folders_are_refused(tmp_path):

@@ -10,7 +10,7 @@ import yaml
 
 from headwater.cli import main
 from support.places import ROOT
-from support.small_run import BIN, configure, environment
+from support.small_run import BIN, change_config, configure, environment
 
 pytestmark = pytest.mark.e2e
 
@@ -47,10 +47,20 @@ def test_a_box_is_mapped_once_and_the_same_from_a_checkout(tmp_path, planet, ser
     assert code == 0, text
     assert "Nothing to be done" in text
 
+    snakemake = [str(BIN / "snakemake"), "--cores", "2", "--configfile", "place/config.yaml"]
+    code, text = call(clone, *snakemake, "-n")
+    assert code == 0, text
+    assert "Nothing to be done" in text
+    # Its records are next to the results, so a change is noticed either way.
+    change_config(clone / "place", vectorize={"threshold": 0.6})
+    code, text = call(clone, *snakemake, "-n")
+    assert "rule vectorize" in text
+    change_config(clone / "place", vectorize={"threshold": 0.5})
+
     before = (results / "waterways.parquet").read_bytes()
     (results / "waterways.parquet").unlink()
     (results / "waterways.checks.json").unlink()
-    code, text = call(clone, str(BIN / "snakemake"), "--cores", "2", "--configfile", "place/config.yaml")
+    code, text = call(clone, *snakemake)
     assert code == 0, text
     assert "rule network" in text
     assert "rule predict" not in text

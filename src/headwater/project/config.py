@@ -62,7 +62,7 @@ class Config(Settings):
     paths_from: Literal["run", "config"] = setting(
         "run",
         "Where relative paths of this configuration begin: in the folder that the workflow runs in, or in the folder of"
-        " the configuration file.",
+        " the configuration file, where the workflow then runs too.",
         reruns=False,
         is_file=True,
     )

@@ -1,7 +1,9 @@
 """Where the relative paths of a configuration begin: in the folder of the run, or in that of the configuration.
 
-They are made ready once, when the configuration is read, so that all else sees paths that begin in the folder of the
-run. A job on a cluster reads the same configuration files in the same folder, and so has the same paths.
+A run of the second kind also runs in that folder, unless `--directory` says otherwise: Snakemake's records of what it
+made are next to the results, whichever way it is started. Paths are made ready once, when the configuration is read, so
+that all else sees paths that begin in the folder of the run. A job on a cluster reads the same configuration files in
+the same folder, and so has the same paths.
 """
 
 from __future__ import annotations
@@ -52,6 +54,15 @@ def read_config(path: Path, *, run_folder: Path) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise InputError(f"{path} is not a table of settings.", "Give a configuration, such as config/config.yaml.")
     return ready_paths({str(key): value for key, value in values.items()}, [path], run_folder=run_folder)
+
+
+def project_folder(config: Mapping[str, Any], files: Iterable[Path]) -> Path | None:
+    """Return the folder of a configuration whose `paths_from` is "config": its workflow runs there.
+
+    None for other configurations, and where it is not one folder, which `ready_paths` refuses.
+    """
+    folders = {Path(file).absolute().parent for file in files}
+    return folders.pop() if config.get(PATHS_FROM) == "config" and len(folders) == 1 else None
 
 
 def ready_paths(config: Mapping[str, Any], files: Iterable[Path], *, run_folder: Path) -> dict[str, Any]:

@@ -273,8 +273,8 @@ def _missing_collection(
     if scenes not in found:
         return (
             f"usable {scenes} item in the time searched",
-            "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name and"
-            " whether the place is land.",
+            "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name"
+            " and whether the place is land.",
             [scenes],
         )
     if dem_collections and not found & set(dem_collections):

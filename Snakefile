@@ -2,6 +2,8 @@
 
 from snakemake.utils import min_version
 
+from headwater.project.config_paths import project_folder
+
 min_version("9.0")
 
 
@@ -9,6 +11,12 @@ min_version("9.0")
 if not workflow.overwrite_configfiles:
 
     configfile: "config/config.yaml"
+
+
+# The run of a project, whose paths begin in the folder of its configuration, has its records there too.
+if folder := project_folder(config, workflow.configfiles):
+
+    workdir: folder
 
 
 include: "workflow/rules/common.smk"

@@ -18,7 +18,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "headwater"))
 # Files of tests/workflow that share what is slow to build: the finished run, or the planet alone.
 _GROUPS = {
     **dict.fromkeys(("test_workflow", "test_slurm", "test_incremental", "test_recovery", "test_quickstart"), "runs"),
-    **dict.fromkeys(("test_faults", "test_pgstac"), "planet"),
+    **dict.fromkeys(("test_faults", "test_pgstac", "test_project"), "planet"),
 }
 
 

@@ -19,6 +19,7 @@ from support.places import ROOT
 NOTHING, REFUSED = "no", "refused"
 CHANGES = {
     "results": ("elsewhere", "all, in the new folder"),
+    "paths_from": ("config", NOTHING),
     "keep": (["probability"], "report, and the steps of a raster that is not there"),
     "max_cells": (2000, NOTHING),
     "confirm": (True, NOTHING),

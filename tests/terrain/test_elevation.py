@@ -349,6 +349,20 @@ def test_the_polygon_is_that_of_the_plan_or_of_basin_id(tmp_path):
         run(tmp_path, CELL, paths, polygons=[path], basin_id="3", margin_px=300)
 
 
+def test_of_an_area_what_is_in_no_tile_is_sea_with_a_warning_and_voids_of_tiles_are_not(tmp_path, capsys):
+    """A box of the user's separates no land from sea."""
+    polygons = basin(tmp_path, box(11, 7, 13, 9))
+    paths = write_all(tmp_path / "tiles", CELL, [d for d in tiles_around(CELL) if d[1] == 11])
+    values, _, _ = run(tmp_path, CELL, paths, polygons=polygons, margin_px=300, missing="no_tile")
+    assert values.min() == 0
+    assert "in no elevation tile and are taken as sea" in capsys.readouterr().err
+    run(tmp_path, CELL, write_all(tmp_path / "all", CELL), polygons=polygons, missing="no_tile")
+    assert "taken as sea" not in capsys.readouterr().err
+    large = [lambda row, column: (np.abs(row - 3500) < 20) & (np.abs(column - 3510) < 20)]
+    with pytest.raises(WorkError, match="are voids inside tiles"):
+        run(tmp_path, CELL, write_all(tmp_path / "void", CELL, missing=large), polygons=polygons, missing="no_tile")
+
+
 def test_missing_pixels_are_sea_or_zero_or_extended_or_refused(tmp_path):
     paths = write_all(
         tmp_path / "tiles", CELL, [d for d in tiles_around(CELL) if d[1] == 11], height=lambda lon, lat: 40
@@ -364,7 +378,7 @@ def test_missing_pixels_are_sea_or_zero_or_extended_or_refused(tmp_path):
         run(tmp_path, CELL, paths, margin_px=300, missing="refuse")
     with pytest.raises(WorkError, match=r"100\.0%"):
         run(tmp_path, CELL, [], missing="extend")
-    with pytest.raises(InputError, match="missing must be sea, extend, refuse or zero"):
+    with pytest.raises(InputError, match="missing must be sea, no_tile, extend, refuse or zero"):
         run(tmp_path, CELL, paths, missing="nought")
     assert (tmp_path / "elevation.tif").read_bytes() == before
 

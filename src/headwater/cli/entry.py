@@ -27,10 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # ones, and at the end once more, is a tenth of the time that a short command takes.
     gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
     atexit.register(gc.freeze)
-    words = sys.argv[1:] if argv is None else list(argv)
+    words, further = _split(sys.argv[1:] if argv is None else list(argv))
     # Only the arguments of the subcommand that runs are added: the others' would double the time of `--help`.
     parser = build_parser(next((word for word in words if not word.startswith("-")), ""))
     arguments = parser.parse_args(words)
+    if further is not None:
+        arguments.further = further
     options = {key: value for key, value in vars(arguments).items() if key not in ("run", "word", "log")}
     try:
         with recorded(arguments.word, arguments.log):
@@ -53,6 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("headwater: Check the path, its permissions and the free space, then run again.", file=sys.stderr)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str] | None]:
+    """Return the words of the command line and, of `run`, those after `--`, which are for Snakemake."""
+    if words[:1] != ["run"] or "--" not in words:
+        return words, None
+    end = words.index("--")
+    return words[:end], words[end + 1 :]
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
@@ -90,6 +100,8 @@ def _version() -> str:
 
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("make a project folder for an area, and show what its run costs", "projects"),
+    "run": ("run the workflow in a project folder", "projects"),
     "plan": ("list the cells of a basin", "planning"),
     "search": ("find scenes and elevation tiles and pin them in a file", "imagery"),
     "select": ("choose the scenes of a cell", "imagery"),

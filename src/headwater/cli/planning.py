@@ -55,12 +55,13 @@ def why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cell", metavar="CELL", help="name of the cell")
     parser.add_argument("--basin", dest="basin_id", required=True, help="HYBAS_ID")
     parser.add_argument("--config", type=Path, default=Path("config/config.yaml"), help="(default config/config.yaml)")
-    parser.add_argument("--snakefile", type=Path, default=Path("Snakefile"), help="the workflow (default Snakefile)")
+    parser.add_argument("--snakefile", type=Path, help="the workflow (default: that of Headwater)")
     parser.add_argument("--directory", type=Path, default=Path(), help="folder it runs in (default: this one)")
 
-    def run(cell: str, basin_id: str, config: Path, snakefile: Path, directory: Path) -> None:
+    def run(cell: str, basin_id: str, config: Path, snakefile: Path | None, directory: Path) -> None:
+        from headwater.project.snakemake_call import workflow_folder
         from headwater.project.why import why
 
-        why(cell, basin_id, snakefile=snakefile, directory=directory, config=config)
+        why(cell, basin_id, snakefile=snakefile or workflow_folder() / "Snakefile", directory=directory, config=config)
 
     parser.set_defaults(run=run)

@@ -118,7 +118,7 @@ def basin_polygon(polygons: Sequence[Path], basin_id: str) -> BaseGeometry:
     polygon: BaseGeometry = shapely.make_valid(rows.geometry.iloc[0])
     if polygon.is_empty or polygon.area == 0:
         raise InputError(f"The polygon of basin {basin_id} is empty.", "Give a polygon with an area.")
-    _refuse_long_edges(polygon, basin_id)
+    refuse_long_edges(polygon, f"The polygon of basin {basin_id}")
     if polygon.geom_type in ("Polygon", "MultiPolygon") and polygon.bounds[0] >= -180 and polygon.bounds[2] <= 180:
         return polygon
     # A collection may hold multipolygons; lines are what repair made of spikes.
@@ -128,8 +128,21 @@ def basin_polygon(polygons: Sequence[Path], basin_id: str) -> BaseGeometry:
     return united
 
 
-def _refuse_long_edges(polygon: BaseGeometry, basin_id: str) -> None:
-    """Refuse a polygon that jumps from -180 to 180 degrees: it would cover the world between instead of its place."""
+def refuse_long_edges(polygon: BaseGeometry, what: str) -> None:
+    """Refuse a polygon that jumps from -180 to 180 degrees: it would cover the world between instead of its place.
+
+    Parameters
+    ----------
+    polygon : shapely geometry
+        Polygons in degrees.
+    what : str
+        What the message calls it.
+
+    Raises
+    ------
+    InputError
+        An edge goes halfway around the world.
+    """
     if polygon.bounds[2] - polygon.bounds[0] <= HALF_CIRCLE:
         return
     for part in shapely.get_parts(shapely.get_parts(polygon)):
@@ -138,7 +151,7 @@ def _refuse_long_edges(polygon: BaseGeometry, basin_id: str) -> None:
         # A box around the globe has edges of the full circle.
         if ((length > HALF_CIRCLE) & (length < FULL_CIRCLE)).any():
             raise InputError(
-                f"The polygon of basin {basin_id} has an edge {length.max():.0f} degrees long, as one does that crosses"
+                f"{what} has an edge {length.max():.0f} degrees long, as one does that crosses"
                 " 180 degrees in one piece.",
                 "Cut it there, for instance with `ogr2ogr -wrapdateline`, or write its longitudes from 0 to 360.",
             )

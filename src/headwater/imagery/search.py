@@ -340,7 +340,8 @@ def _missing_collection(
     if scenes is not None and scenes not in found:
         return (
             f"usable {scenes} item in the time searched",
-            "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name.",
+            "Widen search.datetime, raise search.years_back or search.max_cloud_cover, or check the collection's name"
+            " and whether the place is land.",
             [scenes],
         )
     if dem_collections and not found & set(dem_collections):

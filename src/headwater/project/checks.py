@@ -25,6 +25,7 @@ from headwater.stac.validation import is_web_address
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 _LANDING_S = 3.0
 """Seconds that a catalog on this machine may take to say what it is."""
+_START = "paths start in this folder, or with paths_from: config in that of the configuration"
 CONFIRM = "`snakemake --config confirm=true` runs nevertheless"
 
 
@@ -47,7 +48,7 @@ def refuse_missing(name: str, paths: Iterable[str | Path], what: str) -> None:
     """
     for path in paths:
         if not Path(path).exists():
-            raise InputError(f"{name} names {path}, which does not exist.", f"Give {what}; paths start in this folder.")
+            raise InputError(f"{name} names {path}, which does not exist.", f"Give {what}; {_START}.")
 
 
 def refuse_other_continent(basin: str, cells: Iterable[Cell]) -> None:

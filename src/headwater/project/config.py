@@ -61,6 +61,13 @@ class Config(Settings):
         is_file=True,
         reruns_from="all, in the new folder",
     )
+    paths_from: Literal["run", "config"] = setting(
+        "run",
+        "Where relative paths of this configuration begin: in the folder that the workflow runs in, or in the folder of"
+        " the configuration file, where the workflow then runs too.",
+        reruns=False,
+        is_file=True,
+    )
     keep: tuple[CellRaster, ...] = setting(
         ("composite", "elevation", "probability"),
         "Rasters of the cells that are kept; the others are removed after their last reader, and the report and the"

@@ -6,18 +6,17 @@ import fcntl
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from headwater.core.errors import InputError, WorkError
 from headwater.demo.build import build_planet
 from headwater.demo.server.serve import running_catalog
 from headwater.project.config import check_config
+from headwater.project.config_paths import read_config
+from headwater.project.snakemake_call import call_snakemake
 
 _LOCK = Path(".snakemake/demo.lock")
 
@@ -59,7 +58,7 @@ def run_demo(
     """
     if not Path("Snakefile").is_file() or not config.is_file():
         raise InputError(f"Snakefile or {config} is not in this folder.", "Run it from the folder of the repository.")
-    check_config(yaml.safe_load(config.read_text()))
+    checked = check_config(read_config(config, run_folder=Path.cwd()))
     folders = [planets / f"planet-{seed}" for seed in seeds]
     with _only_one_run() as lock:
         for seed, folder in zip(seeds, folders, strict=True):
@@ -76,29 +75,20 @@ def run_demo(
         with running_catalog(folders, port=port):
             polygons = [str(folder / "hydrobasins.gpkg") for folder in folders]
             chosen = "basins=" + json.dumps({"polygons": polygons, "ids": basins})
-            _snakemake(lock, ["--configfile", str(config), "--cores", cores, "--config", chosen])
-    results = Path(yaml.safe_load(config.read_text()).get("results", "results"))
+            options = ["--configfile", str(config), "--cores", cores, "--config", chosen]
+            code = call_snakemake(options, keep_open=[lock])
+            if code != 0:
+                raise WorkError(
+                    f"The workflow ended with exit code {code}.",
+                    "Fix the cause, which the last lines above name, and rerun the command; it resumes.",
+                )
+    results = Path(checked.results)
     for basin in basins:
         folder = results / basin
         print(f"Basin {basin}")
         print(f"  network  {folder / 'waterways.parquet'}")
         print(f"  map      {folder / 'report' / 'network.png'}")
         print(f"  report   {folder / 'report' / 'index.html'}")
-
-
-def _snakemake(lock: int, options: list[str]) -> None:
-    # The snakemake beside this Python: the one of the same environment, whatever PATH says.
-    beside = Path(sys.executable).with_name("snakemake")
-    program = str(beside) if beside.is_file() else shutil.which("snakemake")
-    if program is None:
-        raise WorkError("snakemake is not installed.", "Install Headwater with its dependencies: `make install`.")
-    environment = dict(os.environ, PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    done = subprocess.run([program, *options], check=False, pass_fds=(lock,), env=environment)
-    if done.returncode != 0:
-        raise WorkError(
-            f"The workflow ended with exit code {done.returncode}.",
-            "Fix the cause, which the last lines above name, and rerun the command; it resumes.",
-        )
 
 
 @contextmanager

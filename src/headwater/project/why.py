@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from headwater.core.errors import InputError, WorkError
 from headwater.geo.plan import read_plan
+from headwater.project.config_paths import read_config
 
 STEPS = ("plan", "search", "select", "composite", "elevation", "predict", "backbone", "vectorize")
 """Steps that produce a cell's waterways, in the order of the data flow."""
@@ -58,9 +57,9 @@ def why(cell: str, basin_id: str, *, snakefile: Path, directory: Path, config: P
         The dry run failed.
     """
     try:
-        values = yaml.safe_load((directory / config).read_text())
+        values = read_config(directory / config, run_folder=directory)
         results, basins = Path(values.get("results", "results")), [str(basin) for basin in values["basins"]["ids"]]
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{directory / config} cannot be read ({error}).", "Give --config and --directory.") from error
     if basin_id not in basins:
         raise InputError(

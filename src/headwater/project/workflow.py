@@ -44,6 +44,7 @@ from headwater.project.checks import (
     refuse_other_continent,
 )
 from headwater.project.config import Config, check_config, refuse_repeated_keys
+from headwater.project.config_paths import ready_paths
 from headwater.project.data_folder import fetch_first, fetch_lines, lake_files, refuse_absent, with_files
 from headwater.runs import results
 from headwater.waterways.network.formats import FORMATS
@@ -85,7 +86,8 @@ class Workflow:
             refuse_repeated_keys(snakemake.configfiles)
             _refuse_conda(snakemake)
             _refuse_braces(str(snakemake.basedir))
-        self._written = check_config(config)
+        files = snakemake.configfiles if snakemake is not None else ()
+        self._written = check_config(ready_paths(config, files, run_folder=Path.cwd()))
         self.config: Config = with_files(self._written)
         self.basins = list(self.config.basins.ids)
         self.polygons = list(self.config.polygon_files)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headwater import raster
 from headwater.core.errors import InputError, WorkError
+from headwater.core.events import warn
 from headwater.core.files import read_json
 from headwater.core.versions import STEP_VERSIONS
 from headwater.geo.basins import basin_polygon
@@ -72,8 +73,8 @@ def elevation(
         One band float32, meters; sea 0. Tags hold the fraction of each model, its tiles, and how many pixels were
         bridged or interpolated.
     polygons : sequence of Path
-        Files of basin polygons, which separate land from sea. Without them all that lies in a tile is land, and nothing
-        else.
+        Files of basin polygons, which separate land from sea. Without them, and with "no_tile", all that is in a tile
+        is land, and nothing else.
     basin_id : str, optional
         Basin of the polygons, if it is not the plan's.
     settings : ElevationSettings, optional
@@ -101,6 +102,9 @@ def elevation(
     without = source == SOURCE_SEA
     if missing == "sea":
         _check_land(without, surface, the_plan, cell, polygons, basin_id)
+    elif missing == "no_tile":
+        _check_land(without, surface, the_plan, cell, (), basin_id)
+        _warn_of_sea(without & ~surface.covered, surface.grid, cell)
     elif missing != "zero":
         _check_cover(without, cell, missing)
         values = extend_edges(values, source)
@@ -239,6 +243,16 @@ def _check_land(
         f"No elevation model has a value for {area:.1f} km2 of land in cell {cell}{inside}.",
         "Name a model that covers it in catalog.dem_collections, or set elevation.missing to extend or zero.",
     )
+
+
+def _warn_of_sea(without: NDArray[np.bool_], grid: RasterGrid, cell: str) -> None:
+    """Report what is taken as sea because there is no tile: a provider may lack tiles of land too."""
+    area = area_km2(without, grid)
+    if area > MAX_LAND_WITHOUT_ELEVATION_KM2:
+        warn(
+            f"{area:.1f} km2 in and around cell {cell} are in no elevation tile and are taken as sea.",
+            km2_without_tile=round(area, 3),
+        )
 
 
 def _check_cover(without: NDArray[np.bool_], cell: str, missing: str) -> None:

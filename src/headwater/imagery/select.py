@@ -87,9 +87,11 @@ def select(
     dem_collections = query.get("dem_collections") or default_of(CatalogSettings, "dem_collections")
     cache = SceneCache(cache_dir, make_signer(signing.signing, signing.token_url, signing.hosts), settings.missing_scl)
 
-    images = [item for item in pinned if item["collection"] not in dem_collections]
+    # Of cells around an area only the elevation is used.
+    mapped = the_plan.cell(cell) in the_plan.cells
+    images = [item for item in pinned if mapped and item["collection"] not in dem_collections]
     selection = choose_entries(images, box, query.get("datetime"), settings, cache)
-    if not selection.entries:
+    if mapped and not selection.entries:
         warn(f"{selection.why_empty(cell, settings)}: its composite will be empty.")
     collection = query.get("sentinel2_collection") or (images[0]["collection"] if images else "")
     write_json(

@@ -15,7 +15,7 @@ use rule step as backbone with:
     resources:
         **memory(4000, runtime=minutes(60)),
     params:
-        **command(RUN.backbone_command, "backbone", elevation="elevation.tif"),
+        **command(RUN.backbone_command, "backbone", elevation="elevation.tif", probability="probability.tif"),
 
 
 # A catchment belongs to one cell but may reach into the next: only those are read, not the mosaic, so that new

@@ -11,9 +11,9 @@ STEP_VERSIONS = {
     "composite": 2,
     "elevation": 3,
     "predict": 2,
-    "backbone": 2,
+    "backbone": 3,
     "vectorize": 4,
-    "network": 2,
+    "network": 3,
     "report": 2,
 }
 

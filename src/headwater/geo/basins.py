@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,6 +238,7 @@ def _check_shape(shape: BaseGeometry, given: BaseGeometry, basin_id: str, path: 
         )
 
 
+@cache
 def tdx_header_numbers() -> dict[str, str]:
     """Return the first two digits of TDX-Hydro's global ids, by the HYBAS_ID of each of its 62 basins."""
     numbers: dict[str, str] = json.loads((files("headwater") / "data" / "tdx_header_numbers.json").read_text())

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, full_name, setting
 from headwater.core.texts import BasinId, FileName
-from headwater.geo.basins import check_basin_id
+from headwater.geo.basins import check_basin_id, tdx_header_numbers
 from headwater.geo.settings import GridSettings
 from headwater.imagery.settings import CompositeSettings, SearchSettings, SelectSettings
 from headwater.predict.settings import PredictSettings
@@ -117,6 +117,7 @@ class Config(Settings):
                 "backbone.kind is tdx, but backbone.streams or backbone.catchments is not given.",
                 "Give the patterns of the TDX-Hydro files, or set backbone.kind to dem.",
             )
+        _check_regions(backbone, self.basins.ids)
         return self
 
     @property
@@ -129,6 +130,24 @@ class Config(Settings):
         """Checkpoints that the configuration names; none means those that come with Headwater."""
         named = self.predict.checkpoint
         return (named,) if isinstance(named, str) else named or ()
+
+
+def _check_regions(backbone: BackboneSettings, basins: Iterable[str]) -> None:
+    regions = backbone.regions
+    if len(set(regions)) != len(regions):
+        raise InputError(f"backbone.regions names something twice (got {list(regions)}).", "Name each once.")
+    own = next((basin for basin in basins if basin in tdx_header_numbers()), None)
+    if regions and own is not None and regions != (own,):
+        raise InputError(
+            f"backbone.regions is {', '.join(regions)}, but basin {own} is a region of TDX-Hydro itself.",
+            "Leave backbone.regions out, or map the areas of other regions with a configuration of their own.",
+        )
+    for name, pattern in {"streams": backbone.streams, "catchments": backbone.catchments}.items():
+        if len(regions) > 1 and pattern is not None and "{basin_id}" not in pattern:
+            raise InputError(
+                f"backbone.{name} is {pattern}, one file for {len(regions)} regions.",
+                "Write {basin_id} where the names of the files have the region's HYBAS_ID.",
+            )
 
 
 def refuse_repeated_keys(paths: Iterable[Path]) -> None:

@@ -19,7 +19,7 @@ from headwater.core.errors import InputError
 from headwater.core.events import say
 from headwater.core.settings import Settings
 from headwater.core.versions import STEP_VERSIONS
-from headwater.geo.basins import file_for_basin
+from headwater.geo.basins import file_for_basin, is_area
 from headwater.geo.grid import Cell, neighborhoods
 from headwater.geo.plan import ManyCells, check_grid, plan_basin
 from headwater.models.shipped import default_checkpoints
@@ -75,6 +75,7 @@ class Workflow:
         self.kept = sorted(self.config.keep)
         self.checkpoints = list(self.config.checkpoints)
         self._cells: dict[str, dict[str, Cell]] = {}
+        self._around: dict[str, tuple[Cell, ...]] = {}
         if _MODES_WITHOUT_FILES.isdisjoint(sys.argv):
             self._check_files()
         results.check_layout(self.results)
@@ -146,7 +147,8 @@ class Workflow:
         tables = {"network.lakes": [self.config.network.lakes] if self.config.network.lakes else []}
         if self.config.backbone.kind == "tdx":
             inputs = [self.backbone_inputs(basin) for basin in self.basins]
-            tables |= {f"backbone.{name}": [each[name] for each in inputs] for name in ("streams", "catchments")}
+            for name in ("streams", "catchments"):
+                tables[f"backbone.{name}"] = list(dict.fromkeys(path for each in inputs for path in each[name]))
         return tables
 
     def cells(self, basin: str) -> Mapping[str, Cell]:
@@ -172,6 +174,7 @@ class Workflow:
                 raise
             refuse_many_cells(basin, len(plan.cells), plan.cells[len(plan.cells) // 2], self.config)
             self._cells[basin] = {cell.name: cell for cell in plan.cells}
+            self._around[basin] = plan.buffer_cells
         return self._cells[basin]
 
     def cell_files(self, basin: str, name: str) -> list[Path]:
@@ -202,16 +205,37 @@ class Workflow:
         inputs: dict[str, Any] = {"plan": self.results / basin / "plan.json"}
         backbone = self.config.backbone
         if backbone.kind == "tdx":
-            patterns = {"streams": backbone.streams or "", "catchments": backbone.catchments or ""}
-            return inputs | {name: str(file_for_basin(pattern, basin)) for name, pattern in patterns.items()}
-        return inputs | {"polygons": self.polygons, "elevation": self.cell_files(basin, "elevation.tif")}
+            regions = backbone.regions or (basin,)
+            for name, pattern in {"streams": backbone.streams or "", "catchments": backbone.catchments or ""}.items():
+                if is_area(basin) and not backbone.regions and "{basin_id}" in pattern:
+                    raise InputError(
+                        f"backbone.{name} has a file for each region of TDX-Hydro, and {basin} is none.",
+                        "Set backbone.regions to the HYBAS_ID of the regions that the area is in.",
+                    )
+                inputs[name] = [str(file_for_basin(pattern, region)) for region in regions]
+            return inputs | ({"polygons": self.polygons} if self._has_parts_of_regions else {})
+        inputs |= {"polygons": self.polygons, "elevation": self.elevation_files(basin)}
+        return inputs | ({"probability": self.cell_files(basin, "probability.tif")} if backbone.kind == "none" else {})
+
+    @property
+    def _has_parts_of_regions(self) -> bool:
+        return any(self.config.backbone.is_part_of_regions(basin) for basin in self.basins)
+
+    def elevation_files(self, basin: str) -> list[Path]:
+        """Return the elevation of every cell of a basin, and of those around an area."""
+        self.cells(basin)
+        around = [self.results / basin / "cells" / cell.name / "elevation.tif" for cell in self._around[basin]]
+        return self.cell_files(basin, "elevation.tif") + around
 
     @property
     def backbone_command(self) -> str:
         """The command of the step backbone, with fields for its files."""
         tdx = " --streams {input.streams} --catchments {input.catchments}"
-        dem = " --polygons {input.polygons} --elevation {elevation}"
-        sources = tdx if self.config.backbone.kind == "tdx" else dem
+        polygons = " --polygons {input.polygons}"
+        elevation = polygons + " --elevation {elevation}"
+        found = f"{elevation} --probability {{probability}} --threshold {self.config.vectorize.threshold}"
+        tdx += polygons if self._has_parts_of_regions else ""
+        sources = {"tdx": tdx, "dem": elevation, "none": found}[self.config.backbone.kind]
         files = "--reaches-out {output.reaches} --catchments-out {output.catchments}"
         return f"backbone --plan {{input.plan}}{sources} {files}"
 

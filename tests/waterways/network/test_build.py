@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core.errors import InputError, WorkError
-from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
 from headwater.geo.basins import tdx_header_numbers
+from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
 from headwater.waterways.link_ids import region_header
 from headwater.waterways.network.build import build_network, global_stream_ids, rows_of
 from headwater.waterways.network.check import check_network

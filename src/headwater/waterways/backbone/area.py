@@ -28,7 +28,7 @@ def cut_to_area(backbone: Backbone, area: BaseGeometry, cells: Sequence[tuple[st
     Parameters
     ----------
     backbone : Backbone
-        Of the area and around it; its cells are not used.
+        Of the area and around it; its cells are not used, and catchments that are not in the area may be missing.
     area : shapely geometry
         Polygons in EPSG:4326, between -180 and 180 degrees.
     cells : sequence of (name, bounds)
@@ -47,7 +47,7 @@ def cut_to_area(backbone: Backbone, area: BaseGeometry, cells: Sequence[tuple[st
     notes["catchments at the edge of the area of which a part is kept"] = len(catchments.attrs.pop("clipped"))
     downstream = _rows(links, reaches["downstream_link_id"].to_numpy(np.int64))
     kept = np.isin(links, catchments["link_id"])
-    without = ~np.isin(links, backbone.catchments["link_id"])
+    without = ~reaches["has_catchment"].to_numpy(bool)
     kept[without] = shapely.intersects(reaches.geometry.to_numpy()[without], everywhere)
     _keep_between(kept, without, downstream)
     if not kept.any():

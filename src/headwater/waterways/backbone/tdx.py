@@ -39,6 +39,9 @@ from headwater.waterways.downstream import rows_on_cycles
 NO_LINK = -1
 """Downstream id of a link that flows out of the area."""
 
+OUTSIDE_TABLE = "links that flow to a link outside the table"
+"""Key of their count in the notes of a backbone."""
+
 # Ends nearer than this are one point that two files rounded differently.
 _SAME_POINT_DEGREES = 0.01 / METERS_PER_DEGREE
 _ROWS_PER_GROUP = 500
@@ -279,7 +282,7 @@ def _downstream_rows(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[
     wanted = table["downstream_link_id"].to_numpy()
     row = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
     found = (wanted >= 0) & (ids[row] == wanted) if len(ids) else np.zeros(0, bool)
-    notes["links that flow to a link outside the table"] = int(((wanted >= 0) & ~found).sum())
+    notes[OUTSIDE_TABLE] = int(((wanted >= 0) & ~found).sum())
     return np.where(found, row, -1).astype(np.int64)
 
 

@@ -24,7 +24,7 @@ from headwater.waterways.backbone.stream_columns import (
     STREAM_COLUMNS,
     STREAMS,
 )
-from headwater.waterways.backbone.tdx import NO_LINK, Backbone, integers_of, tdx_backbone
+from headwater.waterways.backbone.tdx import NO_LINK, OUTSIDE_TABLE, Backbone, integers_of, tdx_backbone
 from headwater.waterways.link_ids import global_link_ids
 
 READ_BEYOND_DEGREES = 0.25
@@ -32,6 +32,9 @@ READ_BEYOND_DEGREES = 0.25
 NEIGHBOR_STEPS = 3
 """Links up- and downstream of wanted ones that are read as well: their ends decide where wanted links without geometry
 are, and which way the lines are drawn."""
+
+EXAMPLES = 20
+"""Connected links that are read to know which way a file draws its lines, where no wanted ones are connected."""
 
 
 def read_tdx(
@@ -125,9 +128,12 @@ def _read_part(streams: Path, catchments: Path, area: BaseGeometry) -> Backbone:
     ids, near = integers_of(links["LINKNO"], "LINKNO"), integers_of(lines["LINKNO"], "LINKNO")
     column = next((name for name in CATCHMENT_ID_COLUMNS if name in polygons.columns), None)
     drained = integers_of(polygons[column], column) if column else np.zeros(0, dtype=np.int64)
-    wanted = _with_neighbors(
-        np.union1d(near, drained), ids, integers_of(links["DSLINKNO"], "DSLINKNO", ids), steps=NEIGHBOR_STEPS
-    )
+    downstream = integers_of(links["DSLINKNO"], "DSLINKNO", ids)
+    wanted = _with_neighbors(np.union1d(near, drained), ids, downstream, steps=NEIGHBOR_STEPS)
+    if len(wanted) and not (np.isin(ids, wanted) & np.isin(downstream, wanted)).any():
+        # Lone links are drawn the way that connected ones of their file are.
+        examples = np.flatnonzero(np.isin(downstream, ids))[:EXAMPLES]
+        wanted = np.unique(np.concatenate([wanted, ids[examples], downstream[examples]]))
     # By box no link without geometry is found, and of rows that repeat an id perhaps only one.
     rows, rows_near = _count(wanted, ids), _count(wanted, near)
     absent = wanted[rows_near < rows]
@@ -139,7 +145,14 @@ def _read_part(streams: Path, catchments: Path, area: BaseGeometry) -> Backbone:
         lines = gpd.GeoDataFrame(pd.concat([lines[~np.isin(near, absent)], others], ignore_index=True), crs=lines.crs)
     known = np.isin(drained, ids)
     # Without any that is known they are of another region, which the backbone refuses.
-    return tdx_backbone(lines, polygons[known] if known.any() else polygons)
+    made = tdx_backbone(lines, polygons[known] if known.any() else polygons)
+    # Those of neighbors flow on.
+    made.notes.pop(OUTSIDE_TABLE, None)
+    if column is not None:
+        # Those of neighbors may be beyond the box.
+        drained = integers_of(read_attributes(catchments, CATCHMENTS, columns=[column])[column], column)
+        made.reaches["has_catchment"] = np.isin(made.reaches["link_id"], drained)
+    return made
 
 
 def _read_bounds(area: BaseGeometry) -> Bounds | None:

@@ -243,6 +243,8 @@ def polygons_of(link_of_cell: NDArray[np.int64], grid: RasterGrid) -> gpd.GeoDat
         (int(value) + 1, shape(outline))
         for outline, value in shapes(labels, mask=labels >= 0, connectivity=4, transform=grid.transform)
     ]
+    if not found:
+        return gpd.GeoDataFrame({"link_id": np.zeros(0, np.int64)}, geometry=np.zeros(0, dtype=object), crs=CRS)
     ids = np.array([link for link, _ in found], dtype=np.int64)
     outlines = np.array([outline for _, outline in found], dtype=object)
     order = np.argsort(ids, kind="stable")

@@ -197,14 +197,14 @@ def test_rivers_that_enter_an_area_have_the_upstream_of_the_land_around_it(tmp_p
     assert trunk["upstream_area_km2"] > 100
     assert trunk["upstream_outside"] == (kind == "dem")
     assert (reaches["cell"] != "").all()
-    again, _, (smaller, _) = area_in_valley(tmp_path, kind, degrees=0.05)
-    assert again.cells != plan.cells
-    assert (
-        smaller.drop(columns="cell")
-        .sort_values("link_id", ignore_index=True)
-        .equals(reaches.drop(columns="cell").sort_values("link_id", ignore_index=True))
-    )
     if kind == "none":
+        again, _, (smaller, _) = area_in_valley(tmp_path, kind, degrees=0.05)
+        assert again.cells != plan.cells
+        assert (
+            smaller.drop(columns="cell")
+            .sort_values("link_id", ignore_index=True)
+            .equals(reaches.drop(columns="cell").sort_values("link_id", ignore_index=True))
+        )
         assert (reaches["source"] == "found").any()
         with pytest.raises(InputError, match="needs probability"):
             run(tmp_path, kind="none", elevation=[tmp_path / "x.tif"])

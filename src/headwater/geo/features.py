@@ -136,14 +136,15 @@ def read_attributes(path: Path, kind: TableKind, *, columns: Sequence[str]) -> p
 
             with sound(path):
                 there = [name for name in columns if name in parquet_facts(path).columns]
-                return pq.read_table(path, columns=there, **READ_OPTIONS).to_pandas()
+                table: pd.DataFrame = pq.read_table(path, columns=there, **READ_OPTIONS).to_pandas()
+                return table
         source = gdal_source(path, kind)
         layer = choose_layer(source, kind)
         refuse_cut_shapefile(source, layer)
-        table = pyogrio.read_dataframe(source, layer=layer, columns=columns, read_geometry=False)
-        if 0 <= (count := pyogrio.read_info(source, layer=layer)["features"]) != len(table):
-            raise ValueError(f"it has {count} rows, of which {len(table)} can be read")
-        return table
+        rows: pd.DataFrame = pyogrio.read_dataframe(source, layer=layer, columns=columns, read_geometry=False)
+        if 0 <= (count := pyogrio.read_info(source, layer=layer)["features"]) != len(rows):
+            raise ValueError(f"it has {count} rows, of which {len(rows)} can be read")
+        return rows
 
 
 @contextmanager

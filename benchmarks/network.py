@@ -149,6 +149,8 @@ def _reaches(table: gpd.GeoDataFrame, numbers: NDArray[np.int64], side: int, box
             "length_m": own.groupby("link_id")["length_m"].sum().to_numpy(),
             "has_catchment": True,
             "upstream_outside": False,
+            "upstream_cut": False,
+            "source": "given",
             "cell": cell,
         },
         geometry=shapely.linestrings(np.stack(ends, axis=1)),

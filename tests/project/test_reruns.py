@@ -77,6 +77,7 @@ CHANGES = {
     "backbone.kind": ("dem", "backbone"),
     "backbone.streams": ("other_{basin_id}.gpkg", "backbone"),
     "backbone.catchments": ("other_{basin_id}.gpkg", "backbone"),
+    "backbone.regions": (["7020038340"], "backbone"),
     "backbone.min_area_km2": (2.0, "backbone"),
     "vectorize.threshold": (0.6, "vectorize"),
     "vectorize.floor": (0.2, "vectorize"),

@@ -125,10 +125,10 @@ def run(folder, cell, paths, *, margin_px=MARGIN_PX, epsg=4326, collections=None
     return data[0], grid, tags
 
 
-def basin(folder, polygon):
+def basin(folder, polygon, name=1):
     path = folder / "basins.gpkg"
     folder.mkdir(exist_ok=True)
-    gpd.GeoDataFrame({"HYBAS_ID": [1]}, geometry=[polygon], crs=4326).to_file(path, layer="b")
+    gpd.GeoDataFrame({"HYBAS_ID": [name]}, geometry=[polygon], crs=4326).to_file(path, layer="b")
     return [path]
 
 
@@ -389,6 +389,10 @@ def test_a_cell_without_tiles_is_sea_unless_it_is_land(tmp_path):
     assert tags["source"] == "sea 1.0000"
     with pytest.raises(WorkError, match="of land in cell"):
         run(tmp_path, CELL, [], polygons=basin(tmp_path / "other", box(11, 7, 13, 9)))
+    # A box that someone drew may be in the sea.
+    area = basin(tmp_path / "area", box(11, 7, 13, 9), name="area-0123456789")
+    values, _, _ = run(tmp_path, CELL, [], polygons=area, basin_id="area-0123456789")
+    assert not values.any()
 
 
 def test_each_tile_is_opened_once_and_the_fallback_only_if_pixels_are_missing(tmp_path, monkeypatch):

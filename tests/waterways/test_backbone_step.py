@@ -4,10 +4,11 @@ import pytest
 import shapely
 
 from headwater.core.errors import InputError
-from headwater.geo.grid import elevation_grid
+from headwater.geo.grid import elevation_grid, prediction_grid
 from headwater.geo.plan import read_plan, write_plan
 from headwater.raster import write_cog
 from headwater.waterways.backbone_step import common_grid
+from headwater.waterways.link_ids import region_header
 from support.steps import backbone
 
 BASIN = "4020000001"
@@ -116,7 +117,7 @@ def test_what_is_not_given_is_reported(place):
         run(folder, kind="tdx")
     with pytest.raises(InputError, match="needs polygons"):
         run(folder, kind="dem")
-    with pytest.raises(InputError, match="kind must be tdx or dem"):
+    with pytest.raises(InputError, match="kind must be tdx, dem or none"):
         run(folder, kind="osm", elevation=elevation)
 
 
@@ -150,3 +151,83 @@ def test_links_far_from_the_cells_stay_and_their_catchments_are_not_read(place, 
     said = capsys.readouterr().err
     assert "1 links that end outside every cell put into the cell their catchment meets" in said
     assert "3 links outside every cell" in said
+
+
+AREA = "area-0123456789"
+
+
+def area_in_valley(folder, kind, degrees=0.1, **options):
+    """A backbone of a box in the middle of the valley, whose rivers come over its western edge."""
+    box = shapely.box(11.06, 45.03, 11.14, 45.07)
+    gpd.GeoDataFrame({"HYBAS_ID": [AREA]}, geometry=[box], crs="EPSG:4326").to_file(folder / "basins.gpkg")
+    write_plan([folder / "basins.gpkg"], AREA, folder / "plan.json", cell_degrees=degrees, margin_px=16)
+    plan = read_plan(folder / "plan.json")
+    files = []
+    for cell in (*plan.cells, *plan.buffer_cells):
+        grid = elevation_grid(cell, margin_px=16)
+        x, y = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
+        east, latitude = grid.west + (x + 0.5) * grid.dx - 11, grid.north - (y + 0.5) * grid.dy
+        height = 2000 * abs(latitude - 45.05) - 800 * east + 3 * np.sin(east * 600) + 500
+        path = folder / f"{degrees}{cell.name}.tif"
+        write_cog(path, height.astype(np.float32)[np.newaxis], transform=grid.transform)
+        files.append(path)
+    found = []
+    for cell in plan.cells:
+        grid = prediction_grid(cell)
+        rows = np.arange(grid.height)[:, np.newaxis]
+        water = abs(grid.north - (rows + 0.5) * grid.dy - 45.05) < 1.1 * grid.dy
+        path = folder / f"p{degrees}{cell.name}.tif"
+        values = np.where(np.broadcast_to(water, grid.shape), 240, 3).astype(np.uint8)
+        write_cog(path, values[np.newaxis], transform=grid.transform)
+        found.append(path)
+    made = run(folder, kind=kind, elevation=files, probability=found, min_area_km2=2.0, **options)
+    return plan, box, made
+
+
+@pytest.mark.parametrize("kind", ["dem", "none"])
+def test_rivers_that_enter_an_area_have_the_upstream_of_the_land_around_it(tmp_path, kind):
+    plan, box, (reaches, catchments) = area_in_valley(tmp_path, kind)
+    # Ten kilometers around, of which only the elevation is used.
+    assert len(plan.cells) == 2
+    assert len(plan.buffer_cells) == 10
+    assert box.buffer(1e-9).covers(catchments.union_all())
+    head = reaches[reaches["upstream_cut"] & (shapely.distance(reaches.geometry, shapely.Point(11.06, 45.05)) < 0.02)]
+    trunk = head.loc[head["upstream_area_km2"].idxmax()]
+    # The valley reaches 0.126 degrees farther west, as far as the elevation that is used.
+    assert trunk["upstream_area_km2"] > 100
+    assert trunk["upstream_outside"] == (kind == "dem")
+    assert (reaches["cell"] != "").all()
+    if kind == "none":
+        again, _, (smaller, _) = area_in_valley(tmp_path, kind, degrees=0.05)
+        assert again.cells != plan.cells
+        assert (
+            smaller.drop(columns="cell")
+            .sort_values("link_id", ignore_index=True)
+            .equals(reaches.drop(columns="cell").sort_values("link_id", ignore_index=True))
+        )
+        assert (reaches["source"] == "found").any()
+        with pytest.raises(InputError, match="needs probability"):
+            run(tmp_path, kind="none", elevation=[tmp_path / "x.tif"])
+
+
+def test_an_area_reads_its_part_of_a_region_and_needs_its_polygon(place):
+    folder, _ = place
+    area_in_valley(folder, "dem")
+    lines = {1: [(11.02, 45.05), (11.07, 45.05)], 2: [(11.07, 45.05), (11.13, 45.05)], 3: [(11.5, 45), (11.6, 45)]}
+    shapes = [shapely.LineString(line) for line in lines.values()]
+    streams = gpd.GeoDataFrame(
+        {"LINKNO": [1, 2, 3], "DSLINKNO": [2, -1, -1], "strmOrder": [3, 3, 1]}, geometry=shapes, crs=4326
+    )
+    areas = [shapely.box(11.0, 45, 11.05, 45.1), shapely.box(11.05, 45, 11.2, 45.1), shapely.box(11.5, 45, 11.6, 45.1)]
+    streams.to_file(folder / "s.gpkg")
+    gpd.GeoDataFrame({"streamID": [1, 2, 3]}, geometry=areas, crs=4326).to_file(folder / "c.gpkg")
+    files = {"streams": folder / "s.gpkg", "catchments": [folder / "c.gpkg"]}
+    reaches, catchments = run(folder, kind="tdx", regions=("7020038340",), **files)
+    header = region_header("7020038340") * 10_000_000
+    assert reaches[["link_id", "upstream_cut", "upstream_outside"]].values.tolist() == [[header + 2, True, True]]
+    assert catchments.geometry[0].equals(shapely.box(11.06, 45.03, 11.14, 45.07))
+    with pytest.raises(InputError, match="needs its polygon"):
+        backbone(
+            folder / "plan.json", [], folder / "r.parquet", folder / "k.parquet", kind="tdx", regions=("a",), **files
+        )
+    assert not (folder / "r.parquet").exists()

@@ -20,6 +20,7 @@ use rule step as backbone with:
             "backbone",
             optional=RUN.backbone_sources,
             elevation="elevation.tif",
+            probability="probability.tif",
         ),
 
 

@@ -13,11 +13,23 @@ from headwater.core.errors import InputError
 def backbone(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `headwater backbone`."""
     add_plan(parser)
-    parser.add_argument("--streams", type=Path, help="TDX-Hydro streamnet, for kind tdx")
-    parser.add_argument("--catchments", type=Path, help="TDX-Hydro catchments, for kind tdx")
-    parser.add_argument("--polygons", type=Path, nargs="+", default=[], help="basin polygons, for kind dem")
+    parser.add_argument("--streams", type=Path, nargs="+", help="TDX-Hydro streamnet of each region, for kind tdx")
+    parser.add_argument("--catchments", type=Path, nargs="+", help="TDX-Hydro catchments of each region, for kind tdx")
     parser.add_argument(
-        "--elevation", type=Path, nargs="+", default=[], help=f"elevation.tif {EACH_CELL}, for kind dem"
+        "--polygons", type=Path, nargs="+", default=[], help="basin polygons, for kinds dem and none, and for areas"
+    )
+    parser.add_argument(
+        "--elevation",
+        type=Path,
+        nargs="+",
+        default=[],
+        help=f"elevation.tif {EACH_CELL}, and of those around an area, for kinds dem and none",
+    )
+    parser.add_argument(
+        "--probability", type=Path, nargs="+", default=[], help=f"probability.tif {EACH_CELL}, for kind none"
+    )
+    parser.add_argument(
+        "--threshold", type=float, help="probability from which a pixel is water, for kind none (default 0.5)"
     )
     add_settings(parser, "backbone")
     parser.add_argument("--reaches-out", type=Path, required=True, help="reaches.parquet to write")
@@ -25,10 +37,12 @@ def backbone(parser: argparse.ArgumentParser) -> None:
 
     def run(
         plan: Path,
-        streams: Path | None,
-        catchments: Path | None,
+        streams: list[Path] | None,
+        catchments: list[Path] | None,
         polygons: list[Path],
         elevation: list[Path],
+        probability: list[Path],
+        threshold: float | None,
         reaches_out: Path,
         catchments_out: Path,
         values: Values | None,
@@ -45,10 +59,21 @@ def backbone(parser: argparse.ArgumentParser) -> None:
             settings=given(BackboneSettings, values),
             streams=streams,
             catchments=catchments,
-            elevation=cell_paths(elevation, plan),
+            elevation=cell_paths(elevation, plan, buffer=True),
+            probability=cell_paths(probability, plan),
+            threshold=_threshold(threshold),
         )
 
     parser.set_defaults(run=run)
+
+
+def _threshold(value: float | None) -> float:
+    from headwater.waterways.settings import VectorizeSettings
+
+    if value is None:
+        return VectorizeSettings().threshold
+    # Any threshold that vectorize may have.
+    return VectorizeSettings(threshold=value, floor=0.0).threshold
 
 
 def vectorize(parser: argparse.ArgumentParser) -> None:

@@ -12,9 +12,9 @@ STEP_VERSIONS = {
     "elevation": 3,
     "predict": 2,
     "published": 1,
-    "backbone": 2,
+    "backbone": 3,
     "vectorize": 4,
-    "network": 2,
+    "network": 3,
     "report": 2,
 }
 

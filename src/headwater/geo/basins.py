@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 HYDROBASINS_ID = "HYBAS_ID"
+_AREA_ID = re.compile(r"area-[0-9a-f]{10}")
+"""Id of an area that a user drew, whose edge is no divide; ten digits of a hash of its polygon."""
 _LOGS = "logs"
 """Folder of the results that is not a basin's."""
 MAX_EXACT_DOUBLE = 2**53
@@ -55,6 +58,14 @@ def check_basin_id(basin_id: str) -> None:
         )
     if basin_id == _LOGS:
         raise InputError(f"A basin cannot be called {_LOGS}: its results would be among the logs.", "Use another id.")
+
+
+def is_area(basin_id: str) -> bool:
+    """Return whether an id is that of an area with any edge, such as a box or a country, instead of a basin.
+
+    Rivers enter an area over its edge. A basin ends at its divides, whatever its id.
+    """
+    return _AREA_ID.fullmatch(basin_id) is not None
 
 
 def read_basins(polygons: Sequence[Path]) -> gpd.GeoDataFrame:
@@ -240,6 +251,7 @@ def _check_shape(shape: BaseGeometry, given: BaseGeometry, basin_id: str, path: 
         )
 
 
+@cache
 def tdx_header_numbers() -> dict[str, str]:
     """Return the first two digits of TDX-Hydro's global ids, by the HYBAS_ID of each of its 62 basins."""
     numbers: dict[str, str] = json.loads((files("headwater") / "data" / "tdx_header_numbers.json").read_text())

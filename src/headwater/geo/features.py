@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,7 @@ _SQLITE = b"SQLite format 3\0"
 _XML_SUFFIXES = frozenset({".gml", ".kml", ".gpx", ".xml"})
 _MAX_VIEWS = 1000
 _MAX_SQL_STEPS = 10_000_000
+_IDS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def read_table(
     *,
     columns: Sequence[str] | None = None,
     bounds: Bounds | None = None,
+    ids: tuple[str, NDArray[np.int64]] | None = None,
     layer: str | None = None,
 ) -> gpd.GeoDataFrame:
     """Read a table with geometry: GeoParquet by its suffix, otherwise whatever GDAL reads, zipped too.
@@ -87,6 +90,8 @@ def read_table(
     bounds : (west, south, east, north), optional
         Degrees. Rows whose box is outside need not be read: they are skipped where the format finds rows by box (GDAL's
         do, GeoParquet with a covering column does).
+    ids : (name, values), optional
+        Column of integers, and its values in the rows to read; without `bounds`.
     layer : str, optional
         Layer of a file with several; not for GeoParquet.
 
@@ -103,13 +108,43 @@ def read_table(
     with unreadable(path, kind):
         if is_parquet(path):
             with sound(path):
-                table = _read_parquet(path, columns, bounds)
+                table = _read_parquet(path, columns, bounds, ids)
         else:
             source = gdal_source(path, kind)
-            table = _read_with_gdal(source, layer or choose_layer(source, kind), columns, bounds)
+            table = _read_with_gdal(source, layer or choose_layer(source, kind), columns, bounds, ids)
     if not isinstance(table, gpd.GeoDataFrame):
         raise InputError(f"{path} has no geometry, so it is not {kind.content}.", kind.remedy)
     return table
+
+
+def read_attributes(path: Path, kind: TableKind, *, columns: Sequence[str]) -> pd.DataFrame:
+    """Read some columns of a table, those of them that exist, without its geometry; see `read_table`.
+
+    Raises
+    ------
+    InputError
+        The file is missing, cannot be read or is damaged, or has no one layer that is of the kind.
+    """
+    import pyogrio
+
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist.", kind.remedy)
+    with unreadable(path, kind):
+        if is_parquet(path):
+            import pyarrow.parquet as pq
+
+            with sound(path):
+                there = [name for name in columns if name in parquet_facts(path).columns]
+                table: pd.DataFrame = pq.read_table(path, columns=there, **READ_OPTIONS).to_pandas()
+                return table
+        source = gdal_source(path, kind)
+        layer = choose_layer(source, kind)
+        refuse_cut_shapefile(source, layer)
+        rows: pd.DataFrame = pyogrio.read_dataframe(source, layer=layer, columns=columns, read_geometry=False)
+        if 0 <= (count := pyogrio.read_info(source, layer=layer)["features"]) != len(rows):
+            raise ValueError(f"it has {count} rows, of which {len(rows)} can be read")
+        return rows
 
 
 @contextmanager
@@ -410,7 +445,11 @@ def extent_of(shapes: NDArray[Any]) -> Bounds:
 
 
 def _read_with_gdal(
-    path: str, layer: str | None, columns: Sequence[str] | None, bounds: Bounds | None
+    path: str,
+    layer: str | None,
+    columns: Sequence[str] | None,
+    bounds: Bounds | None,
+    ids: tuple[str, NDArray[np.int64]] | None,
 ) -> gpd.GeoDataFrame | pd.DataFrame:
     import geopandas as gpd
     import pyogrio
@@ -422,6 +461,11 @@ def _read_with_gdal(
         extent = info["total_bounds"]
         box = box_to_read(bounds, info["crs"], None if extent is None else tuple(extent))
     options: dict[str, Any] = {"bbox": box, "columns": columns, "layer": layer}
+    if ids is not None:
+        # Parts of a statement that is not too long for any driver.
+        name, values = ids
+        runs = np.array_split(values, max(1, math.ceil(len(values) / _IDS_AT_ONCE)))
+        options["where"] = " OR ".join(f'"{name}" IN ({", ".join(map(str, run.tolist()))})' for run in runs)
     try:
         table = gpd.read_file(path, **options)
     except shapely.errors.GEOSException:
@@ -430,21 +474,27 @@ def _read_with_gdal(
         shapes = _repaired(wkb, path, None if not names else (names[0], values[0]))
         table = gpd.GeoDataFrame(dict(zip(names, values, strict=True)), geometry=shapes, crs=described["crs"])
     # GDAL reads the rows before the damage of some formats, and says nothing.
-    if box is None and 0 <= info["features"] != len(table):
+    if box is None and ids is None and 0 <= info["features"] != len(table):
         raise ValueError(f"it has {info['features']} rows, of which {len(table)} can be read")
     return table
 
 
-def _read_parquet(path: Path, columns: Sequence[str] | None, bounds: Bounds | None) -> gpd.GeoDataFrame:
+def _read_parquet(
+    path: Path,
+    columns: Sequence[str] | None,
+    bounds: Bounds | None,
+    ids: tuple[str, NDArray[np.int64]] | None,
+) -> gpd.GeoDataFrame:
     import geopandas as gpd
 
     facts = parquet_facts(path)
     wanted = None if columns is None else [*(c for c in columns if c in facts.columns), facts.geometry]
     box = box_to_read(bounds, facts.crs, facts.extent) if bounds and facts.covered and facts.crs else None
+    found = None if ids is None else [(ids[0], "in", ids[1].tolist())]
     try:
-        return gpd.read_parquet(path, columns=wanted, bbox=box, **READ_OPTIONS)
+        return gpd.read_parquet(path, columns=wanted, bbox=box, filters=found, **READ_OPTIONS)
     except shapely.errors.GEOSException:
-        return gpd.read_parquet(_repaired_parquet(path, facts.geometry), columns=wanted)
+        return gpd.read_parquet(_repaired_parquet(path, facts.geometry), columns=wanted, filters=found)
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import shapely
+from shapely.geometry.base import BaseGeometry
+
 from headwater.core.errors import InputError
 from headwater.core.files import read_json, write_json
-from headwater.geo.basins import basin_polygon
+from headwater.geo.basins import basin_polygon, is_area
+from headwater.geo.geodesy import METERS_PER_DEGREE
 from headwater.geo.grid import Bounds, Cell, cell_grid, cells_intersecting, elevation_grid
-from headwater.geo.longitudes import Box, enclosing_box, end_of_span
+from headwater.geo.longitudes import Box, cut_to_map, enclosing_box, end_of_span
 
 MAX_MARGIN_PX = 1024
 MAX_CELLS = 1_000_000
 """Cells of a basin that are listed at all, which takes a minute; the land of the world has 26,000 of one degree."""
+BUFFER_KM = 10.0
+"""How far beyond an area its elevation is used, so that rivers that enter it have an upstream; a basin needs none."""
 CELL_IN_PATH = "{cell}"
 """Placeholder for the name of a cell in a path."""
 EDGE_DEGREES = 0.002
@@ -32,6 +38,8 @@ class Plan:
     basin_bounds: Bounds
     """West, south, east, north of the polygon."""
     cells: tuple[Cell, ...]
+    buffer_cells: tuple[Cell, ...] = ()
+    """Further cells, of which only the elevation is used: those within BUFFER_KM of an area; none around a basin."""
 
     @property
     def bounds(self) -> Bounds:
@@ -58,7 +66,7 @@ class Plan:
         InputError
             The plan has no such cell.
         """
-        for cell in self.cells:
+        for cell in (*self.cells, *self.buffer_cells):
             if cell.name == name:
                 return cell
         raise InputError(f"Cell {name} is not in the plan of basin {self.basin_id}.", "Take a name from plan.json.")
@@ -123,6 +131,38 @@ def plan_basin(
         margin_px=margin_px,
         basin_bounds=polygon.bounds,
         cells=tuple(cells),
+        buffer_cells=_buffer_cells(polygon, cells) if is_area(basin_id) else (),
+    )
+
+
+def with_buffer(polygon: BaseGeometry, km: float) -> BaseGeometry:
+    """Return a polygon and all that is within some kilometers of it, between -180 and 180 degrees.
+
+    East and west the buffer is as wide in degrees as it must be at the polygon's edge nearest to a pole.
+
+    Parameters
+    ----------
+    polygon : shapely geometry
+        Polygons in EPSG:4326, between -180 and 180 degrees.
+    km : float
+        Width of the buffer.
+    """
+    _, south, _, north = polygon.bounds
+    stretch = max(0.01, math.cos(math.radians(min(89.0, max(abs(south), abs(north))))))
+    flat = shapely.transform(polygon, lambda points: points * [stretch, 1])
+    wide = shapely.buffer(flat, km * 1000 / METERS_PER_DEGREE, join_style="mitre", quad_segs=4)
+    wide = shapely.transform(wide, lambda points: points / [stretch, 1])
+    # Around the whole globe there is nothing more to the east or west.
+    wide = shapely.intersection(wide, shapely.box(-540, -90, 540, 90))
+    parts, _ = cut_to_map(shapely.get_parts(wide), dimension=2)
+    united: BaseGeometry = shapely.union_all(parts)
+    return united
+
+
+def _buffer_cells(polygon: BaseGeometry, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    own = set(cells)
+    return tuple(
+        cell for cell in cells_intersecting(with_buffer(polygon, BUFFER_KM), cells[0].degrees) if cell not in own
     )
 
 
@@ -160,7 +200,8 @@ def write_plan(polygons: Sequence[Path], basin_id: str, out: Path, *, cell_degre
                 for cell in plan.cells
             ],
             "margin_px": plan.margin_px,
-        },
+        }
+        | ({"buffer_cells": [cell.name for cell in plan.buffer_cells]} if plan.buffer_cells else {}),
         sealed=True,
     )
 
@@ -182,6 +223,7 @@ def read_plan(path: Path) -> Plan:
             margin_px=int(value["margin_px"]),
             basin_bounds=_bounds(value["basin_bounds"]),
             cells=tuple(Cell.from_name(cell["name"], degrees) for cell in value["cells"]),
+            buffer_cells=tuple(Cell.from_name(name, degrees) for name in value.get("buffer_cells", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _no_plan(path) from error
@@ -226,7 +268,7 @@ def cell_boxes(plan: Plan, names: Iterable[str] | None = None) -> list[Box]:
     plan : Plan
         The basin's plan.
     names : iterable of str, optional
-        Only these cells.
+        Only these cells; they may be of the buffer.
     """
     cells = plan.cells if names is None else [plan.cell(name) for name in names]
     boxes = []
@@ -239,10 +281,19 @@ def cell_boxes(plan: Plan, names: Iterable[str] | None = None) -> list[Box]:
     return boxes
 
 
-def cell_paths(paths: Sequence[Path], plan: Path | None) -> list[Path]:
+def cell_paths(paths: Sequence[Path], plan: Path | None, *, buffer: bool = False) -> list[Path]:
     """Return paths in which each one that contains {cell} is replaced by one path per cell of a plan.
 
     A basin may have more cells than fit on a command line.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Any paths.
+    plan : Path, optional
+        plan.json.
+    buffer : bool
+        Whether the cells around an area are wanted too.
 
     Raises
     ------
@@ -253,7 +304,8 @@ def cell_paths(paths: Sequence[Path], plan: Path | None) -> list[Path]:
         return list(paths)
     if plan is None:
         raise InputError(f"A path contains {CELL_IN_PATH}, but no plan is given.", "Give --plan as well.")
-    names = [cell.name for cell in read_plan(plan).cells]
+    the_plan = read_plan(plan)
+    names = [cell.name for cell in (*the_plan.cells, *(the_plan.buffer_cells if buffer else ()))]
     found: list[Path] = []
     for path in paths:
         text = str(path)

@@ -140,8 +140,11 @@ def _search_catalog(
     url, settings, the_plan, intervals = catalog.url, task.settings, task.plan, task.intervals
     scenes, dem_collections = catalog.sentinel2_collection, catalog.dem_collections
     boxes = cell_boxes(the_plan)
+    # Around an area only elevation is wanted.
+    dem_boxes = [*boxes, *cell_boxes(the_plan, [cell.name for cell in the_plan.buffer_cells])]
     wanted = _Wanted(
-        cells=shapely.union_all([shapely.box(*part) for cell in boxes for part in split_box(cell)]),
+        cells=_union(boxes),
+        dem_cells=_union(dem_boxes),
         scenes=scenes,
         intervals=intervals,
         below={"eo:cloud_cover": settings.max_cloud_cover},
@@ -150,7 +153,7 @@ def _search_catalog(
     )
     address = public_address(url)
     record = {
-        "bbox": list(enclosing_box(boxes)),
+        "bbox": list(enclosing_box(dem_boxes)),
         "datetime": [str(interval) for interval in intervals],
         "max_cloud_cover": settings.max_cloud_cover,
         "sentinel2_collection": scenes,
@@ -158,7 +161,7 @@ def _search_catalog(
     }
     if not intervals:
         say("No dates are given: only elevation tiles are pinned, no scenes.")
-    queries = list(_queries(provider.remote, boxes, wanted, settings.slice_days, dem_collections))
+    queries = list(_queries(provider.remote, boxes, dem_boxes, wanted, settings.slice_days, dem_collections))
     slices = fetch_pages(provider, url, queries, store, workers=settings.workers if provider.remote else 1)
     result = SearchResult()
     for path in (path for pages in slices for path in pages.paths):
@@ -208,20 +211,33 @@ def _intervals(text: str, years_back: int) -> list[Interval]:
         raise InputError(f"{years_back} years before {text} there is no calendar.", remedy) from None
 
 
+def _union(boxes: Sequence[Box]) -> shapely.Geometry:
+    return shapely.union_all([shapely.box(*part) for box in boxes for part in split_box(box)])
+
+
 def _queries(
-    remote: bool, boxes: Sequence[Box], wanted: _Wanted, slice_days: int, dem_collections: Sequence[str]
+    remote: bool,
+    boxes: Sequence[Box],
+    dem_boxes: Sequence[Box],
+    wanted: _Wanted,
+    slice_days: int,
+    dem_collections: Sequence[str],
 ) -> Iterator[Query]:
     """Split a search into queries by collection, place and time.
 
     Each query reads a file again, so that an index on disk is queried only once.
     """
-    places = cover_boxes(boxes, max_boxes=MAX_BOXES if remote else 2)
+    max_boxes = MAX_BOXES if remote else 2
     slices = time_slices(wanted.intervals, slice_days) if remote else wanted.intervals
-    for place in places:
-        for interval in slices:
-            yield Query(wanted.scenes, place, interval, below=wanted.below)
-        for collection in dem_collections:
-            yield Query(collection, place)
+    places = cover_boxes(boxes, max_boxes=max_boxes)
+    dem_places = places if dem_boxes == boxes else cover_boxes(dem_boxes, max_boxes=max_boxes)
+    for number in range(max(len(places), len(dem_places))):
+        for place in places[number : number + 1]:
+            for interval in slices:
+                yield Query(wanted.scenes, place, interval, below=wanted.below)
+        for place in dem_places[number : number + 1]:
+            for collection in dem_collections:
+                yield Query(collection, place)
 
 
 class _Wanted:
@@ -231,6 +247,8 @@ class _Wanted:
     ----------
     cells : shapely.Geometry
         The basin's cells.
+    dem_cells : shapely.Geometry
+        Those and the cells around an area.
     scenes : str
         Collection of scenes; items of other collections are elevation.
     intervals : sequence of Interval
@@ -247,6 +265,7 @@ class _Wanted:
         self,
         *,
         cells: shapely.Geometry,
+        dem_cells: shapely.Geometry,
         scenes: str,
         intervals: Sequence[Interval],
         below: Mapping[str, float],
@@ -254,10 +273,11 @@ class _Wanted:
         exclude: Sequence[str] = (),
     ) -> None:
         self.scenes, self.intervals, self.below = scenes, intervals, below
-        self._cells, self._remote = cells, remote
+        self._cells, self._dem_cells, self._remote = cells, dem_cells, remote
         self._exclude = frozenset(exclude)
         self._left_out: dict[tuple[str, str, str], None] = {}
         shapely.prepare(cells)
+        shapely.prepare(dem_cells)
 
     def __call__(self, item: Item) -> bool:
         """Whether an item is wanted; records an item with a defect."""
@@ -268,7 +288,7 @@ class _Wanted:
         if defect is not None:
             self._left_out[item["collection"], item["id"], defect] = None
             return False
-        return (not scene or self._in_time(item)) and self._touches(item)
+        return (not scene or self._in_time(item)) and self._touches(item, self._cells if scene else self._dem_cells)
 
     def _in_time(self, item: Item) -> bool:
         return any(
@@ -276,12 +296,12 @@ class _Wanted:
             for interval in self.intervals
         )
 
-    def _touches(self, item: Item) -> bool:
+    def _touches(self, item: Item, cells: shapely.Geometry) -> bool:
         shape = footprint(item["geometry"])
-        if shapely.intersects(self._cells, shape):
+        if shapely.intersects(cells, shape):
             return True
         # A footprint across the antimeridian reaches beyond 180; the cells do not.
-        return shape.bounds[2] > 180.0 and bool(shapely.intersects(self._cells, shift_shape(shape, -FULL_CIRCLE)))
+        return shape.bounds[2] > 180.0 and bool(shapely.intersects(cells, shift_shape(shape, -FULL_CIRCLE)))
 
     def why_none(self, collections: Sequence[str]) -> tuple[str, str] | None:
         """Return why items of collections that were found could not be used, and the remedy; None if none was found."""

@@ -91,10 +91,12 @@ def select(
     origin = {"catalog": catalog} if catalog else {}
     cache = SceneCache(cache_dir, make_signer(*signing.access_to(catalog)), settings.missing_scl)
 
-    images = [item for item in pinned if item["collection"] not in dem_collections]
+    # Of cells around an area only the elevation is used.
+    mapped = the_plan.cell(cell) in the_plan.cells
+    images = [item for item in pinned if mapped and item["collection"] not in dem_collections]
     selection = choose_entries(images, box, query.get("datetime"), settings, cache)
     # A search without dates pins elevation only.
-    if not selection.entries and query.get("datetime") != []:
+    if mapped and not selection.entries and query.get("datetime") != []:
         warn(f"{selection.why_empty(cell, settings)}: its composite will be empty.")
     collection = query.get("sentinel2_collection") or (images[0]["collection"] if images else "")
     write_json(

@@ -20,7 +20,7 @@ from headwater.fetch import store
 from headwater.fetch.settings import FetchSettings
 from headwater.fetch.sizes import gigabytes
 from headwater.fetch.sources import HYDROBASINS, TDX_HYDRO, RemoteFile, is_region, remote_files
-from headwater.geo.basins import file_for_basin
+from headwater.geo.basins import file_for_basin, is_area
 from headwater.waterways.settings import BackboneSettings
 
 
@@ -36,6 +36,8 @@ class BackboneChoice:
     """Files of streams, for tdx."""
     catchments: tuple[str, ...] = ()
     """Files of catchments, for tdx."""
+    regions: tuple[str, ...] = ()
+    """Regions of TDX-Hydro whose files these are, for tdx."""
     fetched: tuple[RemoteFile, ...] = ()
     """The same as files of the data folder; none where the configuration names its own."""
 
@@ -100,7 +102,7 @@ def _decide(
     """Return the choice of `auto` for regions."""
     own = _own_files(regions, backbone)
     if own is not None:
-        return BackboneChoice("tdx", f"TDX-Hydro is at hand: {own[0][0]}", *own)
+        return BackboneChoice("tdx", f"TDX-Hydro is at hand: {own[0][0]}", *own, tuple(regions))
     files = remote_files(TDX_HYDRO, fetch, basin_ids=regions)
     missing, folder = store.missing_bytes(files, fetch), fetch.path / TDX_HYDRO
     exact = all(store.state(file, fetch).exact for file in files)
@@ -135,9 +137,8 @@ def ask_sizes(basin: str, backbone: BackboneSettings, fetch: FetchSettings, *, p
 
 def write_pin(pin: Path, choice: BackboneChoice) -> None:
     """Note the choice of a run."""
-    regions = sorted({file.region for file in choice.fetched if file.region})
-    files = {"streams": list(choice.streams), "catchments": list(choice.catchments)}
-    write_json(pin, {"kind": choice.kind, "regions": regions, **files}, sealed=True)
+    lists = {name: list(getattr(choice, name)) for name in ("regions", "streams", "catchments")}
+    write_json(pin, {"kind": choice.kind, "fetched": bool(choice.fetched), **lists}, sealed=True)
 
 
 def _pinned(pin: Path) -> dict[str, Any] | None:
@@ -147,7 +148,7 @@ def _pinned(pin: Path) -> dict[str, Any] | None:
     try:
         noted = read_json(pin)
         lists = {name: tuple(map(str, noted[name])) for name in ("regions", "streams", "catchments")}
-        return {"kind": str(noted["kind"]), **lists}
+        return {"kind": str(noted["kind"]), "fetched": bool(noted["fetched"]), **lists}
     except (InputError, WorkError, KeyError, TypeError):
         return None
 
@@ -159,9 +160,9 @@ def _as_pinned(noted: dict[str, Any], backbone: BackboneSettings, fetch: FetchSe
     )
     if noted["kind"] != "tdx":
         return BackboneChoice(noted["kind"], why)
-    if noted["regions"]:
+    if noted["fetched"]:
         return _of_folder(remote_files(TDX_HYDRO, fetch, basin_ids=noted["regions"]), fetch, why)
-    return BackboneChoice("tdx", why, noted["streams"], noted["catchments"])
+    return BackboneChoice("tdx", why, noted["streams"], noted["catchments"], noted["regions"])
 
 
 def _tdx(regions: Sequence[str], backbone: BackboneSettings, fetch: FetchSettings) -> BackboneChoice:
@@ -171,7 +172,7 @@ def _tdx(regions: Sequence[str], backbone: BackboneSettings, fetch: FetchSetting
             tuple(str(file_for_basin(pattern, region)) for region in regions)
             for pattern in (backbone.streams, backbone.catchments)
         )
-        return BackboneChoice("tdx", "", streams, catchments)
+        return BackboneChoice("tdx", "", streams, catchments, tuple(regions))
     files = remote_files(TDX_HYDRO, fetch, basin_ids=regions)
     if not fetch.enabled:
         store.refuse_absent(files, fetch, "backbone.kind: tdx")
@@ -181,7 +182,8 @@ def _tdx(regions: Sequence[str], backbone: BackboneSettings, fetch: FetchSetting
 def _of_folder(files: Sequence[RemoteFile], fetch: FetchSettings, why: str) -> BackboneChoice:
     paths = [str(store.path_of(file, fetch)) for file in files]
     # The table of sources has streams first, then catchments, for each region.
-    return BackboneChoice("tdx", why, tuple(paths[::2]), tuple(paths[1::2]), tuple(files))
+    regions = tuple(dict.fromkeys(str(file.region) for file in files))
+    return BackboneChoice("tdx", why, tuple(paths[::2]), tuple(paths[1::2]), regions, tuple(files))
 
 
 def _own_files(regions: Sequence[str], backbone: BackboneSettings) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
@@ -215,10 +217,11 @@ def _regions(basin: str, backbone: BackboneSettings, fetch: FetchSettings, polyg
     NoRegion
         They are not known.
     """
-    named = tuple(getattr(backbone, "regions", None) or ())
-    if named:
-        return named
-    own = (backbone.kind == "tdx" and backbone.streams) or _own_files((basin,), backbone) is not None
+    if backbone.regions:
+        return backbone.regions
+    # An area has no files of its own id, but may have one file for all.
+    named = backbone.kind == "tdx" and backbone.streams and not (is_area(basin) and "{basin_id}" in backbone.streams)
+    own = named or _own_files((basin,), backbone) is not None
     if own or is_region(basin) or (fetch.addresses_of(TDX_HYDRO) and basin.isdecimal()):
         return (basin,)
     files = [file for file in remote_files(HYDROBASINS, fetch) if store.state(file, fetch).complete]

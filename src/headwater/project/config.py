@@ -14,7 +14,7 @@ from headwater.core.errors import InputError
 from headwater.core.settings import Settings, full_name, setting
 from headwater.core.texts import BasinId, FileName
 from headwater.fetch.settings import FetchSettings
-from headwater.geo.basins import check_basin_id
+from headwater.geo.basins import check_basin_id, tdx_header_numbers
 from headwater.geo.settings import GridSettings
 from headwater.imagery.settings import CompositeSettings, SearchSettings, SelectSettings
 from headwater.predict.settings import PredictSettings
@@ -140,6 +140,7 @@ class Config(Settings):
                 "Of backbone.streams and backbone.catchments one is given and the other is not.",
                 "Give the patterns of both TDX-Hydro files, or of none to use those of the data folder.",
             )
+        _check_regions(backbone, self.basins.ids)
         return self
 
     @property
@@ -162,6 +163,24 @@ class Config(Settings):
         """Checkpoints that the configuration names and uses; none means those that come with Headwater."""
         named = None if self.is_published else self.predict.checkpoint
         return (named,) if isinstance(named, str) else named or ()
+
+
+def _check_regions(backbone: BackboneSettings, basins: Iterable[str]) -> None:
+    regions = backbone.regions
+    if len(set(regions)) != len(regions):
+        raise InputError(f"backbone.regions names something twice (got {list(regions)}).", "Name each once.")
+    own = next((basin for basin in basins if basin in tdx_header_numbers()), None)
+    if regions and own is not None and regions != (own,):
+        raise InputError(
+            f"backbone.regions is {', '.join(regions)}, but basin {own} is a region of TDX-Hydro itself.",
+            "Leave backbone.regions out, or map the areas of other regions with a configuration of their own.",
+        )
+    for name, pattern in {"streams": backbone.streams, "catchments": backbone.catchments}.items():
+        if len(regions) > 1 and pattern is not None and "{basin_id}" not in pattern:
+            raise InputError(
+                f"backbone.{name} is {pattern}, one file for {len(regions)} regions.",
+                "Write {basin_id} where the names of the files have the region's HYBAS_ID.",
+            )
 
 
 def refuse_repeated_keys(paths: Iterable[Path]) -> None:

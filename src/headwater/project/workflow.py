@@ -48,6 +48,7 @@ from headwater.project.config_paths import ready_paths
 from headwater.project.data_folder import fetch_first, fetch_lines, lake_files, refuse_absent, with_files
 from headwater.runs import results
 from headwater.waterways.network.formats import FORMATS
+from headwater.waterways.settings import BackboneSettings
 
 NETWORK_MB_PER_MB_OF_SEGMENTS = 30
 """A little more memory than benchmarks/network.py measures."""
@@ -96,6 +97,7 @@ class Workflow:
         self.kept = self.config.rasters
         self.checkpoints = list(self.config.checkpoints)
         self._cells: dict[str, dict[str, Cell]] = {}
+        self._around: dict[str, tuple[Cell, ...]] = {}
         self._backbones: dict[str, BackboneChoice] = {}
         if snakemake is not None and _runs_jobs(sys.argv):
             self._fetch_first()
@@ -312,6 +314,7 @@ class Workflow:
                 raise
             refuse_many_cells(basin, len(plan.cells), plan.cells[len(plan.cells) // 2], self.config)
             self._cells[basin] = {cell.name: cell for cell in plan.cells}
+            self._around[basin] = plan.buffer_cells
         return self._cells[basin]
 
     def cell_files(self, basin: str, name: str) -> list[Path]:
@@ -341,19 +344,39 @@ class Workflow:
         """Return the inputs of the backbone: TDX-Hydro's files, or polygons and elevation."""
         inputs: dict[str, Any] = {"plan": self.results / basin / "plan.json"}
         choice = self.backbone(basin)
-        if choice.fetched:
-            # Snakemake removes outputs of failed jobs, so files of the data folder are none: their receipt is.
-            return inputs | {"fetched": self.receipt(basin, TDX_HYDRO)}
         if choice.kind == "tdx":
-            return inputs | {"streams": list(choice.streams), "catchments": list(choice.catchments)}
-        return inputs | {"polygons": self.polygons, "elevation": self.cell_files(basin, "elevation.tif")}
+            # Snakemake removes outputs of failed jobs, so files of the data folder are none: their receipt is.
+            fetched = {"fetched": self.receipt(basin, TDX_HYDRO)}
+            own = {"streams": list(choice.streams), "catchments": list(choice.catchments)}
+            polygons = {"polygons": self.polygons} if self._is_part(basin) else {}
+            return inputs | (fetched if choice.fetched else own) | polygons
+        inputs |= {"polygons": self.polygons, "elevation": self.elevation_files(basin)}
+        return inputs | ({"probability": self.cell_files(basin, "probability.tif")} if choice.kind == "none" else {})
+
+    def _is_part(self, basin: str) -> bool:
+        """Whether a basin is cut out of TDX-Hydro's regions."""
+        return self._decided(basin).is_part_of_regions(basin)
+
+    def _decided(self, basin: str) -> BackboneSettings:
+        """Return the settings of a basin's backbone, with the kind and the regions that were found for it."""
+        choice = self.backbone(basin)
+        regions = choice.regions if choice.regions != (basin,) else self.config.backbone.regions
+        return self.config.backbone.model_copy(update={"kind": choice.kind, "regions": regions})
+
+    def elevation_files(self, basin: str) -> list[Path]:
+        """Return the elevation of every cell of a basin, and of those around an area."""
+        self.cells(basin)
+        around = [self.results / basin / "cells" / cell.name / "elevation.tif" for cell in self._around[basin]]
+        return self.cell_files(basin, "elevation.tif") + around
 
     def backbone_sources(self, wildcards: Any) -> str:
         """Return what the step backbone reads, as options with fields for its files."""
-        choice = self.backbone(wildcards.basin)
+        choice, polygons = self.backbone(wildcards.basin), "--polygons {input.polygons}"
         if choice.kind == "tdx":
-            return choice.options.replace("{", "{{").replace("}", "}}")
-        return "--polygons {input.polygons} --elevation {elevation}"
+            files = choice.options.replace("{", "{{").replace("}", "}}")
+            return f"{files} {polygons}" if self._is_part(wildcards.basin) else files
+        found = f" --probability {{probability}} --threshold {self.config.vectorize.threshold}"
+        return f"{polygons} --elevation {{elevation}}{found if choice.kind == 'none' else ''}"
 
     def receipt(self, basin: str, source: str) -> Path:
         """Return the file that the rule fetch writes for a basin: what was there then, with SHA-256."""
@@ -427,10 +450,8 @@ class Workflow:
         # A step such as report has no settings, and published rasters need none of the network's.
         used = [name for name in sections if not (name == "predict" and self.config.is_published)]
         settings: list[Settings] = [self._settings(name) for name in used if name in Config.model_fields]
-        if basin is not None and self.config.backbone.kind == "auto":
-            kind = {"kind": self.backbone(basin).kind}
-            decided = self.config.backbone.model_copy(update=kind)
-            settings = [decided if each is self.config.backbone else each for each in settings]
+        if basin is not None:
+            settings = [self._decided(basin) if each is self.config.backbone else each for each in settings]
         return " ".join(text for text in (each.options(reruns=reruns) for each in settings) if text)
 
     def _settings(self, section: str) -> Settings:

@@ -15,7 +15,7 @@ from headwater.core.errors import InputError, WorkError
 from headwater.core.events import warn
 from headwater.core.files import read_json
 from headwater.core.versions import STEP_VERSIONS
-from headwater.geo.basins import basin_polygon
+from headwater.geo.basins import basin_polygon, is_area
 from headwater.geo.grid import RasterGrid, elevation_grid
 from headwater.geo.plan import Plan, read_plan
 from headwater.raster.elevation_tiles import MARGIN_POSTS, read_elevation_tile
@@ -73,8 +73,8 @@ def elevation(
         One band float32, meters; sea 0. Tags hold the fraction of each model, its tiles, and how many pixels were
         bridged or interpolated.
     polygons : sequence of Path
-        Files of basin polygons, which separate land from sea. Without them, and with "no_tile", all that is in a tile
-        is land, and nothing else.
+        Files of basin polygons, which separate land from sea. Without them, for an area, and with "no_tile", all that
+        is in a tile is land, and nothing else.
     basin_id : str, optional
         Basin of the polygons, if it is not the plan's.
     settings : ElevationSettings, optional
@@ -228,8 +228,10 @@ def _check_land(
     """Fail if too much land lacks elevation. The polygon is read only if any pixel does: most cells are covered."""
     if not without.any():
         return
-    if polygons:
-        polygon = basin_polygon(polygons, basin_id or plan.basin_id)
+    basin_id = basin_id or plan.basin_id
+    # The polygon of an area may be a box in the sea.
+    if polygons and not is_area(basin_id):
+        polygon = basin_polygon(polygons, basin_id)
         land = land_mask(polygon, surface.grid)
     else:
         land = surface.covered

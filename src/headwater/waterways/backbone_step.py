@@ -1,4 +1,4 @@
-"""backbone: reaches and catchments of a basin, from TDX-Hydro's files or from elevation."""
+"""backbone: reaches and catchments of a basin, from TDX-Hydro's files, from elevation or for found water alone."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from pathlib import Path
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
 from headwater.core.events import progress, say
 from headwater.core.files import atomic_path
-from headwater.geo.basins import basin_polygon
+from headwater.core.settings import default_of
+from headwater.geo.basins import basin_polygon, is_area
 from headwater.geo.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
-from headwater.geo.longitudes import middle_longitudes, shift_longitudes, wraps_to
-from headwater.geo.plan import Plan, read_plan
+from headwater.geo.longitudes import enclosing_box, end_of_span, middle_longitudes, shift_longitudes, wraps_to
+from headwater.geo.plan import BUFFER_KM, Plan, read_plan, with_buffer
 from headwater.raster import raster_grid, read_window
 from headwater.raster.elevation_values import check_elevation
+from headwater.waterways.backbone.area import cut_to_area
 from headwater.waterways.backbone.tdx import Backbone, write_backbone
-from headwater.waterways.backbone.tdx_files import read_tdx
-from headwater.waterways.settings import BackboneSettings
+from headwater.waterways.backbone.tdx_files import READ_BEYOND_DEGREES, read_tdx, read_tdx_area, report_repairs
+from headwater.waterways.settings import BackboneSettings, VectorizeSettings
 
-READ_BEYOND_DEGREES = 0.25
-"""How far beyond the plan's cells catchments are read: more than the neighbors of a cell's own reach."""
+SNAP_PER_DEGREE = 20
+"""Edges of the grid of an area are on this fraction of a degree, which the smallest cells have too."""
 
 
 def backbone(
@@ -34,9 +37,11 @@ def backbone(
     out_catchments: Path,
     *,
     settings: BackboneSettings,
-    streams: Path | None = None,
-    catchments: Path | None = None,
+    streams: Path | Sequence[Path] | None = None,
+    catchments: Path | Sequence[Path] | None = None,
     elevation: Sequence[Path] = (),
+    probability: Sequence[Path] = (),
+    threshold: float = default_of(VectorizeSettings, "threshold"),
     max_px: int = 100_000_000,
 ) -> None:
     """Write reaches.parquet and catchments.parquet.
@@ -46,17 +51,23 @@ def backbone(
     plan : Path
         plan.json of the basin.
     polygons : sequence of Path
-        HydroBASINS polygons, for kind dem.
+        Basin polygons, for kinds dem and none, and for parts of TDX-Hydro's regions.
     out_reaches, out_catchments : Path
         Files to write.
     settings : BackboneSettings
-        Kind "tdx": from `streams` and `catchments`; "dem": from `elevation`. Its patterns of files are not used here.
-    streams, catchments : Path, optional
-        Files of TDX-Hydro, for kind tdx. All their links are taken, since outlets, orders and the places of links
-        without geometry depend on those around. Catchments far from the plan's cells, of which there is no raster, are
-        not read where the format allows; their reaches stay whole.
+        Kind "tdx": from `streams` and `catchments`; "dem": from `elevation`; "none": from `elevation` and the found
+        water of `probability`. Its patterns of files are not used here.
+    streams, catchments : Path or sequence of Path, optional
+        Files of TDX-Hydro, for kind tdx, one of each per region. Of an area, or where `settings.regions` names other
+        regions than the basin itself, only the part in its polygon is read. Otherwise all their links are taken, since
+        outlets, orders and the places of links without geometry depend on those around. Catchments far from the plan's
+        cells, of which there is no raster, are not read where the format allows; their reaches stay whole.
     elevation : sequence of Path
-        elevation.tif of the cells, for kind dem.
+        elevation.tif of the cells and those around an area, for kinds dem and none.
+    probability : sequence of Path
+        probability.tif of the cells, for kind none.
+    threshold : float
+        Probability from which a pixel is water, for kind none.
     max_px : int
         Largest grid that flow is followed on; the elevation of larger basins is averaged to coarser pixels.
 
@@ -70,13 +81,37 @@ def backbone(
     the_plan = read_plan(plan)
     cells = [(cell.name, cell.bounds) for cell in the_plan.cells]
     if settings.kind == "tdx":
-        if streams is None or catchments is None:
-            raise InputError("Kind tdx needs streams and catchments.", "Give both files, or take kind dem.")
-        made = read_tdx(streams, catchments, cells=cells, bounds=_read_bounds(the_plan))
+        made = _from_tdx(the_plan, polygons, _files(streams), _files(catchments), cells, settings)
     else:
-        made = _from_elevation(the_plan, polygons, elevation, cells, settings.min_area_km2, max_px)
+        made = _from_elevation(the_plan, polygons, elevation, probability, cells, settings, threshold, max_px)
     with atomic_path(out_reaches) as reaches_path, atomic_path(out_catchments) as catchments_path:
         write_backbone(made, reaches_path, catchments_path)
+
+
+def _files(paths: Path | Sequence[Path] | None) -> list[Path]:
+    return [] if paths is None else [paths] if isinstance(paths, Path) else list(paths)
+
+
+def _from_tdx(
+    plan: Plan,
+    polygons: Sequence[Path],
+    streams: Sequence[Path],
+    catchments: Sequence[Path],
+    cells: Sequence[tuple[str, Bounds]],
+    settings: BackboneSettings,
+) -> Backbone:
+    if not streams or not catchments:
+        raise InputError("Kind tdx needs streams and catchments.", "Give both files, or take kind dem.")
+    if not settings.is_part_of_regions(plan.basin_id):
+        if len(streams) > 1 or len(catchments) > 1:
+            raise InputError(
+                "Several files of streams are given for one region.", "Name backbone.regions, one for each."
+            )
+        return read_tdx(streams[0], catchments[0], cells=cells, bounds=_read_bounds(plan))
+    if not polygons:
+        raise InputError("A part of a region needs its polygon.", "Give --polygons.")
+    polygon = basin_polygon(polygons, plan.basin_id)
+    return read_tdx_area(streams, catchments, polygon, regions=settings.regions, cells=cells)
 
 
 def _read_bounds(plan: Plan) -> Bounds | None:
@@ -92,22 +127,28 @@ def _from_elevation(
     plan: Plan,
     polygons: Sequence[Path],
     elevation: Sequence[Path],
+    probability: Sequence[Path],
     cells: Sequence[tuple[str, Bounds]],
-    min_area_km2: float,
+    settings: BackboneSettings,
+    threshold: float,
     max_px: int,
 ) -> Backbone:
+    kind = settings.kind
     if not polygons or not elevation:
-        raise InputError("Kind dem needs polygons and elevation.", "Give the basin's polygon and the cells' elevation.")
-    grid = common_grid(plan.bounds_in_one_piece, max_px=max_px)
-    parts = shapely.get_parts(basin_polygon(polygons, plan.basin_id))
-    # Parts beyond 180 degrees are moved next to the others.
-    middle = (grid.bounds[0] + grid.bounds[2]) / 2
-    polygon = shapely.union_all(shift_longitudes(parts, wraps_to(middle_longitudes(parts), middle)))
+        raise InputError(
+            f"Kind {kind} needs polygons and elevation.", "Give the basin's polygon and the cells' elevation."
+        )
+    if kind == "none" and not probability:
+        raise InputError("Kind none needs probability.", "Give the cells' probability.")
+    polygon = basin_polygon(polygons, plan.basin_id)
+    around = with_buffer(polygon, BUFFER_KM) if is_area(plan.basin_id) else None
+    grid = common_grid(plan.bounds_in_one_piece if around is None else _snapped(around), max_px=max_px)
     # Not needed with TDX-Hydro, and a second to load.
     from headwater.waterways.backbone.dem import dem_backbone
-    from headwater.waterways.lines.burn import burn_polygon
+    from headwater.waterways.backbone.found import found_backbone
 
-    inside = burn_polygon(polygon, grid.transform, grid.shape)
+    inside = _burned(polygon, grid)
+    known = inside if around is None else inside | _burned(around, grid)
     values = np.full(grid.shape, np.nan, dtype=np.float32)
     for path in progress(list(elevation), description="backbone"):
         check_elevation(Path(path))
@@ -115,7 +156,54 @@ def _from_elevation(
     missing = inside & np.isnan(values)
     if missing.any():
         say(f"{int(missing.sum())} pixels of the basin without elevation are left out.", pixels=int(missing.sum()))
-    return dem_backbone(values, inside, grid, min_area_km2=min_area_km2, cells=cells)
+    min_area_km2 = settings.min_area_km2
+    if kind == "none":
+        found = _found_water(probability, grid, threshold) & inside
+        return found_backbone(
+            values,
+            found,
+            inside,
+            grid,
+            min_area_km2=min_area_km2,
+            cells=cells,
+            around=None if around is None else known,
+        )
+    if around is None:
+        return dem_backbone(values, inside, grid, min_area_km2=min_area_km2, cells=cells)
+    made = dem_backbone(values, known, grid, min_area_km2=min_area_km2, is_area=True)
+    made = cut_to_area(made, polygon, cells)
+    report_repairs(made)
+    return made
+
+
+def _snapped(area: BaseGeometry) -> Bounds:
+    """Return the box around an area, in one piece at 180 degrees, that has the same pixels for cells of any size."""
+    west, south, east, north = enclosing_box([part.bounds for part in shapely.get_parts(area)])
+    edges = np.array([west, south, end_of_span(west, east), north]) * SNAP_PER_DEGREE
+    low, high = np.floor(edges[:2]) / SNAP_PER_DEGREE, np.ceil(edges[2:]) / SNAP_PER_DEGREE
+    return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+
+
+def _burned(polygon: BaseGeometry, grid: RasterGrid) -> NDArray[np.bool_]:
+    """Return the pixels of a polygon; parts beyond 180 degrees are moved next to the others."""
+    from headwater.waterways.lines.burn import burn_polygon
+
+    parts = shapely.get_parts(polygon)
+    middle = (grid.bounds[0] + grid.bounds[2]) / 2
+    moved = shapely.union_all(shift_longitudes(parts, wraps_to(middle_longitudes(parts), middle)))
+    return burn_polygon(moved, grid.transform, grid.shape)
+
+
+def _found_water(probability: Sequence[Path], grid: RasterGrid, threshold: float) -> NDArray[np.bool_]:
+    """Return the pixels that any pixel of water is in, so that narrow streams have no gaps."""
+    found = np.zeros(grid.shape, dtype=bool)
+    for path in probability:
+        place = _place(grid, Path(path))
+        if place is not None:
+            window, part = place
+            values, valid = read_window(Path(path), window, resampling="max")
+            found[part] |= valid & (values >= np.uint8(math.ceil(threshold * 255)))
+    return found
 
 
 def common_grid(bounds: Bounds, *, max_px: int) -> RasterGrid:
@@ -140,17 +228,25 @@ def common_grid(bounds: Bounds, *, max_px: int) -> RasterGrid:
         coarser += 1
 
 
-def _fill_in(values: NDArray[np.float32], grid: RasterGrid, path: Path) -> None:
-    """Read one cell's elevation into the pixels that have none yet."""
-    own = raster_grid(path)
-    found = grid.window_of(own)
+def _place(grid: RasterGrid, path: Path) -> tuple[RasterGrid, tuple[slice, slice]] | None:
+    """Return the part of a grid that a raster covers, at the raster's longitudes, and its rows and columns."""
+    found = grid.window_of(raster_grid(path))
     if found is None:
-        # Elevation of a cell that does not touch the basin's cells.
-        return
+        # A cell that does not touch the grid.
+        return None
     window, degrees = found
     row, column = round((grid.north - window.north) / grid.dy), round((window.west - grid.west) / grid.dx)
-    resampling = "average" if grid.dy > 1.5 * own.dy else "bilinear"
-    read, valid = read_window(path, window.shifted(-degrees), resampling=resampling)
-    part = values[row : row + window.height, column : column + window.width]
+    return window.shifted(-degrees), (slice(row, row + window.height), slice(column, column + window.width))
+
+
+def _fill_in(values: NDArray[np.float32], grid: RasterGrid, path: Path) -> None:
+    """Read one cell's elevation into the pixels that have none yet."""
+    place = _place(grid, path)
+    if place is None:
+        return
+    window, there = place
+    resampling = "average" if grid.dy > 1.5 * raster_grid(path).dy else "bilinear"
+    read, valid = read_window(path, window, resampling=resampling)
+    part = values[there]
     take = valid & np.isnan(part)
     part[take] = read[take]

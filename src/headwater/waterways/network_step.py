@@ -18,7 +18,7 @@ from headwater.core.terms import Terms
 from headwater.geo.basins import check_basin_id
 from headwater.geo.features import PARQUET_SUFFIXES, read_table
 from headwater.geo.parquet import read_terms, write_geoparquet
-from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
+from headwater.waterways.backbone.stream_columns import REACH_COLUMNS, SOURCE_GIVEN
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
 from headwater.waterways.network.build import build_network
@@ -137,7 +137,8 @@ def checked_network(
     built = build_network(pieces, backbone, basin_id)
     if lakes is not None:
         built["intersects_lake"] |= meets_lake(built.geometry.to_numpy(), lakes)
-    return built, check_network(built, backbone) | {"basin_id": basin_id, "counts": _counts(pieces, backbone)}
+    given = backbone[backbone["source"] == SOURCE_GIVEN]
+    return built, check_network(built, given) | {"basin_id": basin_id, "counts": _counts(pieces, backbone)}
 
 
 def refuse_faults(result: dict[str, Any]) -> None:
@@ -193,6 +194,7 @@ def _counts(pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame) -> dict[str, A
         "links_without_catchment": int((~backbone["has_catchment"]).sum()),
         "links_ending_outside_every_cell": int((backbone["cell"] == "").sum()),
         "links_with_upstream_outside": int(backbone["upstream_outside"].sum()),
+        "links_with_upstream_cut": int(backbone["upstream_cut"].sum()),
         "outlets": int((backbone["downstream_link_id"] == NO_LINK).sum()),
         "new_segments": int((~pieces["from_backbone"].astype(bool)).sum()),
         "divergences": int(pieces["divergence"].astype(bool).sum()),

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from headwater.core.errors import InputError
 from headwater.core.settings import Settings, setting
-from headwater.core.texts import BasinFileName, FileName
+from headwater.core.texts import BasinFileName, BasinId, FileName
+from headwater.geo.basins import is_area
 
 MAX_COST_BITS = 100_000
 """Largest cost that a limit may have: kernels count in integers of 32 bits, and keep a list for each step of cost."""
@@ -19,9 +20,10 @@ class BackboneSettings(Settings):
 
     section: ClassVar[str] = "backbone"
 
-    kind: Literal["tdx", "dem", "auto"] = setting(
+    kind: Literal["tdx", "dem", "auto", "none"] = setting(
         doc="tdx reads TDX-Hydro files; dem derives reaches and catchments from the elevation; auto is tdx where the"
-        " files are at hand or may be fetched, else dem."
+        " files are at hand or may be fetched, else dem; none makes a network of the found waterways alone, which flow"
+        " along the elevation."
     )
     streams: BasinFileName | None = setting(
         None,
@@ -31,9 +33,23 @@ class BackboneSettings(Settings):
     catchments: BasinFileName | None = setting(
         None, "Pattern of the catchments file of a basin, for kind tdx.", is_file=True
     )
-    min_area_km2: float = setting(
-        5.0, "Upstream area at which a reach begins, for kind dem.", unit="km2", gt=0, le=10_000_000
+    regions: tuple[BasinId, ...] = setting(
+        (),
+        "TDX-Hydro regions (HYBAS_ID) that an area is in, whose files are used, by {basin_id} in the patterns; none"
+        " means the basin's own id.",
     )
+    min_area_km2: float = setting(
+        5.0,
+        "Upstream area at which a reach begins, for kind dem; with kind none the area from which found water is led"
+        " along the elevation where it is interrupted.",
+        unit="km2",
+        gt=0,
+        le=10_000_000,
+    )
+
+    def is_part_of_regions(self, basin_id: str) -> bool:
+        """Return whether a basin is cut out of TDX-Hydro's regions, instead of being one of them."""
+        return is_area(basin_id) or self.regions not in ((), (basin_id,))
 
 
 class VectorizeSettings(Settings):

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.core.errors import InputError, WorkError
+from headwater.geo.basins import tdx_header_numbers
 from headwater.waterways.backbone.stream_columns import REACH_COLUMNS
-from headwater.waterways.network.build import build_network, global_stream_ids, region_header, rows_of
+from headwater.waterways.link_ids import region_header
+from headwater.waterways.network.build import build_network, global_stream_ids, rows_of
 from headwater.waterways.network.check import check_network
 from headwater.waterways.network.columns import NETWORK_COLUMNS
 from headwater.waterways.network.geoparquet import write_network
@@ -28,6 +30,8 @@ def reaches_table(rows):
             "length_m": 0.0,
             "has_catchment": True,
             "upstream_outside": [row[3] for row in rows],
+            "upstream_cut": False,
+            "source": "given",
             "cell": [row[4] for row in rows],
         },
         geometry=lines,
@@ -177,9 +181,7 @@ def test_ids_are_stable_unique_and_fit_javascript():
 
 
 def test_all_62_regions_have_headers_of_their_own():
-    from headwater.waterways.network.build import _tdx_headers
-
-    headers = _tdx_headers()
+    headers = {name: region_header(name) for name in tdx_header_numbers()}
     assert len(headers) == len(set(headers.values())) == 62
     assert min(headers.values()) == 11
     assert max(headers.values()) == 91

@@ -27,6 +27,8 @@ def sound():
             "length_m": geodesic_length_m(np.array(lines)),
             "mean_probability": [0.5, np.nan, 1.0],
             "divergence": False,
+            "upstream_area_km2": [2.0, np.nan, 5.0],
+            "upstream_cut": False,
             "topological_order": [0, 1, 2],
             "terminal_stream_id": 30,
         },
@@ -38,7 +40,7 @@ def sound():
 def backbone():
     own = sound().iloc[[0, 2]]
     return gpd.GeoDataFrame(
-        {"link_id": [1, 2], "length_m": own["length_m"].to_numpy(), "upstream_outside": False},
+        {"link_id": [1, 2], "length_m": own["length_m"].to_numpy(), "upstream_outside": False, "upstream_cut": False},
         geometry=own.geometry.values,
     )
 
@@ -51,7 +53,7 @@ def faults(table, reaches=None):
 def test_a_sound_network_passes_every_check():
     result = check_network(sound(), backbone())
     assert result["faults"] == 0
-    assert len(result["laws"]) == 20
+    assert len(result["laws"]) == 21
     assert result["not_checked"] == []
     assert result["segments"] == 3
     assert result["length_km"] == pytest.approx(result["backbone_length_km"] + result["new_length_km"], abs=0.002)

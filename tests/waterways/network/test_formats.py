@@ -45,6 +45,8 @@ def network():
             "strahler_order": np.array([1, 1], np.int32),
             "upstream_area_km2": [1.5, 2.0],
             "upstream_outside": False,
+            "upstream_cut": False,
+            "source": "given",
             "cell": "A",
         },
         geometry=[shapely.LineString(stops), second.lines[0]],

@@ -22,12 +22,14 @@ from headwater.core.errors import InputError
 from headwater.geo.geodesy import geodesic_length_m
 from headwater.geo.grid import CRS, Bounds, RasterGrid
 from headwater.geo.longitudes import align_with_outlets, middle_longitudes, shift_longitudes, wraps_to
+from headwater.waterways.backbone.stream_columns import SOURCE_GIVEN
 from headwater.waterways.backbone.tdx import NO_LINK, Backbone, assemble, cell_of_points
 from headwater.waterways.orders import strahler_orders
 
 MIN_SEA_PX = 2_000
 """Connected cells of exactly 0 m from which a flat is considered sea."""
-_NODATA = -9999.0
+NODATA = -9999.0
+"""Of elevation given to pyflwdir."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ def flow(elevation: NDArray[np.float32], inside: NDArray[np.bool_], grid: Raster
     grid : RasterGrid
         Grid of both, EPSG:4326.
     """
-    filled = np.where(inside & np.isfinite(elevation), elevation, _NODATA).astype(np.float32)
+    filled = np.where(inside & np.isfinite(elevation), elevation, NODATA).astype(np.float32)
     with warnings.catch_warnings():
         # pyflwdir multiplies affine transforms in a way that affine has deprecated.
         warnings.simplefilter("ignore", PendingDeprecationWarning)
         # Water leaves at every edge: a coast has many outlets.
-        directions = pyflwdir.from_dem(filled, nodata=_NODATA, transform=grid.transform, latlon=True, outlets="edge")
+        directions = pyflwdir.from_dem(filled, nodata=NODATA, transform=grid.transform, latlon=True, outlets="edge")
         area = np.asarray(directions.upstream_area(unit="km2"), dtype=np.float64).ravel()
     return Flow(
         downstream_index=np.asarray(directions.idxs_ds, dtype=np.int64),
@@ -84,6 +86,7 @@ def dem_backbone(
     *,
     min_area_km2: float,
     cells: Iterable[tuple[str, Bounds]] = (),
+    is_area: bool = False,
 ) -> Backbone:
     """Make reaches and their catchments from elevation, in the columns of TDX-Hydro's.
 
@@ -99,6 +102,9 @@ def dem_backbone(
         Upstream area from which a reach begins.
     cells : iterable of (name, bounds)
         Cells of the plan.
+    is_area : bool
+        Whether the edge of `inside` is no divide, so that water may come over it: `upstream_cut` is then true where a
+        catchment falls away from that edge.
 
     Returns
     -------
@@ -114,7 +120,8 @@ def dem_backbone(
     if min_area_km2 <= 0:
         raise InputError(f"min_area_km2 is {min_area_km2}.", "Give the upstream area at which reaches begin, above 0.")
     refuse_no_elevation(np.where(inside, elevation, np.nan), "The elevation")
-    usable = inside & np.isfinite(elevation) & ~sea(elevation)
+    ocean = sea(elevation)
+    usable = inside & np.isfinite(elevation) & ~ocean
     if not usable.any():
         raise InputError("The basin has no land with elevation.", "Check the basin polygon and the elevation.")
     water = flow(elevation, usable, grid)
@@ -125,16 +132,18 @@ def dem_backbone(
             f"No place in the basin drains {min_area_km2} km2 (the largest area is {area.max():.2f} km2).",
             "Lower backbone.min_area_km2.",
         )
-    link_of_cell, start, last, junction = _links(next_cell, stream)
+    link_of_cell, start, last, junction = links_of(next_cell, stream, np.zeros(len(stream), dtype=bool))
     link_of_cell = _spread_upstream(next_cell, water.sequence, link_of_cell)
     downstream = np.where(junction >= 0, link_of_cell[np.maximum(junction, 0)], -1)
     end = np.where(junction >= 0, junction, last)
-    lines = np.array([_line(next_cell, s, e, grid) for s, e in zip(start, end, strict=True)])
+    lines = np.array([line_of(next_cell, s, e, grid) for s, e in zip(start, end, strict=True)])
     lines = align_with_outlets(lines, downstream)
-    catchments = _polygons(np.where(usable.ravel(), link_of_cell, -1).reshape(grid.shape), grid)
+    catchments = polygons_of(np.where(usable.ravel(), link_of_cell, -1).reshape(grid.shape), grid)
     areas, of_links = catchments.geometry.to_numpy(), middle_longitudes(lines)[catchments["link_id"].to_numpy() - 1]
     catchments = catchments.set_geometry(shift_longitudes(areas, wraps_to(middle_longitudes(areas), of_links)), crs=CRS)
     ids = np.arange(1, len(start) + 1)
+    entered = entering(water, usable, ocean) if is_area else np.zeros(0, dtype=np.int64)
+    cut = np.isin(ids, link_of_cell[entered] + 1)
     tail = shapely.get_coordinates(shapely.get_point(lines, -1)).reshape(-1, 2)
     reaches = gpd.GeoDataFrame(
         {
@@ -144,7 +153,9 @@ def dem_backbone(
             "upstream_area_km2": area[last],
             "length_m": geodesic_length_m(lines),
             "has_catchment": np.isin(ids, catchments["link_id"].to_numpy()),
-            "upstream_outside": False,
+            "upstream_outside": cut,
+            "upstream_cut": cut,
+            "source": SOURCE_GIVEN,
             "cell": cell_of_points(tail, cells),
         },
         geometry=lines,
@@ -153,9 +164,20 @@ def dem_backbone(
     return assemble(reaches, catchments, {})
 
 
+def entering(water: Flow, usable: NDArray[np.bool_], ocean: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the cells, flat indices, at the edge of the land with elevation whose water flows inward.
+
+    What flows to them from beyond that edge is not known. Nothing flows there from the sea.
+    """
+    beyond = np.pad(~usable & ~ocean, 1, constant_values=True)
+    edge = usable & ndimage.binary_dilation(beyond, np.ones((3, 3), dtype=bool))[1:-1, 1:-1]
+    cells = np.flatnonzero(edge.ravel())
+    return cells[water.downstream_index[cells] != cells]
+
+
 @njit(cache=True)
-def _links(downstream: Any, stream: Any) -> Any:
-    """Cut stream cells into links between junctions.
+def links_of(downstream: Any, stream: Any, begins: Any) -> Any:
+    """Cut stream cells into links between junctions, and where `begins` is true for another reason.
 
     Returns the link of each stream cell (-1 elsewhere) and, per link, its first cell, its last cell and the junction
     it flows into (-1 where it leaves the area). A link ends above a junction, whose cell is the next link's first.
@@ -170,7 +192,7 @@ def _links(downstream: Any, stream: Any) -> Any:
     last = [np.int64(0) for _ in range(0)]
     junction = [np.int64(0) for _ in range(0)]
     for cell in range(count):
-        if not stream[cell] or inflows[cell] == 1:
+        if not stream[cell] or (inflows[cell] == 1 and not begins[cell]):
             continue
         link = len(start)
         start.append(np.int64(cell))
@@ -182,7 +204,7 @@ def _links(downstream: Any, stream: Any) -> Any:
                 last.append(np.int64(here))
                 junction.append(np.int64(-1))
                 break
-            if inflows[following] > 1:
+            if inflows[following] > 1 or begins[following]:
                 last.append(np.int64(here))
                 junction.append(np.int64(following))
                 break
@@ -200,7 +222,8 @@ def _spread_upstream(downstream: Any, sequence: Any, link_of_cell: Any) -> Any:
     return link_of_cell
 
 
-def _line(downstream: NDArray[np.int64], start: int, end: int, grid: RasterGrid) -> shapely.LineString:
+def line_of(downstream: NDArray[np.int64], start: int, end: int, grid: RasterGrid) -> shapely.LineString:
+    """Return the path from a cell down to another as a line through the middles of cells."""
     cells = [int(start)]
     while cells[-1] != end:
         cells.append(int(downstream[cells[-1]]))
@@ -213,12 +236,15 @@ def _line(downstream: NDArray[np.int64], start: int, end: int, grid: RasterGrid)
     )
 
 
-def _polygons(link_of_cell: NDArray[np.int64], grid: RasterGrid) -> gpd.GeoDataFrame:
+def polygons_of(link_of_cell: NDArray[np.int64], grid: RasterGrid) -> gpd.GeoDataFrame:
+    """Return the outlines of the cells (y, x) of each link, from 0 on, as catchments of link_id from 1 on."""
     labels = link_of_cell.astype(np.int32)
     found = [
         (int(value) + 1, shape(outline))
         for outline, value in shapes(labels, mask=labels >= 0, connectivity=4, transform=grid.transform)
     ]
+    if not found:
+        return gpd.GeoDataFrame({"link_id": np.zeros(0, np.int64)}, geometry=np.zeros(0, dtype=object), crs=CRS)
     ids = np.array([link for link, _ in found], dtype=np.int64)
     outlines = np.array([outline for _, outline in found], dtype=object)
     order = np.argsort(ids, kind="stable")

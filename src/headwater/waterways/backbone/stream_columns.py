@@ -42,9 +42,18 @@ REACH_COLUMNS = (
     "length_m",
     "has_catchment",
     "upstream_outside",
+    "upstream_cut",
+    "source",
     "cell",
     "geometry",
 )
-"""reaches.parquet."""
+"""reaches.parquet. `upstream_outside`: the network starts there with the reach's order; `upstream_cut`: because
+the edge of an area cuts what flows to it (false everywhere in a basin); `source`: one of the SOURCE_ constants."""
+SOURCE_GIVEN = "given"
+"""A reach of a backbone: it is in the network, whatever is found."""
+SOURCE_FOUND = "found"
+"""Without backbone: found water is on it or flows to its head, so it is in the network."""
+SOURCE_ELEVATION = "elevation"
+"""Without backbone: where found water would flow according to the elevation; in the network only downstream of some."""
 CATCHMENT_COLUMNS = ("link_id", "cell", "geometry")
 """catchments.parquet."""

@@ -31,12 +31,16 @@ from headwater.waterways.backbone.stream_columns import (
     CATCHMENTS,
     REACH_COLUMNS,
     REQUIRED_STREAM_COLUMNS,
+    SOURCE_GIVEN,
     STREAMS,
 )
 from headwater.waterways.downstream import rows_on_cycles
 
 NO_LINK = -1
 """Downstream id of a link that flows out of the area."""
+
+OUTSIDE_TABLE = "links that flow to a link outside the table"
+"""Key of their count in the notes of a backbone."""
 
 # Ends nearer than this are one point that two files rounded differently.
 _SAME_POINT_DEGREES = 0.01 / METERS_PER_DEGREE
@@ -107,7 +111,9 @@ def tdx_backbone(
             "length_m": geodesic_length_m(lines),
             "has_catchment": np.isin(links, polygons["link_id"].to_numpy()),
             "upstream_outside": _upstream_outside(table, downstream),
-            "cell": _cells_of_reaches(lines, links, polygons, list(cells), notes),
+            "upstream_cut": False,
+            "source": SOURCE_GIVEN,
+            "cell": cells_of_reaches(lines, links, polygons, list(cells), notes),
         },
         geometry=lines,
         crs=CRS,
@@ -169,7 +175,7 @@ def write_backbone(backbone: Backbone, out_reaches: Path, out_catchments: Path) 
         )
 
 
-def _cells_of_reaches(
+def cells_of_reaches(
     lines: NDArray[Any],
     links: NDArray[np.int64],
     polygons: gpd.GeoDataFrame,
@@ -212,10 +218,10 @@ def _renamed_streams(streams: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.Ge
         if column not in streams.columns:
             raise InputError(f"The streams have no column {column}.", STREAMS.remedy)
     geometry = _in_wgs84(streams, "streams")
-    ids = _integers(streams["LINKNO"], "LINKNO")
+    ids = integers_of(streams["LINKNO"], "LINKNO")
     _refuse_rows(ids, (ids < 0) | (ids > MAX_LINK_ID), f"a LINKNO that is negative or over {MAX_LINK_ID}")
-    downstream = _integers(streams["DSLINKNO"], "DSLINKNO", ids)
-    order = _integers(streams["strmOrder"], "strmOrder", ids)
+    downstream = integers_of(streams["DSLINKNO"], "DSLINKNO", ids)
+    order = integers_of(streams["strmOrder"], "strmOrder", ids)
     _refuse_rows(ids, (order < 1) | (order > _MAX_ORDER), f"a strmOrder that is not from 1 to {_MAX_ORDER}")
     area = np.full(len(ids), np.nan)
     if "DSContArea" in streams.columns:
@@ -223,7 +229,7 @@ def _renamed_streams(streams: gpd.GeoDataFrame, notes: dict[str, int]) -> gpd.Ge
         _refuse_rows(ids, (area < 0) | (area > _LAND_KM2), "a DSContArea that is negative or larger than all land")
     # No value means that there is no such link.
     upstream = [
-        _integers(streams[name].where(streams[name].notna(), NO_LINK), name, ids)
+        integers_of(streams[name].where(streams[name].notna(), NO_LINK), name, ids)
         for name in ("USLINKNO1", "USLINKNO2")
         if name in streams.columns
     ]
@@ -276,7 +282,7 @@ def _downstream_rows(table: gpd.GeoDataFrame, notes: dict[str, int]) -> NDArray[
     wanted = table["downstream_link_id"].to_numpy()
     row = np.minimum(np.searchsorted(ids, wanted), max(len(ids) - 1, 0))
     found = (wanted >= 0) & (ids[row] == wanted) if len(ids) else np.zeros(0, bool)
-    notes["links that flow to a link outside the table"] = int(((wanted >= 0) & ~found).sum())
+    notes[OUTSIDE_TABLE] = int(((wanted >= 0) & ~found).sum())
     return np.where(found, row, -1).astype(np.int64)
 
 
@@ -469,7 +475,7 @@ def _dissolved_catchments(
     if column is None:
         raise InputError(f"The catchments have no column {CATCHMENT_ID_COLUMNS[0]}.", CATCHMENTS.remedy)
     geometry = _flat(_in_wgs84(catchments, "catchments"))
-    ids = _integers(catchments[column], column)
+    ids = integers_of(catchments[column], column)
     collections = int((shapely.get_type_id(geometry) == 7).sum())
     geometry = only(geometry, CATCHMENTS, "The table of catchments", column=column, ids=ids)
     notes["collections of shapes of which the polygons are used"] = collections
@@ -566,7 +572,7 @@ def _numbers(values: pd.Series[Any], name: str, ids: NDArray[np.int64] | None = 
     return np.asarray(numbers)
 
 
-def _integers(values: pd.Series[Any], name: str, ids: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+def integers_of(values: pd.Series[Any], name: str, ids: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Return integers, however a file stores them."""
     # Straight from the column where it is an integer already: 64 bits do not survive a conversion to double.
     if pd.api.types.is_integer_dtype(values.dtype) and not values.isna().any():

@@ -5,37 +5,26 @@ Its columns are described in `headwater.waterways.network.columns`.
 
 from __future__ import annotations
 
-import json
-import zlib
-from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import shapely
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError, WorkError
 from headwater.geo.grid import CRS
+from headwater.waterways.backbone.stream_columns import SOURCE_FOUND, SOURCE_GIVEN
 from headwater.waterways.backbone.tdx import NO_LINK
+from headwater.waterways.link_ids import global_link_ids
 from headwater.waterways.orders import forest_orders
 from headwater.waterways.segments import MAX_SEGMENTS, segment_table, whole_reach
 
-LINKS_PER_REGION = 10_000_000
-"""A global link id is LINKNO + header * 10,000,000, as GEOGLOWS publishes them."""
 NO_STREAM = -1
-
-
-def region_header(basin_id: str) -> int:
-    """Return the number that makes link ids of a basin globally unique.
-
-    The 62 regions of TDX-Hydro have headers 11 to 91 (geoglows/tdxhydro-postprocessing, BSD-3-Clear); any other basin
-    gets 100 to 899 from the CRC-32 of its id.
-    """
-    known = _tdx_headers().get(basin_id)
-    return known if known is not None else 100 + zlib.crc32(basin_id.encode()) % 800
+END = -2
+"""`downstream_index` of a segment that flows out of the network, whatever its reach does."""
 
 
 def global_stream_ids(link_ids: NDArray[np.int64], local_index: NDArray[np.int64], basin_id: str) -> NDArray[np.int64]:
@@ -48,8 +37,7 @@ def global_stream_ids(link_ids: NDArray[np.int64], local_index: NDArray[np.int64
     InputError
         A link id is too large for an id that JavaScript can hold.
     """
-    link_ids = np.asarray(link_ids, dtype=np.int64)
-    links = np.where(link_ids < LINKS_PER_REGION, region_header(basin_id) * LINKS_PER_REGION + link_ids, link_ids)
+    links = global_link_ids(link_ids, basin_id)
     if len(links) and links.max() >= 2**53 // MAX_SEGMENTS:
         raise InputError(f"Link id {links.max()} is too large.", "Number links below 10,000,000.")
     return links * MAX_SEGMENTS + np.asarray(local_index, dtype=np.int64)
@@ -65,7 +53,7 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
     reaches : GeoDataFrame
         The backbone. Reaches that end outside every cell (cell "") need no segments: they stay uncut.
     basin_id : str
-        HYBAS_ID.
+        HYBAS_ID, or the id of an area.
 
     Returns
     -------
@@ -80,6 +68,8 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
         A link of a cell has no segments, or segments are of no link.
     """
     table = _with_whole_reaches(segments, reaches)
+    if not (reaches["source"] == SOURCE_GIVEN).all():
+        table = _found_only(table, reaches)
     ids = global_stream_ids(table["link_id"].to_numpy(np.int64), table["local_index"].to_numpy(np.int64), basin_id)
     order = _along_hilbert(table.geometry, ids)
     ids = ids[order]
@@ -87,14 +77,16 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
     def column(name: str, dtype: Any) -> NDArray[Any]:
         return np.asarray(table[name].to_numpy(dtype)[order])
 
-    link, local, from_tdx = column("link_id", np.int64), column("local_index", np.int64), column("from_backbone", bool)
+    link, local, of_reach = column("link_id", np.int64), column("local_index", np.int64), column("from_backbone", bool)
     row = rows_of(reaches["link_id"].to_numpy(np.int64), link)
+    from_tdx = of_reach & (reaches["source"].to_numpy(object)[row] == SOURCE_GIVEN)
     target = _targets(
         column("downstream_index", np.int64), link, reaches["downstream_link_id"].to_numpy()[row], basin_id
     )
     target_row = rows_of(ids, target)
     tdx_order = np.where(from_tdx, reaches["strahler_order"].to_numpy(np.int32)[row], NO_STREAM).astype(np.int32)
-    starts_outside = from_tdx & (local == 0) & reaches["upstream_outside"].to_numpy(bool)[row]
+    is_head = of_reach & (local == 0)
+    starts_outside = from_tdx & is_head & reaches["upstream_outside"].to_numpy(bool)[row]
     orders = forest_orders(target_row, np.where(starts_outside, tdx_order, 0).astype(np.int32))
     reaches_outlet = orders.terminal >= 0
     return gpd.GeoDataFrame(
@@ -111,7 +103,8 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
             "length_m": column("length_m", np.float64),
             "mean_probability": column("mean_probability", np.float64),
             "divergence": column("divergence", bool),
-            "upstream_area_km2": np.where(from_tdx, reaches["upstream_area_km2"].to_numpy(np.float64)[row], np.nan),
+            "upstream_area_km2": np.where(of_reach, reaches["upstream_area_km2"].to_numpy(np.float64)[row], np.nan),
+            "upstream_cut": is_head & reaches["upstream_cut"].to_numpy(bool)[row],
             "topological_order": orders.topological,
             "terminal_stream_id": np.where(reaches_outlet, ids[orders.terminal], NO_STREAM),
         },
@@ -162,13 +155,54 @@ def _with_whole_reaches(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame) -
     return table.assign(divergence=divergence)
 
 
+def _found_only(table: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Leave out what of reaches that are not given no found water flows along, and what of them has no length.
+
+    Kept are all new lines, the reaches on which water is found, and what is downstream of either: so each part of the
+    network begins with found water, and flows to an end of a reach.
+    """
+    link, local = table["link_id"].to_numpy(np.int64), table["local_index"].to_numpy(np.int64)
+    row = rows_of(reaches["link_id"].to_numpy(np.int64), link)
+    source = reaches["source"].to_numpy(object)[row]
+    of_reach = table["from_backbone"].to_numpy(bool) & (source != SOURCE_GIVEN)
+    # Ids of this table alone.
+    next_link = reaches["downstream_link_id"].to_numpy(np.int64)[row]
+    inside = table["downstream_index"].to_numpy(np.int64)
+    target = np.where(
+        inside >= 0, link * MAX_SEGMENTS + inside, np.where(next_link == NO_LINK, NO_STREAM, next_link * MAX_SEGMENTS)
+    )
+    target_row = rows_of(link * MAX_SEGMENTS + local, target)
+    kept = ~of_reach | (source == SOURCE_FOUND)
+    front = np.flatnonzero(kept)
+    while len(front):
+        front = np.unique(target_row[front])
+        front = front[front >= 0]
+        front = front[~kept[front]]
+        kept[front] = True
+    # Reaches of length 0 are where water leaves the area: there the network ends.
+    ends = of_reach & (table["length_m"].to_numpy(np.float64) == 0)
+    kept &= ~ends
+    to_end = (target_row >= 0) & ends[target_row]
+    table = table.assign(downstream_index=np.where(to_end, END, inside))[kept].reset_index(drop=True)
+    return table.assign(divergence=table["divergence"].to_numpy(bool) & _starts_at_node(table))
+
+
+def _starts_at_node(table: gpd.GeoDataFrame) -> NDArray[np.bool_]:
+    """Return whether a line that is no divergence begins or ends where each line begins."""
+    lines = np.asarray(table.geometry.to_numpy(), dtype=object)
+    first, last = (shapely.get_coordinates(shapely.get_point(lines, at)).reshape(-1, 2) for at in (0, -1))
+    others = ~table["divergence"].to_numpy(bool)
+    nodes = pd.MultiIndex.from_arrays(np.concatenate([first[others], last[others]]).T)
+    return np.asarray(pd.MultiIndex.from_arrays(first.T).isin(nodes), dtype=bool)
+
+
 def _targets(
     inside: NDArray[np.int64], link: NDArray[np.int64], next_link: NDArray[np.int64], basin_id: str
 ) -> NDArray[np.int64]:
     """Return the id each segment flows into: one of its own link, the first of the next one, or none."""
     own = global_stream_ids(link, np.maximum(inside, 0), basin_id)
     next_first = global_stream_ids(np.maximum(next_link, 0), np.zeros_like(link), basin_id)
-    return np.where(inside >= 0, own, np.where(next_link == NO_LINK, NO_STREAM, next_first))
+    return np.where(inside >= 0, own, np.where((next_link == NO_LINK) | (inside == END), NO_STREAM, next_first))
 
 
 def _along_hilbert(lines: gpd.GeoSeries, ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -176,10 +210,3 @@ def _along_hilbert(lines: gpd.GeoSeries, ids: NDArray[np.int64]) -> NDArray[np.i
     if len(lines) == 0:
         return np.zeros(0, dtype=np.int64)
     return np.lexsort((ids, lines.hilbert_distance().to_numpy()))
-
-
-@lru_cache(maxsize=1)
-def _tdx_headers() -> dict[str, int]:
-    text = files("headwater").joinpath("data/tdx_header_numbers.json").read_text(encoding="utf-8")
-    headers: dict[str, Any] = json.loads(text)
-    return {basin: int(header) for basin, header in headers.items()}

@@ -45,9 +45,9 @@ _ENDS_ONLY = "FF*F*****"
 
 _ALIASES = {"stream_order": "strahler_order"}
 _REQUIRED = ("stream_id", "target_stream_id")
-_BOOLEANS = ("from_tdx", "divergence")
+_BOOLEANS = ("from_tdx", "divergence", "upstream_cut")
 _INTEGERS = ("strahler_order", "tdx_stream_id", "tdx_strahler_order", "topological_order", "terminal_stream_id")
-_NUMBERS = ("length_m", "mean_probability")
+_NUMBERS = ("length_m", "mean_probability", "upstream_area_km2")
 _NHDPLUS_NO_ORDER = -9
 MAX_DESCRIBED = 5
 NETWORK = TableKind(
@@ -491,7 +491,8 @@ def _outside_orders(network: _Network, reaches: gpd.GeoDataFrame | None) -> NDAr
     if reaches is not None:
         outside = reaches["link_id"].to_numpy()[reaches["upstream_outside"].to_numpy(bool)]
         return np.where(head & np.isin(link, outside), tdx_order, 0)
-    return np.where(head & (inflows < 2) & (tdx_order > 1), tdx_order, 0)
+    marked = network.table["upstream_cut"].to_numpy(bool) if network.has("upstream_cut") else np.zeros(count, bool)
+    return np.where(head & ((inflows < 2) & (tdx_order > 1) | marked), tdx_order, 0)
 
 
 def _orders_by_levels(target_row: NDArray[np.int64], at_least: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -683,6 +684,27 @@ def _divergence(network: _Network, _: Any) -> _Violations | None:
     )
 
 
+def _upstream_cut(network: _Network, reaches: gpd.GeoDataFrame | None) -> _Violations | None:
+    """Ids of segments with a mark that is not at the head of a reach; with the backbone, of reaches without theirs."""
+    if not network.has("upstream_cut", "from_tdx", "tdx_stream_id", "upstream_area_km2"):
+        return None
+    marked = network.table["upstream_cut"].to_numpy(bool)
+    from_tdx = network.table["from_tdx"].to_numpy(bool)
+    link = np.where(from_tdx, network.table["tdx_stream_id"].to_numpy(np.int64), NO_STREAM)
+    flows = np.flatnonzero((network.target_row >= 0) & from_tdx)
+    below = network.target_row[flows]
+    continues = np.zeros(len(link), dtype=bool)
+    continues[below[link[flows] == link[below]]] = True
+    off_reach = ~from_tdx & np.isnan(network.table["upstream_area_km2"].to_numpy(np.float64))
+    wrong = marked & (continues | off_reach)
+    if reaches is not None:
+        cut = reaches["link_id"].to_numpy()[reaches["upstream_cut"].to_numpy(bool)]
+        wrong |= from_tdx & ~continues & (marked != np.isin(link, cut))
+    return network.found(
+        wrong, lambda row: f"has upstream_cut {marked[row]}, which only the head of a reach that is cut has."
+    )
+
+
 def _crs(network: _Network, _: Any) -> _Violations | None:
     crs = network.table.crs
     if crs is not None and (crs.to_epsg() == 4326 or crs.to_authority() == ("OGC", "CRS84")):
@@ -729,6 +751,7 @@ _CHECKS: dict[str, Callable[[_Network, gpd.GeoDataFrame | None], _Violations | N
     "topological order goes downstream": _topological_order,
     "terminal is the outlet": _terminal,
     "divergences start at a node": _divergence,
+    "upstream is cut at heads of reaches": _upstream_cut,
     "coordinates are EPSG:4326": _crs,
     "probability is from 0 to 1": _probability,
 }

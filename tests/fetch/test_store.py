@@ -65,6 +65,14 @@ def test_addresses_with_fields_and_without_a_suffix(server, tmp_path):
     assert real == "https://earth-info.nga.mil/php/download.php?file={basin_id}-{part}-gpkg"
 
 
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_geopackage_without_a_stated_length_is_complete_when_its_header_says_so(server, settings, ranges):
+    size = (server.folder / STREAMS).stat().st_size
+    server.behave(length=False, cut_bytes=size // 3 if ranges else size, ranges=ranges)
+    (path,) = store.fetch(tdx(settings)[:1], settings)
+    assert path.read_bytes() == (server.folder / STREAMS).read_bytes()
+
+
 def other_region(folder):
     import geopandas as gpd
 

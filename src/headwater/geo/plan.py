@@ -150,7 +150,7 @@ def with_buffer(polygon: BaseGeometry, km: float) -> BaseGeometry:
     _, south, _, north = polygon.bounds
     stretch = max(0.01, math.cos(math.radians(min(89.0, max(abs(south), abs(north))))))
     flat = shapely.transform(polygon, lambda points: points * [stretch, 1])
-    wide = shapely.buffer(flat, km * 1000 / METERS_PER_DEGREE, join_style="mitre", quad_segs=4)
+    wide: BaseGeometry = shapely.buffer(flat, km * 1000 / METERS_PER_DEGREE, join_style="mitre", quad_segs=4)
     wide = shapely.transform(wide, lambda points: points / [stretch, 1])
     # Around the whole globe there is nothing more to the east or west.
     wide = shapely.intersection(wide, shapely.box(-540, -90, 540, 90))

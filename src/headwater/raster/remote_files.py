@@ -16,9 +16,10 @@ from urllib.parse import urljoin
 
 from rasterio.errors import RasterioIOError
 
+from headwater.core.addresses import host_of
 from headwater.core.errors import WorkError
 from headwater.raster.sources import without_signature
-from headwater.stac.hosts import host_of, may_lead_to
+from headwater.stac.hosts import may_lead_to
 from headwater.stac.items import unsigned
 from headwater.stac.validation import is_plain_address, public_address
 

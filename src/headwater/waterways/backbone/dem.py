@@ -172,7 +172,7 @@ def entering(water: Flow, usable: NDArray[np.bool_], ocean: NDArray[np.bool_]) -
     beyond = np.pad(~usable & ~ocean, 1, constant_values=True)
     edge = usable & ndimage.binary_dilation(beyond, np.ones((3, 3), dtype=bool))[1:-1, 1:-1]
     cells = np.flatnonzero(edge.ravel())
-    return cells[water.downstream_index[cells] != cells]
+    return np.asarray(cells[water.downstream_index[cells] != cells])
 
 
 @njit(cache=True)

@@ -192,8 +192,8 @@ def _starts_at_node(table: gpd.GeoDataFrame) -> NDArray[np.bool_]:
     lines = np.asarray(table.geometry.to_numpy(), dtype=object)
     first, last = (shapely.get_coordinates(shapely.get_point(lines, at)).reshape(-1, 2) for at in (0, -1))
     others = ~table["divergence"].to_numpy(bool)
-    nodes = pd.MultiIndex.from_arrays(np.concatenate([first[others], last[others]]).T)
-    return np.asarray(pd.MultiIndex.from_arrays(first.T).isin(nodes), dtype=bool)
+    nodes = pd.MultiIndex.from_arrays(list(np.concatenate([first[others], last[others]]).T))
+    return np.asarray(pd.MultiIndex.from_arrays(list(first.T)).isin(nodes))
 
 
 def _targets(

@@ -16,6 +16,8 @@ from headwater.project.config import check_config
 from headwater.project.project_config import backbone_of_area, default_backbone, default_catalog, needs_regions
 from headwater.project.workflow import Workflow
 from headwater.waterways.settings import BackboneSettings
+from support.faulty_server import faulty_server
+from support.fetched_files import REGION, write_sources
 
 BOX = ["--bbox", "30.1", "1.0", "30.4", "1.2"]
 
@@ -59,7 +61,7 @@ def test_a_box_becomes_a_project_that_a_run_accepts(here, capsys, monkeypatch):
     assert config["basins"] == {"polygons": "area.gpkg", "ids": ["area-b8b0455ddb"]}
     assert config["catalog"] == default_catalog()
     assert config["backbone"] == {"kind": default_backbone()}
-    assert config["elevation"] == {"missing": "no_tile"}
+    assert config["fetch"] == {"enabled": False, "folder": "../data"}
     assert sorted(path.name for path in Path("uganda").iterdir()) == ["area.gpkg", "config.yaml"]
     assert read_basins([Path("uganda/area.gpkg")])["basin_id"].tolist() == config["basins"]["ids"]
     monkeypatch.chdir("uganda")
@@ -134,9 +136,18 @@ def test_a_basin_keeps_its_id_and_polygon(here, capsys):
     assert "elevation" not in config_of("p")
     assert main(["init", "q", "--basin", "7020038341", "--polygons", "hydrobasins.gpkg"]) == 2
     assert "such as 7020038340" in capsys.readouterr().err
-    Path("data").mkdir()
-    shutil.move("hydrobasins.gpkg", "data/hydrobasins.gpkg")
-    assert main(command) == 0
+
+
+def test_the_polygon_of_a_basin_is_fetched_where_that_is_allowed(here, capsys):
+    write_sources(here / "served")
+    with faulty_server(here / "served") as server:
+        Path("base.yaml").write_text(yaml.safe_dump({"fetch": {"addresses": [f"hydrobasins={server.url}"]}}))
+        command = ["init", "p", "--basin", REGION, "--backbone", "dem", "--base", "base.yaml"]
+        assert main(command) == 2
+        assert "allow it with --fetch" in capsys.readouterr().err
+        assert main([*command, "--fetch"]) == 0
+    assert config_of("p")["fetch"]["enabled"]
+    assert read_basins([Path("p/area.gpkg")])["basin_id"].tolist() == [REGION]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +164,6 @@ def test_a_basin_keeps_its_id_and_polygon(here, capsys):
         ([*BOX, "--catalog", "no-such-catalog"], 2, "no-such-catalog"),
         ([*BOX, "--catalog", "./nowhere"], 2, "nowhere"),
         ([*BOX, "--catalog", "http://me:secret@x.org/stac"], 2, "contains a user"),
-        ([*BOX, "--backbone", "tdx"], 2, "backbone.streams"),
         ([*BOX, "--backbone", "magic"], 2, "backbone.kind must be"),
         ([*BOX, "--datetime", "2022"], 2, "not a range of dates"),
         ([*BOX, "--km", "3"], 2, "--km is only for --here"),

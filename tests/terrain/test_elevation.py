@@ -349,18 +349,21 @@ def test_the_polygon_is_that_of_the_plan_or_of_basin_id(tmp_path):
         run(tmp_path, CELL, paths, polygons=[path], basin_id="3", margin_px=300)
 
 
+AREA = "area-0123456789"
+
+
 def test_of_an_area_what_is_in_no_tile_is_sea_with_a_warning_and_voids_of_tiles_are_not(tmp_path, capsys):
     """A box of the user's separates no land from sea."""
-    polygons = basin(tmp_path, box(11, 7, 13, 9))
+    polygons = basin(tmp_path, box(11, 7, 13, 9), name=AREA)
     paths = write_all(tmp_path / "tiles", CELL, [d for d in tiles_around(CELL) if d[1] == 11])
-    values, _, _ = run(tmp_path, CELL, paths, polygons=polygons, margin_px=300, missing="no_tile")
+    values, _, _ = run(tmp_path, CELL, paths, polygons=polygons, margin_px=300, basin_id=AREA)
     assert values.min() == 0
     assert "in no elevation tile and are taken as sea" in capsys.readouterr().err
-    run(tmp_path, CELL, write_all(tmp_path / "all", CELL), polygons=polygons, missing="no_tile")
+    run(tmp_path, CELL, write_all(tmp_path / "all", CELL), polygons=polygons, basin_id=AREA)
     assert "taken as sea" not in capsys.readouterr().err
     large = [lambda row, column: (np.abs(row - 3500) < 20) & (np.abs(column - 3510) < 20)]
     with pytest.raises(WorkError, match="are voids inside tiles"):
-        run(tmp_path, CELL, write_all(tmp_path / "void", CELL, missing=large), polygons=polygons, missing="no_tile")
+        run(tmp_path, CELL, write_all(tmp_path / "void", CELL, missing=large), polygons=polygons, basin_id=AREA)
 
 
 def test_missing_pixels_are_sea_or_zero_or_extended_or_refused(tmp_path):
@@ -378,7 +381,7 @@ def test_missing_pixels_are_sea_or_zero_or_extended_or_refused(tmp_path):
         run(tmp_path, CELL, paths, margin_px=300, missing="refuse")
     with pytest.raises(WorkError, match=r"100\.0%"):
         run(tmp_path, CELL, [], missing="extend")
-    with pytest.raises(InputError, match="missing must be sea, no_tile, extend, refuse or zero"):
+    with pytest.raises(InputError, match="missing must be sea, extend, refuse or zero"):
         run(tmp_path, CELL, paths, missing="nought")
     assert (tmp_path / "elevation.tif").read_bytes() == before
 
@@ -390,8 +393,8 @@ def test_a_cell_without_tiles_is_sea_unless_it_is_land(tmp_path):
     with pytest.raises(WorkError, match="of land in cell"):
         run(tmp_path, CELL, [], polygons=basin(tmp_path / "other", box(11, 7, 13, 9)))
     # A box that someone drew may be in the sea.
-    area = basin(tmp_path / "area", box(11, 7, 13, 9), name="area-0123456789")
-    values, _, _ = run(tmp_path, CELL, [], polygons=area, basin_id="area-0123456789")
+    area = basin(tmp_path / "area", box(11, 7, 13, 9), name=AREA)
+    values, _, _ = run(tmp_path, CELL, [], polygons=area, basin_id=AREA)
     assert not values.any()
 
 

@@ -70,7 +70,7 @@ def init(parser: argparse.ArgumentParser) -> None:
         elif here is not None:
             area = project.area_around(here[0], here[1], km=project.SIDE_KM if km is None else km)
         else:
-            area = project.area_of_basin(str(basin), polygons)
+            area = project.area_of_basin(str(basin), polygons, base=base, fetch=fetch)
         project.init_project(
             folder,
             area,

@@ -20,8 +20,11 @@ from headwater.core.errors import DiskError, InputError
 from headwater.core.files import atomic_path, write_if_changed
 from headwater.core.settings import default_of
 from headwater.core.texts import FILE_NAME
+from headwater.fetch import store
+from headwater.fetch.settings import DEFAULT_FOLDER, FOLDER_VARIABLE, FetchSettings
+from headwater.fetch.sizes import free_bytes
+from headwater.fetch.sources import HYDROBASINS, remote_files
 from headwater.geo.area_polygons import (
-    AREA_PREFIX,
     area_id,
     area_km2,
     box_polygon,
@@ -29,13 +32,16 @@ from headwater.geo.area_polygons import (
     file_polygon,
     square_polygon,
 )
-from headwater.geo.basins import HYDROBASINS_ID, basin_polygon, file_for_basin, read_basins, tdx_header_numbers
+from headwater.geo.basins import HYDROBASINS_ID, basin_polygon, is_area, read_basins, tdx_header_numbers
 from headwater.geo.grid import CRS, Cell, cells_intersecting
+from headwater.geo.plan import BUFFER_KM
 from headwater.geo.settings import GridSettings
+from headwater.project.backbone_choice import choose_backbone
 from headwater.project.budget import Cost, basin_cost
 from headwater.project.checks import check_disk, describe_cost
 from headwater.project.config import Config, check_config, refuse_repeated_keys
 from headwater.project.config_paths import paths_begin_in, read_config
+from headwater.project.data_folder import missing_weights
 from headwater.project.project_config import (
     AREA_NAME,
     backbone_of_area,
@@ -54,12 +60,8 @@ from headwater.stac.providers import make_provider
 
 SIDE_KM = 20.0
 """Side of the square around a point where none is given."""
-DATA_FOLDER = "HEADWATER_DATA"
-"""Environment variable with the folder of fetched data."""
 ASSUMED_MB_S = 10.0
 """Download rate of the estimated time, 10^6 bytes per second."""
-_BASIN_FILES = ("*hydrobasins*", "*hybas_*lev02*")
-_TABLES = frozenset({".gpkg", ".shp", ".parquet", ".fgb", ".zip", ".geojson"})
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,8 @@ def init_project(
         catalog=None if catalog is None else _catalog(catalog, sections.get("catalog", {}), folder),
         datetime=datetime,
         backbone=_backbone(backbone, sections.get("backbone", {}), given, area, folder),
-        coast=not area.basin_id.startswith(AREA_PREFIX),
         source=source,
-        fetch=fetch,
+        fetch=_fetch_section(sections.get("fetch", given.get("fetch")), folder, fetch=fetch),
         max_cells=confirmed,
     )
     # As a run in the folder sees them.
@@ -142,7 +143,8 @@ def init_project(
                 error.cause, "Free space or choose a smaller area; --yes writes the project nevertheless."
             ) from None
     written = _write(folder, project_text(values), area)
-    for line in summary_lines(folder, area, cells, checked):
+    seen = check_config(paths_begin_in(folder.absolute(), values, run_folder=Path.cwd()))
+    for line in summary_lines(folder, area, cells, seen):
         print(line)
     print(f"{folder / CONFIG_NAME} {'written' if written else 'is as it was'}. Run it: headwater run {folder}")
 
@@ -163,25 +165,43 @@ def area_of_file(path: Path) -> Area:
     return replace(_area(polygon), note=note)
 
 
-def area_of_basin(basin_id: str, polygons: Sequence[Path] = ()) -> Area:
+def area_of_basin(
+    basin_id: str, polygons: Sequence[Path] = (), *, base: Path | None = None, fetch: bool = False
+) -> Area:
     """Return the area of a HydroBASINS basin, from files that are given or in the folder of fetched data.
+
+    Parameters
+    ----------
+    basin_id : str
+        HYBAS_ID.
+    polygons : sequence of Path
+        Files of HydroBASINS polygons.
+    base : Path, optional
+        Configuration with a section fetch.
+    fetch : bool
+        Whether the file of its region may be fetched, which is announced.
 
     Raises
     ------
-    InputError
-        There is no such basin, or no file of polygons.
+    HeadwaterError
+        There is no such basin, or no file of polygons, or it cannot be fetched.
     """
-    files = list(polygons) or _fetched_basins()
-    if files:
-        return Area(basin_id, basin_polygon(files, basin_id))
+    if polygons:
+        return Area(basin_id, basin_polygon(polygons, basin_id))
     known = tdx_header_numbers()
     if basin_id not in known:
         near = ", ".join(get_close_matches(basin_id, known, n=5) or list(known)[:5])
         raise InputError(f"There is no basin {basin_id} of level 2.", f"Use its HYBAS_ID, such as {near}.")
-    raise InputError(
-        f"The polygon of basin {basin_id} is not at hand: {_data_folder()} has no file of HydroBASINS polygons.",
-        "Give one with --polygons (https://www.hydrosheds.org/products/hydrobasins, level 2).",
-    )
+    settings = _fetch_settings(base)
+    files = remote_files(HYDROBASINS, settings, basin_ids=[basin_id])
+    if fetch:
+        store.fetch(files, settings, limited=True)
+    if not all(store.state(file, settings).complete for file in files):
+        raise InputError(
+            f"The polygon of basin {basin_id} is not at hand: {settings.path} lacks HydroBASINS of its region.",
+            "Run `headwater fetch hydrobasins`, allow it with --fetch, or give a file with --polygons.",
+        )
+    return Area(basin_id, basin_polygon([store.path_of(file, settings) for file in files], basin_id))
 
 
 def check_folder(folder: Path) -> None:
@@ -207,22 +227,27 @@ def check_folder(folder: Path) -> None:
 
 
 def summary_lines(folder: Path, area: Area, cells: Sequence[Cell], config: Config) -> list[str]:
-    """Return what a project is, what its run costs, and what it lacks."""
-    cost = basin_cost(cells, margin_px=config.grid.margin_px)
-    published = getattr(config.predict, "source", "network") == "published"
-    if published:
-        # No scenes and no neural network; the rasters that are read instead are small.
-        cost = replace(cost, sentinel2_gb=0.0, gpu_hours=0.0, predict_cpu_hours=0.0)
-    free = shutil.disk_usage(
-        next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-    ).free
+    """Return what a project is, what its run costs, and what it lacks; its files are there.
+
+    Parameters
+    ----------
+    folder : Path
+        The project.
+    area : Area
+        Its area.
+    cells : sequence of Cell
+        Cells of the area.
+    config : Config
+        Its configuration, with paths from the current folder.
+    """
+    cost = basin_cost(cells, margin_px=config.grid.margin_px, published=config.is_published)
     lines = [area.note] if area.note else []
     lines += [
         f"Area {area.basin_id}: {area_km2(area.polygon):,.0f} km2, {len(cells)} cell{'s' * (len(cells) > 1)}"
         f" of {config.grid.cell_degrees:g} degrees.",
-        f"Estimated cost: {describe_cost(cost)}; {free / 1e9:,.0f} GB are free. {_time_line(cost)}",
+        f"Estimated cost: {describe_cost(cost)}; {free_bytes(folder) / 1e9:,.0f} GB are free. {_time_line(cost)}",
     ]
-    return lines + [f"Missing: {text}" for text in _missing(area, config, folder, published=published)]
+    return [*lines, *_backbone_lines(area, config, folder), *(f"Missing: {text}" for text in _missing(config))]
 
 
 def _time_line(cost: Cost) -> str:
@@ -235,21 +260,56 @@ def _time_line(cost: Cost) -> str:
     return f"About {format_duration(hours * 3600)} with {here} and {ASSUMED_MB_S:g} MB/s."
 
 
-def _missing(area: Area, config: Config, folder: Path, *, published: bool) -> Iterator[str]:
-    backbone = config.backbone
-    if backbone.kind == "tdx":
-        for name in ("streams", "catchments"):
-            pattern = getattr(backbone, name)
-            for region in getattr(backbone, "regions", None) or (area.basin_id,):
-                try:
-                    file_for_basin(str(folder / pattern), region)
-                except InputError as error:
-                    yield f"backbone.{name}: {error.cause}"
-    if not published and config.predict.checkpoint is None:
-        yield (
-            "weights for the real world. Those that come with Headwater were trained on generated landscapes; set"
-            " predict.checkpoint to others (docs/how-to/import-weights.md)."
+def _backbone_lines(area: Area, config: Config, folder: Path) -> Iterator[str]:
+    """Yield which backbone a run will make, and what it will fetch for it."""
+    try:
+        choice = choose_backbone(
+            area.basin_id,
+            config.backbone,
+            config.fetch,
+            pin=folder / "no pin yet",
+            keeps_pin=False,
+            polygons=[folder / AREA_NAME],
+            budget_bytes=config.fetch.max_gb * 1e9,
         )
+    except InputError as error:
+        yield f"Missing: the backbone. {error.cause} {error.remedy}"
+        return
+    yield f"Backbone: {choice.kind}" + (f", because {choice.why}." if choice.why else ".")
+    announced = store.announcement(choice.fetched, config.fetch)
+    if announced:
+        yield announced[0].upper() + announced[1:]
+    if is_area(area.basin_id) and choice.kind != "tdx":
+        yield (
+            f"Elevation is read up to {BUFFER_KM:g} km around the area; rivers from farther away are marked"
+            " (upstream_cut)."
+        )
+
+
+def _missing(config: Config) -> Iterator[str]:
+    for word in missing_weights(config):
+        yield f"the weights {word} (`headwater models fetch {word}`)."
+    if not config.is_published and config.predict.checkpoint is None:
+        yield (
+            "weights for the real world. Those that come with Headwater were trained on generated landscapes; run"
+            " `headwater models fetch waternet` and set predict.checkpoint to waternet (docs/how-to/fetch.md)."
+        )
+
+
+def _fetch_settings(base: Path | None) -> FetchSettings:
+    """Return the section fetch of another configuration, with paths from the current folder."""
+    given = read_config(base, run_folder=Path.cwd()).get("fetch") if base is not None and base.is_file() else None
+    return FetchSettings(**given) if isinstance(given, Mapping) else FetchSettings()
+
+
+def _fetch_section(base: Any, folder: Path, *, fetch: bool) -> dict[str, Any]:
+    """Return the section fetch: whether the run may download what it lacks, and the data folder."""
+    section = dict(base) if isinstance(base, Mapping) else {"enabled": bool(base)}
+    section |= {"enabled": True} if fetch else {}
+    if "folder" not in section and not os.environ.get(FOLDER_VARIABLE):
+        # That of the commands which are called here; projects side by side share it.
+        section["folder"] = os.path.relpath(DEFAULT_FOLDER, folder)
+    return section
 
 
 def _read_base(path: Path, folder: Path) -> dict[str, Any]:
@@ -372,16 +432,6 @@ def _cell_sizes() -> tuple[float, ...]:
     choices = extra["choices"]
     assert isinstance(choices, list)
     return tuple(float(str(choice)) for choice in choices)
-
-
-def _data_folder() -> Path:
-    return Path(os.environ.get(DATA_FOLDER) or "data")
-
-
-def _fetched_basins() -> list[Path]:
-    """Return the files of HydroBASINS level 2 in the folder of fetched data."""
-    found = {path for name in _BASIN_FILES for path in _data_folder().rglob(name) if path.suffix.lower() in _TABLES}
-    return sorted(found)
 
 
 def _is_text(name: str) -> bool:

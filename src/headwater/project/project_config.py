@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 
 from headwater.core.errors import InputError
 from headwater.project.config import Config, check_config
 from headwater.project.config_paths import PATHS_FROM
-from headwater.stac.settings import CatalogSettings
-from headwater.waterways.settings import BackboneSettings
 
 AREA_NAME = "area.gpkg"
 """File of the area's polygon in a project folder."""
 DATETIME = "2023-01-01/2023-12-31"
 """Imagery where nothing else is given: the year of the published map."""
 PLANETARY_COMPUTER = "planetary-computer"
-_PLANETARY_COMPUTER = {
-    "url": "https://planetarycomputer.microsoft.com/api/stac/v1",
-    "signing": "planetary_computer",
-}
 _BASIN_ID = "{basin_id}"
 _OF_THE_PROJECT = ("results", "basins", "confirm", PATHS_FROM)
 """Keys of another configuration that a project does not take over."""
@@ -37,11 +31,12 @@ _COMMENTS = {
     "max_cells": "Confirmed with --yes: the area has more cells than usual.",
     "catalog": "Where scenes and elevation are found.",
     "search": "First and last day of the imagery.",
-    "backbone": "The stream network that new waterways join: dem derives it from the elevation, tdx reads TDX-Hydro.",
-    "elevation": "The area may reach into the sea, of which there are no elevation tiles.",
+    "backbone": "The stream network that new waterways join: tdx reads TDX-Hydro, dem derives it from the elevation,"
+    "\n# auto takes tdx where its files are at hand or may be fetched, else dem; none maps found waterways alone.",
     "predict": "The network and its weights; without predict.checkpoint those that come with Headwater, which were"
     "\n# trained on generated landscapes.",
-    "fetch": "Whether a run may download what it lacks.",
+    "fetch": "Whether a run may download the streams, polygons and weights that it lacks, and the folder for them,"
+    "\n# which projects may share.",
 }
 
 
@@ -53,9 +48,8 @@ def project_values(
     catalog: Mapping[str, Any] | None = None,
     datetime: str | None = None,
     backbone: Mapping[str, Any] | None = None,
-    coast: bool = True,
     source: str | None = None,
-    fetch: bool = False,
+    fetch: Mapping[str, Any],
     max_cells: int | None = None,
 ) -> dict[str, Any]:
     """Return the configuration of a project, section by section in the order of the data.
@@ -72,12 +66,10 @@ def project_values(
         These sections.
     datetime : str, optional
         First and last day of the imagery.
-    coast : bool
-        Whether the polygon follows the coast, as those of HydroBASINS do.
     source : str, optional
         Where the probability comes from.
-    fetch : bool
-        Whether the run may download what it lacks.
+    fetch : mapping
+        This section.
     max_cells : int, optional
         Cells that are confirmed.
     """
@@ -88,13 +80,10 @@ def project_values(
         "search": {"datetime": DATETIME} | _section(base, "search") | ({"datetime": datetime} if datetime else {}),
         "backbone": backbone or _section(base, "backbone") or {"kind": default_backbone()},
     }
-    if not coast:
-        own["elevation"] = {"missing": "no_tile"} | _section(base, "elevation")
     if source is not None:
         own["predict"] = _section(base, "predict") | {"source": source}
+    own["fetch"] = fetch
     values |= {PATHS_FROM: "config", "basins": {"polygons": AREA_NAME, "ids": [basin_id]}} | own
-    if fetch:
-        values["fetch"] = True
     if max_cells is not None:
         values["max_cells"] = max_cells
     # The tables of settings last, in the order of the data.
@@ -135,17 +124,12 @@ def check_base(base: Mapping[str, Any], name: Path) -> None:
 
 def default_catalog() -> dict[str, Any]:
     """Return the section catalog where none is given."""
-    return {"preset": PLANETARY_COMPUTER} if _knows_presets() else dict(_PLANETARY_COMPUTER)
+    return {"preset": PLANETARY_COMPUTER}
 
 
 def default_backbone() -> str:
     """Return the kind of backbone where none is given."""
-    return "auto" if "auto" in backbone_kinds() else "dem"
-
-
-def backbone_kinds() -> tuple[str, ...]:
-    """Return the kinds of backbone that there are."""
-    return get_args(BackboneSettings.model_fields["kind"].annotation)
+    return "auto"
 
 
 def chosen_catalog(given: str, base: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,13 +145,7 @@ def chosen_catalog(given: str, base: Mapping[str, Any]) -> dict[str, Any]:
     """
     if is_place(given):
         return {key: value for key, value in base.items() if key != "preset"} | {"url": given}
-    if _knows_presets():
-        return {"preset": given}
-    if given == PLANETARY_COMPUTER:
-        return dict(_PLANETARY_COMPUTER)
-    raise InputError(
-        f"The catalog {given} is neither an address nor a folder or file.", "Give the address of a STAC API."
-    )
+    return {"preset": given}
 
 
 def is_place(catalog: str) -> bool:
@@ -188,7 +166,7 @@ def backbone_of_area(backbone: Mapping[str, Any], regions: Iterable[str]) -> dic
     Raises
     ------
     InputError
-        It is in none, or in more than this version can use.
+        It is in none.
     """
     regions = sorted(regions)
     if not regions:
@@ -196,17 +174,7 @@ def backbone_of_area(backbone: Mapping[str, Any], regions: Iterable[str]) -> dic
             "The area is in none of the basins of the base, so its TDX-Hydro files do not cover it.",
             "Give --backbone dem, or an area in one of these basins.",
         )
-    if "regions" in BackboneSettings.model_fields:
-        return {**backbone, "regions": regions}
-    if len(regions) > 1:
-        raise InputError(
-            f"The area is in {len(regions)} TDX-Hydro regions: {', '.join(regions)}.",
-            "Give --backbone dem, or an area in one of them.",
-        )
-    return {
-        key: value.replace(_BASIN_ID, regions[0]) if key in _TDX_KEYS and isinstance(value, str) else value
-        for key, value in backbone.items()
-    }
+    return {**backbone, "regions": regions}
 
 
 def needs_regions(backbone: Mapping[str, Any]) -> bool:
@@ -224,7 +192,3 @@ def with_kind(backbone: Mapping[str, Any], kind: str) -> dict[str, Any]:
 def _section(base: Mapping[str, Any], name: str) -> dict[str, Any]:
     section = base.get(name)
     return dict(section) if isinstance(section, Mapping) else {}
-
-
-def _knows_presets() -> bool:
-    return "preset" in CatalogSettings.model_fields

@@ -73,8 +73,8 @@ def elevation(
         One band float32, meters; sea 0. Tags hold the fraction of each model, its tiles, and how many pixels were
         bridged or interpolated.
     polygons : sequence of Path
-        Files of basin polygons, which separate land from sea. Without them, for an area, and with "no_tile", all that
-        is in a tile is land, and nothing else.
+        Files of basin polygons, which separate land from sea. Without them, and for an area, all that lies in a tile is
+        land, and nothing else.
     basin_id : str, optional
         Basin of the polygons, if it is not the plan's.
     settings : ElevationSettings, optional
@@ -101,10 +101,11 @@ def elevation(
     source[filled] = SOURCE_FILLED
     without = source == SOURCE_SEA
     if missing == "sea":
-        _check_land(without, surface, the_plan, cell, polygons, basin_id)
-    elif missing == "no_tile":
-        _check_land(without, surface, the_plan, cell, (), basin_id)
-        _warn_of_sea(without & ~surface.covered, surface.grid, cell)
+        of_area = is_area(basin_id or the_plan.basin_id)
+        # The polygon of an area may be a box in the sea.
+        _check_land(without, surface, the_plan, cell, () if of_area else polygons, basin_id)
+        if of_area:
+            _warn_of_sea(without & ~surface.covered, surface.grid, cell)
     elif missing != "zero":
         _check_cover(without, cell, missing)
         values = extend_edges(values, source)
@@ -228,10 +229,8 @@ def _check_land(
     """Fail if too much land lacks elevation. The polygon is read only if any pixel does: most cells are covered."""
     if not without.any():
         return
-    basin_id = basin_id or plan.basin_id
-    # The polygon of an area may be a box in the sea.
-    if polygons and not is_area(basin_id):
-        polygon = basin_polygon(polygons, basin_id)
+    if polygons:
+        polygon = basin_polygon(polygons, basin_id or plan.basin_id)
         land = land_mask(polygon, surface.grid)
     else:
         land = surface.covered

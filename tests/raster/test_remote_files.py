@@ -11,6 +11,7 @@ import rasterio.warp
 from affine import Affine
 
 from headwater import raster
+from headwater.core.addresses import host_of
 from headwater.core.errors import InputError, WorkError
 from headwater.geo.grid import RasterGrid
 from headwater.raster import opening, truncation
@@ -18,7 +19,7 @@ from headwater.raster.opening import AssetCorrupt, with_retry
 from headwater.raster.placement import check_place
 from headwater.raster.rasterio_scenes import RasterioScene
 from headwater.raster.scenes import SceneFiles, check_band
-from headwater.stac.hosts import host_of, may_get_token, may_lead_to
+from headwater.stac.hosts import may_get_token, may_hold_files, may_lead_to
 from headwater.stac.items import Asset
 from headwater.stac.signing import CatalogSigner, make_signer
 from support.faulty_server import faulty_server
@@ -154,6 +155,29 @@ def test_hosts():
     assert not may_get_token(planetary, "https://another.blob.core.windows.net/x.tif")
     assert may_get_token("http://127.0.0.1:8321/token", "http://127.0.0.1:8321/x.tif")
     assert not may_get_token("http://127.0.0.1:8321/token", "http://127.0.0.1:8322/x.tif")
+
+
+@pytest.mark.parametrize(
+    ("catalog", "address", "allowed"),
+    [
+        ("https://a.org/stac", "https://b.org/x.tif", True),
+        ("https://a.org/stac", "http://192.168.1.1/x.tif", False),
+        ("https://a.org/stac", "http://169.254.169.254/latest", False),
+        ("https://a.org/stac", "http://localhost:8000/x.tif", False),
+        ("https://a.org/stac", "http://127.1/x.tif", False),
+        ("https://a.org/stac", "http://0x7f000001/x.tif", False),
+        ("https://a.org/stac", "http://2130706433/x.tif", False),
+        ("https://a.org/stac", "http://[::1]/x.tif", False),
+        ("https://a.org/stac", "http://metadata.internal/x.tif", False),
+        ("https://a.org/stac", "http://10.0.0.6:80/x.tif", True),
+        ("http://127.0.0.1:8321/stac", "http://127.0.0.1:9000/x.tif", True),
+        ("http://127.0.0.1:8321/stac", "http://localhost:9000/x.tif", True),
+        ("http://127.0.0.1:8321/stac", "http://127.0.0.2:9000/x.tif", False),
+        ("http://10.0.0.5/stac", "http://10.0.0.5:81/x.tif", True),
+    ],
+)
+def test_a_catalog_leads_into_no_private_network_but_its_own_machine(catalog, address, allowed):
+    assert may_hold_files(catalog, address, ["10.0.0.6"]) is allowed
 
 
 def corners_of(path):

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse, Response
 
+from headwater.core.addresses import host_of
 from headwater.core.errors import WorkError
 from headwater.stac import session
 from headwater.stac import stac_api as api_module
-from headwater.stac.hosts import host_of
 from headwater.stac.intervals import parse_interval
 from headwater.stac.query import Link, Page, Query, StalePageToken
 from headwater.stac.stac_api import StacApi

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from headwater.geo.longitudes import FULL_CIRCLE, Box, enclosing_box, footprint,
 from headwater.geo.plan import Plan, cell_boxes, read_plan
 from headwater.imagery.settings import SearchSettings
 from headwater.stac.boxes import MAX_BOXES, cover_boxes
+from headwater.stac.hosts import may_hold_files
 from headwater.stac.intervals import Interval, parse_interval, time_slices, years_before
 from headwater.stac.pages import PageStore, SlicePages, fetch_pages
 from headwater.stac.pins import read_query, write_sorted
@@ -30,7 +32,7 @@ from headwater.stac.search_results import (
     keep_newer_pinned,
 )
 from headwater.stac.settings import PAGE_LIMIT, CatalogSettings, PlaceSettings
-from headwater.stac.validation import WEB_ADDRESSES, asset_defect, public_address, sanitize_for_log
+from headwater.stac.validation import PUBLIC_ADDRESSES, WEB_ADDRESSES, asset_defect, public_address, sanitize_for_log
 
 Item = dict[str, Any]
 
@@ -149,6 +151,7 @@ def _search_catalog(
         intervals=intervals,
         below={"eo:cloud_cover": settings.max_cloud_cover},
         remote=provider.remote,
+        may_hold_files=partial(may_hold_files, url, hosts=catalog.hosts) if provider.remote else lambda _: True,
         exclude=settings.exclude,
     )
     address = public_address(url)
@@ -257,6 +260,8 @@ class _Wanted:
         Properties of scenes and their limits.
     remote : bool
         Whether items came over the network.
+    may_hold_files : callable
+        Whether the catalog may lead to the address of a file.
     exclude : sequence of str
         Ids of items that are not wanted.
     """
@@ -270,9 +275,11 @@ class _Wanted:
         intervals: Sequence[Interval],
         below: Mapping[str, float],
         remote: bool,
+        may_hold_files: Callable[[str], bool],
         exclude: Sequence[str] = (),
     ) -> None:
         self.scenes, self.intervals, self.below = scenes, intervals, below
+        self._may_hold_files = may_hold_files
         self._cells, self._dem_cells, self._remote = cells, dem_cells, remote
         self._exclude = frozenset(exclude)
         self._left_out: dict[tuple[str, str, str], None] = {}
@@ -284,7 +291,7 @@ class _Wanted:
         if item["id"] in self._exclude:
             return False
         scene = item["collection"] == self.scenes
-        defect = asset_defect(item, remote=self._remote, bands=scene)
+        defect = asset_defect(item, remote=self._remote, bands=scene, may_hold_files=self._may_hold_files)
         if defect is not None:
             self._left_out[item["collection"], item["id"], defect] = None
             return False
@@ -318,6 +325,8 @@ class _Wanted:
                 "Set catalog.url to a catalog whose files anyone may read over http(s), or download them and use a "
                 "catalog on disk."
             )
+        if defect.startswith(PUBLIC_ADDRESSES):
+            remedy = "If you know that the files are there, add that host to catalog.hosts."
         return f": {count} item(s) were found, but lack {defect}", remedy
 
     def report_left_out(self, parts: Iterable[tuple[str, SlicePages]]) -> None:

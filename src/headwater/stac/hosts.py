@@ -5,7 +5,10 @@ A host is written as in an address: with its port where that is not the usual on
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from headwater.core.addresses import host_of
 
@@ -39,6 +42,45 @@ def may_lead_to(address: str, target: str, hosts: Iterable[str] = ()) -> bool:
     if not host or (address.startswith("https:") and not target.startswith("https:")):
         return False
     return host == source or host in hosts or host in REDIRECT_HOSTS.get(source, ())
+
+
+def may_hold_files(catalog: str, address: str, hosts: Iterable[str] = ()) -> bool:
+    """Whether items of a catalog may name an address of a file.
+
+    Any host of the internet may hold files, so most catalogs need no list. An address on this machine or in a private
+    network, which the owner of a catalog should not be able to ask for, must be the catalog's own or listed. Names are
+    not looked up.
+
+    Parameters
+    ----------
+    catalog, address : str
+        http(s) addresses.
+    hosts : iterable of str
+        Hosts that the configuration adds (catalog.hosts).
+    """
+    name = _machine(address)
+    return not _is_private(name) or name == _machine(catalog) or host_of(address) in hosts
+
+
+def _machine(address: str) -> str:
+    """Return the host of an address without its port; numbers in their usual form."""
+    name = (urlsplit(address).hostname or "").rstrip(".")
+    if name == "localhost":
+        return "127.0.0.1"
+    try:
+        # Also understands 127.1, 0x7f000001 and the like, as the libraries do that send requests.
+        return socket.inet_ntoa(socket.inet_aton(name)) if name[:1].isdigit() else name
+    except OSError:
+        return name
+
+
+def _is_private(name: str) -> bool:
+    if name.endswith((".localhost", ".local", ".internal")):
+        return True
+    try:
+        return not ipaddress.ip_address(name).is_global
+    except ValueError:
+        return False
 
 
 def may_get_token(endpoint: str, address: str, hosts: Iterable[str] = ()) -> bool:

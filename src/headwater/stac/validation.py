@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ Item = dict[str, Any]
 
 WEB_ADDRESSES = "http(s) addresses"
 """What an item lacks whose files are on another kind of server."""
+PUBLIC_ADDRESSES = "addresses outside private networks"
+"""What an item lacks whose files are on this machine or in a private network, unlike its catalog."""
 LOCAL_ADDRESSES = "file paths or http(s) addresses"
 """What an item on this machine lacks whose files have other addresses."""
 MAX_LATITUDE, MAX_LONGITUDE = 91.0, 541.0
@@ -74,7 +77,9 @@ def on_earth(west: float, south: float, east: float, north: float) -> bool:
     return south >= -MAX_LATITUDE and north <= MAX_LATITUDE and west >= -MAX_LONGITUDE and east <= MAX_LONGITUDE
 
 
-def asset_defect(item: Item, *, remote: bool, bands: bool) -> str | None:
+def asset_defect(
+    item: Item, *, remote: bool, bands: bool, may_hold_files: Callable[[str], bool] = lambda _: True
+) -> str | None:
     """Return what an item lacks to be used as a scene or as an elevation tile, or None.
 
     Parameters
@@ -85,8 +90,12 @@ def asset_defect(item: Item, *, remote: bool, bands: bool) -> str | None:
         Whether it came over the network; its addresses must then be http(s), or a reply could name local files.
     bands : bool
         Whether it is a scene, not an elevation tile.
+    may_hold_files : callable
+        Whether its catalog may lead to an http(s) address (`headwater.stac.hosts.may_hold_files`).
     """
     for asset in item["assets"].values():
+        if is_plain_address(asset["href"]) and not may_hold_files(asset["href"]):
+            return f"{PUBLIC_ADDRESSES} ({urlsplit(asset['href']).netloc})"
         if is_plain_address(asset["href"]) or (not remote and is_plain_path(asset["href"])):
             continue
         scheme, _, rest = asset["href"].partition("://")

@@ -117,7 +117,7 @@ def test_what_is_not_given_is_reported(place):
         run(folder, kind="tdx")
     with pytest.raises(InputError, match="needs polygons"):
         run(folder, kind="dem")
-    with pytest.raises(InputError, match="kind must be tdx, dem or none"):
+    with pytest.raises(InputError, match="kind must be tdx, dem, auto or none"):
         run(folder, kind="osm", elevation=elevation)
 
 

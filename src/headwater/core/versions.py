@@ -13,7 +13,7 @@ STEP_VERSIONS = {
     "predict": 2,
     "published": 1,
     "backbone": 3,
-    "vectorize": 4,
+    "vectorize": 5,
     "network": 3,
     "report": 2,
 }

@@ -25,7 +25,7 @@ from headwater.waterways.lines.vectorize import (
 )
 from headwater.waterways.segments import segment_table, whole_reach
 from headwater.waterways.settings import VectorizeSettings
-from headwater.waterways.windows import catchment_bounds, tile_grid, union_tile, with_rings
+from headwater.waterways.windows import catchment_bounds, lattice_numbers, tile_grid, union_tile, with_rings
 
 BLOCK_PX = 4096
 """Largest side of the blocks that catchments are cut into: memory is that of a block and the rings around it."""
@@ -148,6 +148,7 @@ def part_vectors(rasters: Rasters, settings: VectorizeSettings, part: Part) -> V
         catchment_label=label,
         own=own,
         settings=settings,
+        lattice=lattice_numbers(reaches["cell"].to_numpy(object)),
     )
     return Vectors(segments_of_window(found, links), water_of_window(found, links))
 

@@ -79,3 +79,9 @@ def with_rings(catchments: gpd.GeoDataFrame, own: NDArray[np.bool_], rings: int)
         newest = touched & ~reached
         reached = reached | touched
     return reached
+
+
+def lattice_numbers(cells: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the number of the lattice of each cell name: cells of one latitude have the same; "" is one of its own."""
+    rows = [str(name).partition("E")[0].partition("W")[0] for name in cells]
+    return np.unique(np.array(rows, dtype=str), return_inverse=True)[1].astype(np.int64)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from headwater.core.errors import InputError
 from headwater.geo.geodesy import geodesic_length_m
+from headwater.waterways.network import crossings
 from headwater.waterways.network.check import check_network
 
 
@@ -175,12 +176,11 @@ def test_crossings_and_copies_are_what_pairs_of_lines_say(drawn):
 
 
 def test_many_lines_are_compared_in_parts(monkeypatch):
-    from headwater.waterways.network import check
 
     lines = [shapely.LineString([(x, 0), (x + 1.5, 0.1)]) for x in range(20)]
     table = gpd.GeoDataFrame({"stream_id": range(20), "target_stream_id": -1}, geometry=lines, crs="EPSG:4326")
     found = check_network(table)["laws"]["no crossing without a node"]
-    monkeypatch.setattr(check, "_LINES_AT_ONCE", 3)
+    monkeypatch.setattr(crossings, "LINES_AT_ONCE", 3)
     assert check_network(table)["laws"]["no crossing without a node"] == found
     assert faults(table) == {}
     table.loc[7, "geometry"] = shapely.LineString([(7, 0.05), (17, 0.0)])

@@ -61,7 +61,12 @@ def find_components(water: NDArray[np.bool_], elevation: NDArray[np.float32], la
 
 
 def reassign_across_divides(
-    components: Components, elevation: NDArray[np.float32], labels: Labels, *, max_rise_m: float
+    components: Components,
+    elevation: NDArray[np.float32],
+    labels: Labels,
+    *,
+    max_rise_m: float,
+    lattice: NDArray[np.int64] | None = None,
 ) -> None:
     """Give components that flow out of their catchment to the one they flow into, in place in both tables.
 
@@ -69,9 +74,31 @@ def reassign_across_divides(
     it touches water there that does and that is deeper than its own lowest cell, across a divide at most `max_rise_m`
     above that cell. Either way it is anchored then. Only the component and its neighbors decide, so windows that hold
     them agree.
+
+    Parameters
+    ----------
+    components : Components
+        Of the window.
+    elevation : (y, x) float32
+        Meters, without NaN; means of 3x3 cells.
+    labels : Labels
+        Of the window.
+    max_rise_m : float
+        Limit of the divide's height.
+    lattice : (labels,) int64, optional
+        Number of the lattice that each catchment is vectorized on; one for all if not given. Two lattices see the water
+        at their border in other pixels and would decide differently, so none of it is handed over between them.
     """
+    one = np.zeros(labels.count, np.int64)
     changed = _reassign(
-        _Table(components.cells, components.start, components.label, components.height_m, components.anchored),
+        _Table(
+            components.cells,
+            components.start,
+            components.label,
+            components.height_m,
+            components.anchored,
+            one if lattice is None else lattice,
+        ),
         components.component.ravel(),
         elevation.ravel(),
         labels.catchment.ravel(),
@@ -91,6 +118,8 @@ class _Table(NamedTuple):
     label: Any
     height_m: Any
     anchored: Any
+    lattice: Any
+    """(labels,) int64, see `reassign_across_divides`."""
 
 
 @njit(cache=True)
@@ -231,6 +260,8 @@ def _label_across(
         for o in range(8):
             other = table.cells[k] + offsets[o]
             if labels[other] < 0 or labels[other] == table.label[component]:
+                continue
+            if table.lattice[labels[other]] != table.lattice[table.label[component]]:
                 continue
             is_reach = reach_mask[other]
             if not is_reach:

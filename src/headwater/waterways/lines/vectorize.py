@@ -74,6 +74,7 @@ def vectorize_window(
     catchment_label: NDArray[np.int64],
     own: NDArray[np.bool_],
     settings: VectorizeSettings,
+    lattice: NDArray[np.int64] | None = None,
 ) -> VectorizedWindow:
     """Turn the water of a window into lines that flow to the reaches of their catchments.
 
@@ -100,6 +101,8 @@ def vectorize_window(
         touch them, and those that touch these.
     settings : VectorizeSettings
         VectorizeSettings of the method.
+    lattice : (n,) int64, optional
+        Number of the lattice that each reach's own window is cut from; one for all if not given.
 
     Raises
     ------
@@ -116,7 +119,7 @@ def vectorize_window(
     components = find_components(water, smooth, labels)
     # The fraction without data is that of the catchments as given.
     missing_share = _missing_fraction(labels, valid, catchment_label)
-    reassign_across_divides(components, smooth, labels, max_rise_m=settings.max_rise_m)
+    reassign_across_divides(components, smooth, labels, max_rise_m=settings.max_rise_m, lattice=lattice)
     joined = _joined_water(probability, elevation, smooth, labels, components, settings)
     lost = _untouched(joined.ravel(), components.cells, components.start)
     area = np.diff(components.start)

@@ -19,8 +19,10 @@ from headwater.geo.grid import CRS
 from headwater.waterways.backbone.stream_columns import SOURCE_FOUND, SOURCE_GIVEN
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.link_ids import global_link_ids
+from headwater.waterways.network.cell_rows import without_border_crossings
 from headwater.waterways.orders import forest_orders
 from headwater.waterways.segments import MAX_SEGMENTS, segment_table, whole_reach
+from headwater.waterways.windows import lattice_numbers
 
 NO_STREAM = -1
 END = -2
@@ -68,6 +70,10 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
         A link of a cell has no segments, or segments are of no link.
     """
     table = _with_whole_reaches(segments, reaches)
+    cell = reaches["cell"].to_numpy(object)[rows_of(reaches["link_id"].to_numpy(np.int64), table["link_id"].to_numpy())]
+    apart = without_border_crossings(table, lattice_numbers(cell))
+    if len(apart) < len(table):
+        table = _with_divergences_at_nodes(apart.reset_index(drop=True))
     if not (reaches["source"] == SOURCE_GIVEN).all():
         table = _found_only(table, reaches)
     ids = global_stream_ids(table["link_id"].to_numpy(np.int64), table["local_index"].to_numpy(np.int64), basin_id)
@@ -184,6 +190,11 @@ def _found_only(table: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame) -> gpd.GeoDa
     kept &= ~ends
     to_end = (target_row >= 0) & ends[target_row]
     table = table.assign(downstream_index=np.where(to_end, END, inside))[kept].reset_index(drop=True)
+    return _with_divergences_at_nodes(table)
+
+
+def _with_divergences_at_nodes(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Return a table of which rows were left out: arms that begin at no node any more are no divergences."""
     return table.assign(divergence=table["divergence"].to_numpy(bool) & _starts_at_node(table))
 
 

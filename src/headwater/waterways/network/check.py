@@ -31,7 +31,7 @@ from headwater.waterways.network.check_input import (
     numbers_of,
     single_lines,
 )
-from headwater.waterways.network.crossings import meet_in_ends
+from headwater.waterways.network.crossings import crossing_pairs
 from headwater.waterways.orders import strahler_orders
 
 MAX_IDS_LISTED = 20
@@ -39,8 +39,6 @@ LENGTH_TOLERANCE_M = 0.01
 LENGTH_TOLERANCE = 1e-5
 """Fraction of a length: a vertex inserted into a straight line of degrees is not on the geodesic."""
 
-_LINES_AT_ONCE = 50_000
-_ENDS_ONLY = "FF*F*****"
 """DE-9IM: neither interior meets the other line, so that two lines share only end points, or nothing."""
 
 _ALIASES = {"stream_order": "strahler_order"}
@@ -590,22 +588,8 @@ def _no_crossing(network: _Network, reaches: gpd.GeoDataFrame | None) -> _Violat
     because other segments end there.
     """
     lines, given = network.lines[network.drawn], network.given(reaches)[network.drawn]
-    tree = shapely.STRtree(lines)
-    found = [np.zeros((2, 0), dtype=np.int64)]
-    for start in range(0, len(lines), _LINES_AT_ONCE):
-        own, other = tree.query(lines[start : start + _LINES_AT_ONCE])
-        own += start
-        candidates = (own < other) & ~(given[own] & given[other])
-        own, other = own[candidates], other[candidates]
-        # The general predicate is slow, and few pairs need it.
-        unsure = ~meet_in_ends(lines, own, other)
-        own, other = own[unsure], other[unsure]
-        meets_elsewhere = ~shapely.relate_pattern(lines[own], lines[other], _ENDS_ONLY)
-        own, other = own[meets_elsewhere], other[meets_elsewhere]
-        # Copies are counted as such.
-        copies = shapely.equals_exact(shapely.normalize(lines[own]), shapely.normalize(lines[other]))
-        found.append(np.stack([own, other])[:, ~copies])
-    pairs = np.concatenate(found, axis=1)
+    # Copies are counted as such.
+    pairs = crossing_pairs(lines, lambda own, other: ~(given[own] & given[other]))
     both = np.concatenate([pairs, pairs[::-1]], axis=1)
     rows, at = np.unique(both[0], return_index=True)
 

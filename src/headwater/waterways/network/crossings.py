@@ -1,7 +1,8 @@
-"""Which pairs of lines certainly meet only in end points: most do, and need no general predicate."""
+"""Which pairs of lines meet elsewhere than in end points of both."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,49 @@ from numpy.typing import NDArray
 
 # Bound of the error of a determinant of doubles, as a fraction of its terms.
 _ROUNDING = 1e-14
+LINES_AT_ONCE = 50_000
+_ENDS_ONLY = "FF*F*****"
+
+
+def crossing_pairs(
+    lines: NDArray[Any],
+    wanted: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
+    *,
+    copies: bool = False,
+) -> NDArray[np.int64]:
+    """Return the pairs of lines that meet elsewhere than where both end.
+
+    Parameters
+    ----------
+    lines : (n,) array of LineString
+        With finite vertices.
+    wanted : callable
+        Takes rows (m,) and (m,) of pairs; returns which are looked at.
+    copies : bool
+        Whether lines that are the same belong to them.
+
+    Returns
+    -------
+    (2, k) int64
+        Rows of the pairs, the smaller row first.
+    """
+    tree = shapely.STRtree(lines)
+    found = [np.zeros((2, 0), dtype=np.int64)]
+    for start in range(0, len(lines), LINES_AT_ONCE):
+        own, other = tree.query(lines[start : start + LINES_AT_ONCE])
+        own += start
+        candidates = (own < other) & wanted(own, other)
+        own, other = own[candidates], other[candidates]
+        # The general predicate is slow, and few pairs need it.
+        unsure = ~meet_in_ends(lines, own, other)
+        own, other = own[unsure], other[unsure]
+        meets_elsewhere = ~shapely.relate_pattern(lines[own], lines[other], _ENDS_ONLY)
+        own, other = own[meets_elsewhere], other[meets_elsewhere]
+        pairs = np.stack([own, other])
+        if not copies:
+            pairs = pairs[:, ~shapely.equals_exact(shapely.normalize(lines[own]), shapely.normalize(lines[other]))]
+        found.append(pairs)
+    return np.concatenate(found, axis=1)
 
 
 def meet_in_ends(lines: NDArray[Any], one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from headwater.waterways.network.crossings import crossing_pairs
 def without_border_crossings(table: gpd.GeoDataFrame, lattice: NDArray[np.int64]) -> gpd.GeoDataFrame:
     """Leave out new lines that cross or repeat a line of another row of cells, with all that flows into them.
 
-    Of a pair of new lines the one with less length upstream goes.
+    Of a pair of new lines the one with less length upstream goes, of equal ones that of the later reach.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def without_border_crossings(table: gpd.GeoDataFrame, lattice: NDArray[np.int64]
         if dropped[pair].any():
             continue
         branches = [upstream(int(row)) for row in pair if not of_reach[row]]
-        least = min(branches, key=lambda rows: (length[rows].sum(), link[rows[0]], local[rows[0]]))
+        least = min(branches, key=lambda rows: (length[rows].sum(), -link[rows[0]], -local[rows[0]]))
         dropped[least] = True
     say(
         f"{int(dropped.sum())} new segments ({length[dropped].sum() / 1000:.1f} km) that cross those of another row of"

@@ -64,7 +64,7 @@ def write_network_tiles(network: gpd.GeoDataFrame, path: Path, *, first_zoom: in
     path : Path
         PMTiles file to write.
     first_zoom : int
-        The zoom at which a tile or two show all.
+        The first zoom with tiles.
     """
     drawn = gpd.GeoDataFrame(
         {
@@ -112,15 +112,15 @@ def lowest_order(starts: NDArray[np.float64], order: NDArray[np.int32], zoom: in
 def write_index(network: gpd.GeoDataFrame, path: Path) -> None:
     """Write the columns that the page has in memory, one after another, little-endian and gzipped.
 
-    In this order: stream_id int64, row downstream int32, longitude and latitude of the middle float32, length in meters
-    float32, percent uint8, Strahler order uint8, new uint8.
+    In this order: stream_id int64, row downstream int32, longitude and latitude of the lower end float32, length in
+    meters float32, percent uint8, Strahler order uint8, new uint8.
     """
-    middle = shapely.get_coordinates(shapely.line_interpolate_point(network.geometry.to_numpy(), 0.5, normalized=True))
+    ends = shapely.get_coordinates(shapely.get_point(network.geometry.to_numpy(), -1))
     columns = [
         network["stream_id"].to_numpy("<i8"),
         downstream_rows(network).astype("<i4"),
-        middle[:, 0].astype("<f4"),
-        middle[:, 1].astype("<f4"),
+        ends[:, 0].astype("<f4"),
+        ends[:, 1].astype("<f4"),
         network["length_m"].to_numpy("<f4"),
         percent(network),
         np.clip(network["strahler_order"].to_numpy(), 0, 255).astype(np.uint8),
@@ -162,8 +162,8 @@ def _plain(column: pd.Series) -> Iterator[Any]:
 
 
 def first_zoom(bounds: Bounds) -> int:
-    """Return the zoom at which a tile or two show a box."""
+    """Return the first zoom of the page: a box fills an eighth of a tile or two, and a small screen shows it."""
     west, south, east, north = bounds
     # A degree of latitude is longer on the map than one of longitude.
     stretched = (north - south) / max(math.cos(math.radians((north + south) / 2)), 0.05)
-    return max(math.floor(math.log2(360 / max(east - west, stretched, 1e-6))), 0)
+    return max(math.floor(math.log2(360 / max(east - west, stretched, 1e-6))) - 3, 0)

@@ -179,7 +179,9 @@ def _write_rasters(folder: Path, plan: Plan, rasters: Mapping[str, Sequence[Path
         if not paths or bounds[1] >= bounds[3]:
             continue
         read, legend = colors(paths, bounds)
-        block = map_rasters.tile_block(bounds, map_rasters.pixel_degrees(paths))
+        # Counts of views change little from pixel to pixel.
+        pixel = map_rasters.pixel_degrees(paths) * (2 if name == "clear_views" else 1)
+        block = map_rasters.tile_block(bounds, pixel)
         first = map_rasters.write_raster_tiles(folder / f"{name}.pmtiles", block, read, bounds=bounds, name=name)
         described = vars(legend) if legend else None
         layers.append({"name": name, "title": title, "first": first, "last": block.zoom, "legend": described})

@@ -27,6 +27,8 @@ MAX_TILES = 400
 MAX_LATITUDE = 85.05
 """Where the square map of the web ends."""
 _QUALITY = 80
+_SMALLEST_PX = 128
+"""Zooms end where the image is as small as this."""
 _SAMPLE_PX = 400
 """Longest side of the sample that the stretch of colors comes from."""
 
@@ -34,6 +36,8 @@ TINTS = LinearSegmentedColormap.from_list(
     "tints", ["#8fae8b", "#b7c397", "#e0d7a8", "#d3b787", "#b3906f", "#a08a80", "#d9d4d0", "#ffffff"]
 )
 """Colors of heights, low to high: none that looks like water."""
+SEA = (0.84, 0.89, 0.92)
+"""Color of heights of exactly 0 m, which elevation has for the sea."""
 PROBABILITY_COLORS = LinearSegmentedColormap.from_list("probability", ["#fde5c0", "#f5a73c", "#d95f0e", "#7f2704"])
 
 
@@ -90,7 +94,7 @@ def pixel_degrees(paths: Sequence[Path]) -> float:
 
 
 def write_raster_tiles(path: Path, block: TileBlock, read: Reader, *, bounds: Bounds, name: str) -> int:
-    """Write tiles of a block and of the zooms before it, down to the one where a tile or two show all.
+    """Write tiles of a block and of the zooms before it, down to the one where the image is small.
 
     Parameters
     ----------
@@ -123,7 +127,7 @@ def write_raster_tiles(path: Path, block: TileBlock, read: Reader, *, bounds: Bo
         # The next zoom begins at an even tile: half of a tile is free where this one begins at an odd one.
         image, left, top, zoom = np.concatenate(coarser), block.left, block.top, block.zoom
         half = TILE_PX // 2
-        while zoom > 0 and max(image.shape[:2]) > half:
+        while zoom > 0 and max(image.shape[:2]) > _SMALLEST_PX:
             zoom -= 1
             before = (top % 2 * half, left % 2 * half)
             left, top = left // 2, top // 2
@@ -145,11 +149,12 @@ def composite_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, Leg
     values, valid = _bands(paths, sample, (2, 3, 4))
     seen = values[valid]
     low, high = np.percentile(seen, (1, 99.5)) if seen.size else (0.0, 255.0)
-    scale = 255 / max(float(high - low), 1.0)
+    scale = 1 / max(float(high - low), 1.0)
 
     def read(grid: RasterGrid) -> NDArray[np.uint8]:
         colors, clear = _bands(paths, grid, (2, 3, 4))
-        stretched = np.clip((colors - np.float32(low)) * np.float32(scale), 0, 255)
+        # Brighter in the middle: forests are not black.
+        stretched = np.clip((colors - np.float32(low)) * np.float32(scale), 0, 1) ** np.float32(0.75) * 255
         return _with_alpha(stretched.astype(np.uint8), np.where(clear, 255, 0))
 
     return read, None
@@ -170,12 +175,14 @@ def clear_view_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, Le
 def elevation_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, Legend | None]:
     """Return how to read heights as tints with relief shading."""
     heights, known = _on(paths, _sample_grid(bounds))
-    low, high = np.percentile(heights[known], (0.2, 99.8)) if known.any() else (0.0, 1.0)
+    land = heights[known & (heights != 0)]
+    low, high = np.percentile(land, (0.2, 99.8)) if land.size else (0.0, 1.0)
     span = max(float(high - low), 1.0)
 
     def read(grid: RasterGrid) -> NDArray[np.uint8]:
         heights, known = _on(paths, grid)
         tints = TINTS(np.clip((heights - low) / span, 0, 1))[..., :3]
+        tints[heights == 0] = SEA
         # Flat land keeps its tint.
         light = _light(heights, known, grid)[..., np.newaxis] / np.sin(np.pi / 4)
         return _with_alpha(np.clip(tints * (0.35 + 0.65 * light) * 255, 0, 255).astype(np.uint8), known * 255)
@@ -227,7 +234,9 @@ def _strip(block: TileBlock, row: int, read: Reader) -> NDArray[np.uint8]:
     # Two more lines at each edge: relief shading looks at the next ones.
     height = math.ceil((north - south) / dy) + 4
     width = (block.right - block.left) * TILE_PX
-    grid = RasterGrid(west=block.left / side * 360 - 180, north=north + 2 * dy, dx=dx, dy=dy, width=width, height=height)
+    grid = RasterGrid(
+        west=block.left / side * 360 - 180, north=north + 2 * dy, dx=dx, dy=dy, width=width, height=height
+    )
     colors = read(grid)
     return colors[np.clip(((grid.north - lines) / dy).astype(int), 0, height - 1)]
 
@@ -239,18 +248,17 @@ def _save(strip: NDArray[np.uint8], zoom: int, left: int, row: int, folder: Path
         if part[..., 3].any():
             column = (left + number) % 2**zoom
             path = folder / f"{zoom}-{column}-{row}.webp"
-            Image.fromarray(part).save(path, quality=_QUALITY, method=4)
+            Image.fromarray(part).save(path, quality=_QUALITY, method=3)
             yield TileFile(zoom, column, row, path)
 
 
 def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return an image of half the size; each pixel is the mean of what four pixels show."""
-    height, width = image.shape[:2]
-    four = image.reshape(height // 2, 2, width // 2, 2, 4).astype(np.uint32)
-    alpha = four[..., 3]
-    shown = alpha.sum(axis=(1, 3))
-    colors = (four[..., :3] * alpha[..., np.newaxis]).sum(axis=(1, 3)) // np.maximum(shown, 1)[..., np.newaxis]
-    return np.concatenate([colors, (shown // 4)[..., np.newaxis]], axis=-1).astype(np.uint8)
+    corners = [image[row::2, column::2].astype(np.uint32) for row in (0, 1) for column in (0, 1)]
+    alpha = [corner[..., 3:] for corner in corners]
+    shown = sum(alpha, start=np.zeros_like(alpha[0]))
+    colors = sum((corner[..., :3] * weight for corner, weight in zip(corners, alpha, strict=True)), start=0 * shown)
+    return np.concatenate([colors // np.maximum(shown, 1), shown // 4], axis=-1).astype(np.uint8)
 
 
 def _on(

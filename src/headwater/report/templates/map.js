@@ -89,7 +89,7 @@ function makeMap() {
     style: { version: 8, sources: {}, layers: [{ id: "ground", type: "background", paint: { "background-color": colors().ground } }] },
     bounds: [[west, south], [east, north]],
     fitBoundsOptions: { padding: wide ? { left: 330, right: 40, top: 40, bottom: 40 } : { top: 70, bottom: 40, left: 20, right: 20 } },
-    maxZoom: 18, attributionControl: false, maxPitch: 0, dragRotate: false, pitchWithRotate: false, fadeDuration: 0,
+    minZoom: Math.max(0, network?.first_zoom ?? 0, ...BASIN.layers.map(({ first }) => first)), maxZoom: 18, attributionControl: false, maxPitch: 0, dragRotate: false, pitchWithRotate: false, fadeDuration: 0,
     locale: { "Map.Title": `Map of basin ${BASIN.basin_id}` },
   });
   if (state.view) map.jumpTo({ center: [state.view[2], state.view[1]], zoom: state.view[0] });
@@ -101,7 +101,7 @@ function makeMap() {
   map.once("load", async () => {
     addSources();
     restyle();
-    map.once("idle", () => document.documentElement.setAttribute("data-drawn", ""));
+    map.once("idle", () => document.documentElement.setAttribute("data-drawn", Math.round(performance.now())));
     showPosition();
     await readIndex();
     if (state.selected) find(state.selected, !state.view);
@@ -300,11 +300,11 @@ async function select(row) {
   outletMarker?.remove();
   const last = path[path.length - 1];
   outletMarker = new maplibregl.Marker({ element: element("div", "", { className: "outlet", title: "Outlet of the marked path" }) })
-    .setLngLat(middle(last)).addTo(map);
+    .setLngLat(lowerEnd(last)).addTo(map);
   writeHash();
 }
 
-const middle = (row) => [index.longitude[row], index.latitude[row]];
+const lowerEnd = (row) => [index.longitude[row], index.latitude[row]];
 
 function deselect() {
   path = [];
@@ -323,7 +323,7 @@ function find(text, fly = true) {
   if (!/^-?\d{1,18}$/.test(text.trim())) return (note.textContent = "A stream_id is a whole number.");
   const row = rowOf(BigInt(text.trim()));
   if (row === null) return (note.textContent = `There is no stream ${text.trim()} in this basin.`);
-  if (fly) map.jumpTo({ center: middle(row), zoom: Math.max(map.getZoom(), 13) });
+  if (fly) map.jumpTo({ center: lowerEnd(row), zoom: Math.max(map.getZoom(), 13) });
   select(row);
 }
 
@@ -415,7 +415,7 @@ function showLegend() {
   showBackgroundLegend();
   if (!network) return;
   $("order-value").textContent = state.order;
-  $("percent-value").textContent = network.confidence === "confidence" || state.percent === 0 ? `${state.percent} %` : (state.percent / 100).toFixed(2);
+  $("percent-value").textContent = network.confidence === "confidence" ? `${state.percent} %` : (state.percent / 100).toFixed(2);
   const c = colors();
   const classes = {
     order: c.orders.slice(0, network.highest_order).map((color, i) => [`Order ${i + 1}${i === 8 ? " and more" : ""}`, color, i + 1]),
@@ -487,11 +487,11 @@ function showDetails(values) {
   }
   const steps = element("div", "", { className: "steps" });
   const zoomTo = element("button", "Zoom to it", { type: "button" });
-  zoomTo.onclick = () => map.flyTo({ center: middle(path[0]), zoom: Math.max(map.getZoom(), 14), animate: !matchMedia("(prefers-reduced-motion: reduce)").matches });
+  zoomTo.onclick = () => map.flyTo({ center: lowerEnd(path[0]), zoom: Math.max(map.getZoom(), 14), animate: !matchMedia("(prefers-reduced-motion: reduce)").matches });
   const whole = element("button", "Show the path", { type: "button" });
   whole.onclick = () => {
     const bounds = new maplibregl.LngLatBounds();
-    path.forEach((row) => bounds.extend(middle(row)));
+    path.forEach((row) => bounds.extend(lowerEnd(row)));
     map.fitBounds(bounds, { padding: 70, maxZoom: 15 });
   };
   steps.append(zoomTo, whole);

@@ -76,9 +76,7 @@ def meets_lake(lines: NDArray[Any], lakes: Path) -> NDArray[np.bool_]:
 def lakes_near(lakes: Path, bounds: Bounds) -> NDArray[Any]:
     """Return the valid polygons of a file, as `meets_lake` reads it, whose boxes meet a box; it may be beyond 180."""
     check_lakes(lakes)
-    near = [
-        _touching(polygons, shift, bounds) for polygons in _polygons_near(Path(lakes), bounds) for shift in SHIFTS
-    ]
+    near = [_touching(polygons, shift, bounds) for polygons in _polygons_near(Path(lakes), bounds) for shift in SHIFTS]
     return np.concatenate(near) if near else np.empty(0, object)
 
 

@@ -36,8 +36,8 @@ TINTS = LinearSegmentedColormap.from_list(
     "tints", ["#8fae8b", "#b7c397", "#e0d7a8", "#d3b787", "#b3906f", "#a08a80", "#d9d4d0", "#ffffff"]
 )
 """Colors of heights, low to high: none that looks like water."""
-SEA = (0.84, 0.89, 0.92)
-"""Color of heights of exactly 0 m, which elevation has for the sea."""
+SEA, _SEA_ALPHA = (0.45, 0.66, 0.80), 80
+"""Color of heights of exactly 0 m, which elevation has for the sea: a tint of the page's ground, light or dark."""
 PROBABILITY_COLORS = LinearSegmentedColormap.from_list("probability", ["#fde5c0", "#f5a73c", "#d95f0e", "#7f2704"])
 
 
@@ -149,7 +149,9 @@ def composite_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, Leg
     values, valid = _bands(paths, sample, (2, 3, 4))
     seen = values[valid]
     low, high = np.percentile(seen, (1, 99.5)) if seen.size else (0.0, 255.0)
-    scale = 1 / max(float(high - low), 1.0)
+    # An image of one value is gray.
+    low = min(float(low), float(high) - 8)
+    scale = 1 / (float(high) - low)
 
     def read(grid: RasterGrid) -> NDArray[np.uint8]:
         colors, clear = _bands(paths, grid, (2, 3, 4))
@@ -185,7 +187,8 @@ def elevation_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, Leg
         tints[heights == 0] = SEA
         # Flat land keeps its tint.
         light = _light(heights, known, grid)[..., np.newaxis] / np.sin(np.pi / 4)
-        return _with_alpha(np.clip(tints * (0.35 + 0.65 * light) * 255, 0, 255).astype(np.uint8), known * 255)
+        alpha = np.where(known, np.where(heights == 0, _SEA_ALPHA, 255), 0)
+        return _with_alpha(np.clip(tints * (0.35 + 0.65 * light) * 255, 0, 255).astype(np.uint8), alpha)
 
     return read, Legend(float(low), float(high), "m", _ramp(TINTS))
 

@@ -56,7 +56,7 @@ def folder_with_map(folder: Path) -> Path:
         raise InputError(f"{given} does not exist.", "Give the folder of a basin's results, results/<basin>.")
     below = sorted(path.parents[1] for path in given.glob(f"*/{PAGE}"))
     if below:
-        raise InputError(f"{given} has the results of {len(below)} basins.", f"Give one of them, such as {below[0]}.")
+        raise InputError(f"{given} has the results of {len(below)} basin(s).", f"Give one of them, such as {below[0]}.")
     raise InputError(
         f"{given} has no map page ({PAGE}).",
         "Run the workflow again: it makes the page of results of an older version, too.",

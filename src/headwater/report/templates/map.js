@@ -505,7 +505,7 @@ function cell(name, value, unit) {
   const made = element("td");
   const isId = name.endsWith("stream_id") && !name.startsWith("tdx");
   if (value === null) made.textContent = "unknown";
-  else if (Array.isArray(value)) value.length ? value.forEach((id, i) => made.append(i ? ", " : "", idLink(id))) : (made.textContent = "none");
+  else if (Array.isArray(value)) value.length ? value.forEach((id, i) => made.append(i ? element("br") : "", idLink(id))) : (made.textContent = "none");
   else if (isId && value !== "-1") made.append(idLink(value));
   else if (isId) made.textContent = "none: an outlet";
   else if (typeof value === "boolean") made.textContent = value ? "yes" : "no";

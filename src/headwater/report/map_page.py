@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from importlib.util import find_spec
@@ -125,14 +126,10 @@ def _copy_scripts(scripts: Path, folder: Path) -> None:
         (folder / name).write_text(text.replace("//# sourceMappingURL=maplibre-gl.js.map", "").rstrip() + "\n")
     for name in _OWN:
         (folder / name).write_text((files("headwater.report") / "templates" / name).read_text())
-    try:
-        text = distribution("maplibre").read_text("LICENSE.md") or distribution("maplibre").read_text(
-            "licenses/LICENSE.md"
-        )
-    except PackageNotFoundError:
-        text = None
-    if text:
-        (folder / "maplibre-package-license.txt").write_text(text)
+    with suppress(PackageNotFoundError):
+        package = distribution("maplibre")
+        if license_text := package.read_text("LICENSE.md") or package.read_text("licenses/LICENSE.md"):
+            (folder / "maplibre-package-license.txt").write_text(license_text)
 
 
 def _facts(plan: Plan, network: gpd.GeoDataFrame, terms: Terms | None, notes: Sequence[str]) -> dict[str, Any]:
@@ -195,7 +192,7 @@ def _shapes(plan: Plan, polygons: Sequence[Path], lakes: Path | None) -> dict[st
     middle, fine = (west + east) / 2, max(east - west, north - south) / 3000
     boxes = np.array([shapely.box(*cell.bounds) for cell in plan.cells], dtype=object)
     boxes = shift_longitudes(boxes, wraps_to(middle_longitudes(boxes), middle))
-    shapes = {"cells": shapely.multipolygons(boxes)}
+    shapes: dict[str, Any] = {"cells": shapely.multipolygons(boxes)}
     if polygons:
         parts = np.asarray(shapely.get_parts(basin_polygon(polygons, plan.basin_id)), dtype=object)
         parts = shift_longitudes(parts, wraps_to(middle_longitudes(parts), middle))
@@ -206,7 +203,7 @@ def _shapes(plan: Plan, polygons: Sequence[Path], lakes: Path | None) -> dict[st
         united = shapely.union_all(shapely.simplify(shapely.intersection(near, shapely.box(*bounds)), fine / 4))
         if not united.is_empty:
             shapes["lakes"] = united
-    return {name: json.loads(shapely.to_geojson(shapely.set_precision(s, 1e-6))) for name, s in shapes.items()}
+    return {name: json.loads(str(shapely.to_geojson(shapely.set_precision(s, 1e-6)))) for name, s in shapes.items()}
 
 
 def _embed(folder: Path, names: Sequence[str]) -> None:

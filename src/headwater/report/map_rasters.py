@@ -241,7 +241,8 @@ def _strip(block: TileBlock, row: int, read: Reader) -> NDArray[np.uint8]:
         west=block.left / side * 360 - 180, north=north + 2 * dy, dx=dx, dy=dy, width=width, height=height
     )
     nearest = np.clip(((grid.north - lines) / dy).astype(int), 0, height - 1)
-    return np.take(read(grid), nearest, axis=0)
+    strip: NDArray[np.uint8] = np.take(read(grid), nearest, axis=0)
+    return strip
 
 
 def _save(strip: NDArray[np.uint8], zoom: int, left: int, row: int, folder: Path) -> Iterator[TileFile]:

@@ -6,7 +6,7 @@ from pathlib import PurePath
 import pytest
 from hypothesis import settings
 
-from support import pgstac, slurm_box
+from support import browser, pgstac, slurm_box
 from support.places import SHARED
 
 # CI: the same examples on each run and each machine; a busy machine is no failure.
@@ -42,9 +42,10 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.parent.name != "workflow")
     reasons = {
         "real": None if SHARED.is_dir() else "the real data of the shared folder are not next to the checkout",
-        # CI has the database and Slurm: there the tests fail without them instead of being skipped.
+        # CI has the database, Slurm and a browser: there the tests fail without them instead of being skipped.
         "postgres": None if os.environ.get("CI") else pgstac.missing(),
         "slurm": None if os.environ.get("CI") else slurm_box.missing(),
+        "browser": None if os.environ.get("CI") else browser.missing(),
     }
     for item in items:
         for marker, reason in reasons.items():

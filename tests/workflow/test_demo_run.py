@@ -64,7 +64,7 @@ def test_two_planets_in_one_run_after_a_kill_and_then_nothing_to_do(clone):
     assert done.returncode == 0, done.stdout + done.stderr
     for seed in (5, 6):
         basin = json.loads((folder / f"demo/planet-{seed}/planet.json").read_text())["basin_id"]
-        for word in ("waterways.parquet", "report/network.png", "report/index.html"):
+        for word in ("waterways.parquet", "report/map.html", "report/index.html"):
             assert f"results/{basin}/{word}" in done.stdout
             assert (folder / "results" / basin / word).is_file()
         assert set(gpd.read_parquet(folder / "results" / basin / "waterways.parquet")["basin_id"]) == {basin}

@@ -1,4 +1,4 @@
-"""report: tables, figures and a page for each basin."""
+"""report: tables, figures, a page and a map for each basin."""
 
 
 use rule step as report with:
@@ -6,10 +6,12 @@ use rule step as report with:
         plan=rules.plan.output,
         network=rules.network.output.network,
         checks=rules.network.output.checks,
+        shapes=lambda wildcards: [*RUN.polygons, *RUN.lakes(wildcards.basin)],
         rasters=kept_files,
     output:
         summary=table(RESULTS / "{basin}/summary.csv"),
         page=RESULTS / "{basin}/report/index.html",
+        map=[RESULTS / "{basin}/report/map.html", directory(RESULTS / "{basin}/report/map")],
         maps=maps(RESULTS / "{basin}/report/{name}.png"),
     log:
         LOGS / "{basin}/report.log",
@@ -18,7 +20,7 @@ use rule step as report with:
     params:
         **command(
             "report --plan {input.plan} --network {input.network} --checks {input.checks} --summary {output.summary}"
-            " --page {output.page} --logs {LOGS}/{wildcards.basin}",
+            " --page {output.page} --map {output.map[0]} --logs {LOGS}/{wildcards.basin}",
             optional=RUN.report_options,
             **{name: f"{name}.tif" for name in KEPT},
         ),

@@ -219,6 +219,9 @@ def report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--summary", type=Path, required=True, help="summary.csv to write")
     parser.add_argument("--page", type=Path, required=True, help="index.html to write, with its pictures next to it")
     parser.add_argument("--logs", type=Path, help="folder of the logs of the basin's jobs, for the page")
+    parser.add_argument("--map", dest="map_page", type=Path, help="map.html to write, with its data in the folder map")
+    parser.add_argument("--polygons", type=Path, nargs="+", default=[], help="basin polygons, for the map's outline")
+    parser.add_argument("--lakes", type=Path, help="lake polygons, for the map")
 
     def run(
         plan: Path,
@@ -230,6 +233,9 @@ def report(parser: argparse.ArgumentParser) -> None:
         summary: Path,
         page: Path,
         logs: Path | None,
+        map_page: Path | None,
+        polygons: list[Path],
+        lakes: Path | None,
     ) -> None:
         from headwater.geo.plan import cell_paths
         from headwater.report.step import report
@@ -244,6 +250,9 @@ def report(parser: argparse.ArgumentParser) -> None:
             summary,
             page,
             logs,
+            map_page=map_page,
+            polygons=polygons,
+            lakes=lakes,
         )
 
     parser.set_defaults(run=run)

@@ -15,7 +15,7 @@ STEP_VERSIONS = {
     "backbone": 3,
     "vectorize": 5,
     "network": 3,
-    "report": 2,
+    "report": 3,
 }
 
 RESULTS_LAYOUT = 1

@@ -87,7 +87,7 @@ def run_demo(
         folder = results / basin
         print(f"Basin {basin}")
         print(f"  network  {folder / 'waterways.parquet'}")
-        print(f"  map      {folder / 'report' / 'network.png'}")
+        print(f"  map      {folder / 'report' / 'map.html'}")
         print(f"  report   {folder / 'report' / 'index.html'}")
 
 

@@ -335,7 +335,12 @@ class Workflow:
         water = ["water.parquet"] * self.config.vectorize.water_polygons
         of_basin = ["plan.json", "items.parquet", "reaches.parquet", "catchments.parquet", "waterways.checks.json"]
         of_basin += [*self.format_files(), *water]
-        of_basin += ["report/index.html", *(f"report/{name}.png" for name in ("network", "sources", *self.kept))]
+        of_basin += [
+            "report/index.html",
+            "report/map.html",
+            "report/map",
+            *(f"report/{name}.png" for name in ("network", "sources", *self.kept)),
+        ]
         of_cells = ["scenes.json", "dem.json", *(f"{name}.tif" for name in self.kept), "waterways.parquet", *water]
         asked = [path for name in of_cells for path in self.cell_files(basin, name)]
         return [path for path in (*asked, *(folder / name for name in of_basin)) if not path.exists()]
@@ -432,8 +437,12 @@ class Workflow:
 
     @property
     def report_options(self) -> str:
-        """The rasters that the step report shows, as options with fields for their files."""
-        return " ".join(f"--{name} {{{name}}}" for name in self.kept)
+        """The rasters, polygons and lakes that the step report shows, as options with fields for their files."""
+        words = [f"--{name} {{{name}}}" for name in self.kept]
+        words.append(f"--polygons {' '.join(shlex.quote(str(path)) for path in self.polygons)}")
+        if self.config.network.lakes:
+            words.append(f"--lakes {shlex.quote(self.config.network.lakes)}")
+        return " ".join(words)
 
     def options(self, *sections: str, basin: str | None = None, reruns: bool = True) -> str:
         """Return the settings of steps as options of their subcommand, quoted.

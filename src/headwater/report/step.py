@@ -24,6 +24,7 @@ from headwater.geo.parquet import read_geoparquet
 from headwater.geo.plan import Plan, read_plan
 from headwater.models.shipped import demo_hashes
 from headwater.report.figures import draw_image, draw_network, hillshade, probability_colors
+from headwater.report.map_page import write_map
 from headwater.report.tables import order_by_source, summary_table
 from headwater.runs.costs import cost_table, last_attempts
 
@@ -39,6 +40,9 @@ MAPS = {
 }
 
 
+DEMO_NOTE = "The network weights were trained on demo planets only: not suitable for maps of the real world."
+
+
 def report(
     plan: Path,
     network: Path,
@@ -49,6 +53,10 @@ def report(
     summary: Path,
     page: Path,
     logs: Path | None = None,
+    *,
+    map_page: Path | None = None,
+    polygons: Sequence[Path] = (),
+    lakes: Path | None = None,
 ) -> None:
     """Write summary.csv, the maps and the page that shows them.
 
@@ -64,6 +72,12 @@ def report(
         HTML to write; PNG files go beside it.
     logs : Path, optional
         Folder of the logs of the basin's jobs, for the table of run time and memory.
+    map_page : Path, optional
+        map.html to write; the folder `map` with its data goes beside it.
+    polygons : sequence of Path, optional
+        Files with the basin's polygon, for the outline on the map page.
+    lakes : Path, optional
+        Lake polygons, for the map page.
     """
     the_plan = read_plan(plan)
     checked = read_json(checks)
@@ -77,6 +91,13 @@ def report(
     no_view = _draw_maps(page.parent, the_plan, waterways, rasters)
     for name in (name for name, paths in rasters.items() if not paths):
         (page.parent / f"{name}.png").unlink(missing_ok=True)  # from an earlier run that kept the raster
+
+    demo_weights = not demo_hashes().isdisjoint(weights)
+    if map_page is not None:
+        notes = [*terms.warning, *([DEMO_NOTE] if demo_weights else [])]
+        write_map(
+            map_page, the_plan, waterways, rasters, polygons=polygons, lakes=lakes, terms=terms, notes=notes
+        )  # fmt: skip
 
     with atomic_path(summary) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
@@ -105,7 +126,7 @@ def report(
         "costs": cost_table(last_attempts(logs)) if logs is not None else [],
         "missing": missing,
         "weights": [each[:12] for each in weights],
-        "demo_weights": not demo_hashes().isdisjoint(weights),
+        "demo_weights": demo_weights,
         "published": published,
         "terms": terms,
     }

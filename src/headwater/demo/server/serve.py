@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import json
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from headwater.core.errors import WorkError
+from headwater.core.local_server import address_of, bound_port
 from headwater.demo.server.catalog_contents import (
     STAC_VERSION,
     CatalogContents,
@@ -80,8 +80,8 @@ def serve(
         A folder contains no items.
     """
     app = create_app(list(folders), token_lifetime_s=token_lifetime_s)
-    with _bound_port(host, port) as listener:
-        print(f"The catalog is at {_address(listener)}/stac (stop it with Ctrl+C).", flush=True)
+    with bound_port(host, port) as listener:
+        print(f"The catalog is at {address_of(listener)}/stac (stop it with Ctrl+C).", flush=True)
         # uvicorn shuts down in order and then raises Ctrl+C again.
         with suppress(KeyboardInterrupt):
             _server(app).run(sockets=[listener])
@@ -117,7 +117,7 @@ def running_catalog(
         Base address; the API is under /stac, the token endpoint under /api/sas/v1/token.
     """
     app: ASGIApp = create_app(list(folders), token_lifetime_s=token_lifetime_s, require_token=require_token)
-    with _bound_port("127.0.0.1", port) as listener:
+    with bound_port("127.0.0.1", port) as listener:
         server = _server(wrap(app) if wrap else app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -126,7 +126,7 @@ def running_catalog(
                 time.sleep(0.01)
             if not server.started:
                 raise WorkError("The catalog did not start.", "Run it in the foreground with 'headwater demo serve'.")
-            yield _address(listener)
+            yield address_of(listener)
         finally:
             server.should_exit = True
             thread.join(timeout=10)
@@ -403,26 +403,3 @@ def _server(app: ASGIApp) -> uvicorn.Server:
         limit_concurrency=_MAX_CONNECTIONS,
     )
     return uvicorn.Server(config)
-
-
-@contextmanager
-def _bound_port(host: str, port: int) -> Iterator[socket.socket]:
-    """Bind the port before the server starts, so a port in use gives a clear error."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        # A port whose last server was just killed is available again immediately.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(128)
-        except OSError as error:
-            raise WorkError(
-                f"Port {port} on {host} cannot be used ({error.strerror}).",
-                "Choose another with --port, or stop the program that uses it.",
-            ) from error
-        yield listener
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

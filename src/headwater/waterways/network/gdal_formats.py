@@ -42,9 +42,10 @@ def write_with_gdal(
     """Write a network with a driver of GDAL, its lists of ids as JSON text; `described` are options of pyogrio."""
     import pyogrio
 
-    plain = network.assign(source_stream_ids=_as_json(to_arrow(network, "source_stream_ids")))
+    if "source_stream_ids" in network:
+        network = network.assign(source_stream_ids=_as_json(to_arrow(network, "source_stream_ids")))
     pyogrio.write_dataframe(
-        plain,
+        network,
         path,
         driver=driver,
         layer=LAYER,

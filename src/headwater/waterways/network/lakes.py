@@ -73,6 +73,13 @@ def meets_lake(lines: NDArray[Any], lakes: Path) -> NDArray[np.bool_]:
     return meets
 
 
+def lakes_near(lakes: Path, bounds: Bounds) -> NDArray[Any]:
+    """Return the valid polygons of a file, as `meets_lake` reads it, whose boxes meet a box; it may be beyond 180."""
+    check_lakes(lakes)
+    near = [_touching(polygons, shift, bounds) for polygons in _polygons_near(Path(lakes), bounds) for shift in SHIFTS]
+    return np.concatenate(near) if near else np.empty(0, object)
+
+
 def check_lakes(lakes: Path) -> None:
     """Refuse a file that cannot be one of lakes, by what its header says: before any work.
 

@@ -1,4 +1,4 @@
-"""The container of vector tiles: PMTiles, version 3 (protomaps/PMTiles, spec/v3/spec.md)."""
+"""The container of map tiles: PMTiles, version 3 (protomaps/PMTiles, spec/v3/spec.md)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from headwater.geo.grid import Bounds
 
 _HEADER_BYTES, _ROOT_BYTES = 127, 16_384 - 127
-_GZIP, _MVT = 2, 1
+_PLAIN, _GZIP = 1, 2
+_KINDS = {"mvt": (_GZIP, 1), "webp": (_PLAIN, 4)}
+"""Compression and type of the tiles of each kind, as numbers of the header."""
 
 
 @dataclass(frozen=True)
 class TileFile:
-    """A tile of the web's grid, gzipped Mapbox vector tile, and the file that holds it."""
+    """A tile of the web's grid and the file that holds it: a gzipped Mapbox vector tile, or an image."""
 
     zoom: int
     x: int
@@ -44,7 +46,9 @@ class TileFile:
         return (side * side - 1) // 3 + distance
 
 
-def write_pmtiles(tiles: Iterable[TileFile], path: Path, *, bounds: Bounds, metadata: Mapping[str, Any]) -> None:
+def write_pmtiles(
+    tiles: Iterable[TileFile], path: Path, *, bounds: Bounds, metadata: Mapping[str, Any], kind: str = "mvt"
+) -> None:
     """Write tiles into one file.
 
     Parameters
@@ -57,6 +61,8 @@ def write_pmtiles(tiles: Iterable[TileFile], path: Path, *, bounds: Bounds, meta
         Degrees.
     metadata : mapping
         `name`, `vector_layers` and what else readers need.
+    kind : str
+        What the tiles are: "mvt" or "webp".
     """
     ordered = sorted((tile.number, tile) for tile in tiles)
     entries, size = [], 0
@@ -76,7 +82,7 @@ def write_pmtiles(tiles: Iterable[TileFile], path: Path, *, bounds: Bounds, meta
         *(b"PMTiles", 3),
         *chain.from_iterable(zip(starts, (len(root), len(described), len(leaves), size), strict=True)),
         *(len(entries), len(entries), len(entries)),
-        *(1, _GZIP, _GZIP, _MVT, min(zooms), max(zooms)),
+        *(1, _GZIP, *_KINDS[kind], min(zooms), max(zooms)),
         *(west, south, east, north, min(zooms), (west + east) // 2, (south + north) // 2),
     )
     with path.open("wb") as file:

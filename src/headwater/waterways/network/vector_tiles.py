@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ from headwater.waterways.network.pmtiles import TileFile, write_pmtiles
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from headwater.geo.grid import Bounds
 
 TILE_ZOOMS = range(6, 13)
 """Zooms of the tiles: at 12 a vertex moves by 1.2 m at most; at 6 a basin spans some tiles."""
@@ -32,9 +37,43 @@ def write_tiles(network: gpd.GeoDataFrame, path: Path) -> None:
     if network.empty:
         raise WorkError("There are no streams to make tiles of.", "Leave pmtiles out of the formats of this basin.")
     terms = {name: text for name, text in terms_in(network).items() if text}
-    network = _on_the_map(network)
+    network = on_the_map(network)
     streams = network.to_crs(3857)
     order = streams["strahler_order"].to_numpy()
+    shown = {zoom: order >= min(min_order(zoom), order.max()) for zoom in TILE_ZOOMS}
+    # What web maps show beside their tiles.
+    attribution = {"attribution": " ".join(terms.values()).replace("\n", " ")} if terms else {}
+    bounds = tuple(network.total_bounds.tolist())
+    write_zooms(streams, shown, path, bounds=bounds, metadata={"name": LAYER, **terms, **attribution})
+
+
+def write_zooms(
+    streams: gpd.GeoDataFrame,
+    shown: Mapping[int, NDArray[np.bool_]],
+    path: Path,
+    *,
+    bounds: Bounds,
+    metadata: Mapping[str, str],
+    more: Mapping[str, object] | None = None,
+) -> None:
+    """Write tiles of lines, of each zoom those that it shows.
+
+    Parameters
+    ----------
+    streams : GeoDataFrame
+        Lines in EPSG:3857, from -180 to 180 degrees; each column becomes an attribute.
+    shown : mapping of int to (n,) bool
+        Which lines each zoom shows; zooms ascend without gaps, and the last one shows some.
+    path : Path
+        PMTiles file to write.
+    bounds : (west, south, east, north)
+        Degrees.
+    metadata : mapping
+        Texts for its readers.
+    more : mapping, optional
+        Further options of GDAL's driver MVT.
+    """
+    first, final = min(shown), max(shown)
     # If this process is killed, the next writer recognizes the folder by its name and removes it.
     with (
         atomic_path(path) as temporary,
@@ -43,26 +82,17 @@ def write_tiles(network: gpd.GeoDataFrame, path: Path) -> None:
     ):
         # GDAL coarsens a tile beyond half a megabyte, and warns.
         warnings.filterwarnings("ignore", "At least one tile exceeded", RuntimeWarning)
-        for zoom in TILE_ZOOMS:
-            shown = streams[order >= min(min_order(zoom), order.max())]
-            options: dict[str, object] = {"FORMAT": "DIRECTORY", "MINZOOM": zoom, "MAXZOOM": zoom}
-            write_with_gdal(shown, Path(folder) / str(zoom), "MVT", options)
-        last = json.loads((Path(folder) / str(TILE_ZOOMS[-1]) / "metadata.json").read_text())
-        layers = [layer | {"minzoom": TILE_ZOOMS[0]} for layer in json.loads(last["json"])["vector_layers"]]
+        for zoom, rows in shown.items():
+            options = {"FORMAT": "DIRECTORY", "MINZOOM": zoom, "MAXZOOM": zoom, **(more or {})}
+            write_with_gdal(streams[rows], Path(folder) / str(zoom), "MVT", options)
+        last = json.loads((Path(folder) / str(final) / "metadata.json").read_text())
+        layers = [layer | {"minzoom": first} for layer in json.loads(last["json"])["vector_layers"]]
         tiles = [
             TileFile(int(file.parts[-3]), int(file.parts[-2]), int(file.stem), file)
             for file in Path(folder).glob("*/*/*/*.pbf")
         ]
-        metadata = {
-            "name": LAYER,
-            "minzoom": str(TILE_ZOOMS[0]),
-            "maxzoom": str(TILE_ZOOMS[-1]),
-            "vector_layers": layers,
-            **terms,
-            # What web maps show beside their tiles.
-            **({"attribution": " ".join(terms.values()).replace("\n", " ")} if terms else {}),
-        }
-        write_pmtiles(tiles, temporary, bounds=tuple(network.total_bounds.tolist()), metadata=metadata)
+        described = {"minzoom": str(first), "maxzoom": str(final), "vector_layers": layers, **metadata}
+        write_pmtiles(tiles, temporary, bounds=bounds, metadata=described)
 
 
 def min_order(zoom: int) -> int:
@@ -70,7 +100,7 @@ def min_order(zoom: int) -> int:
     return max(1, TILE_ZOOMS[-1] - zoom)
 
 
-def _on_the_map(network: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+def on_the_map(network: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """Return a network whose lines are cut at 180 degrees: tiles have nothing beyond."""
     import geopandas as gpd
     import numpy as np

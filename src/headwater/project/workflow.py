@@ -19,6 +19,7 @@ from typing import Any
 
 from headwater.core.errors import InputError
 from headwater.core.events import say
+from headwater.core.notices import notices_of
 from headwater.core.settings import Settings
 from headwater.core.versions import STEP_VERSIONS
 from headwater.fetch.sources import HYDROLAKES, TDX_HYDRO, RemoteFile
@@ -47,12 +48,14 @@ from headwater.project.config import Config, check_config, refuse_repeated_keys
 from headwater.project.config_paths import ready_paths
 from headwater.project.data_folder import fetch_first, fetch_lines, lake_files, refuse_absent, with_files
 from headwater.runs import results
-from headwater.waterways.network.formats import FORMATS
+from headwater.waterways.network.formats import FORMATS, description_paths
 from headwater.waterways.settings import BackboneSettings
 
 NETWORK_MB_PER_MB_OF_SEGMENTS = 30
 """A little more memory than benchmarks/network.py measures."""
 MIN_NETWORK_MB = 4000
+_MOSAICS = {"probability": "mosaic.vrt"}
+"""The mosaic of other rasters has their name."""
 PUBLISHED_MB = 1500
 """Memory of a cell from published rasters: twice what one degree takes."""
 _MODES_WITHOUT_FILES = frozenset({"--lint", "--unlock", "--mode"})
@@ -420,15 +423,27 @@ class Workflow:
         files = "--elevation {input.elevation} --plan {input.plan} --cell {wildcards.cell} --out {output}"
         return f"predict {source} {files}{weights}"
 
-    @property
-    def network_options(self) -> str:
-        """What the step network writes besides the network, as options with fields for its files."""
-        words = [f"--format {name}" for name in self.config.network.formats]
+    def network_options(self, wildcards: Any) -> str:
+        """What the step network writes besides the network, and the names of its sources, as options."""
+        sources = [*self.polygons, *self.backbone(wildcards.basin).streams]
+        names = sorted({Path(path).name for path in sources if notices_of([Path(path).name])})
+        words = ["--items {folder}/items.parquet", *(["--products", *map(shlex.quote, names)] if names else [])]
+        words += [f"--format {name}" for name in self.config.network.formats]
         if self.config.network.lakes:
-            words.insert(0, f"--lakes {shlex.quote(self.config.network.lakes)}")
+            words.append(f"--lakes {shlex.quote(self.config.network.lakes)}")
         if self.config.vectorize.water_polygons:
             words.append("--water {water} --water-out {output.water}")
         return " ".join(words)
+
+    @property
+    def mosaics(self) -> dict[str, str]:
+        """Name of the mosaic of each raster that is kept; the rule is never asked where none is."""
+        return {name: _MOSAICS.get(name, f"{name}.vrt") for name in self.kept or ("probability",)}
+
+    @property
+    def mosaic_options(self) -> str:
+        """The rasters that the step mosaic combines, as options with fields for their files."""
+        return " ".join(f"--rasters {{{name}}} --out {{folder}}/{file}" for name, file in self.mosaics.items())
 
     @property
     def report_options(self) -> str:
@@ -499,8 +514,9 @@ class Workflow:
         return {"mem_mb": 2000 + 2000 * self.predict_threads, "gpu": gpu}
 
     def format_files(self) -> list[str]:
-        """Return the names of the network's files in other formats."""
-        return [f"waterways{FORMATS[name]}" for name in self.config.network.formats]
+        """Return the names of the files next to the network: its style and schema, and other formats."""
+        described = [path.name for path in description_paths(Path("waterways.parquet"))]
+        return [*described, *(f"waterways{FORMATS[name]}" for name in self.config.network.formats)]
 
     def lock_explanation(self) -> str | None:
         """Return what to say about a lock that Snakemake will meet, None where it meets none or jobs ask."""

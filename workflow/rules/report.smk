@@ -1,4 +1,4 @@
-"""report: tables, figures and a page for each basin."""
+"""report, catalog: tables, figures and a page for each basin; all results in a STAC catalog."""
 
 
 use rule step as report with:
@@ -22,3 +22,23 @@ use rule step as report with:
             optional=RUN.report_options,
             **{name: f"{name}.tif" for name in KEPT},
         ),
+
+
+# Across basins: those of earlier runs stay listed.
+rule catalog:
+    input:
+        lambda wildcards: RUN.catalog_inputs(),
+    output:
+        RESULTS / "catalog/catalog.json",
+    log:
+        LOGS / "catalog.log",
+    conda:
+        "../../envs/headwater.yaml"
+    resources:
+        **memory(1500, runtime=minutes(120)),
+    params:
+        command=RUN.catalog_command,
+        options="",
+        untracked="",
+    shell:
+        STEP

@@ -113,6 +113,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vectorize": ("turn probability into waterways", "waterways"),
     "network": ("join the cells' waterways to one network, or check one", "waterways"),
     "report": ("make tables, maps and a page of a basin", "waterways"),
+    "catalog": ("list the results of all basins in a STAC catalog with a map", "waterways"),
     "fetch": ("fetch basins, stream networks and lakes, or list their sources", "fetching"),
     "items": ("make a catalog from a folder of your own rasters", "imagery"),
     "chips": ("cut training chips from cells and labels", "learning"),

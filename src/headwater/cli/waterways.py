@@ -1,4 +1,4 @@
-"""Arguments of the steps that make lines and describe them: backbone, vectorize, network, report."""
+"""Arguments of the steps that make lines and describe them: backbone, vectorize, network, report, catalog."""
 
 from __future__ import annotations
 
@@ -253,5 +253,21 @@ def report(parser: argparse.ArgumentParser) -> None:
             page,
             logs,
         )
+
+    parser.set_defaults(run=run)
+
+
+def catalog(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `headwater catalog`."""
+    parser.add_argument("--results", type=Path, required=True, help="results folder")
+    parser.add_argument("--basins", nargs="+", required=True, help="ids of the basins of the collection")
+    parser.add_argument("--collection", required=True, help="id of the collection: what one configuration made")
+    parser.add_argument("--checkpoint", type=Path, nargs="+", default=[], help="weights, which are copied into it")
+    add_out(parser, "catalog.json, with collections, items and index.html in its folder")
+
+    def run(results: Path, basins: list[str], collection: str, checkpoint: list[Path], out: Path) -> None:
+        from headwater.report.catalog import catalog
+
+        catalog(results, basins, out, collection_id=collection, checkpoints=checkpoint)
 
     parser.set_defaults(run=run)

@@ -6,6 +6,7 @@ Nothing is written here: Snakemake reads the rules several times, also in each j
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import re
@@ -428,9 +429,9 @@ class Workflow:
         sources = [*self.polygons, *self.backbone(wildcards.basin).streams]
         names = sorted({Path(path).name for path in sources if notices_of([Path(path).name])})
         words = ["--items {folder}/items.parquet", *(["--products", *map(shlex.quote, names)] if names else [])]
-        words += [f"--format {name}" for name in self.config.network.formats]
         if self.config.network.lakes:
             words.append(f"--lakes {shlex.quote(self.config.network.lakes)}")
+        words += [f"--format {name}" for name in self.config.network.formats]
         if self.config.vectorize.water_polygons:
             words.append("--water {water} --water-out {output.water}")
         return " ".join(words)
@@ -444,6 +445,29 @@ class Workflow:
     def mosaic_options(self) -> str:
         """The rasters that the step mosaic combines, as options with fields for their files."""
         return " ".join(f"--rasters {{{name}}} --out {{folder}}/{file}" for name, file in self.mosaics.items())
+
+    @property
+    def collection(self) -> str:
+        """Name of this configuration in the catalog of results: whatever changes a result changes it."""
+        steps = ("grid", "search", "select", "composite", "elevation", "predict", "backbone", "vectorize", "network")
+        made = [self.options(*steps), [self.identity(step) for step in (*steps, "report")]]
+        return f"run-{hashlib.sha256(json.dumps(made).encode()).hexdigest()[:10]}"
+
+    @property
+    def catalog_command(self) -> str:
+        """The command of the step catalog."""
+        weights = [] if self.config.is_published else self.checkpoints or list(map(str, default_checkpoints()))
+        words = ["catalog", "--results", str(self.results), "--collection", self.collection]
+        words += ["--checkpoint", *weights] if weights else []
+        return shlex.join([*words, "--basins", *self.basins, "--out", str(self.results / "catalog/catalog.json")])
+
+    def catalog_inputs(self) -> list[Path]:
+        """Return what the catalog lists: of each basin its tables, mosaics and the kept rasters of its cells."""
+        names = ["waterways.parquet", "summary.csv", *(self.mosaics.values() if self.kept else ())]
+        files = [self.results / basin / name for basin in self.basins for name in names]
+        return files + [
+            path for basin in self.basins for name in self.kept for path in self.cell_files(basin, f"{name}.tif")
+        ]
 
     @property
     def report_options(self) -> str:

@@ -51,10 +51,10 @@ def _kml(network: gpd.GeoDataFrame) -> Iterator[str]:
             for name, column in known.items()
             if row[name] is not None and row[name] == row[name]
         )
-        source = "backbone" if row["from_tdx"] else "new"
+        kind = "backbone" if row["from_tdx"] else "new"
         yield (
             f"<Placemark><name>{row['stream_id']}</name><styleUrl>#{_style(row['from_tdx'], order)}</styleUrl>"
-            f"<Snippet>Strahler order {row['strahler_order']}, {source}</Snippet>"
+            f"<Snippet>Strahler order {row['strahler_order']}, {kind}</Snippet>"
             f"<ExtendedData>{data}</ExtendedData>{_geometry(line)}</Placemark>\n"
         )
     yield "</Document>\n</kml>\n"

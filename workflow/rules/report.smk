@@ -25,20 +25,16 @@ use rule step as report with:
 
 
 # Across basins: those of earlier runs stay listed.
-rule catalog:
+use rule step as catalog with:
     input:
         lambda wildcards: RUN.catalog_inputs(),
     output:
         RESULTS / "catalog/catalog.json",
     log:
         LOGS / "catalog.log",
-    conda:
-        "../../envs/headwater.yaml"
     resources:
         **memory(1500, runtime=minutes(120)),
     params:
         command=RUN.catalog_command,
         options="",
         untracked="",
-    shell:
-        STEP

@@ -44,11 +44,9 @@ rule all:
     default_target: True
     input:
         expand(RESULTS / "{basin}/waterways.parquet", basin=BASINS),
-        expand(
-            RESULTS / "{basin}/mosaic.vrt",
-            basin=BASINS if "probability" in KEPT else [],
-        ),
+        expand(RESULTS / "{basin}/{mosaic}", basin=BASINS if KEPT else [], mosaic=RUN.mosaics.values()),
         expand(RESULTS / "{basin}/summary.csv", basin=BASINS),
+        RESULTS / "catalog/catalog.json",
         # Snakemake does not look for a file that only steps read whose results are there.
         lambda wildcards: [path for basin in BASINS for path in RUN.missing_files(basin)],
 

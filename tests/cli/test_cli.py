@@ -82,7 +82,7 @@ def test_network_accepts_only_known_formats(capsys):
     assert options.formats == ["gpkg", "fgb"]
     files = ["--segments", "s", "--reaches", "r", "--basin", "1", "--out", "o", "--checks", "c"]
     assert main(["network", *files, "--format", "shp"]) == 2
-    assert "network.formats must be a list (gpkg, fgb, pmtiles or published" in capsys.readouterr().err
+    assert "network.formats must be a list (gpkg, fgb, geojsonseq, kml, pmtiles or published" in capsys.readouterr().err
 
 
 def test_a_reader_that_closes_the_pipe_is_no_error():

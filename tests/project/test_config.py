@@ -66,7 +66,10 @@ def test_the_configurations_that_come_with_headwater_pass(path):
         ({"composite": {"method": "medain"}}, r"best_first, mean or median \(got 'medain'\). Did you mean median\?"),
         ({"network": {"formats": ["fgb", "gpgk"]}}, r"Did you mean gpkg\?"),
         ({"backbone": {"kind": "TDX"}}, r"Did you mean tdx\?"),
-        ({"network": {"formats": ["shp"]}}, "network.formats must be a list .*gpkg, fgb, pmtiles or published"),
+        (
+            {"network": {"formats": ["shp"]}},
+            "network.formats must be .*fgb, geojsonseq, kml, pmtiles or published",
+        ),
         ({"composite": {"reader": "gdal"}}, "composite.reader must be rasterio, odc or stackstac"),
     ],
 )

@@ -11,9 +11,10 @@ from rio_cogeo.cogeo import cog_validate
 from headwater import raster
 from headwater.core.errors import InputError, WorkError
 from headwater.geo.grid import Cell, RasterGrid, cell_grid
-from headwater.raster import opening
+from headwater.raster import Band, opening
 from headwater.stac.items import Asset
 
+BANDS = (Band("a"), Band("b"))
 GRID = cell_grid(Cell(81, 119, 0.1)).crop(row=0, column=0, height=600, width=700)
 DATA = np.random.default_rng(0).integers(1, 255, (2, 600, 700)).astype(np.uint8)
 
@@ -23,7 +24,7 @@ def masked(tmp_path):
     path = tmp_path / "masked.tif"
     valid = np.ones(GRID.shape, bool)
     valid[:50] = False
-    raster.write_cog(path, DATA, transform=GRID.transform, mask=valid, tags={"recipe": "x"}, band_names=("a", "b"))
+    raster.write_cog(path, DATA, transform=GRID.transform, mask=valid, tags={"recipe": "x"}, bands=BANDS)
     return path, valid
 
 
@@ -41,7 +42,7 @@ def test_a_written_raster_is_read_back_and_is_a_cog(masked):
 def test_the_same_pixels_give_the_same_bytes(masked, tmp_path):
     path, valid = masked
     again = tmp_path / "again.tif"
-    raster.write_cog(again, DATA, transform=GRID.transform, mask=valid, tags={"recipe": "x"}, band_names=("a", "b"))
+    raster.write_cog(again, DATA, transform=GRID.transform, mask=valid, tags={"recipe": "x"}, bands=BANDS)
     assert again.read_bytes() == path.read_bytes()
 
 

@@ -33,7 +33,7 @@ def pixels():
 
 def test_writing_by_rows_gives_the_same_bytes(tmp_path, pixels):
     data, mask = pixels
-    named = {"tags": {"unit": "one"}, "band_names": ("probability",)}
+    named = {"tags": {"unit": "one"}, "bands": raster.PROBABILITY}
     raster.write_cog(tmp_path / "whole.tif", data, transform=GRID.transform, mask=mask, **named)
     for number, heights in enumerate(([1300], [1, 511, 512, 276], [130] * 10)):
         path = tmp_path / f"bands{number}.tif"

@@ -79,8 +79,9 @@ def write_rasters(folder):
     """Write composite.tif, elevation.tif and probability.tif of the cell as the workflow does; return their paths."""
     paths = {name: folder / f"{name}.tif" for name in ("composite", "elevation", "probability")}
     image = image_values(COMPOSITE_GRID)
-    bands = ("N", "R", "G", "B", "clear_views")
-    raster.write_cog(paths["composite"], image, transform=COMPOSITE_GRID.transform, mask=image[0] > 0, band_names=bands)
+    raster.write_cog(
+        paths["composite"], image, transform=COMPOSITE_GRID.transform, mask=image[0] > 0, bands=raster.COMPOSITE
+    )
     raster.write_cog(paths["elevation"], heights(ELEVATION_GRID)[None], transform=ELEVATION_GRID.transform)
     values = water(PROBABILITY_GRID)
     raster.write_cog(

@@ -55,7 +55,7 @@ def test_every_file_names_the_terms_of_the_probability(tmp_path):
     for name in ("segments", "w", "w.published", "water", "all_water"):
         assert read_terms(folder / f"{name}.parquet") == TERMS, name
     assert json.loads((folder / "checks.json").read_text())["terms"] == TERMS.tags()
-    assert Terms.of(pyogrio.read_info(folder / "w.gpkg")["layer_metadata"]) == TERMS
+    assert Terms.of(pyogrio.read_info(folder / "w.gpkg", layer="waterways")["layer_metadata"]) == TERMS
     assert "license: ODbL & <more>" in pyogrio.read_info(folder / "w.fgb")["layer_metadata"]["DESCRIPTION"]
     # The bytes are the same again.
     again = make(tmp_path / "again", TERMS)

@@ -1,4 +1,4 @@
-"""predict, mosaic: the probability of water at 20 m, cell by cell and side by side.
+"""predict, mosaic: the probability of water at 20 m, cell by cell; the rasters that are kept, side by side.
 
 Published rasters (predict.source): Pierson, Fankhauser and Mehrabi (2026), arXiv:2412.00050, CC BY-SA 4.0.
 """
@@ -24,12 +24,17 @@ use rule step as predict with:
 use rule step as mosaic with:
     input:
         plan=rules.plan.output,
-        rasters=files_of_cells("probability.tif"),
+        rasters=kept_files,
     output:
-        RESULTS / "{basin}/mosaic.vrt",
+        # mosaic.vrt, composite.vrt, elevation.vrt
+        [RESULTS / "{basin}" / name for name in RUN.mosaics.values()],
     log:
         LOGS / "{basin}/mosaic.log",
     resources:
         **memory(1000, runtime=minutes(10)),
     params:
-        **command("mosaic --plan {input.plan} --rasters {rasters} --out {output}", rasters="probability.tif"),
+        **command(
+            "mosaic --plan {input.plan}",
+            optional=RUN.mosaic_options,
+            **{name: f"{name}.tif" for name in RUN.mosaics},
+        ),

@@ -1,4 +1,4 @@
-"""report: tables, figures, a page and a map for each basin."""
+"""report, catalog: tables, figures, a page and a map for each basin; all results in a STAC catalog."""
 
 
 use rule step as report with:
@@ -24,3 +24,19 @@ use rule step as report with:
             optional=RUN.report_options,
             **{name: f"{name}.tif" for name in KEPT},
         ),
+
+
+# Across basins: those of earlier runs stay listed.
+use rule step as catalog with:
+    input:
+        lambda wildcards: RUN.catalog_inputs(),
+    output:
+        RESULTS / "catalog/catalog.json",
+    log:
+        LOGS / "catalog.log",
+    resources:
+        **memory(1500, runtime=minutes(120)),
+    params:
+        command=RUN.catalog_command,
+        options="",
+        untracked="",

@@ -114,6 +114,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "network": ("join the cells' waterways to one network, or check one", "waterways"),
     "report": ("make tables, maps and a page of a basin", "waterways"),
     "view": ("serve the map page of a basin to a browser of this machine", "viewing"),
+    "catalog": ("list the results of all basins in a STAC catalog with a map", "waterways"),
     "fetch": ("fetch basins, stream networks and lakes, or list their sources", "fetching"),
     "items": ("make a catalog from a folder of your own rasters", "imagery"),
     "chips": ("cut training chips from cells and labels", "learning"),

@@ -126,14 +126,23 @@ def _refuse_with_published(names: list[str]) -> None:
 
 def mosaic(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `headwater mosaic`."""
-    parser.add_argument("--rasters", type=Path, nargs="+", required=True, help=f"probability.tif {EACH_CELL}")
+    parser.description = "Combine the cells' rasters side by side. For further kinds, give --rasters and --out again."
+    parser.add_argument(
+        "--rasters", type=Path, nargs="+", action="append", required=True, help=f"probability.tif {EACH_CELL}"
+    )
     add_plan(parser, required=False)
-    add_out(parser, "mosaic.vrt")
+    parser.add_argument("--out", type=Path, action="append", required=True, help="mosaic.vrt to write")
 
-    def run(rasters: list[Path], plan: Path | None, out: Path) -> None:
+    def run(rasters: list[list[Path]], plan: Path | None, out: list[Path]) -> None:
         from headwater.geo.plan import cell_paths
         from headwater.raster.mosaic import mosaic
 
-        mosaic(cell_paths(rasters, plan), out)
+        if len(rasters) != len(out):
+            raise InputError(
+                f"--rasters is given {len(rasters)} time(s), and --out {len(out)}.",
+                "Give as many of each.",
+            )
+        for paths, path in zip(rasters, out, strict=True):
+            mosaic(cell_paths(paths, plan), path)
 
     parser.set_defaults(run=run)

@@ -1,4 +1,4 @@
-"""Arguments of the steps that make lines and describe them: backbone, vectorize, network, report."""
+"""Arguments of the steps that make lines and describe them: backbone, vectorize, network, report, catalog."""
 
 from __future__ import annotations
 
@@ -156,6 +156,10 @@ def network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lakes", type=Path, help="lake polygons, for the column intersects_lake (default: false)")
     parser.add_argument("--water", type=Path, nargs="+", default=[], help=f"water.parquet {EACH_CELL}")
     parser.add_argument("--water-out", type=Path, help="water.parquet of the basin to write")
+    parser.add_argument("--items", type=Path, help="items.parquet of the basin, for the notices of its products")
+    parser.add_argument(
+        "--products", nargs="+", metavar="NAME", default=[], help="names of files of streams and basins, for theirs"
+    )
     add_formats(parser)
     tools = parser.add_subparsers(metavar="check")
     check = tools.add_parser("check", help="check that a file is a valid network")
@@ -183,6 +187,8 @@ def network(parser: argparse.ArgumentParser) -> None:
         lakes: Path | None,
         water: list[Path],
         water_out: Path | None,
+        items: Path | None,
+        products: list[str],
         formats: list[str],
     ) -> None:
         if segments is None or reaches is None or basin_id is None or out is None or checks is None:
@@ -203,6 +209,8 @@ def network(parser: argparse.ArgumentParser) -> None:
             formats=NetworkSettings(formats=tuple(formats)).formats,
             water=cell_paths(water, plan),
             water_out=water_out,
+            items=items,
+            products=products,
         )
 
     check.set_defaults(run=run_check)
@@ -254,5 +262,21 @@ def report(parser: argparse.ArgumentParser) -> None:
             polygons=polygons,
             lakes=lakes,
         )
+
+    parser.set_defaults(run=run)
+
+
+def catalog(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `headwater catalog`."""
+    parser.add_argument("--results", type=Path, required=True, help="results folder")
+    parser.add_argument("--basins", nargs="+", required=True, help="ids of the basins of the collection")
+    parser.add_argument("--collection", required=True, help="id of the collection: what one configuration made")
+    parser.add_argument("--checkpoint", type=Path, nargs="+", default=[], help="weights, which are copied into it")
+    add_out(parser, "catalog.json, with collections, items and index.html in its folder")
+
+    def run(results: Path, basins: list[str], collection: str, checkpoint: list[Path], out: Path) -> None:
+        from headwater.report.catalog import catalog
+
+        catalog(results, basins, out, collection_id=collection, checkpoints=checkpoint)
 
     parser.set_defaults(run=run)

@@ -28,6 +28,8 @@ class Terms:
     """"demo" where weights made the data that were trained on generated landscapes."""
     warning: tuple[str, ...] = ()
     """What a user of the data should know, one sentence each."""
+    attribution: tuple[str, ...] = ()
+    """Notices that the owners of the data ask for, see `headwater.core.notices`."""
 
     @classmethod
     def of(cls, metadata: Mapping[Any, Any]) -> Terms:

@@ -12,9 +12,10 @@ STEP_VERSIONS = {
     "elevation": 3,
     "predict": 2,
     "published": 1,
+    "mosaic": 2,
     "backbone": 3,
     "vectorize": 5,
-    "network": 3,
+    "network": 4,
     "report": 3,
 }
 

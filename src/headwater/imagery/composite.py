@@ -118,7 +118,7 @@ def composite(
         transform=grid.transform,
         mask=made.values[0] != COMPOSITE_NODATA,
         tags={key: value for key, value in tags.items() if value},
-        band_names=COMPOSITE_BANDS,
+        bands=raster.COMPOSITE,
     )
 
 

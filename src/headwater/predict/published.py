@@ -128,7 +128,7 @@ def predict_published(
         transform=grid.transform,
         mask=made.valid,
         tags={name: text for name, text in tags.items() if text},
-        band_names=("probability",),
+        bands=raster.PROBABILITY,
     )
 
 

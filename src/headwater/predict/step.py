@@ -95,7 +95,7 @@ def predict(
             grid=core,
             dtype="uint8",
             tags=_tags(weights, members, options) | terms.tags(),
-            band_names=("probability",),
+            bands=raster.PROBABILITY,
         ) as write_rows,
     ):
 

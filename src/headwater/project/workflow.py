@@ -6,6 +6,7 @@ Nothing is written here: Snakemake reads the rules several times, also in each j
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import re
@@ -19,6 +20,7 @@ from typing import Any
 
 from headwater.core.errors import InputError
 from headwater.core.events import say
+from headwater.core.notices import notices_of
 from headwater.core.settings import Settings
 from headwater.core.versions import STEP_VERSIONS
 from headwater.fetch.sources import HYDROLAKES, TDX_HYDRO, RemoteFile
@@ -47,12 +49,14 @@ from headwater.project.config import Config, check_config, refuse_repeated_keys
 from headwater.project.config_paths import ready_paths
 from headwater.project.data_folder import fetch_first, fetch_lines, lake_files, refuse_absent, with_files
 from headwater.runs import results
-from headwater.waterways.network.formats import FORMATS
+from headwater.waterways.network.formats import FORMATS, description_paths
 from headwater.waterways.settings import BackboneSettings
 
 NETWORK_MB_PER_MB_OF_SEGMENTS = 30
 """A little more memory than benchmarks/network.py measures."""
 MIN_NETWORK_MB = 4000
+_MOSAICS = {"probability": "mosaic.vrt"}
+"""The mosaic of other rasters has their name."""
 PUBLISHED_MB = 1500
 """Memory of a cell from published rasters: twice what one degree takes."""
 _MODES_WITHOUT_FILES = frozenset({"--lint", "--unlock", "--mode"})
@@ -425,15 +429,50 @@ class Workflow:
         files = "--elevation {input.elevation} --plan {input.plan} --cell {wildcards.cell} --out {output}"
         return f"predict {source} {files}{weights}"
 
-    @property
-    def network_options(self) -> str:
-        """What the step network writes besides the network, as options with fields for its files."""
-        words = [f"--format {name}" for name in self.config.network.formats]
+    def network_options(self, wildcards: Any) -> str:
+        """What the step network writes besides the network, and the names of its sources, as options."""
+        sources = [*self.polygons, *self.backbone(wildcards.basin).streams]
+        names = sorted({Path(path).name for path in sources if notices_of([Path(path).name])})
+        words = ["--items {folder}/items.parquet", *(["--products", *map(shlex.quote, names)] if names else [])]
         if self.config.network.lakes:
-            words.insert(0, f"--lakes {shlex.quote(self.config.network.lakes)}")
+            words.append(f"--lakes {shlex.quote(self.config.network.lakes)}")
+        words += [f"--format {name}" for name in self.config.network.formats]
         if self.config.vectorize.water_polygons:
             words.append("--water {water} --water-out {output.water}")
         return " ".join(words)
+
+    @property
+    def mosaics(self) -> dict[str, str]:
+        """Name of the mosaic of each raster that is kept; the rule is never asked where none is."""
+        return {name: _MOSAICS.get(name, f"{name}.vrt") for name in self.kept or ("probability",)}
+
+    @property
+    def mosaic_options(self) -> str:
+        """The rasters that the step mosaic combines, as options with fields for their files."""
+        return " ".join(f"--rasters {{{name}}} --out {{folder}}/{file}" for name, file in self.mosaics.items())
+
+    @property
+    def collection(self) -> str:
+        """Name of this configuration in the catalog of results: whatever changes a result changes it."""
+        steps = ("grid", "search", "select", "composite", "elevation", "predict", "backbone", "vectorize", "network")
+        made = [self.options(*steps), [self.identity(step) for step in (*steps, "report")]]
+        return f"run-{hashlib.sha256(json.dumps(made).encode()).hexdigest()[:10]}"
+
+    @property
+    def catalog_command(self) -> str:
+        """The command of the step catalog."""
+        weights = [] if self.config.is_published else self.checkpoints or list(map(str, default_checkpoints()))
+        words = ["catalog", "--results", str(self.results), "--collection", self.collection]
+        words += ["--checkpoint", *weights] if weights else []
+        return shlex.join([*words, "--basins", *self.basins, "--out", str(self.results / "catalog/catalog.json")])
+
+    def catalog_inputs(self) -> list[Path]:
+        """Return what the catalog lists: of each basin its tables, mosaics and the kept rasters of its cells."""
+        names = ["waterways.parquet", "summary.csv", *(self.mosaics.values() if self.kept else ())]
+        files = [self.results / basin / name for basin in self.basins for name in names]
+        return files + [
+            path for basin in self.basins for name in self.kept for path in self.cell_files(basin, f"{name}.tif")
+        ]
 
     @property
     def report_options(self) -> str:
@@ -508,8 +547,9 @@ class Workflow:
         return {"mem_mb": 2000 + 2000 * self.predict_threads, "gpu": gpu}
 
     def format_files(self) -> list[str]:
-        """Return the names of the network's files in other formats."""
-        return [f"waterways{FORMATS[name]}" for name in self.config.network.formats]
+        """Return the names of the files next to the network: its style and schema, and other formats."""
+        described = [path.name for path in description_paths(Path("waterways.parquet"))]
+        return [*described, *(f"waterways{FORMATS[name]}" for name in self.config.network.formats)]
 
     def lock_explanation(self) -> str | None:
         """Return what to say about a lock that Snakemake will meet, None where it meets none or jobs ask."""

@@ -5,6 +5,7 @@ Import `headwater.raster.resampled` where it is used: it loads the numba compile
 
 from __future__ import annotations
 
+from headwater.raster.bands import COMPOSITE, ELEVATION, PROBABILITY, Band
 from headwater.raster.mosaic import mosaic_vrt
 from headwater.raster.reading import (
     raster_facts,
@@ -21,6 +22,10 @@ from headwater.raster.row_reading import row_reader, warped_row_reader
 from headwater.raster.writing import cog_writer, write_cog
 
 __all__ = [
+    "COMPOSITE",
+    "ELEVATION",
+    "PROBABILITY",
+    "Band",
     "cog_writer",
     "mosaic_vrt",
     "raster_facts",

@@ -1,4 +1,4 @@
-"""mosaic: the basin's raster, a VRT over the rasters of its cells."""
+"""mosaic: the basin's rasters, each a VRT over the rasters of its cells."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from headwater.core.files import write_if_changed
 from headwater.core.seals import sealed_xml
 from headwater.core.terms import Terms
 from headwater.geo.grid import RasterGrid
+from headwater.raster.bands import known_band
 from headwater.raster.opening import grid_of, with_retry
 
+_VRT_COLORS = {"nir": "NIR"}
 _VRT_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 
 
@@ -29,9 +31,9 @@ def mosaic(rasters: Sequence[Path], out: Path) -> None:
     Parameters
     ----------
     rasters : sequence of Path
-        probability.tif of each cell.
+        probability.tif, composite.tif or elevation.tif of each cell.
     out : Path
-        mosaic.vrt.
+        mosaic.vrt, composite.vrt or elevation.vrt.
     """
     text = mosaic_vrt([Path(path) for path in rasters], relative_to=out.parent)
     write_if_changed(out, sealed_xml(text.encode()))
@@ -99,6 +101,7 @@ def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str
         lines.append(f"<Metadata>{items}</Metadata>")
     for band in range(1, count + 1):
         lines.append(f'<VRTRasterBand dataType="{_VRT_TYPES[dtype]}" band="{band}">')
+        lines.extend(_described(layers[0].band_names[band - 1], dtype))
         if nodata is not None:
             lines.append(f"<NoDataValue>{nodata:.9g}</NoDataValue>")
         lines.extend(sources(band, extra="" if nodata is None else f"<NODATA>{nodata:.9g}</NODATA>"))
@@ -113,6 +116,24 @@ def mosaic_vrt(paths: Sequence[Path], *, relative_to: Path | None = None) -> str
     return "\n".join(lines) + "\n"
 
 
+def _described(name: str | None, dtype: str) -> Iterator[str]:
+    """Yield what the VRT says about a band; of a band that is none of ours, its name alone."""
+    if not name:
+        return
+    yield f"<Description>{escape(name)}</Description>"
+    band = known_band(name, dtype)
+    if band is None:
+        return
+    if band.meaning:
+        yield f'<Metadata><MDI key="long_name">{escape(band.meaning)}</MDI></Metadata>'
+    if band.unit:
+        yield f"<UnitType>{escape(band.unit)}</UnitType>"
+    if band.scale != 1:
+        yield f"<Scale>{band.scale!r}</Scale>"
+    if band.color != "undefined":
+        yield f"<ColorInterp>{_VRT_COLORS.get(band.color, band.color.capitalize())}</ColorInterp>"
+
+
 @dataclass(frozen=True)
 class _Layer:
     path: Path
@@ -121,10 +142,11 @@ class _Layer:
     """Bands, dtype, nodata, whether it has a mask."""
     terms: Terms
     """Terms of use in its tags."""
+    band_names: tuple[str | None, ...]
 
 
 def _layer(path: Path, dataset: DatasetReader) -> _Layer:
     masked = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
     nodata = None if dataset.nodata is None else float(dataset.nodata)
     kind = (dataset.count, dataset.dtypes[0], nodata, masked)
-    return _Layer(Path(path), grid_of(dataset, path), kind, Terms.of(dataset.tags()))
+    return _Layer(Path(path), grid_of(dataset, path), kind, Terms.of(dataset.tags()), dataset.descriptions)

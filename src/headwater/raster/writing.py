@@ -12,6 +12,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 from rasterio.io import DatasetWriter, MemoryFile
 from rasterio.windows import Window
 
@@ -20,6 +21,7 @@ from headwater.core.files import atomic_path
 from headwater.core.seals import SEALED_TAG, seal_raster
 from headwater.geo import grid as grids
 from headwater.geo.grid import RasterGrid
+from headwater.raster.bands import Band
 from headwater.raster.opening import READ_ERRORS
 
 _COG_BLOCK_PX = 512
@@ -36,7 +38,7 @@ def write_cog(
     nodata: float | None = None,
     mask: NDArray[np.bool_] | None = None,
     tags: Mapping[str, str] | None = None,
-    band_names: Sequence[str] | None = None,
+    bands: Sequence[Band] | None = None,
     overview_resampling: str = "average",
 ) -> None:
     """Write a Cloud-Optimized GeoTIFF atomically, with the same bytes for the same input.
@@ -57,8 +59,8 @@ def write_cog(
         True where pixels are valid; written as an internal mask.
     tags : mapping, optional
         Dataset tags.
-    band_names : sequence of str, optional
-        Description of each band.
+    bands : sequence of Band, optional
+        What each band holds.
     overview_resampling : str
         nearest for classes, average for continuous values.
 
@@ -80,7 +82,7 @@ def write_cog(
             dataset.write(data)
             if mask is not None:
                 dataset.write_mask(mask)
-            _describe(dataset, tags, band_names)
+            _describe(dataset, tags, bands)
         with memory.open() as dataset:
             rasterio.shutil.copy(dataset, str(temporary), driver="COG", **_cog_options(overview_resampling))
         seal_raster(temporary)
@@ -93,7 +95,7 @@ def cog_writer(
     grid: RasterGrid,
     dtype: str,
     tags: Mapping[str, str] | None = None,
-    band_names: Sequence[str] | None = None,
+    bands: Sequence[Band] | None = None,
     overview_resampling: str = "average",
 ) -> Iterator[Callable[[int, NDArray[Any], NDArray[np.bool_]], None]]:
     """Write a Cloud-Optimized GeoTIFF with a mask by strips of rows, atomically.
@@ -109,7 +111,7 @@ def cog_writer(
         Its grid.
     dtype : str
         Data type of its pixels.
-    tags, band_names, overview_resampling
+    tags, bands, overview_resampling
         See `write_cog`.
 
     Yields
@@ -118,7 +120,7 @@ def cog_writer(
         Takes the first row, pixels (band, y, x) over the full width, and the mask (y, x) bool, True where valid. To be
         called by one thread; rows that are not written are masked.
     """
-    count = len(band_names) if band_names else 1
+    count = len(bands) if bands else 1
     profile = _profile(count, grid.height, grid.width, dtype, crs=grids.CRS, transform=grid.transform, nodata=None)
     tiled = {"tiled": True, "blockxsize": _COG_BLOCK_PX, "blockysize": _COG_BLOCK_PX}
     environment = {"GDAL_TIFF_INTERNAL_MASK": True, "GDAL_CACHEMAX": WRITING_CACHE}
@@ -128,7 +130,7 @@ def cog_writer(
         with rasterio.Env(**environment):
             dataset = rasterio.open(strips, "w", **profile, **tiled)
             try:
-                _describe(dataset, tags, band_names)
+                _describe(dataset, tags, bands)
 
                 def write(row: int, data: NDArray[Any], mask: NDArray[np.bool_]) -> None:
                     window = Window(0, row, grid.width, mask.shape[0])
@@ -175,10 +177,21 @@ def _cog_options(overview_resampling: str) -> dict[str, str]:
     }
 
 
-def _describe(dataset: DatasetWriter, tags: Mapping[str, str] | None, band_names: Sequence[str] | None) -> None:
+def _describe(dataset: DatasetWriter, tags: Mapping[str, str] | None, bands: Sequence[Band] | None) -> None:
     dataset.update_tags(**(tags or {}), **{SEALED_TAG: "YES"})
-    for number, name in enumerate(band_names or (), start=1):
-        dataset.set_band_description(number, name)
+    if not bands:
+        return
+    dataset.descriptions = [band.name for band in bands]
+    # Nothing that is the default is written.
+    if any(band.color != "undefined" for band in bands):
+        dataset.colorinterp = [ColorInterp[band.color] for band in bands]
+    if any(band.scale != 1 for band in bands):
+        dataset.scales = [band.scale for band in bands]
+    if any(band.unit for band in bands):
+        dataset.units = [band.unit for band in bands]
+    for number, band in enumerate(bands, start=1):
+        if band.meaning:
+            dataset.update_tags(number, long_name=band.meaning)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from headwater.core.files import atomic_path
 from headwater.geo.grid import Bounds
-from headwater.waterways.network.vector_tiles import on_the_map, write_zooms
+from headwater.waterways.network.map_longitudes import cut_rows
+from headwater.waterways.network.vector_tiles import write_zooms
 
 LAST_ZOOM = 12
 """Tiles of this zoom are enlarged from there on; a vertex is 1.2 m off at most."""
@@ -76,7 +77,7 @@ def write_network_tiles(network: gpd.GeoDataFrame, path: Path, *, first_zoom: in
         geometry=network.geometry.to_numpy(),
         crs=network.crs,
     )
-    drawn = on_the_map(drawn)
+    drawn = cut_rows(drawn)
     bounds = tuple(drawn.total_bounds.tolist())
     starts = shapely.get_coordinates(shapely.get_point(drawn.geometry.to_numpy(), 0))
     order = drawn["order"].to_numpy()

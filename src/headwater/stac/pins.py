@@ -187,6 +187,23 @@ def is_demo_pin(path: Path) -> bool:
     return set(versions.unique().to_pylist()) == {DEMO_PROCESSING}
 
 
+def item_ids(path: Path) -> list[str]:
+    """Return the ids of a pin's items; none where there is no pin."""
+    try:
+        return [str(name) for name in pq.read_table(path, columns=["id"], **READ_OPTIONS)["id"].to_pylist()]
+    except (pa.ArrowException, KeyError, OSError, ValueError):
+        return []
+
+
+def item_dates(path: Path) -> list[datetime]:
+    """Return when a pin's items were acquired; none where there is no pin."""
+    try:
+        found = pq.read_table(path, columns=["datetime"], **READ_OPTIONS)["datetime"].drop_null().to_pylist()
+    except (pa.ArrowException, KeyError, OSError, ValueError):
+        return []
+    return [each.replace(tzinfo=each.tzinfo or UTC) for each in found if isinstance(each, datetime)]
+
+
 def is_own_schema(schema: pa.Schema) -> bool:
     """Whether a file was written by `write_items`: its boxes are made from its geometries."""
     return _METADATA_KEY in (schema.metadata or {}) and schema.equals(_schema())

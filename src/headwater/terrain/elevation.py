@@ -115,7 +115,7 @@ def elevation(
         values[np.newaxis],
         transform=grid.transform,
         tags=tags | ({"catalog": catalog} if catalog else {}),
-        band_names=("elevation_m",),
+        bands=raster.ELEVATION,
     )
 
 

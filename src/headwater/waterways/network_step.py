@@ -14,6 +14,7 @@ import pandas as pd
 from headwater.core.errors import InputError, WorkError
 from headwater.core.events import say
 from headwater.core.files import atomic_path, write_json
+from headwater.core.notices import notices_of
 from headwater.core.terms import Terms
 from headwater.geo.basins import check_basin_id
 from headwater.geo.features import PARQUET_SUFFIXES, read_table
@@ -23,7 +24,7 @@ from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
 from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import NETWORK, check_network
-from headwater.waterways.network.formats import TERMS, write_format
+from headwater.waterways.network.formats import TERMS, write_descriptions, write_format
 from headwater.waterways.network.geoparquet import write_network
 from headwater.waterways.network.lakes import check_lakes, meets_lake
 from headwater.waterways.segments import SEGMENT_COLUMNS
@@ -40,6 +41,8 @@ def network(
     formats: Sequence[str] = (),
     water: Sequence[Path] = (),
     water_out: Path | None = None,
+    items: Path | None = None,
+    products: Sequence[str] = (),
 ) -> None:
     """Write waterways.parquet and waterways.checks.json of a basin.
 
@@ -63,6 +66,10 @@ def network(
         water.parquet of each cell.
     water_out : Path, optional
         water.parquet of the basin: theirs together.
+    items : Path, optional
+        items.parquet of the basin: which imagery and elevation went in, for their notices.
+    products : sequence of str
+        Names of files of streams and basins that went in, for their notices; see `headwater.core.notices`.
 
     Raises
     ------
@@ -81,12 +88,24 @@ def network(
     else:
         pieces = gpd.GeoDataFrame({name: [] for name in SEGMENT_COLUMNS}, geometry="geometry", crs=backbone.crs)
     terms = Terms.union(read_terms(path) for path in segments if path.suffix.lower() in PARQUET_SUFFIXES)
+    terms = _with_notices(terms, items, [*products, *([] if lakes is None else [lakes.name])])
     write_checked(pieces, backbone, out, checks, basin_id=basin_id, lakes=lakes, formats=formats, terms=terms)
     if water_out is not None:
         polygons = [_with_columns(read_table(path), WATER_COLUMNS, path) for path in water]
         polygons = [table for table in polygons if len(table)]
         every = gpd.GeoDataFrame(pd.concat(polygons, ignore_index=True)) if polygons else no_water()
         write_water(every, water_out, terms)
+
+
+def _with_notices(terms: Terms, items: Path | None, products: Sequence[str]) -> Terms:
+    """Add the notices of what went in; a demo planet, whose files are named as those of real places, has none."""
+    if items is None:
+        return Terms.union([terms, Terms(attribution=notices_of(products))])
+    from headwater.stac.pins import is_demo_pin, item_ids
+
+    if is_demo_pin(items):
+        return terms
+    return Terms.union([terms, Terms(attribution=notices_of([*item_ids(items), *products]))])
 
 
 def write_checked(
@@ -108,6 +127,7 @@ def write_checked(
     # Every format finds them there.
     built.attrs[TERMS] = asked
     write_network(built, out)
+    write_descriptions(built, out)
     for name in formats:
         write_format(built, out, name)
 

@@ -139,9 +139,9 @@ class NetworkSettings(Settings):
     )
     formats: tuple[str, ...] = setting(
         (),
-        "Formats written next to waterways.parquet: GeoPackage, FlatGeobuf, map tiles, or GeoParquet with the published"
-        " columns.",
+        "Formats written next to waterways.parquet: GeoPackage, FlatGeobuf, GeoJSON by lines, KML for phones, map"
+        " tiles, or GeoParquet with the published columns.",
         is_file=True,
-        choices=("gpkg", "fgb", "pmtiles", "published"),
+        choices=("gpkg", "fgb", "geojsonseq", "kml", "pmtiles", "published"),
         plugins="headwater.waterways.network.formats:OUTPUT_FORMATS",
     )

@@ -19,6 +19,7 @@ from headwater.waterways.network.build import build_network
 from headwater.waterways.network.check import check_network
 from headwater.waterways.network.columns import NETWORK_COLUMNS, PUBLISHED_COLUMNS
 from headwater.waterways.network.formats import FORMATS, OUTPUT_FORMATS, OutputFormat, format_path, write_format
+from headwater.waterways.network.gdal_formats import LAYER
 from headwater.waterways.network.geoparquet import write_network
 from headwater.waterways.network.vector_tiles import TILE_ZOOMS, min_order
 from headwater.waterways.segments import Segments, segment_table, whole_reach
@@ -90,9 +91,9 @@ def test_duckdb_reads_columns_lists_and_boxes(network, tmp_path):
 def test_gdal_reads_what_was_written(network, tmp_path, name):
     write_format(network, tmp_path / "waterways.parquet", name)
     path = tmp_path / f"waterways.{name}"
-    assert pyogrio.read_info(path)["features"] == 82
-    assert pyogrio.read_info(path)["geometry_type"] == "LineString"
-    read = gpd.read_file(path).set_index("stream_id")
+    assert pyogrio.read_info(path, layer=LAYER)["features"] == 82
+    assert pyogrio.read_info(path, layer=LAYER)["geometry_type"] == "LineString"
+    read = gpd.read_file(path, layer=LAYER).set_index("stream_id")
     assert read.crs == "EPSG:4326"
     own = network.set_index("stream_id").loc[read.index]
     assert (read.geometry.to_numpy() == own.geometry.to_numpy()).all()
@@ -101,7 +102,7 @@ def test_gdal_reads_what_was_written(network, tmp_path, name):
         assert (read[column] == own[column]).all(), column
     assert read["mean_probability"].isna().sum() == own["mean_probability"].isna().sum()
     assert check_network(read_table(path))["faults"] == 0
-    box = gpd.read_file(path, bbox=(0, -1, 0.45, 1))
+    box = gpd.read_file(path, layer=LAYER, bbox=(0, -1, 0.45, 1))
     assert len(box) == network.intersects(shapely.box(0, -1, 0.45, 1)).sum()
 
 
@@ -178,15 +179,15 @@ def test_nothing_makes_no_tiles(network, tmp_path):
 
 
 def read_table_of(path):
-    return gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path)
+    return gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path, layer=LAYER)
 
 
-@pytest.mark.parametrize("name", ["gpkg", "fgb", "pmtiles"])
+@pytest.mark.parametrize("name", ["gpkg", "fgb", "geojsonseq", "pmtiles"])
 def test_what_fails_leaves_nothing(network, tmp_path, name, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pyogrio, "write_dataframe", full)
+    monkeypatch.setattr(pyogrio, "write_arrow", full)
     with pytest.raises(OSError, match="No space"):
         write_format(network, tmp_path / "waterways.parquet", name)
     assert list(tmp_path.iterdir()) == []
@@ -199,7 +200,7 @@ def test_another_format_is_one_registration(network, tmp_path, monkeypatch):
     write_format(network, tmp_path / "w.parquet", "ids")
     assert (tmp_path / "w.txt").read_text() == "82"
     assert FORMATS["ids"] == ".txt"
-    assert list(FORMATS) == ["gpkg", "fgb", "pmtiles", "published", "ids"]
+    assert list(FORMATS) == ["gpkg", "fgb", "geojsonseq", "kml", "pmtiles", "published", "ids"]
 
 
 def test_suffixes_are_read_without_the_libraries_that_write():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,11 @@ class Column:
     unit: str
     """Empty where it has none."""
     meaning: str
+
+    @property
+    def comment(self) -> str:
+        """The meaning and the unit, in one line."""
+        return f"{self.meaning} Unit: {self.unit}." if self.unit else self.meaning
 
 
 COLUMNS = (
@@ -59,6 +65,9 @@ COLUMNS = (
 )
 """In the order of the file, which has a column `bbox` as well, as GeoParquet 1.1 uses it."""
 
+BBOX = Column("bbox", "struct of float64", "degrees", "Box of the line: xmin, ymin, xmax, ymax.")
+"""The column that only GeoParquet has."""
+
 NETWORK_COLUMNS = tuple(column.name for column in COLUMNS)
 
 PUBLISHED_COLUMNS = (
@@ -73,3 +82,11 @@ PUBLISHED_COLUMNS = (
     "length_m",
 )
 """The columns of the published data (Pierson and Mehrabi 2024); `stream_order` is our `strahler_order`."""
+
+
+def described_columns(names: Iterable[str]) -> dict[str, Column]:
+    """Return the descriptions of those columns that have one, also under their names in the published data."""
+    known = {column.name: column for column in COLUMNS}
+    known["stream_order"] = replace(known["strahler_order"], name="stream_order")
+    known["bbox"] = BBOX
+    return {name: known[name] for name in names if name in known}

@@ -38,6 +38,8 @@ OUTPUT_FORMATS: Registry[OutputFormat] = Registry(
     builtin={
         "gpkg": "headwater.waterways.network.gdal_formats:GEOPACKAGE",
         "fgb": "headwater.waterways.network.gdal_formats:FLATGEOBUF",
+        "geojsonseq": "headwater.waterways.network.gdal_formats:GEOJSON_SEQUENCE",
+        "kml": "headwater.waterways.network.phone_formats:KML",
         "pmtiles": "headwater.waterways.network.vector_tiles:PMTILES",
         "published": "headwater.waterways.network.geoparquet:PUBLISHED",
     },
@@ -48,6 +50,9 @@ OUTPUT_FORMATS: Registry[OutputFormat] = Registry(
 def terms_in(network: gpd.GeoDataFrame) -> dict[str, str]:
     """Return the terms of use of what a network was made of, as metadata: license, citation, warning."""
     return dict(network.attrs.get(TERMS, {}))
+
+
+_NETWORK_STEM = "waterways"
 
 
 class _Suffixes(Mapping[str, str]):
@@ -94,3 +99,24 @@ def write_format(network: gpd.GeoDataFrame, path: Path, name: str) -> None:
         The network has no rows, and tiles are requested.
     """
     OUTPUT_FORMATS.load(name).write(network, format_path(Path(path), name))
+
+
+def description_paths(path: Path) -> tuple[Path, Path]:
+    """Return where the style and the schema of a network are: waterways.qml and schema.json of waterways.parquet.
+
+    QGIS applies a style to files of the same name, whatever their format. Of a network under another name, the schema
+    begins with that name.
+    """
+    schema = "schema.json" if path.stem == _NETWORK_STEM else f"{path.stem}.schema.json"
+    return path.with_suffix(".qml"), path.with_name(schema)
+
+
+def write_descriptions(network: gpd.GeoDataFrame, path: Path) -> None:
+    """Write the style and the schema of a network next to its GeoParquet file."""
+    from headwater.core.files import write_if_changed, write_json
+    from headwater.waterways.network.qgis_style import network_style
+    from headwater.waterways.network.table_schema import table_schema
+
+    style, schema = description_paths(Path(path))
+    write_if_changed(style, network_style().encode())
+    write_json(schema, table_schema(network.columns, terms_in(network)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater.core.files import atomic_path
 from headwater.core.seals import seal_parquet
 from headwater.geo.parquet import WRITE_OPTIONS
-from headwater.waterways.network.columns import PUBLISHED_COLUMNS
+from headwater.waterways.network.columns import PUBLISHED_COLUMNS, described_columns
 from headwater.waterways.network.formats import OutputFormat, terms_in
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 ROWS_PER_GROUP = 50_000
 """Rows along the Hilbert curve that a reader of a box reads or skips together."""
+COLUMNS_KEY = "columns"
+"""Key of the file's metadata with the description and unit of each column, as JSON."""
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -52,10 +55,23 @@ def write_network(network: gpd.GeoDataFrame, path: Path) -> None:
     if len(network):
         described["bbox"] = [*np.nanmin(boxes[:, :2], axis=0).tolist(), *np.nanmax(boxes[:, 2:], axis=0).tolist()]
     geo = {"version": "1.1.0", "primary_column": name, "columns": {name: described}}
-    table = pa.table(columns).replace_schema_metadata({"geo": json.dumps(geo), **terms_in(network)})
+    table = pa.table(columns, schema=_described_schema(columns, {"geo": json.dumps(geo), **terms_in(network)}))
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, **WRITE_OPTIONS)
         seal_parquet(temporary)
+
+
+def _described_schema(columns: Mapping[str, pa.Array], metadata: Mapping[str, str]) -> pa.Schema:
+    """Return the schema with each column's description and unit: on its field, and all together for other readers.
+
+    Programs that read Parquet without Arrow, such as DuckDB, see the metadata of the file alone.
+    """
+    import pyarrow as pa
+
+    known = described_columns(columns)
+    texts = {name: {"description": each.meaning, "unit": each.unit} for name, each in known.items()}
+    fields = [pa.field(name, array.type, metadata=texts.get(name)) for name, array in columns.items()]
+    return pa.schema(fields, metadata={**metadata, COLUMNS_KEY: json.dumps(texts)})
 
 
 def published(network: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

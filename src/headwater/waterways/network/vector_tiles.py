@@ -13,6 +13,7 @@ from headwater.core.errors import WorkError
 from headwater.core.files import atomic_path
 from headwater.waterways.network.formats import OutputFormat, terms_in
 from headwater.waterways.network.gdal_formats import LAYER, write_with_gdal
+from headwater.waterways.network.map_longitudes import cut_rows
 from headwater.waterways.network.pmtiles import TileFile, write_pmtiles
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write_tiles(network: gpd.GeoDataFrame, path: Path) -> None:
     if network.empty:
         raise WorkError("There are no streams to make tiles of.", "Leave pmtiles out of the formats of this basin.")
     terms = {name: text for name, text in terms_in(network).items() if text}
-    network = on_the_map(network)
+    network = cut_rows(network)
     streams = network.to_crs(3857)
     order = streams["strahler_order"].to_numpy()
     shown = {zoom: order >= min(min_order(zoom), order.max()) for zoom in TILE_ZOOMS}
@@ -98,23 +99,6 @@ def write_zooms(
 def min_order(zoom: int) -> int:
     """Return the Strahler order from which streams are shown at a zoom: 1 from 11 on, one more each zoom before."""
     return max(1, TILE_ZOOMS[-1] - zoom)
-
-
-def on_the_map(network: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Return a network whose lines are cut at 180 degrees: tiles have nothing beyond."""
-    import geopandas as gpd
-    import numpy as np
-    import pandas as pd
-
-    from headwater.geo.longitudes import cut_to_map
-
-    beyond = np.abs(network.bounds[["minx", "maxx"]].to_numpy()).max(axis=1) > 180
-    if not beyond.any():
-        return network
-    parts, row = cut_to_map(network.geometry.to_numpy()[beyond])
-    return gpd.GeoDataFrame(
-        pd.concat([network[~beyond], network[beyond].iloc[row].set_geometry(parts, crs=network.crs)]), crs=network.crs
-    )
 
 
 PMTILES = OutputFormat(".pmtiles", write_tiles)

@@ -1,6 +1,7 @@
 """What a run takes from the data folder, what it fetches, and which backbone it chooses."""
 
 import shutil
+from types import SimpleNamespace
 
 import geopandas as gpd
 import pytest
@@ -192,7 +193,7 @@ def test_lakes_and_weights_of_the_data_folder(server, configured, tmp_path):
     put(server, tmp_path / "data", HYDROLAKES)
     run = Workflow(configured(**words))
     assert run.lakes(REGION) == [str(tmp_path / "results" / REGION / "fetched/hydrolakes.json")]
-    assert str(tmp_path / "data/hydrolakes" / HYDROLAKES) in run.network_options
+    assert str(tmp_path / "data/hydrolakes" / HYDROLAKES) in run.network_options(SimpleNamespace(basin=REGION))
     with pytest.raises(
         InputError, match=r"predict\.checkpoint: waternet needs .*waternet/waternet\.safetensors"
     ) as error:

@@ -21,11 +21,12 @@ printf '%s\\0' "$@" > "$(mktemp "$RECORDS/XXXXXXXX")"
 step=$1 previous=
 for word do
   case "$previous" in
-    --out|--*-out|--checks|--summary|--page) mkdir -p -- "$(dirname -- "$word")" && touch -- "$word" ;;
+    --out|--*-out|--checks|--summary|--page|--map) mkdir -p -- "$(dirname -- "$word")" && touch -- "$word" ;;
   esac
   case "$step $previous" in
     "report --page") for n in network sources composite; do touch -- "$(dirname -- "$word")/$n.png"; done ;;
-    "network --out") touch -- "$(dirname -- "$word")/waterways.gpkg" ;;
+    "report --map") mkdir -p -- "${word%.html}" ;;
+    "network --out") for n in waterways.gpkg waterways.qml schema.json; do touch -- "$(dirname -- "$word")/$n"; done ;;
   esac
   previous=$word
 done
@@ -87,7 +88,7 @@ def test_texts_and_names_of_folders_reach_each_step_unchanged(tmp_path):
     assert not list(tmp_path.rglob("X"))
     assert Counter(words[0] for words in calls) == {
         "plan": 1, "search": 2, "select": 2, "composite": 1, "elevation": 1, "predict": 1, "backbone": 1,
-        "vectorize": 1, "network": 1, "report": 1,
+        "mosaic": 1, "vectorize": 1, "network": 1, "report": 1, "catalog": 1,
     }  # fmt: skip
     starts = (NASTY, f"--url={NASTY}/items", f"--token-url=-{NASTY}{{u}}")
     for words in calls:

@@ -247,6 +247,25 @@ def test_cells_are_read_onto_one_coarse_grid_from_their_overviews(tmp_path):
     assert not valid[:10].any()
 
 
+def test_sampled_pixels_are_those_in_which_the_centers_of_a_grid_are(masked, tmp_path):
+    path, valid = masked
+    # Shifted by a third of a pixel, 1.3 times as coarse, and beyond the raster's edges.
+    dx, dy = GRID.dx * 1.3, GRID.dy * 1.3
+    grid = RasterGrid(GRID.west - 10.3 * dx, GRID.north + 5.3 * dy, dx, dy, 600, 500)
+    values, known = raster.sample_cells([path], grid, bands=(2, 1))
+    columns = np.floor((grid.west + (np.arange(600) + 0.5) * dx - GRID.west) / GRID.dx).astype(int)
+    rows = np.floor((GRID.north - grid.north + (np.arange(500) + 0.5) * dy) / GRID.dy).astype(int)
+    inside = ((rows >= 0) & (rows < 600))[:, None] & ((columns >= 0) & (columns < 700))
+    at = np.ix_(rows.clip(0, 599), columns.clip(0, 699))
+    # The part of a grid that a raster is on is snapped to pixels: those whose center is outside have no value.
+    assert np.array_equal(known, inside & valid[at])
+    for band, data in zip(values, DATA[::-1], strict=True):
+        assert np.array_equal(band[known], data[at][known])
+        assert not band[~known].any()
+    with pytest.raises(InputError, match="no raster"):
+        raster.sample_cells([path], RasterGrid(0, 0, 0.1, 0.1, 4, 4), bands=(1,))
+
+
 def test_a_failed_write_is_reported(tmp_path):
     with pytest.raises(WorkError, match="could not be written"):
         raster.write_cog(Path("/proc/q.tif"), np.zeros((1, 8, 8), np.uint8), transform=Affine(1, 0, 5, 0, -1, 9))

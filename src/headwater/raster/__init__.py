@@ -16,6 +16,7 @@ from headwater.raster.reading import (
     read_pixels,
     read_raster,
     read_window,
+    sample_cells,
     terms_of_rasters,
 )
 from headwater.raster.row_reading import row_reader, warped_row_reader
@@ -37,6 +38,7 @@ __all__ = [
     "read_raster",
     "read_window",
     "row_reader",
+    "sample_cells",
     "terms_of_rasters",
     "warped_row_reader",
     "write_cog",

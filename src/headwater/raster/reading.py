@@ -15,6 +15,7 @@ from rasterio.enums import MaskFlags, Resampling
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
+from rasterio.windows import Window
 
 from headwater.core.errors import InputError
 from headwater.core.terms import Terms
@@ -251,6 +252,67 @@ def read_cells(
     if values is None:
         raise InputError("There is no raster to read.", "Check the list of cells in plan.json.")
     return values, valid
+
+
+def sample_cells(
+    paths: Sequence[Path], grid: RasterGrid, *, bands: Sequence[int]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read bands of many cells' rasters at the pixels nearest to those of a grid, without warping.
+
+    Parameters
+    ----------
+    paths, grid
+        See `read_cells`.
+    bands : sequence of int
+        Band numbers, from 1.
+
+    Returns
+    -------
+    values : (band, y, x) array
+        0 outside all rasters.
+    valid : (y, x) bool
+        True where the first band has a value.
+
+    Raises
+    ------
+    InputError
+        None of the rasters is on the grid.
+    """
+    values, valid = None, np.zeros(grid.shape, bool)
+    for path in paths:
+        found = grid.window_of(raster_grid(path))
+        if found is None:
+            continue
+        part, turned = found
+        own = part.shifted(-turned)
+        level = _overview_level(path, part.dx)
+        sampled, known = with_retry(path, None, partial(_sample, grid=own, bands=bands), level=level)
+        if values is None:
+            values = np.zeros((len(bands), *grid.shape), sampled.dtype)
+        row, column = round((grid.north - part.north) / grid.dy), round((part.west - grid.west) / grid.dx)
+        place = (slice(row, row + part.height), slice(column, column + part.width))
+        np.copyto(values[:, *place], sampled, where=known)
+        valid[place] |= known
+    if values is None:
+        raise InputError("There is no raster to read.", "Check the list of cells in plan.json.")
+    return values, valid
+
+
+def _sample(
+    dataset: DatasetReader, *, grid: RasterGrid, bands: Sequence[int]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Read the pixels in which the centers of a grid's pixels are; nothing is valid beyond the raster's edge."""
+    dx, dy = dataset.transform.a, -dataset.transform.e
+    columns = np.floor((grid.west + (np.arange(grid.width) + 0.5) * grid.dx - dataset.transform.c) / dx).astype(int)
+    rows = np.floor((dataset.transform.f - grid.north + (np.arange(grid.height) + 0.5) * grid.dy) / dy).astype(int)
+    inside = ((rows >= 0) & (rows < dataset.height))[:, None] & ((columns >= 0) & (columns < dataset.width))
+    rows, columns = np.clip(rows, 0, dataset.height - 1), np.clip(columns, 0, dataset.width - 1)
+    top, left = int(rows.min()), int(columns.min())
+    window = Window(left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
+    at = np.ix_(rows - top, columns - left)
+    values = dataset.read(list(bands), window=window)
+    known = dataset.read_masks(bands[0], window=window) > 0
+    return values[:, *at], known[at] & inside
 
 
 def _overview_level(path: Path, dx: float) -> int | None:

@@ -22,8 +22,8 @@ from headwater.report.figures import hillshade
 from headwater.waterways.network.pmtiles import TileFile, write_pmtiles
 
 TILE_PX = 512
-MAX_TILES = 400
-"""Tiles of the deepest zoom at most: 100 million pixels, some 10 MB. Larger basins have larger pixels."""
+MAX_TILES = 128
+"""Tiles of the deepest zoom at most: 34 million pixels, some 3 MB. Larger basins have larger pixels."""
 MAX_LATITUDE = 85.05
 """Where the square map of the web ends."""
 _QUALITY = 80
@@ -165,11 +165,11 @@ def composite_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, Leg
 def clear_view_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, Legend | None]:
     """Return how to read the count of clear views."""
     colors = matplotlib.colormaps["cividis"]
-    most = max(int(_on(paths, _sample_grid(bounds), band=5, resampling="nearest")[0].max(initial=0)), 1)
+    most = max(int(_bands(paths, _sample_grid(bounds), (5,))[0].max(initial=0)), 1)
 
     def read(grid: RasterGrid) -> NDArray[np.uint8]:
-        views, valid = _on(paths, grid, band=5, resampling="nearest")
-        return _colored(colors, views / most, valid)
+        views, valid = _bands(paths, grid, (5,))
+        return _colored(colors, views[..., 0] / most, valid)
 
     return read, Legend(0, most, "clear views", _ramp(colors))
 
@@ -208,8 +208,8 @@ def probability_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, L
     """Return how to read the probability of water: clear where there is none, gray where it is unknown."""
 
     def read(grid: RasterGrid) -> NDArray[np.uint8]:
-        values, valid = _on(paths, grid, resampling="average")
-        share = values.astype(np.float32) / 255
+        values, valid = _bands(paths, grid, (1,))
+        share = values[..., 0] / np.float32(255)
         colors = _colored(PROBABILITY_COLORS, share, valid)
         colors[..., 3] = np.where(valid, np.clip(share * 1.6, 0, 1) * 255, 0)
         return colors
@@ -265,19 +265,25 @@ def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([colors // np.maximum(shown, 1), shown // 4], axis=-1).astype(np.uint8)
 
 
-def _on(
-    paths: Sequence[Path], grid: RasterGrid, *, band: int = 1, resampling: str = "bilinear"
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    if not any(grid.window_of(raster.raster_grid(path)) for path in paths):
+def _on(paths: Sequence[Path], grid: RasterGrid) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return heights: interpolated, since relief shading shows the edges of pixels."""
+    if not _is_on(paths, grid):
         return np.zeros(grid.shape, np.float32), np.zeros(grid.shape, bool)
-    return raster.read_cells(paths, grid, band=band, resampling=resampling)
+    return raster.read_cells(paths, grid)
+
+
+def _is_on(paths: Sequence[Path], grid: RasterGrid) -> bool:
+    return any(grid.window_of(raster.raster_grid(path)) for path in paths)
 
 
 def _bands(
     paths: Sequence[Path], grid: RasterGrid, bands: Sequence[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    read = [_on(paths, grid, band=band) for band in bands]
-    return np.stack([values for values, _ in read], axis=-1).astype(np.float32), read[0][1]
+    """Return the (y, x, band) values of the nearest pixels, which are about as large, or those of an overview are."""
+    if not _is_on(paths, grid):
+        return np.zeros((*grid.shape, len(bands)), np.float32), np.zeros(grid.shape, bool)
+    values, valid = raster.sample_cells(paths, grid, bands=bands)
+    return np.moveaxis(values, 0, -1).astype(np.float32), valid
 
 
 def _light(heights: NDArray[Any], known: NDArray[np.bool_], grid: RasterGrid) -> NDArray[np.float32]:

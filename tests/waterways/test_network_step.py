@@ -72,7 +72,7 @@ def test_lakes_and_other_formats_on_request(place):
     written = gpd.read_parquet(place / "w.parquet")
     assert written.loc[written["intersects_lake"], "tdx_stream_id"].tolist() == [2]
     for name in ("w.gpkg", "w.fgb"):
-        assert sorted(gpd.read_file(place / name)["stream_id"]) == sorted(written["stream_id"])
+        assert sorted(gpd.read_file(place / name, layer="waterways")["stream_id"]) == sorted(written["stream_id"])
         assert check(place / name) == 0
     assert gpd.read_parquet(place / "w.published.parquet")["intersects_lake"].sum() == 1
     assert (place / "w.pmtiles").read_bytes().startswith(b"PMTiles")

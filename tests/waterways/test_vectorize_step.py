@@ -206,7 +206,7 @@ def test_wide_water_and_other_formats_on_request(place):
     assert water["area_m2"].sum() == pytest.approx(30 * 40 * 20.6**2, rel=0.1)
     found = gpd.read_parquet(out)
     assert found["intersects_lake"].any()
-    assert len(gpd.read_file(out.with_suffix(".gpkg"))) == len(found)
+    assert len(gpd.read_file(out.with_suffix(".gpkg"), layer="waterways")) == len(found)
     assert "stream_order" in gpd.read_parquet(out.with_suffix(".published.parquet"))
     # The same polygons by cells.
     parts = []

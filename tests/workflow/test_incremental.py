@@ -190,7 +190,7 @@ def without(folder, basin, *kinds):
     code, text = run(folder, "--delete-temp-output")
     assert code == 0, text
     assert not [path for kind in kinds for path in folder.rglob(f"{kind}.tif")]
-    assert planned(folder) == jobs(basin, "report") | jobs(SECOND, "report")
+    assert planned(folder) == jobs(basin, "mosaic", "report") | jobs(SECOND, "mosaic", "report")
 
 
 def lose_a_scene(folder, basin, scene):
@@ -205,7 +205,7 @@ def test_composites_that_are_not_kept_are_rebuilt_for_their_cell_only(copied, sc
     before = digests(folder, basin) | digests(folder, SECOND)
     without(folder, basin, "composite")
     (folder / "results" / basin / "cells" / WEST / "probability.tif").unlink()
-    expected = after_new_imagery(basin) | jobs(SECOND, "report")
+    expected = after_new_imagery(basin) | jobs(SECOND, "mosaic", "report")
     assert done(folder) == expected
     after = digests(folder, basin) | digests(folder, SECOND)
     assert after == {name: digest for name, digest in before.items() if "composite" not in name}

@@ -68,8 +68,8 @@ def test_the_same_bytes_as_on_one_machine_and_a_failed_job_is_submitted_again(bo
     assert code == 0, text
     assert digests(tmp_path, SECOND) == digests(finished[0], SECOND)
     assert (tmp_path / "once").is_dir()
-    # Eleven steps, and mosaic runs once more.
-    assert len(calls) == 12
+    # Twelve steps, and mosaic runs once more.
+    assert len(calls) == 13
     assert calls.count("mosaic") == 2
     # All of them are watched from here; the failed wrapper reported no cause.
     (path,) = (tmp_path / "results/logs").glob("run-*.json")

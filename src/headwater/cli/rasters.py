@@ -135,7 +135,7 @@ def mosaic(parser: argparse.ArgumentParser) -> None:
 
     def run(rasters: list[list[Path]], plan: Path | None, out: list[Path]) -> None:
         from headwater.geo.plan import cell_paths
-        from headwater.raster.mosaic import mosaic
+        from headwater.raster.mosaic import mosaic, remove_other_mosaics
 
         if len(rasters) != len(out):
             raise InputError(
@@ -144,5 +144,7 @@ def mosaic(parser: argparse.ArgumentParser) -> None:
             )
         for paths, path in zip(rasters, out, strict=True):
             mosaic(cell_paths(paths, plan), path)
+        if plan is not None:
+            remove_other_mosaics(out)
 
     parser.set_defaults(run=run)

@@ -48,6 +48,7 @@ from headwater.project.checks import (
 from headwater.project.config import Config, check_config, refuse_repeated_keys
 from headwater.project.config_paths import ready_paths
 from headwater.project.data_folder import fetch_first, fetch_lines, lake_files, refuse_absent, with_files
+from headwater.raster.mosaic import MOSAICS
 from headwater.runs import results
 from headwater.waterways.network.formats import FORMATS, description_paths
 from headwater.waterways.settings import BackboneSettings
@@ -55,7 +56,6 @@ from headwater.waterways.settings import BackboneSettings
 NETWORK_MB_PER_MB_OF_SEGMENTS = 30
 """A little more memory than benchmarks/network.py measures."""
 MIN_NETWORK_MB = 4000
-_MOSAICS = {"probability": "mosaic.vrt"}
 """The mosaic of other rasters has their name."""
 PUBLISHED_MB = 1500
 """Memory of a cell from published rasters: twice what one degree takes."""
@@ -444,7 +444,7 @@ class Workflow:
     @property
     def mosaics(self) -> dict[str, str]:
         """Name of the mosaic of each raster that is kept; the rule is never asked where none is."""
-        return {name: _MOSAICS.get(name, f"{name}.vrt") for name in self.kept or ("probability",)}
+        return {name: MOSAICS[name] for name in self.kept or ("probability",)}
 
     @property
     def mosaic_options(self) -> str:

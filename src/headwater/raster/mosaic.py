@@ -25,6 +25,24 @@ _VRT_COLORS = {"nir": "NIR"}
 _VRT_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "float32": "Float32"}
 
 
+MOSAICS = {"probability": "mosaic.vrt", "composite": "composite.vrt", "elevation": "elevation.vrt"}
+"""Names of the mosaics of a basin's rasters."""
+
+
+def remove_other_mosaics(written: Sequence[Path]) -> None:
+    """Remove mosaics of a basin of rasters that are no longer kept: they would lead to files that are not there.
+
+    Parameters
+    ----------
+    written : sequence of Path
+        Those that were just written.
+    """
+    folders, names = {path.parent for path in written}, {path.name for path in written}
+    if names <= set(MOSAICS.values()):
+        for path in (folder / name for folder in folders for name in set(MOSAICS.values()) - names):
+            path.unlink(missing_ok=True)
+
+
 def mosaic(rasters: Sequence[Path], out: Path) -> None:
     """Write a VRT over the cells' rasters, with paths relative to its own folder.
 

@@ -83,7 +83,7 @@ def test_the_same_bytes_as_on_one_machine_and_a_failed_job_is_submitted_again(bo
         if comment := re.match(r"rule_([a-z]+)", record.get("Comment", "")):
             jobs[comment[1]].append(record)
     assert {name: len(records) for name, records in jobs.items()} == {
-        "first": 1, "backbone": 1, "cell": 1, "predict": 1, "mosaic": 2, "vectorize": 1, "last": 1,
+        "first": 1, "backbone": 1, "cell": 1, "predict": 1, "mosaic": 2, "vectorize": 1, "last": 1, "catalog": 1,
     }  # fmt: skip
     for name, records in jobs.items():
         wanted = ("gpu", "g1", "gres:gpu:1") if name == "predict" else ("cpu", "c1", None)

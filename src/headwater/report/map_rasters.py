@@ -252,7 +252,7 @@ def _save(strip: NDArray[np.uint8], zoom: int, left: int, row: int, folder: Path
         if part[..., 3].any():
             column = (left + number) % 2**zoom
             path = folder / f"{zoom}-{column}-{row}.webp"
-            Image.fromarray(part).save(path, quality=_QUALITY, method=3)
+            Image.fromarray(part).save(path, quality=_QUALITY, method=0)
             yield TileFile(zoom, column, row, path)
 
 

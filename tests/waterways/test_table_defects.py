@@ -160,3 +160,10 @@ def test_a_table_with_a_random_defect_is_used_rightly_or_refused(reader, data, s
 )
 def test_each_defect_is_used_rightly_or_refused(reader, defect):
     TRIES[reader](defect, 1)
+
+
+@pytest.mark.parametrize(("reader", "seed"), [("lakes", 46285), ("catchments", 2**32 - 1)])
+def test_a_table_of_which_a_part_is_read_is_refused_where_the_rest_is_cut_off(reader, seed):
+    """FlatGeobuf finds rows by box, so that nothing else notices that later ones are missing."""
+    cut_off = next(each for each in defects_of(reader) if each.name == "cut_off")
+    TRIES[reader](cut_off, seed)

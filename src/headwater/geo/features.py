@@ -476,7 +476,27 @@ def _read_with_gdal(
     # GDAL reads the rows before the damage of some formats, and says nothing.
     if box is None and ids is None and 0 <= info["features"] != len(table):
         raise ValueError(f"it has {info['features']} rows, of which {len(table)} can be read")
+    if box is not None or ids is not None:
+        refuse_cut_flatgeobuf(path, layer)
     return table
+
+
+def refuse_cut_flatgeobuf(path: str, layer: str | None) -> None:
+    """Refuse a FlatGeobuf whose end is missing: where rows are found by box, nothing else notices.
+
+    Raises
+    ------
+    ValueError
+        The last row, which is at the end of the file, cannot be read. Other formats are not looked at.
+    """
+    import pyogrio
+
+    info = pyogrio.read_info(path, layer=layer)
+    if info["driver"] != "FlatGeobuf" or info["features"] <= 0:
+        return
+    last = pyogrio.raw.read(path, layer=layer, columns=[], skip_features=info["features"] - 1, max_features=1)
+    if not len(last[2]):
+        raise ValueError("its last row is missing")
 
 
 def _read_parquet(

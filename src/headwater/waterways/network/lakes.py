@@ -25,6 +25,7 @@ from headwater.geo.features import (
     only,
     parquet_facts,
     read_table,
+    refuse_cut_flatgeobuf,
     refuse_cut_shapefile,
     refuse_no_degrees,
     unreadable,
@@ -95,7 +96,9 @@ def check_lakes(lakes: Path) -> None:
             crs = parquet_facts(lakes).crs
         else:
             source = gdal_source(Path(lakes), LAKES)
-            crs = pyogrio.read_info(source, layer=choose_layer(source, LAKES))["crs"]
+            layer = choose_layer(source, LAKES)
+            refuse_cut_flatgeobuf(source, layer)
+            crs = pyogrio.read_info(source, layer=layer)["crs"]
     if crs is None:
         raise InputError(f"{lakes} has no coordinate reference system.", "Write its CRS into the file.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -232,26 +232,11 @@ def read_cells(
     InputError
         None of the rasters is on the grid.
     """
-    values, valid = None, np.zeros(grid.shape, bool)
-    for path in paths:
-        found = grid.window_of(raster_grid(path))
-        if found is None:
-            continue  # not on the map
-        part, turned = found
-        own = part.shifted(-turned)
-        level = _overview_level(path, part.dx)
-        cell_values, cell_valid = with_retry(
-            path, None, partial(_read_warped, source=path, grid=own, band=band, resampling=resampling), level=level
-        )
-        if values is None:
-            values = np.zeros(grid.shape, cell_values.dtype)
-        row, column = round((grid.north - part.north) / grid.dy), round((part.west - grid.west) / grid.dx)
-        place = (slice(row, row + part.height), slice(column, column + part.width))
-        np.copyto(values[place], cell_values, where=cell_valid)
-        valid[place] |= cell_valid
-    if values is None:
-        raise InputError("There is no raster to read.", "Check the list of cells in plan.json.")
-    return values, valid
+    return _cells_onto(
+        paths,
+        grid,
+        lambda path, own: partial(_read_warped, source=path, grid=own, band=band, resampling=resampling),
+    )
 
 
 def sample_cells(
@@ -278,21 +263,29 @@ def sample_cells(
     InputError
         None of the rasters is on the grid.
     """
+    return _cells_onto(paths, grid, lambda _, own: partial(_sample, grid=own, bands=bands))
+
+
+def _cells_onto(
+    paths: Sequence[Path],
+    grid: RasterGrid,
+    reader: Callable[[Path, RasterGrid], Callable[[DatasetReader], tuple[NDArray[Any], NDArray[np.bool_]]]],
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Put what is read of each cell, on the part of the grid that it is on, into arrays of the grid."""
     values, valid = None, np.zeros(grid.shape, bool)
     for path in paths:
         found = grid.window_of(raster_grid(path))
         if found is None:
-            continue
+            continue  # not on the map
         part, turned = found
-        own = part.shifted(-turned)
         level = _overview_level(path, part.dx)
-        sampled, known = with_retry(path, None, partial(_sample, grid=own, bands=bands), level=level)
+        cell_values, cell_valid = with_retry(path, None, reader(path, part.shifted(-turned)), level=level)
         if values is None:
-            values = np.zeros((len(bands), *grid.shape), sampled.dtype)
+            values = np.zeros((*cell_values.shape[:-2], *grid.shape), cell_values.dtype)
         row, column = round((grid.north - part.north) / grid.dy), round((part.west - grid.west) / grid.dx)
         place = (slice(row, row + part.height), slice(column, column + part.width))
-        np.copyto(values[:, *place], sampled, where=known)
-        valid[place] |= known
+        np.copyto(values[..., *place], cell_values, where=cell_valid)
+        valid[place] |= cell_valid
     if values is None:
         raise InputError("There is no raster to read.", "Check the list of cells in plan.json.")
     return values, valid

@@ -29,6 +29,7 @@ from headwater.core.errors import InputError, NetworkError, WorkError
 from headwater.core.events import say, warn
 from headwater.core.terms import PUBLISHED_RECIPE, Terms
 from headwater.core.versions import STEP_VERSIONS
+from headwater.fetch.sources import SOURCES, WATERNET
 from headwater.geo.geodesy import METERS_PER_DEGREE
 from headwater.geo.grid import Bounds, RasterGrid, prediction_grid
 from headwater.geo.longitudes import FULL_CIRCLE
@@ -42,13 +43,8 @@ from headwater.stac.validation import is_web_address, public_address
 
 ZOOM = 6
 """Zoom of the web's grid whose squares the files are named after."""
-TERMS = Terms(
-    license=("CC BY-SA 4.0",),
-    citation=(
-        "Pierson, M., Fankhauser, S. and Mehrabi, Z. (2026): WaterNet, arXiv:2412.00050; data doi:10.7910/DVN/YY2XMG",
-    ),
-)
-"""What the authors of the published rasters ask of whatever is made of them."""
+TERMS = Terms(license=(SOURCES[WATERNET].license,), citation=(SOURCES[WATERNET].citation,))
+"""The same as for the weights: what the authors of the published rasters ask of whatever is made of them."""
 PIXEL_RANGE_M = (10.0, 40.0)
 """Height of a published pixel, meters. Columns become narrower toward the poles, so its width has only a maximum."""
 MAX_SIDE = 1.5

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.cli.arguments import add_out, number, whole
 from headwater.core.errors import InputError
+
+if TYPE_CHECKING:
+    Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def train(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +109,34 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="scores.json to write")
     tools = parser.add_subparsers(metavar="pixels|lines")
 
+    _add_pixels(tools)
+    _add_lines(tools)
+
+    def run(
+        network: Path | None,
+        truth: Path | None,
+        elevation: list[Path] | None,
+        polygons: list[Path] | None,
+        basin_id: str | None,
+        buffer_m: float,
+        area: Path | None,
+        out: Path | None,
+    ) -> None:
+        if network is None or truth is None or elevation is None or polygons is None or basin_id is None:
+            needed = {"network": network, "truth": truth, "elevation": elevation, "polygons": polygons}
+            missing = next((name for name, value in needed.items() if value is None), "basin")
+            raise InputError(
+                f"--{missing} is not given.",
+                "Give it, or use `headwater evaluate pixels` or `headwater evaluate lines`.",
+            )
+        from headwater.evaluate.basin_scores import evaluate
+
+        evaluate(network, truth, elevation, polygons, basin_id, buffer_m=buffer_m, area=area, out=out)
+
+    parser.set_defaults(run=run)
+
+
+def _add_pixels(tools: Actions) -> None:
     pixels = tools.add_parser("pixels", help="score probability rasters against labels of water types")
     pixels.add_argument("--probability", type=Path, nargs="+", required=True, help="probability.tif, one or more")
     pixels.add_argument("--labels", type=Path, nargs="+", default=[], help="NHD files (GeoPackage, FileGDB, ...)")
@@ -141,6 +172,10 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
             probability, out, labels=labels, label_rasters=label_rasters, regions=regions, area=area, **chosen
         )
 
+    pixels.set_defaults(run=run_pixels)
+
+
+def _add_lines(tools: Actions) -> None:
     lines = tools.add_parser("lines", help="score networks against true lines by Strahler order, and sum up lengths")
     lines.add_argument("--network", type=Path, nargs="+", required=True, help="waterways.parquet, one or more")
     lines.add_argument("--truth", type=Path, required=True, help="true lines; strahler_order or StreamOrde is used")
@@ -164,27 +199,4 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
 
         evaluate_lines(network, truth, out, truth_layer=truth_layer, pixels=pixels, nhd=nhd)
 
-    def run(
-        network: Path | None,
-        truth: Path | None,
-        elevation: list[Path] | None,
-        polygons: list[Path] | None,
-        basin_id: str | None,
-        buffer_m: float,
-        area: Path | None,
-        out: Path | None,
-    ) -> None:
-        if network is None or truth is None or elevation is None or polygons is None or basin_id is None:
-            needed = {"network": network, "truth": truth, "elevation": elevation, "polygons": polygons}
-            missing = next((name for name, value in needed.items() if value is None), "basin")
-            raise InputError(
-                f"--{missing} is not given.",
-                "Give it, or use `headwater evaluate pixels` or `headwater evaluate lines`.",
-            )
-        from headwater.evaluate.basin_scores import evaluate
-
-        evaluate(network, truth, elevation, polygons, basin_id, buffer_m=buffer_m, area=area, out=out)
-
-    pixels.set_defaults(run=run_pixels)
     lines.set_defaults(run=run_lines)
-    parser.set_defaults(run=run)

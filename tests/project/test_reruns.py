@@ -79,6 +79,8 @@ CHANGES = {
     "backbone.catchments": ("other_{basin_id}.gpkg", "backbone"),
     "backbone.regions": (["7020038340"], "backbone"),
     "backbone.min_area_km2": (2.0, "backbone"),
+    "backbone.coasts": (False, "backbone"),
+    "backbone.coast_min_area_km2": (0.5, "backbone"),
     "vectorize.threshold": (0.6, "vectorize"),
     "vectorize.floor": (0.2, "vectorize"),
     "vectorize.min_component_px": (8, "vectorize"),

@@ -13,9 +13,9 @@ STEP_VERSIONS = {
     "predict": 2,
     "published": 1,
     "mosaic": 2,
-    "backbone": 3,
+    "backbone": 4,
     "vectorize": 5,
-    "network": 4,
+    "network": 5,
     "report": 3,
 }
 

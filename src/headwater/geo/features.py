@@ -147,6 +147,27 @@ def read_attributes(path: Path, kind: TableKind, *, columns: Sequence[str]) -> p
         return rows
 
 
+def refuse_other_columns(path: Path, kind: TableKind) -> None:
+    """Refuse a table without the columns of a kind; no row is read.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, has no one layer that is of the kind, or lacks a column.
+    """
+    import pyogrio
+
+    with unreadable(path, kind):
+        if is_parquet(path):
+            names = set(parquet_facts(path).columns)
+        else:
+            source = gdal_source(path, kind)
+            names = set(map(str, pyogrio.read_info(source, layer=choose_layer(source, kind))["fields"]))
+    for group in kind.columns:
+        if not names & set(group):
+            raise InputError(f"The {kind.content} have no column {group[0]}.", kind.remedy)
+
+
 @contextmanager
 def unreadable(path: Path, kind: TableKind) -> Iterator[None]:
     """Turn errors of the libraries that read tables into an InputError about the file."""

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from headwater.core.errors import DiskError, InputError
 from headwater.geo.basins import tdx_header_numbers
-from headwater.geo.features import ANY_TABLE, PARQUET_SUFFIXES, gdal_source
+from headwater.geo.features import ANY_TABLE, PARQUET_SUFFIXES, gdal_source, refuse_other_columns
 from headwater.geo.grid import Cell, cell_grid
 from headwater.project.budget import Cost, basin_cost, rates
 from headwater.project.config import Config
 from headwater.project.placeholder_basins import continent_of
 from headwater.stac.items import DEMO_CATALOG
 from headwater.stac.validation import is_web_address
+from headwater.waterways.backbone.stream_columns import CATCHMENTS, STREAMS
 
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 _LANDING_S = 3.0
@@ -118,8 +119,11 @@ def describe_cost(cost: Cost) -> str:
     )
 
 
+_KINDS = {"backbone.streams": STREAMS, "backbone.catchments": CATCHMENTS}
+
+
 def check_tables(files: Mapping[str, Sequence[str]]) -> None:
-    """Refuse files of features that cannot be opened; their rows are not read.
+    """Refuse files of features that cannot be opened, or lack a column; their rows are not read.
 
     Parameters
     ----------
@@ -129,7 +133,7 @@ def check_tables(files: Mapping[str, Sequence[str]]) -> None:
     Raises
     ------
     InputError
-        One of them is no table, or has no layer.
+        One of them is no table, has no layer, or lacks a column of its kind.
     """
     import pyarrow
     import pyarrow.parquet
@@ -140,9 +144,8 @@ def check_tables(files: Mapping[str, Sequence[str]]) -> None:
             try:
                 if Path(path).suffix.lower() in PARQUET_SUFFIXES:
                     pyarrow.parquet.read_schema(path)
-                    continue
                 # Also refuses names that are misread.
-                if not len(pyogrio.list_layers(gdal_source(Path(path), ANY_TABLE))):
+                elif not len(pyogrio.list_layers(gdal_source(Path(path), ANY_TABLE))):
                     raise ValueError("it has no layer")
             except (pyogrio.errors.DataSourceError, pyarrow.ArrowException, ValueError, OSError) as error:
                 reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -150,6 +153,8 @@ def check_tables(files: Mapping[str, Sequence[str]]) -> None:
                     f"{name} names {path}, which cannot be read ({reason}).",
                     "Give a GeoPackage, Shapefile or GeoParquet file, or copy it again.",
                 ) from error
+            if name in _KINDS:
+                refuse_other_columns(Path(path), _KINDS[name])
 
 
 def check_weights(checkpoints: Sequence[str]) -> None:

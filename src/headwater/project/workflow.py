@@ -357,8 +357,10 @@ class Workflow:
             # Snakemake removes outputs of failed jobs, so files of the data folder are none: their receipt is.
             fetched = {"fetched": self.receipt(basin, TDX_HYDRO)}
             own = {"streams": list(choice.streams), "catchments": list(choice.catchments)}
-            polygons = {"polygons": self.polygons} if self._is_part(basin) else {}
-            return inputs | (fetched if choice.fetched else own) | polygons
+            inputs |= fetched if choice.fetched else own
+            if self._has_coasts:
+                return inputs | {"polygons": self.polygons, "elevation": self.cell_files(basin, "elevation.tif")}
+            return inputs | ({"polygons": self.polygons} if self._is_part(basin) else {})
         inputs |= {"polygons": self.polygons, "elevation": self.elevation_files(basin)}
         return inputs | ({"probability": self.cell_files(basin, "probability.tif")} if choice.kind == "none" else {})
 
@@ -366,11 +368,18 @@ class Workflow:
         """Whether a basin is cut out of TDX-Hydro's regions."""
         return self._decided(basin).is_part_of_regions(basin)
 
+    @property
+    def _has_coasts(self) -> bool:
+        """Whether land that drains to no reach gets waterways; the published method drops what is found there."""
+        return self.config.backbone.coasts and self.config.vectorize.method == "headwater"
+
     def _decided(self, basin: str) -> BackboneSettings:
         """Return the settings of a basin's backbone, with the kind and the regions that were found for it."""
         choice = self.backbone(basin)
         regions = choice.regions if choice.regions != (basin,) else self.config.backbone.regions
-        return self.config.backbone.model_copy(update={"kind": choice.kind, "regions": regions})
+        return self.config.backbone.model_copy(
+            update={"kind": choice.kind, "regions": regions, "coasts": self._has_coasts}
+        )
 
     def elevation_files(self, basin: str) -> list[Path]:
         """Return the elevation of every cell of a basin, and of those around an area."""
@@ -383,6 +392,8 @@ class Workflow:
         choice, polygons = self.backbone(wildcards.basin), "--polygons {input.polygons}"
         if choice.kind == "tdx":
             files = choice.options.replace("{", "{{").replace("}", "}}")
+            if self._has_coasts:
+                return f"{files} {polygons} --elevation {{elevation}}"
             return f"{files} {polygons}" if self._is_part(wildcards.basin) else files
         found = f" --probability {{probability}} --threshold {self.config.vectorize.threshold}"
         return f"{polygons} --elevation {{elevation}}{found if choice.kind == 'none' else ''}"

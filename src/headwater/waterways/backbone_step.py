@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from headwater.core.errors import InputError
@@ -17,7 +19,14 @@ from headwater.core.files import atomic_path
 from headwater.core.settings import default_of
 from headwater.geo.basins import basin_polygon, is_area
 from headwater.geo.grid import GLO30_ROWS_PER_DEGREE, Bounds, RasterGrid
-from headwater.geo.longitudes import enclosing_box, end_of_span, middle_longitudes, shift_longitudes, wraps_to
+from headwater.geo.longitudes import (
+    FULL_CIRCLE,
+    enclosing_box,
+    end_of_span,
+    middle_longitudes,
+    shift_longitudes,
+    wraps_to,
+)
 from headwater.geo.plan import BUFFER_KM, Plan, read_plan, with_buffer
 from headwater.raster import raster_grid, read_window
 from headwater.raster.elevation_values import check_elevation
@@ -26,6 +35,8 @@ from headwater.waterways.backbone.tdx import Backbone, write_backbone
 from headwater.waterways.backbone.tdx_files import READ_BEYOND_DEGREES, read_tdx, read_tdx_area, report_repairs
 from headwater.waterways.settings import BackboneSettings, VectorizeSettings
 
+COAST_BLOCK_DEGREES = 2.0
+"""Side of the blocks in which land that drains to no reach is looked for: about 4 GB. Water ends at a block's edge."""
 SNAP_PER_DEGREE = 20
 """Edges of the grid of an area are on this fraction of a degree, which the smallest cells have too."""
 
@@ -63,7 +74,7 @@ def backbone(
         outlets, orders and the places of links without geometry depend on those around. Catchments far from the plan's
         cells, of which there is no raster, are not read where the format allows; their reaches stay whole.
     elevation : sequence of Path
-        elevation.tif of the cells and those around an area, for kinds dem and none.
+        elevation.tif of the cells and those around an area, for kinds dem and none, and for coasts.
     probability : sequence of Path
         probability.tif of the cells, for kind none.
     threshold : float
@@ -84,6 +95,8 @@ def backbone(
         made = _from_tdx(the_plan, polygons, _files(streams), _files(catchments), cells, settings)
     else:
         made = _from_elevation(the_plan, polygons, elevation, probability, cells, settings, threshold, max_px)
+    if settings.coasts and settings.kind != "none" and elevation:
+        made = _with_coasts(made, the_plan, polygons, elevation, settings, max_px)
     with atomic_path(out_reaches) as reaches_path, atomic_path(out_catchments) as catchments_path:
         write_backbone(made, reaches_path, catchments_path)
 
@@ -174,6 +187,82 @@ def _from_elevation(
     made = cut_to_area(made, polygon, cells)
     report_repairs(made)
     return made
+
+
+def _with_coasts(
+    backbone: Backbone,
+    plan: Plan,
+    polygons: Sequence[Path],
+    elevation: Sequence[Path],
+    settings: BackboneSettings,
+    max_px: int,
+) -> Backbone:
+    """Add the links of land in no catchment, block by block of the plan."""
+    if not polygons:
+        raise InputError("The land that drains to no reach needs the basin's polygon.", "Give --polygons.")
+    from headwater.waterways.backbone.coasts import FIRST_LINK_ID, coast_links, with_links
+
+    polygon = basin_polygon(polygons, plan.basin_id)
+    cells = [(cell.name, cell.bounds) for cell in plan.cells]
+    shapes = backbone.catchments.geometry.to_numpy()
+    tree = shapely.STRtree(shapes)
+    parts = []
+    next_id = FIRST_LINK_ID
+    for bounds in progress(_blocks(plan, COAST_BLOCK_DEGREES), description="coasts"):
+        grid = common_grid(bounds, max_px=max_px)
+        uncovered = _burned(polygon, grid) & ~_covered(shapes, tree, grid)
+        if not uncovered.any():
+            continue
+        values = np.full(grid.shape, np.nan, dtype=np.float32)
+        for path in elevation:
+            _fill_in(values, grid, Path(path))
+        part = coast_links(
+            values,
+            uncovered,
+            grid,
+            min_area_km2=settings.coast_min_area_km2,
+            first_link_id=next_id,
+            cells=cells,
+        )
+        next_id += len(part[0])
+        parts.append(part)
+    if next_id == FIRST_LINK_ID:
+        return backbone
+    say(
+        f"{next_id - FIRST_LINK_ID:,} pieces of land drain to no reach; what is found there ends at their edge.",
+        coasts=next_id - FIRST_LINK_ID,
+    )
+    return with_links(backbone, parts)
+
+
+def _blocks(plan: Plan, degrees: float) -> list[Bounds]:
+    """Return the bounds of the cells of a plan in groups of about a block."""
+    west, south = plan.bounds_in_one_piece[:2]
+    groups: dict[tuple[int, int], list[Bounds]] = {}
+    for cell in plan.cells:
+        left, bottom, right, top = cell.bounds
+        turn = 360.0 if left < west - 1e-9 else 0.0
+        box = (left + turn, bottom, right + turn, top)
+        groups.setdefault((int((box[0] - west) // degrees), int((bottom - south) // degrees)), []).append(box)
+    return [
+        (min(b[0] for b in group), min(b[1] for b in group), max(b[2] for b in group), max(b[3] for b in group))
+        for _, group in sorted(groups.items())
+    ]
+
+
+def _covered(shapes: NDArray[Any], tree: shapely.STRtree, grid: RasterGrid) -> NDArray[np.bool_]:
+    """Return the pixels of a grid in any catchment, at any of its longitudes."""
+    covered = np.zeros(grid.shape, dtype=bool)
+    for degrees in (0.0, -FULL_CIRCLE, FULL_CIRCLE):
+        west, south, east, north = grid.bounds
+        there = np.unique(tree.query(shapely.box(west - degrees, south, east - degrees, north)))
+        if len(there):
+            moved = shift_longitudes(shapes[there], np.full(len(there), degrees))
+            burned = rasterize(
+                ((shape, 1) for shape in moved), out_shape=grid.shape, transform=grid.transform, dtype="uint8"
+            )
+            covered |= burned > 0
+    return covered
 
 
 def _snapped(area: BaseGeometry) -> Bounds:

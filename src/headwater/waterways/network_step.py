@@ -19,7 +19,7 @@ from headwater.core.terms import Terms
 from headwater.geo.basins import check_basin_id
 from headwater.geo.features import PARQUET_SUFFIXES, read_table
 from headwater.geo.parquet import read_terms, write_geoparquet
-from headwater.waterways.backbone.stream_columns import REACH_COLUMNS, SOURCE_GIVEN
+from headwater.waterways.backbone.stream_columns import REACH_COLUMNS, SOURCE_COAST, SOURCE_GIVEN
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.lines.vectorize import WATER_COLUMNS, no_water
 from headwater.waterways.network.build import build_network
@@ -209,6 +209,9 @@ def _counts(pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame) -> dict[str, A
     """Return counts that are not violations, but worth knowing."""
     each = pieces.drop_duplicates("link_id")
     missing = each["missing_share"].to_numpy(np.float64)
+    coasts = backbone["source"] == SOURCE_COAST
+    at_coasts = each["link_id"].isin(backbone["link_id"][coasts]).to_numpy(bool)
+    backbone = backbone[~coasts]
     return {
         "links": len(backbone),
         "links_without_catchment": int((~backbone["has_catchment"]).sum()),
@@ -221,6 +224,7 @@ def _counts(pieces: gpd.GeoDataFrame, backbone: gpd.GeoDataFrame) -> dict[str, A
         # Water of catchments without their reaches, and the part of it whose connection would cost too much.
         "water_px": int(each["water_px"].sum()),
         "dropped_water_px": int(each["dropped_px"].sum()),
+        "water_px_without_backbone": int(each["water_px"][at_coasts].sum()),
         "catchments_partly_without_data": int(((missing > 0) & (missing < 1)).sum()),
         "catchments_wholly_without_data": int((missing == 1).sum()),
     }

@@ -46,6 +46,18 @@ class BackboneSettings(Settings):
         gt=0,
         le=10_000_000,
     )
+    coasts: bool = setting(
+        True,
+        "Whether land that drains to no reach, such as coasts, has waterways too: networks of their own, which end"
+        " where that land does. For kinds tdx and dem and the method headwater; they need the elevation of all cells.",
+    )
+    coast_min_area_km2: float = setting(
+        0.02,
+        "Smallest piece of such land, which drains to one place, in which found water is kept.",
+        unit="km2",
+        gt=0,
+        le=10_000,
+    )
 
     def is_part_of_regions(self, basin_id: str) -> bool:
         """Return whether a basin is cut out of TDX-Hydro's regions, instead of being one of them."""

@@ -176,7 +176,7 @@ class _Links:
         entered = np.zeros(len(start), dtype=bool)
         entered[below[~kept & (below >= 0)]] = True
         of_cell = number[of_cell]
-        of_cell, outlets = _spread_and_end(next_cell, water.sequence, of_cell, inside, int(kept.sum()))
+        of_cell, outlets = spread_and_end(next_cell, water.sequence, of_cell, inside, int(kept.sum()))
         # Of what flows out without a reach, that in which water is found.
         trunk = int(kept.sum())
         counted = np.bincount(of_cell[wet & (of_cell >= trunk)] - trunk, minlength=len(outlets)) > 0
@@ -217,7 +217,7 @@ def _wet_streams(downstream: Any, sequence: Any, stream: Any, wet: Any) -> Any:
 
 
 @njit(cache=True)
-def _spread_and_end(downstream: Any, sequence: Any, link_of_cell: Any, inside: Any, count: int) -> Any:
+def spread_and_end(downstream: Any, sequence: Any, link_of_cell: Any, inside: Any, count: int) -> Any:
     """Give every cell of the area its link; what leaves it elsewhere gets numbers from `count` on, by last cell."""
     outlets = [np.int64(0) for _ in range(0)]
     # Down- to upstream.

@@ -55,5 +55,7 @@ SOURCE_FOUND = "found"
 """Without backbone: found water is on it or flows to its head, so it is in the network."""
 SOURCE_ELEVATION = "elevation"
 """Without backbone: where found water would flow according to the elevation; in the network only downstream of some."""
+SOURCE_COAST = "coast"
+"""A link of length 0 where water leaves land that drains to no reach; it is not in the network, what flows to it is."""
 CATCHMENT_COLUMNS = ("link_id", "cell", "geometry")
 """catchments.parquet."""

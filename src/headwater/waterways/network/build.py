@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headwater.core.errors import InputError, WorkError
 from headwater.geo.grid import CRS
-from headwater.waterways.backbone.stream_columns import SOURCE_FOUND, SOURCE_GIVEN
+from headwater.waterways.backbone.stream_columns import SOURCE_COAST, SOURCE_FOUND, SOURCE_GIVEN
 from headwater.waterways.backbone.tdx import NO_LINK
 from headwater.waterways.link_ids import global_link_ids
 from headwater.waterways.network.cell_rows import without_border_crossings
@@ -111,6 +111,7 @@ def build_network(segments: gpd.GeoDataFrame, reaches: gpd.GeoDataFrame, basin_i
             "divergence": column("divergence", bool),
             "upstream_area_km2": np.where(of_reach, reaches["upstream_area_km2"].to_numpy(np.float64)[row], np.nan),
             "upstream_cut": is_head & reaches["upstream_cut"].to_numpy(bool)[row],
+            "without_backbone": reaches["source"].to_numpy(object)[row] == SOURCE_COAST,
             "topological_order": orders.topological,
             "terminal_stream_id": np.where(reaches_outlet, ids[orders.terminal], NO_STREAM),
         },

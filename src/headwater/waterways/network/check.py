@@ -43,7 +43,7 @@ LENGTH_TOLERANCE = 1e-5
 
 _ALIASES = {"stream_order": "strahler_order"}
 _REQUIRED = ("stream_id", "target_stream_id")
-_BOOLEANS = ("from_tdx", "divergence", "upstream_cut")
+_BOOLEANS = ("from_tdx", "divergence", "upstream_cut", "without_backbone")
 _INTEGERS = ("strahler_order", "tdx_stream_id", "tdx_strahler_order", "topological_order", "terminal_stream_id")
 _NUMBERS = ("length_m", "mean_probability", "upstream_area_km2")
 _NHDPLUS_NO_ORDER = -9

@@ -59,6 +59,12 @@ COLUMNS = (
         "",
         "Whether it is the head of a reach that gets water over the edge of the area; false everywhere in a basin.",
     ),
+    Column(
+        "without_backbone",
+        "bool",
+        "",
+        "Whether it is on land that drains to no reach, such as a coast: its network ends where that land does.",
+    ),
     Column("topological_order", "int64", "", "From 0; every segment comes after all that flow into it."),
     Column("terminal_stream_id", "int64", "", "The outlet that its water leaves by."),
     Column("geometry", "LineString", "degrees", "EPSG:4326, drawn downstream."),

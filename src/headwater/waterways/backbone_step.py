@@ -253,11 +253,12 @@ def _blocks(plan: Plan, degrees: float) -> list[Bounds]:
 def _covered(shapes: NDArray[Any], tree: shapely.STRtree, grid: RasterGrid) -> NDArray[np.bool_]:
     """Return the pixels of a grid in any catchment, at any of its longitudes."""
     covered = np.zeros(grid.shape, dtype=bool)
-    for degrees in (0.0, -FULL_CIRCLE, FULL_CIRCLE):
-        west, south, east, north = grid.bounds
+    west, south, east, north = grid.bounds
+    for turns in (0, -1, 1):
+        degrees = turns * FULL_CIRCLE
         there = np.unique(tree.query(shapely.box(west - degrees, south, east - degrees, north)))
         if len(there):
-            moved = shift_longitudes(shapes[there], np.full(len(there), degrees))
+            moved = shift_longitudes(shapes[there], np.full(len(there), float(turns)))
             burned = rasterize(
                 ((shape, 1) for shape in moved), out_shape=grid.shape, transform=grid.transform, dtype="uint8"
             )

@@ -14,6 +14,7 @@ from scipy import ndimage
 from headwater.core.elevations import refuse_no_elevation
 from headwater.core.errors import InputError
 from headwater.geo.grid import CRS, Bounds, RasterGrid
+from headwater.geo.longitudes import FULL_CIRCLE, shift_longitudes
 from headwater.waterways.backbone.dem import flow, polygons_of, sea
 from headwater.waterways.backbone.found import spread_and_end
 from headwater.waterways.backbone.stream_columns import SOURCE_COAST
@@ -97,7 +98,9 @@ def _tables(
     rows, columns = np.divmod(outlets, grid.width)
     points = np.column_stack([grid.west + (columns + 0.5) * grid.dx, grid.north - (rows + 0.5) * grid.dy]).round(10)
     ids = np.arange(first_link_id, first_link_id + len(outlets))
-    lines = np.array([shapely.LineString([point, point]) for point in points], dtype=object)
+    # On the map from -180 to 180 degrees, as outlets are; the grid may reach beyond.
+    turns = -np.floor((points[:, 0] + 180) / FULL_CIRCLE) if len(points) else np.zeros(0)
+    lines = shift_longitudes(np.array([shapely.LineString([p, p]) for p in points], dtype=object), turns)
     reaches = gpd.GeoDataFrame(
         {
             "link_id": ids,
@@ -115,7 +118,9 @@ def _tables(
         crs=CRS,
     )
     catchments = polygons_of(label, grid)
-    return reaches, catchments.assign(link_id=catchments["link_id"] - 1 + first_link_id)
+    row = catchments["link_id"].to_numpy(np.int64) - 1
+    moved = shift_longitudes(np.array(catchments.geometry.to_numpy(), dtype=object), turns[row])
+    return reaches, gpd.GeoDataFrame({"link_id": row + first_link_id}, geometry=moved, crs=CRS)
 
 
 def with_links(backbone: Backbone, parts: Iterable[tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]]) -> Backbone:

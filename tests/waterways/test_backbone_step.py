@@ -61,7 +61,8 @@ def test_from_elevation_a_basin_on_both_sides_of_180_degrees_is_like_any_other(t
     ends = shapely.get_x(shapely.get_point(there.geometry.to_numpy(), -1))
     assert (ends[of_trunk] < -179.9).all()
     # What drains to no reach leaves the basin in the west.
-    assert (ends[~of_trunk] > 179.9).all() and not of_trunk.all()
+    assert (ends[~of_trunk] > 179.9).all()
+    assert not of_trunk.all()
     moved = shapely.transform(here.geometry.to_numpy()[of_trunk], lambda xy: xy - np.array([191.1, 0]))
     assert shapely.hausdorff_distance(moved, there.geometry.to_numpy()[of_trunk]).max() < 1e-6
     assert shapely.distance(catchments.geometry.to_numpy(), there.geometry.to_numpy()).max() < 1e-9

@@ -68,7 +68,7 @@ onstart:
 onsuccess:
     from headwater.runs import watch
 
-    watch.end("done")
+    watch.end("done", RUN.where_results_are())
 
 
 onerror:

@@ -65,7 +65,7 @@ def test_two_planets_in_one_run_after_a_kill_and_then_nothing_to_do(clone):
     for seed in (5, 6):
         basin = json.loads((folder / f"demo/planet-{seed}/planet.json").read_text())["basin_id"]
         for word in ("waterways.parquet", "report/map.html", "report/index.html"):
-            assert f"results/{basin}/{word}" in done.stdout
+            assert f"results/{basin}/{word}" in done.stderr
             assert (folder / "results" / basin / word).is_file()
         assert set(gpd.read_parquet(folder / "results" / basin / "waterways.parquet")["basin_id"]) == {basin}
         for path in (folder / "results" / basin).rglob("probability.tif"):

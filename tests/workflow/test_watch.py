@@ -117,10 +117,11 @@ def test_an_error_in_the_watcher_ends_no_run(folder):
     assert (folder / "out/N00E001").is_file()
 
 
-def test_on_a_terminal_one_line_changes_below_snakemakes_own(folder):
+def on_terminal(folder, size, *options, script=GOOD):
+    """Run on a terminal of (rows, columns) and return what it received."""
     screen, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (40, 120))
-    process = subprocess.Popen(command(folder, GOOD), env=environment(), stderr=terminal)
+    termios.tcsetwinsize(terminal, size)
+    process = subprocess.Popen([*command(folder, script), *options], env=environment(), stderr=terminal)
     os.close(terminal)
     said = b""
     while True:
@@ -129,15 +130,49 @@ def test_on_a_terminal_one_line_changes_below_snakemakes_own(folder):
         except OSError:  # the other end is closed
             break
         said += chunk
-    assert process.wait() == 0
-    text = said.decode()
-    assert "\rcomposite 0/2 | 1 of 3 jobs, " in text
-    # The line is cleared before a line of Snakemake's, which starts at the margin.
+    os.close(screen)
+    return process.wait(), said.decode()
+
+
+def shown_lines(text):
+    """What stays on the screen, without colors: what came last on each line."""
     shown = [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").split("\n")]
-    plain = [re.sub(r"\x1b\[[\dA-Z;]*m?", "", line) for line in shown]
-    assert "localrule plan:" in [line.strip() for line in plain]
-    assert not [line for line in plain if re.search(r"\d of 3 jobs", line)]
+    return [re.sub(r"\x1b\[[\dA-Z;]*m?", "", line).strip() for line in shown]
+
+
+def test_on_a_terminal_a_block_has_a_bar_for_each_step_and_snakemake_is_quiet(folder):
+    code, text = on_terminal(folder, (40, 120))
+    assert code == 0
+    assert re.search(r"\rplan +\S* *1/1", text)
+    assert re.search(r"\rcomposite +\S* *1/2", text)
+    assert re.search(r"\r1 of 3 jobs, [\d.]+/min", text)
+    assert "localrule plan:" not in text
+    # The block is gone at the end, and what Headwater said stays.
+    plain = shown_lines(text)
     assert any(line.startswith("headwater: done in ") for line in plain)
+    assert not [line for line in plain[-8:] if re.search(r"\d of 3 jobs", line)]
+    # Snakemake's own text is in its log file.
+    (log,) = (folder / ".snakemake/log").glob("*.log")
+    assert "localrule plan:" in log.read_text()
+
+
+def test_on_a_small_terminal_the_block_is_a_line(folder):
+    code, text = on_terminal(folder, (5, 80))
+    assert code == 0
+    assert "\rcomposite 0/2 | 1 of 3 jobs, " in text
+    assert not re.search(r"\rplan +\S* *1/1", text)
+    assert all(len(line.rstrip()) < 80 for line in re.findall(r"\r(composite [^\r\n\x1b]*)", text))
+
+
+def test_a_failure_names_its_cause_on_a_terminal(folder):
+    code, text = on_terminal(folder, (40, 100), "--keep-going", script=BAD)
+    assert code != 0
+    assert "1 failed" in text
+    assert any(line.startswith("headwater: failed in ") for line in shown_lines(text))
+
+
+def test_who_asks_for_snakemakes_text_gets_it(folder):
+    assert "localrule plan:" in on_terminal(folder, (40, 120), "--printshellcmds")[1]
 
 
 def test_the_repository_watches_its_runs():

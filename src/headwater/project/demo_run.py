@@ -58,7 +58,7 @@ def run_demo(
     """
     if not Path("Snakefile").is_file() or not config.is_file():
         raise InputError(f"Snakefile or {config} is not in this folder.", "Run it from the folder of the repository.")
-    checked = check_config(read_config(config, run_folder=Path.cwd()))
+    check_config(read_config(config, run_folder=Path.cwd()))
     folders = [planets / f"planet-{seed}" for seed in seeds]
     with _only_one_run() as lock:
         for seed, folder in zip(seeds, folders, strict=True):
@@ -82,13 +82,6 @@ def run_demo(
                     f"The workflow ended with exit code {code}.",
                     "Fix the cause, which the last lines above name, and rerun the command; it resumes.",
                 )
-    results = Path(checked.results)
-    for basin in basins:
-        folder = results / basin
-        print(f"Basin {basin}")
-        print(f"  network  {folder / 'waterways.parquet'}")
-        print(f"  map      {folder / 'report' / 'map.html'}")
-        print(f"  report   {folder / 'report' / 'index.html'}")
 
 
 @contextmanager

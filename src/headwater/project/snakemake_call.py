@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import WorkError
+from headwater.runs.watch import QUIET_VARIABLE
 
 _PACKAGED = Path(__file__).parents[1] / "_workflow"
 """Where setup.py puts the workflow in a wheel."""
@@ -33,7 +34,7 @@ def workflow_folder() -> Path:
 
 
 def call_snakemake(options: Sequence[str], *, keep_open: Sequence[int] = ()) -> int:
-    """Run Snakemake in this folder and return its exit code; its output is shown as it comes.
+    """Run Snakemake in this folder and return its exit code; its warnings, and what Headwater says, are shown.
 
     Parameters
     ----------
@@ -52,6 +53,7 @@ def call_snakemake(options: Sequence[str], *, keep_open: Sequence[int] = ()) -> 
     program = str(beside) if beside.is_file() else shutil.which("snakemake")
     if program is None:
         raise WorkError("snakemake is not installed.", "Install Headwater with its dependencies: `make install`.")
+    quiet = {} if "--verbose" in options or QUIET_VARIABLE in os.environ else {QUIET_VARIABLE: "1"}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     child: subprocess.Popen[bytes] | None = None
     early: list[int] = []
@@ -68,7 +70,7 @@ def call_snakemake(options: Sequence[str], *, keep_open: Sequence[int] = ()) -> 
     # Snakemake ends in its own time: it waits for its jobs and removes what is half done.
     former = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        child = subprocess.Popen([program, *options], pass_fds=keep_open, env=dict(os.environ, PATH=path))
+        child = subprocess.Popen([program, *options], pass_fds=keep_open, env=dict(os.environ, PATH=path, **quiet))
         for number in early:
             child.send_signal(number)
         code = child.wait()

@@ -50,6 +50,7 @@ from headwater.project.config_paths import ready_paths
 from headwater.project.data_folder import fetch_first, fetch_lines, lake_files, refuse_absent, with_files
 from headwater.raster.mosaic import MOSAICS
 from headwater.runs import results
+from headwater.runs.watch import QUIET_VARIABLE, hush
 from headwater.waterways.network.formats import FORMATS, description_paths
 from headwater.waterways.settings import BackboneSettings
 
@@ -91,6 +92,8 @@ class Workflow:
             refuse_repeated_keys(snakemake.configfiles)
             _refuse_conda(snakemake)
             _refuse_braces(str(snakemake.basedir))
+            if QUIET_VARIABLE in os.environ:
+                hush(snakemake)
         files = snakemake.configfiles if snakemake is not None else ()
         self._written = check_config(ready_paths(config, files, run_folder=Path.cwd()))
         self.config: Config = with_files(self._written)
@@ -204,6 +207,17 @@ class Workflow:
                     say(
                         f"{path} is not updated, since the configuration no longer asks for it; delete it or ask again."
                     )
+
+    def where_results_are(self) -> list[str]:
+        """Return where the network, the map and the report of each basin are, for people."""
+        names = {"network": "waterways.parquet", "map": "report/map.html", "report": "report/index.html"}
+        # As seen from where the command was given, which `headwater run` leaves.
+        results = Path(os.path.relpath(self.results, os.environ.get("PWD") or Path.cwd()))
+        return [
+            f"basin {basin}: " + ", ".join(f"{what} {results / basin / name}" for what, name in names.items())
+            for basin in self.basins
+            if all((self.results / basin / name).exists() for name in names.values())
+        ]
 
     def cost_lines(self) -> list[str]:
         """Return a line for each basin with cells to do: how many cells it has, and what they cost."""

@@ -154,7 +154,7 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return the summary as a sentence, a table and the warnings, line by line."""
     sentence = (
         f"{summary['outcome']} in {format_duration(summary['seconds'])} ({format_duration(summary['cpu_s'])} of CPU); "
-        f"{_format_bytes(summary['bytes_down'])} downloaded in {summary['requests']} requests, "
+        f"{format_bytes(summary['bytes_down'])} downloaded in {summary['requests']} requests, "
         f"{summary['retries']} retries; {_format_failures(summary['failures']) or 'nothing'} failed."
     )
     rows = [_COLUMNS, *(_cells(step) for step in summary["steps"])]
@@ -293,7 +293,7 @@ def _cells(step: Mapping[str, Any]) -> tuple[str, ...]:
         format_duration(step["seconds"]),
         format_duration(step["cpu_s"]),
         f"{step['max_rss_mb']} MB",
-        _format_bytes(step["bytes_down"]),
+        format_bytes(step["bytes_down"]),
         str(step["retries"]),
         _format_failures(step["failures"]),
     )
@@ -303,7 +303,8 @@ def _format_failures(failures: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {cause}" for cause, count in sorted(failures.items()))
 
 
-def _format_bytes(count: float) -> str:
+def format_bytes(count: float) -> str:
+    """Return a number of bytes with three digits and a unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

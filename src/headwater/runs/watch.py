@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import logging
-import shutil
+import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -26,14 +26,21 @@ from headwater.runs.run_summary import (
     UNKNOWN,
     event_file_sizes,
     failure_lines,
+    format_bytes,
     format_duration,
     job_attempts_since,
     summarize,
     summary_lines,
 )
 
-SECONDS_BETWEEN_LINES = 30.0
+SECONDS_BETWEEN_LINES = 60.0
 """Between progress lines in a log; in a long run a hundredth of the elapsed time."""
+QUIET_VARIABLE = "HEADWATER_QUIET"
+"""Set for the Snakemake that Headwater starts: it is quiet from its first line on, not from its first job on."""
+_SHOWN_TEXT = ("headwater", "Nothing to be done", "Complete log", "Unlock")
+"""How messages of Snakemake begin that are shown although they are no warnings."""
+MIN_BLOCK_COLUMNS = 44
+"""Width of a terminal from which each step has a bar."""
 LOGGER = logging.getLogger("snakemake.logging")
 _P = ParamSpec("_P")
 _WATCH: list[Watch] = []
@@ -52,6 +59,32 @@ def _harmless(function: Callable[_P, None]) -> Callable[_P, None]:
             LOGGER.warning(f"headwater: the run is no longer watched ({type(error).__name__}: {error}).")
 
     return safe
+
+
+class _Quiet(logging.Filter):
+    """Passes warnings, errors, and what Headwater itself says."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or record.getMessage().startswith(_SHOWN_TEXT)
+
+
+def hush(workflow: Any) -> None:
+    """Keep Snakemake's own text off the terminal; its log file has it all.
+
+    With `--verbose`, `--printshellcmds` or `--dry-run`, whose text is asked for, nothing changes.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+        The workflow.
+    """
+    settings = workflow.output_settings
+    if settings.verbose or settings.printshellcmds or settings.dryrun:
+        return
+    for handler in LOGGER.handlers:
+        shows = isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+        if shows and not any(isinstance(each, _Quiet) for each in handler.filters):
+            handler.addFilter(_Quiet())
 
 
 def partition_file(workflow: Any) -> Path | None:
@@ -78,6 +111,7 @@ def begin(workflow: Any, logs: Path) -> None:
             totals[job.rule.name] += 1
             done[job.rule.name] += not workflow.dag.needrun(job)
             folders.add(logs / Path(job.log[0]).relative_to(logs).parts[0])
+    hush(workflow)
     quiet = {word.name for word in workflow.output_settings.quiet or ()}
     shown = not quiet & {"ALL", "PROGRESS"}
     watch = Watch(Progress(totals, done, at=time.monotonic()), logs, folders, shown=shown)
@@ -88,18 +122,22 @@ def begin(workflow: Any, logs: Path) -> None:
 
 
 @_harmless
-def end(outcome: str) -> None:
+def end(outcome: str, results: Iterable[str] = ()) -> None:
     """End watching: write the summary and print it.
 
     Parameters
     ----------
     outcome : str
         "done", "failed" or "stopped".
+    results : iterable of str
+        Lines that say where the results are.
     """
     while _WATCH:
         watch = _WATCH.pop()
         watch.leave()
         watch.summarize(outcome)
+        for line in results:
+            LOGGER.info(f"headwater: {line}")
 
 
 class Progress:
@@ -161,6 +199,29 @@ class Progress:
         parallelism = (sum(durations) + running) / (at - self._begun)
         return max(0.0, work - running) / parallelism
 
+    def steps(self, *, busy_only: bool = False) -> list[tuple[str, int, int, int]]:
+        """Return the name, jobs done, jobs in all and failures of each step, in the order of the steps.
+
+        Parameters
+        ----------
+        busy_only : bool
+            List only the steps that have begun and are not done.
+        """
+        busy = {rule for rule, _ in self._running.values()}
+        return [
+            (rule, self.done[rule], total, self.errors[rule])
+            for rule, total in sorted(self.totals.items(), key=lambda item: by_flow(item[0]))
+            if not busy_only or (self.done[rule] < total and (self.done[rule] or rule in busy))
+        ]
+
+    def overall(self, *, at: float) -> str:
+        """Return the jobs done of all, rate, failures and remaining time, as text."""
+        done, total = self.done.total(), sum(self.totals.values())
+        left = self.remaining_s(at=at)
+        speed = f"{done} of {total} jobs, {self.rate(at=at):.3g}/min"
+        failed = f", {self.errors.total()} failed" if self.errors else ""
+        return speed + failed + (f", {format_duration(left)} left" if left is not None else "")
+
     def line(self, *, at: float, short: bool = False) -> str:
         """Return the progress as one line: jobs done of each step, rate, remaining time.
 
@@ -171,21 +232,12 @@ class Progress:
         short : bool
             List only the steps that have begun and are not done.
         """
-        busy = {rule for rule, _ in self._running.values()}
-        steps = [
-            f"{rule} {self.done[rule]}/{total}"
-            for rule, total in sorted(self.totals.items(), key=lambda item: by_flow(item[0]))
-            if not short or (self.done[rule] < total and (self.done[rule] or rule in busy))
-        ]
-        done, total = self.done.total(), sum(self.totals.values())
-        left = self.remaining_s(at=at)
-        speed = f"{done} of {total} jobs, {self.rate(at=at):.3g}/min"
-        failed = f", {self.errors.total()} failed" if self.errors else ""
-        return " | ".join([*steps, speed + failed + (f", {format_duration(left)} left" if left is not None else "")])
+        steps = [f"{rule} {done}/{total}" for rule, done, total, _ in self.steps(busy_only=short)]
+        return " | ".join([*steps, self.overall(at=at)])
 
 
 class Watch(logging.Handler):
-    """Shows the progress of a run: on a terminal as one line that is updated, in a log as a line now and then."""
+    """Shows the progress of a run: on a terminal as a block that is updated, in a log as a line now and then."""
 
     def __init__(self, progress: Progress, logs: Path, folders: Iterable[Path], *, shown: bool = True) -> None:
         super().__init__()
@@ -197,12 +249,14 @@ class Watch(logging.Handler):
         self._sizes = event_file_sizes(*self._folders)
         self._last_line = self._begun
         self._terminal: Terminal | None = None
+        self._next_count, self._bytes = self._begun, 0.0
 
     def enter(self) -> None:
         """Start listening to Snakemake's events."""
         for handler in LOGGER.handlers:
             if self._shown and isinstance(handler, logging.StreamHandler) and handler.stream.isatty():
-                self._terminal = Terminal(handler)
+                self._terminal = Terminal(handler, self._progress)
+                self._terminal.show(at=self._begun)
         LOGGER.addHandler(self)
 
     def leave(self) -> None:
@@ -235,10 +289,19 @@ class Watch(logging.Handler):
 
     def _show(self, now: float) -> None:
         if self._terminal is not None:
-            self._terminal.show(self._progress.line(at=now, short=True))
+            self._terminal.show(at=now, downloaded=self._downloaded(now))
         elif now - self._last_line >= max(SECONDS_BETWEEN_LINES, (now - self._begun) / 100):
             self._last_line = now
             LOGGER.info(f"headwater: {self._progress.line(at=now)}")
+
+    def _downloaded(self, now: float) -> float:
+        """Return the bytes that jobs downloaded, as of some seconds ago: the events of long runs take time to read."""
+        if now >= self._next_count:
+            begun = time.monotonic()
+            attempts = job_attempts_since(self._sizes, *self._folders)
+            self._bytes = float(sum(attempt.bytes_down for attempt in attempts))
+            self._next_count = now + 2 + 20 * (time.monotonic() - begun)
+        return self._bytes
 
     def summarize(self, outcome: str) -> None:
         """Write the summary, and log it line by line."""
@@ -263,31 +326,64 @@ class Watch(logging.Handler):
 
 
 class Terminal:
-    """One line at the bottom of a terminal, above which Snakemake continues to write.
+    """A block at the bottom of a terminal, a bar for each step, above which messages continue.
+
+    On a terminal too small for it, the block is one line.
 
     Parameters
     ----------
     handler : logging.StreamHandler
-        The handler that writes to the terminal; until `close` its output goes above the line.
+        The handler that writes to the terminal; until `close` its output goes above the block.
+    progress : Progress
+        What is shown.
     """
 
-    def __init__(self, handler: logging.StreamHandler[Any]) -> None:
-        self._handler, self._stream = handler, handler.stream
-        self._bar = tqdm(file=self._stream, bar_format="{desc}", leave=False)
+    def __init__(self, handler: logging.StreamHandler[Any], progress: Progress) -> None:
+        self._handler, self._stream, self._progress = handler, handler.stream, progress
+        columns, rows = os.get_terminal_size(self._stream.fileno())
+        steps = progress.steps() if rows > len(progress.totals) + 3 and columns >= MIN_BLOCK_COLUMNS else []
+        width = max((len(rule) for rule, *_ in steps), default=0)
+        self._bars = {
+            rule: tqdm(
+                desc=rule.ljust(width),
+                total=total,
+                initial=done,
+                file=self._stream,
+                bar_format="{desc} {bar:20} {n_fmt}/{total_fmt}{postfix}",
+                leave=False,
+                ascii=_is_plain(self._stream),
+            )
+            for rule, done, total, _ in steps
+        }
+        self._line = tqdm(file=self._stream, bar_format="{desc}", leave=False)
         handler.setStream(_Above(self._stream))
 
-    def show(self, text: str) -> None:
-        """Update the line, cut to the width of the terminal."""
-        self._bar.set_description_str(text[: shutil.get_terminal_size().columns - 1])
+    def show(self, *, at: float, downloaded: float = 0.0) -> None:
+        """Update the block, whose lines are cut to the width of the terminal."""
+        for rule, done, _, failed in self._progress.steps():
+            bar = self._bars.get(rule)
+            if bar is not None and (bar.n != done or failed):
+                bar.n = done
+                bar.postfix = f" {failed} failed" if failed else ""
+                bar.refresh()
+        text = self._progress.overall(at=at) if self._bars else self._progress.line(at=at, short=True)
+        text += f", {format_bytes(downloaded)} downloaded" if downloaded else ""
+        self._line.set_description_str(text[: os.get_terminal_size(self._stream.fileno()).columns - 1])
 
     def close(self) -> None:
-        """Remove the line."""
+        """Remove the block."""
         self._handler.setStream(self._stream)
-        self._bar.close()
+        for bar in (self._line, *reversed(self._bars.values())):
+            bar.close()
+
+
+def _is_plain(stream: TextIO) -> bool:
+    """Whether a terminal knows no blocks: another encoding than UTF-8."""
+    return "utf" not in (getattr(stream, "encoding", "") or "").lower()
 
 
 class _Above:
-    """A text stream whose complete lines go above the line at the bottom."""
+    """A text stream whose complete lines go above the block at the bottom."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._held = stream, ""

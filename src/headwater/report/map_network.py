@@ -23,7 +23,10 @@ from headwater.waterways.network.vector_tiles import write_zooms
 LAST_ZOOM = 12
 """Tiles of this zoom are enlarged from there on; a vertex is 1.2 m off at most."""
 TILE_SEGMENTS = 12_000
-"""Segments of a tile at most, some 300 kB: where more begin in one, streams of the lowest orders are left out."""
+"""Segments of a tile of the last zoom at most, some 300 kB: where more begin in one, streams of the lowest orders are
+left out."""
+FAR_TILE_SEGMENTS = 4_000
+"""Those of a tile of the zooms before: lines of more are one color."""
 BLOCK_ROWS = 256
 """Rows of a block of attributes: what a click reads."""
 NO_CONFIDENCE = 255
@@ -82,12 +85,13 @@ def write_network_tiles(network: gpd.GeoDataFrame, path: Path, *, first_zoom: in
     starts = shapely.get_coordinates(shapely.get_point(drawn.geometry.to_numpy(), 0))
     order = drawn["order"].to_numpy()
     zooms = range(min(first_zoom, LAST_ZOOM), LAST_ZOOM + 1)
-    shown = {zoom: order >= lowest_order(starts, order, zoom) for zoom in zooms}
+    most = {zoom: TILE_SEGMENTS if zoom == LAST_ZOOM else FAR_TILE_SEGMENTS for zoom in zooms}
+    shown = {zoom: order >= lowest_order(starts, order, zoom, most[zoom]) for zoom in zooms}
     write_zooms(drawn.to_crs(3857), shown, path, bounds=bounds, metadata={"name": "waterways"})
 
 
-def lowest_order(starts: NDArray[np.float64], order: NDArray[np.int32], zoom: int) -> int:
-    """Return the lowest order that a zoom shows, so that no tile has more than TILE_SEGMENTS; the highest always is.
+def lowest_order(starts: NDArray[np.float64], order: NDArray[np.int32], zoom: int, most: int = TILE_SEGMENTS) -> int:
+    """Return the lowest order that a zoom shows, so that no tile has more segments than `most`; the highest always is.
 
     Parameters
     ----------
@@ -97,6 +101,8 @@ def lowest_order(starts: NDArray[np.float64], order: NDArray[np.int32], zoom: in
         Strahler orders.
     zoom : int
         Zoom of the tiles.
+    most : int
+        Segments that begin in a tile.
     """
     side = 2**zoom
     latitudes = np.radians(np.clip(starts[:, 1], -85.05, 85.05))
@@ -105,7 +111,7 @@ def lowest_order(starts: NDArray[np.float64], order: NDArray[np.int32], zoom: in
     tile = row * side + column
     for lowest in range(int(order.min()), int(order.max())):
         counts = np.unique(tile[order >= lowest], return_counts=True)[1]
-        if counts.max() <= TILE_SEGMENTS:
+        if counts.max() <= most:
             return lowest
     return int(order.max())
 

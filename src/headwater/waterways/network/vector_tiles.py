@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+import shapely
 
 from headwater.core.errors import WorkError
 from headwater.core.files import atomic_path
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
     from headwater.geo.grid import Bounds
 
+WORLD_M = 2 * math.pi * 6_378_137.0
+"""Side of the square map of the web in EPSG:3857."""
+TILE_EXTENT = 4096
+"""Steps of the grid of a tile, of GDAL's driver MVT by default."""
 TILE_ZOOMS = range(6, 13)
 """Zooms of the tiles: at 12 a vertex moves by 1.2 m at most; at 6 a basin spans some tiles."""
 
@@ -84,8 +91,12 @@ def write_zooms(
         # GDAL coarsens a tile beyond half a megabyte, and warns.
         warnings.filterwarnings("ignore", "At least one tile exceeded", RuntimeWarning)
         for zoom, rows in shown.items():
+            # Vertices nearer to a line than a step of the tile's grid are not seen.
+            step_m = WORLD_M / 2**zoom / TILE_EXTENT
+            drawn = streams[rows]
+            drawn = drawn.set_geometry(shapely.simplify(drawn.geometry.to_numpy(), step_m, preserve_topology=False))
             options = {"FORMAT": "DIRECTORY", "MINZOOM": zoom, "MAXZOOM": zoom, **(more or {})}
-            write_with_gdal(streams[rows], Path(folder) / str(zoom), "MVT", options)
+            write_with_gdal(drawn, Path(folder) / str(zoom), "MVT", options)
         last = json.loads((Path(folder) / str(final) / "metadata.json").read_text())
         layers = [layer | {"minzoom": first} for layer in json.loads(last["json"])["vector_layers"]]
         tiles = [

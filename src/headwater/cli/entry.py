@@ -116,6 +116,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "view": ("serve the map page of a basin to a browser of this machine", "viewing"),
     "catalog": ("list the results of all basins in a STAC catalog with a map", "waterways"),
     "fetch": ("fetch basins, stream networks and lakes, or list their sources", "fetching"),
+    "flood": ("map floods that water obeys, by hidden Markov trees over the elevation", "flood"),
     "items": ("make a catalog from a folder of your own rasters", "imagery"),
     "chips": ("cut training chips from cells and labels", "learning"),
     "train": ("train a network", "learning"),

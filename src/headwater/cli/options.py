@@ -26,7 +26,12 @@ SIGNING = ("preset", "signing", "token_url", "hosts", "fallback")
 
 
 def add_settings(
-    parser: argparse.ArgumentParser, section: str, *, only: Iterable[str] | None = None, skip: Iterable[str] = ()
+    parser: argparse.ArgumentParser,
+    section: str,
+    *,
+    only: Iterable[str] | None = None,
+    skip: Iterable[str] = (),
+    rules: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Add the options of a step's settings.
 
@@ -38,10 +43,12 @@ def add_settings(
         Section of the configuration.
     only, skip : iterable of str
         Only these settings, or all but these.
+    rules : mapping, optional
+        Rules of the settings (`headwater.core.settings.rules_of`) of a command that is no step of the configuration.
     """
     parser.set_defaults(values=None)
     group = parser.add_argument_group(f"settings of {section}")
-    for name, rule in _schema()["properties"][section]["properties"].items():
+    for name, rule in (_schema()["properties"][section]["properties"] if rules is None else rules).items():
         if rule.get("is_file") or name in skip or (only is not None and name not in only):
             continue
         options = [_option(each) for each in (name, *rule.get("old_names", []))]

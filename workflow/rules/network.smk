@@ -10,7 +10,6 @@ use rule step as backbone with:
         catchments=RESULTS / "{basin}/catchments.parquet",
     log:
         LOGS / "{basin}/backbone.log",
-    # First of all: a file that is not TDX-Hydro is refused before anything is downloaded.
     priority: 10
     resources:
         **memory(4000, runtime=minutes(60)),

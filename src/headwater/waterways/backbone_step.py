@@ -37,6 +37,7 @@ from headwater.waterways.settings import BackboneSettings, VectorizeSettings
 
 COAST_BLOCK_DEGREES = 2.0
 """Side of the blocks in which land that drains to no reach is looked for: about 4 GB. Water ends at a block's edge."""
+COAST_MARGIN_PX = 60
 SNAP_PER_DEGREE = 20
 """Edges of the grid of an area are on this fraction of a degree, which the smallest cells have too."""
 
@@ -213,6 +214,9 @@ def _with_coasts(
         uncovered = _burned(polygon, grid) & ~_covered(shapes, tree, grid)
         if not uncovered.any():
             continue
+        rows, columns = _around(uncovered)
+        uncovered = uncovered[rows, columns]
+        grid = grid.crop(row=rows.start, column=columns.start, height=uncovered.shape[0], width=uncovered.shape[1])
         values = np.full(grid.shape, np.nan, dtype=np.float32)
         for path in elevation:
             _fill_in(values, grid, Path(path))
@@ -233,6 +237,15 @@ def _with_coasts(
         coasts=next_id - FIRST_LINK_ID,
     )
     return with_links(backbone, parts)
+
+
+def _around(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and columns around all true pixels, with a margin in which the sea is recognized."""
+    spans = []
+    for axis in (1, 0):
+        places = np.flatnonzero(mask.any(axis=axis))
+        spans.append(slice(max(int(places[0]) - COAST_MARGIN_PX, 0), int(places[-1]) + 1 + COAST_MARGIN_PX))
+    return spans[0], spans[1]
 
 
 def _blocks(plan: Plan, degrees: float) -> list[Bounds]:

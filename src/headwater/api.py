@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from headwater.core.errors import InputError
 from headwater.core.sentinel2 import COMPOSITE_BANDS
@@ -545,6 +545,76 @@ class Basin:
         from headwater.core.files import read_json
 
         return dict(read_json(self.folder / "waterways.checks.json"))
+
+    def plot(self, *, by: Literal["strahler_order", "source"] = "strahler_order", axes: Any = None) -> Any:
+        """Draw the network over relief shading with matplotlib.
+
+        Parameters
+        ----------
+        by : str
+            What colors show: "strahler_order" or "source".
+        axes : matplotlib Axes, optional
+            Where to draw; a new figure if not given.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Examples
+        --------
+        >>> axes = basin.plot(by="source")
+        """
+        from headwater.report.figures import add_network, hillshade
+        from headwater.report.step import map_grid, read_relief
+
+        if axes is None:
+            import matplotlib.pyplot as plt
+
+            _, axes = plt.subplots(figsize=(10, 8), layout="constrained")
+        grid = map_grid(self.plan)
+        files = [self.folder / "cells" / cell.name / "elevation.tif" for cell in self.plan.cells]
+        shade = hillshade(read_relief([path for path in files if path.exists()], grid), grid)
+        add_network(axes, self.network, shade, grid, by=by)
+        axes.set(title=f"Basin {self.plan.basin_id}", xlabel="longitude", ylabel="latitude")
+        return axes
+
+    def explore(self, *, tiles: str | None = "OpenStreetMap") -> Any:
+        """Show the network on a map that one can move, in a notebook (folium, the extra `explore`).
+
+        Parameters
+        ----------
+        tiles : str, optional
+            Background, as folium names it; it comes from its provider, over the internet. None for none.
+
+        Returns
+        -------
+        folium.Map
+
+        Raises
+        ------
+        InputError
+            The extra is not installed.
+        """
+        from headwater.core.extras import require_extra
+
+        require_extra("explore", "folium", purpose="Basin.explore")
+        import folium
+
+        from headwater.report.figures import order_color
+
+        facts = ["stream_id", "strahler_order", "length_m", "mean_probability"]
+        west, south, east, north = self.plan.bounds_in_one_piece
+        page = folium.Map(tiles=tiles)
+        folium.GeoJson(
+            self.network[[*facts, "geometry"]],
+            style_function=lambda line: {
+                "color": order_color(line["properties"]["strahler_order"]),
+                "weight": 0.8 + 0.6 * line["properties"]["strahler_order"],
+            },
+            tooltip=folium.GeoJsonTooltip(facts),
+        ).add_to(page)
+        page.fit_bounds([[south, west], [north, east]])
+        return page
 
     def __repr__(self) -> str:
         return f"<Basin {self.plan.basin_id}: {len(self.plan.cells)} cells in {self.folder}>"

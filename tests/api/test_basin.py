@@ -147,3 +147,23 @@ def test_a_cell_without_its_raster_is_named(tmp_path):
     with pytest.raises(InputError, match=f"1 of 2 cells have no probability.tif, such as {cells[1].name}"):
         _ = basin.probability
     assert basin.composite.sizes["band"] == 5
+
+
+def test_a_basin_is_plotted_over_its_relief(results):
+    basin = hw.open_basin(results)
+    axes = basin.plot(by="source")
+    drawn = sum(len(lines.get_segments()) for lines in axes.collections)
+    assert drawn == len(basin.network)
+    km = sum(
+        float(text.get_text().rpartition("(")[2].removesuffix(" km)").replace(",", ""))
+        for text in axes.get_legend().texts
+    )
+    assert km == pytest.approx(basin.network["length_m"].sum() / 1000, abs=1)
+    assert len(axes.images) == 1
+
+
+def test_a_basin_is_explored_on_a_map(results):
+    pytest.importorskip("folium")
+    page = hw.open_basin(results).explore(tiles=None).get_root().render()
+    assert "strahler_order" in page
+    assert page.count('"Feature"') == len(hw.open_basin(results).network)

@@ -19,7 +19,7 @@ FACTS = {
     "table": [{"order": 1, "backbone": 1.0, "new": 2.0, "all": 3.0}], "maps": [{"file": "a.png", "caption": "A map"}],
     "checks": [("no cycle", 0)], "scenes": ["S2A"], "no_view": 0.01, "weights": ["abc"], "demo_weights": True,
     "costs": [],
-    "missing": [], "left_out": [], "constant": [], "published": "", "terms": Terms(),
+    "missing": [], "left_out": [], "constant": [], "published": "", "terms": Terms(), "area_km2": 20.0,
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from headwater import raster
 from headwater.core.files import atomic_path
 from headwater.geo.grid import Bounds, RasterGrid
-from headwater.report.figures import hillshade
+from headwater.report.figures import TINTS, height_range, hillshade, relief_colors
 from headwater.waterways.network.pmtiles import TileFile, write_pmtiles
 
 TILE_PX = 512
@@ -32,12 +32,8 @@ _SMALLEST_PX = 128
 _SAMPLE_PX = 400
 """Longest side of the sample that the stretch of colors comes from."""
 
-TINTS = LinearSegmentedColormap.from_list(
-    "tints", ["#8fae8b", "#b7c397", "#e0d7a8", "#d3b787", "#b3906f", "#a08a80", "#d9d4d0", "#ffffff"]
-)
-"""Colors of heights, low to high: none that looks like water."""
-SEA, _SEA_ALPHA = (0.45, 0.66, 0.80), 80
-"""Color of heights of exactly 0 m, which elevation has for the sea: a tint of the page's ground, light or dark."""
+_SEA_ALPHA = 80
+"""Of the sea: a tint of the page's ground, light or dark."""
 PROBABILITY_COLORS = LinearSegmentedColormap.from_list("probability", ["#fde5c0", "#f5a73c", "#d95f0e", "#7f2704"])
 
 
@@ -177,20 +173,15 @@ def clear_view_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, Le
 def elevation_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, Legend | None]:
     """Return how to read heights as tints with relief shading."""
     heights, known = _on(paths, _sample_grid(bounds))
-    land = heights[known & (heights != 0)]
-    low, high = np.percentile(land, (0.2, 99.8)) if land.size else (0.0, 1.0)
-    span = max(float(high - low), 1.0)
+    low, high = height_range(np.where(known, heights, np.nan).astype(np.float32))
 
     def read(grid: RasterGrid) -> NDArray[np.uint8]:
         heights, known = _on(paths, grid)
-        tints = TINTS(np.clip((heights - low) / span, 0, 1))[..., :3]
-        tints[heights == 0] = SEA
-        # Flat land keeps its tint.
-        light = _light(heights, known, grid)[..., np.newaxis] / np.sin(np.pi / 4)
-        alpha = np.where(known, np.where(heights == 0, _SEA_ALPHA, 255), 0)
-        return _with_alpha(np.clip(tints * (0.35 + 0.65 * light) * 255, 0, 255).astype(np.uint8), alpha)
+        colors = relief_colors(heights, _light(heights, known, grid), low, high)
+        colors[..., 3] = np.where(known, np.where(heights == 0, _SEA_ALPHA, 255), 0)
+        return colors
 
-    return read, Legend(float(low), float(high), "m", _ramp(TINTS))
+    return read, Legend(low, high, "m", _ramp(TINTS))
 
 
 def hillshade_colors(paths: Sequence[Path], bounds: Bounds) -> tuple[Reader, Legend | None]:

@@ -18,12 +18,14 @@ from headwater import raster
 from headwater.core.errors import InputError
 from headwater.core.files import atomic_path, read_json, write_if_changed
 from headwater.core.terms import PUBLISHED_RECIPE, Terms
+from headwater.geo.area_polygons import area_km2
+from headwater.geo.basins import basin_polygon
 from headwater.geo.grid import RasterGrid
 from headwater.geo.longitudes import SHIFTS, middle_longitudes, shift_longitudes, wraps_to
 from headwater.geo.parquet import read_geoparquet
 from headwater.geo.plan import Plan, read_plan
 from headwater.models.shipped import demo_hashes
-from headwater.report.figures import draw_image, draw_network, hillshade, probability_colors
+from headwater.report.figures import draw_image, draw_network, draw_relief, hillshade, probability_colors
 from headwater.report.map_page import write_map
 from headwater.report.tables import order_by_source, summary_table
 from headwater.runs.costs import cost_table, last_attempts
@@ -34,8 +36,9 @@ MAP_PX = 1400
 MAPS = {
     "network": "The network by Strahler order of the extended network{relief}.",
     "sources": "The network by source, the given backbone and the waterways found in imagery and elevation{relief}.",
-    "composite": "Cloud-free Sentinel-2 composite, red, green and blue; gray where there was no clear view.",
-    "elevation": "Elevation in meters.",
+    "composite": "Sentinel-2 composite, red, green and blue, stretched between this basin's darkest and brightest"
+    " pixels; {clear} of the pixels have a clear view, the others are gray.",
+    "elevation": "Elevation in meters, with relief shading; the sea, at exactly 0 m, is blue.",
     "probability": "Probability of water at 20 m; gray where there was no imagery.",
 }
 
@@ -104,7 +107,11 @@ def report(
     rows = order_by_source(table)
     relief = ", over a hillshade" if elevation else ""
     shown = {name for name in MAPS if rasters.get(name, True)}
-    captions = {name: caption.format(relief=relief) for name, caption in MAPS.items() if name in shown}
+    captions = {
+        name: caption.format(relief=relief, clear=f"{100 * (1 - no_view):.1f} %")
+        for name, caption in MAPS.items()
+        if name in shown
+    }
     if published:
         captions["probability"] = "Probability of water at 20 m, from published rasters; gray where they have none."
     total, backbone, new = (float(rows[column].iloc[-1]) for column in ("all", "backbone", "new"))
@@ -116,6 +123,7 @@ def report(
         "backbone_km": backbone,
         "new_km": new,
         "violations": sum(violations.values()),
+        "area_km2": _area_km2(polygons, the_plan.basin_id),
         "table": [{"order": order, **row} for order, row in rows.to_dict("index").items()],
         "maps": [{"file": f"{name}.png", "caption": caption} for name, caption in captions.items()],
         "checks": sorted(violations.items()),
@@ -146,13 +154,18 @@ def render_page(facts: Mapping[str, Any]) -> str:
     return environment.from_string(template).render(**facts)
 
 
+def _area_km2(polygons: Sequence[Path], basin_id: str) -> float:
+    """Return the area of the basin's polygon, 0 if none is given."""
+    if not polygons:
+        return 0.0
+    return area_km2(basin_polygon(polygons, basin_id))
+
+
 def _draw_maps(folder: Path, plan: Plan, waterways: gpd.GeoDataFrame, rasters: Mapping[str, Sequence[Path]]) -> float:
     """Draw the maps of `MAPS` into a folder; return the fraction of the cells' pixels without a clear view."""
-    west, _, east, _ = plan.basin_bounds
-    # The bounds of a basin on both sides of 180 degrees would span the globe.
-    grid = _map_grid(plan.basin_bounds if east - west <= 180 else plan.bounds_in_one_piece)
+    grid = map_grid(plan)
     title = f"Basin {plan.basin_id}"
-    relief = _read_relief(rasters["elevation"], grid)
+    relief = read_relief(rasters["elevation"], grid)
     shade = hillshade(relief, grid)
     lines = waterways.geometry.to_numpy()
     turns = wraps_to(middle_longitudes(lines), (grid.bounds[0] + grid.bounds[2]) / 2)
@@ -160,7 +173,7 @@ def _draw_maps(folder: Path, plan: Plan, waterways: gpd.GeoDataFrame, rasters: M
     draw_network(folder / "network.png", drawn, shade, grid, title=f"{title}: waterways", by="strahler_order")
     draw_network(folder / "sources.png", drawn, shade, grid, title=f"{title}: sources", by="source")
     if rasters["elevation"]:
-        draw_image(folder / "elevation.png", relief, grid, title=f"{title}: elevation", cmap="terrain", label="meters")
+        draw_relief(folder / "elevation.png", relief, shade, grid, title=f"{title}: elevation")
     if rasters["probability"]:
         _draw_probability(folder / "probability.png", rasters["probability"], grid, title)
     if not rasters["composite"]:
@@ -188,7 +201,7 @@ def _defects(composite: Sequence[Path]) -> tuple[list[str], list[str]]:
     return left_out, constant
 
 
-def _read_relief(elevation: Sequence[Path], grid: RasterGrid) -> NDArray[np.float32]:
+def read_relief(elevation: Sequence[Path], grid: RasterGrid) -> NDArray[np.float32]:
     """Return meters, NaN where unknown."""
     if not elevation:
         return np.full(grid.shape, np.nan, np.float32)
@@ -204,8 +217,12 @@ def _inside_cells(plan: Plan, grid: RasterGrid) -> NDArray[np.bool_]:
     return inside > 0
 
 
-def _map_grid(bounds: tuple[float, float, float, float]) -> RasterGrid:
-    west, south, east, north = bounds
+def map_grid(plan: Plan) -> RasterGrid:
+    """Return the grid that all maps of a basin have."""
+    west, south, east, north = plan.basin_bounds
+    if east - west > 180:
+        # The bounds of a basin on both sides of 180 degrees would span the globe.
+        west, south, east, north = plan.bounds_in_one_piece
     step = max(east - west, north - south) / MAP_PX
     width, height = max(1, round((east - west) / step)), max(1, round((north - south) / step))
     return RasterGrid(
@@ -220,8 +237,10 @@ def _draw_composite(
     bands = [raster.read_cells(composite, grid, band=band, resampling="average") for band in (2, 3, 4)]
     colors: NDArray[Any] = np.stack([values for values, _ in bands], axis=-1)
     clear = bands[0][1]
-    colors[~clear] = 190
-    draw_image(path, colors, grid, title=f"{title}: cloud-free composite")
+    low, high = np.percentile(colors[clear], (0.5, 99.8)) if clear.any() else (0.0, 255.0)
+    colors = np.clip((colors.astype(np.float32) - low) / max(float(high - low), 8.0), 0, 1)
+    colors[~clear] = 0.75
+    draw_image(path, colors, grid, title=f"{title}: composite")
     return float(np.mean(~clear[inside])) if inside.any() else 0.0
 
 

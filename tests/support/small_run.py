@@ -83,7 +83,9 @@ def command(folder, *arguments, cores=2):
     """Return Snakemake's command; without `cores` a profile specifies where and how many jobs run."""
     return [
         str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder),
-        "--configfile", str(folder / "config.yaml"), *(["--cores", str(cores)] if cores else []), *arguments,
+        "--configfile", str(folder / "config.yaml"), *(["--cores", str(cores)] if cores else []),
+        # Its own text is kept off the terminal otherwise.
+        "--printshellcmds", *arguments,
     ]  # fmt: skip
 
 

@@ -17,7 +17,8 @@ def lacking(tmp_path, planet, served):
         server.behave(head=504, busy=1, cut_bytes=100_000)
 
         def write(**changes):
-            own = {"kind": "auto", "streams": None, "catchments": None}
+            # Coasts need the elevation of all cells.
+            own = {"kind": "auto", "streams": None, "catchments": None, "coasts": False}
             fetch = {"enabled": True, "addresses": [f"tdx-hydro={server.url}/{{file}}"]}
             return configure(tmp_path / "run", planet, served, backbone=own, fetch=fetch | changes)
 

@@ -52,7 +52,8 @@ def recorded_run(base, folder):
 def configure_hostile(folder, name):
     """Write a configuration whose every text is hostile, with the files it names."""
     (folder / name / "items").mkdir(parents=True)
-    place = gpd.GeoDataFrame({"HYBAS_ID": [7]}, geometry=[box(10, 5, 10.1, 5.1)], crs=4326)
+    columns = {"HYBAS_ID": [7], "LINKNO": [1], "DSLINKNO": [-1], "strmOrder": [1], "streamID": [1]}
+    place = gpd.GeoDataFrame(columns, geometry=[box(10, 5, 10.1, 5.1)], crs=4326)
     place.to_file(folder.parent / "place.gpkg")
     for file in ("basins.gpkg", "s_7.gpkg", "c_7.gpkg", "lakes.gpkg"):
         shutil.copy(folder.parent / "place.gpkg", folder / name / file)

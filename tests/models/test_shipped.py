@@ -1,10 +1,19 @@
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from headwater.core.errors import InputError
 from headwater.core.terms import Terms
-from headwater.models.shipped import DEMO_WARNING, default_checkpoints, terms_of, uses_demo_weights
+from headwater.models.shipped import (
+    DEMO_WARNING,
+    checkpoint_named,
+    default_checkpoints,
+    fetched_checkpoint,
+    terms_of,
+    uses_demo_weights,
+)
 
 SHIPPED = [json.loads(path.with_suffix(".json").read_text()) for path in default_checkpoints()]
 
@@ -36,3 +45,14 @@ def test_a_configuration_with_shipped_weights_is_known(names):
 def test_other_and_missing_weights_are_not_taken_for_them(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"sha256": "1" * 64}))
     assert not uses_demo_weights([tmp_path / "a.safetensors", tmp_path / "none.safetensors"])
+
+
+def test_a_word_names_a_fetched_checkpoint(tmp_path):
+    assert checkpoint_named("own/weights.safetensors", tmp_path) == Path("own/weights.safetensors")
+    with pytest.raises(InputError, match=r"waternet needs .*which is not there.*\n?.*headwater models fetch waternet"):
+        checkpoint_named("waternet", tmp_path)
+    file = fetched_checkpoint("waternet", tmp_path)
+    file.parent.mkdir()
+    for end in (".safetensors", ".json"):
+        file.with_suffix(end).touch()
+    assert checkpoint_named(Path("waternet"), tmp_path) == file

@@ -56,6 +56,7 @@ def test_the_configurations_that_come_with_headwater_pass(path):
         ({"basins": {"ids": []}}, r"basins.ids must be a list of at least 1 .*got \[\]"),
         ({"basins": {"ids": ["../x"]}}, "basins.ids must be"),
         ({"basins": {"ids": ["1", "1"]}}, "basins.ids names something twice"),
+        ({"basins": {"ids": ["9990000028", "9990000061"]}}, "would be the same: both have the number 160"),
         ({"catalog": {"signing": "token"}}, "catalog.token_url is not given"),
         ({"catalog": {"signing": "magic"}}, "catalog.signing must be planetary_computer, token or none"),
         ({"backbone": {"streams": None}}, "backbone.streams"),

@@ -63,7 +63,10 @@ def predict(parser: argparse.ArgumentParser) -> None:
     add_plan(parser)
     add_cell(parser)
     parser.add_argument(
-        "--checkpoint", type=Path, nargs="+", help="checkpoint, or several to average (default: Headwater's own)"
+        "--checkpoint",
+        type=Path,
+        nargs="+",
+        help="checkpoint, or several to average; waternet: the fetched one (default: Headwater's own)",
     )
     parser.add_argument(
         "--items", type=Path, help="items.parquet of the basin: whether the scenes are of a demo planet (default: no)"
@@ -111,9 +114,12 @@ def predict(parser: argparse.ArgumentParser) -> None:
             raise InputError(
                 "The network needs --composite and --elevation.", "Give both, or --published for published rasters."
             )
+        from headwater.fetch.settings import FetchSettings
+        from headwater.models.shipped import checkpoint_named
         from headwater.predict.step import predict
 
-        predict(composite, elevation, cell, plan, out, checkpoint=checkpoint, settings=settings, items=items)
+        files = [checkpoint_named(each, FetchSettings().path) for each in checkpoint or ()]
+        predict(composite, elevation, cell, plan, out, checkpoint=files or None, settings=settings, items=items)
 
     parser.set_defaults(run=run)
 

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
 
+from headwater.core.errors import InputError
 from headwater.core.files import read_json
 from headwater.core.terms import Terms
 
@@ -33,6 +34,22 @@ def default_checkpoints() -> tuple[Path, ...]:
 def fetched_checkpoint(word: str, folder: Path) -> Path:
     """Return where the checkpoint is, or will be, that a word such as "waternet" names, in the data folder."""
     return folder / word / FETCHED[word]
+
+
+def checkpoint_named(name: str | Path, folder: Path) -> Path:
+    """Return the file of a checkpoint: a path as it is, or what a word such as "waternet" names in the data folder.
+
+    Raises
+    ------
+    InputError
+        The word's checkpoint was not fetched.
+    """
+    if str(name) not in FETCHED:
+        return Path(name)
+    file = fetched_checkpoint(str(name), folder)
+    if not is_there(file):
+        raise InputError(f"{name} needs {file}, which is not there.", f"Fetch it: headwater models fetch {name}.")
+    return file
 
 
 def is_there(checkpoint: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -20,6 +20,7 @@ from headwater.imagery.settings import CompositeSettings, SearchSettings, Select
 from headwater.predict.settings import PredictSettings
 from headwater.stac.settings import CatalogSettings
 from headwater.terrain.settings import ElevationSettings
+from headwater.waterways.link_ids import region_header
 from headwater.waterways.settings import BackboneSettings, NetworkSettings, VectorizeSettings
 
 CellRaster = Literal["composite", "elevation", "probability"]
@@ -141,6 +142,7 @@ class Config(Settings):
                 "Give the patterns of both TDX-Hydro files, or of none to use those of the data folder.",
             )
         _check_regions(backbone, self.basins.ids)
+        _check_headers(self.basins.ids)
         return self
 
     @property
@@ -163,6 +165,19 @@ class Config(Settings):
         """Checkpoints that the configuration names and uses; none means those that come with Headwater."""
         named = None if self.is_published else self.predict.checkpoint
         return (named,) if isinstance(named, str) else named or ()
+
+
+def _check_headers(ids: Sequence[str]) -> None:
+    """Refuse basins whose stream ids would be the same: those outside TDX-Hydro's regions have few numbers for them."""
+    known: dict[int, str] = {}
+    for basin in ids:
+        header = region_header(basin)
+        if header in known:
+            raise InputError(
+                f"The stream ids of {known[header]} and {basin} would be the same: both have the number {header}.",
+                "Map them by configurations of their own, in results folders of their own, or give one another id.",
+            )
+        known[header] = basin
 
 
 def _check_regions(backbone: BackboneSettings, basins: Iterable[str]) -> None:

@@ -11,11 +11,12 @@ import yaml
 
 from headwater.core.errors import InputError
 from headwater.core.events import say
+from headwater.fetch.settings import FetchSettings
 from headwater.geo.grid import PREDICTION_FACTOR
 from headwater.models.channels import PIXEL_M, RECIPES, Recipe
 from headwater.models.checkpoint import load_checkpoint, load_metadata
 from headwater.models.registry import NETWORKS, build_network
-from headwater.models.shipped import default_checkpoints
+from headwater.models.shipped import checkpoint_named, default_checkpoints
 from headwater.predict.devices import resolve_device
 from headwater.train.objective import Objective
 from headwater.train.planets import MARGIN_PX, PlanetSettings, read_planet
@@ -128,7 +129,7 @@ def _init_file(values: Mapping[str, Any], path: Path) -> Path | None:
     if "init" not in values:
         return None
     if values["init"] != SHIPPED:
-        return Path(values["init"])
+        return checkpoint_named(values["init"], FetchSettings().path)
     network = values.get("network")
     name = network.get("name") if isinstance(network, dict) else None
     shipped = {load_metadata(file).network: file for file in default_checkpoints()}

@@ -47,6 +47,30 @@ def flood(parser: argparse.ArgumentParser) -> None:
 
     learn.set_defaults(run=run_hmt)
 
+    grow = verbs.add_parser("spread", help="spread few labels along the terrain: flood downward, dry upward")
+    grow.add_argument("--labels", type=Path, required=True, help="1 flood, 0 dry, anything else unknown")
+    grow.add_argument("--elevation", type=Path, required=True, help="meters, on the same grid")
+    add_out(grow, "labels (1 flood, 0 dry, 255 unknown; COG)")
+
+    def run_spread(labels: Path, elevation: Path, out: Path) -> None:
+        from headwater.flood.steps import spread
+
+        spread(labels, elevation, out)
+
+    grow.set_defaults(run=run_spread)
+
+    judge = verbs.add_parser("score", help="score flood maps over labeled pixels, for flood and dry, by region")
+    judge.add_argument("--map", dest="found", type=Path, nargs="+", required=True, help="map of each region")
+    judge.add_argument("--labels", type=Path, nargs="+", required=True, help="labels of each region")
+    judge.add_argument("--out", type=Path, help="CSV to write")
+
+    def run_score(found: list[Path], labels: list[Path], out: Path | None) -> None:
+        from headwater.flood.steps import score
+
+        score(found, labels, out)
+
+    judge.set_defaults(run=run_score)
+
 
 def _rest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--elevation", type=Path, required=True, help="meters, on the same grid")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
 from headwater.core.errors import InputError
 from headwater.core.events import say
+from headwater.core.files import atomic_path
+from headwater.core.markdown import markdown_table
 from headwater.flood.hidden_markov import (
     DRY,
     FLOODED,
@@ -25,6 +28,7 @@ from headwater.flood.hidden_markov import (
     node_odds,
     posterior,
 )
+from headwater.flood.labels import score_labels, spread_labels
 from headwater.flood.settings import HmtSettings, PostprocessSettings, TreeSettings
 from headwater.flood.trees import Tree, collapse, make_tree
 from headwater.raster import Band, write_cog
@@ -178,6 +182,81 @@ def hmt(
     agree = float((made[known] == marked.ravel()[known]).mean())
     say(f"{agree:.1%} of the labels are met; epsilon {learned.epsilon:.3g}, prior {learned.prior:.3g}.", agree=agree)
     _write(made, flooded, place, out, probability_out, settings)
+
+
+def spread(labels: Path, elevation: Path, out: Path) -> None:
+    """Spread few labels along the terrain, as a start for training or for `hmt`; see `spread_labels`.
+
+    Parameters
+    ----------
+    labels : Path
+        One band: 1 flood, 0 dry, anything else unknown.
+    elevation : Path
+        Meters, on the same grid.
+    out : Path
+        COG to write: 1 flood, 0 dry, 255 unknown.
+
+    Raises
+    ------
+    InputError
+        A raster cannot be used, they are not on one grid, or nothing is labeled.
+    """
+    marked, place = _read(labels, _read_labels)
+    heights, other = _read(elevation, _read_elevation)
+    place.refuse_other(other, labels, elevation)
+    before = int((marked != UNKNOWN).sum())
+    if not before:
+        raise InputError(f"{labels} labels no pixel.", "Label some pixels: 1 flood, 0 dry.")
+    made, conflicts = spread_labels(marked, heights)
+    say(f"{before:,} labels became {int((made != UNKNOWN).sum()):,}.", labels=int((made != UNKNOWN).sum()))
+    if conflicts:
+        say(f"{conflicts:,} pixels that both flood and dry spread to stay unknown.", conflicts=conflicts)
+    classes = np.where(made == UNKNOWN, _MISSING, made).astype(np.uint8)[np.newaxis]
+    write_cog(
+        out,
+        classes,
+        transform=place.transform,
+        crs=place.crs,
+        nodata=_MISSING,
+        bands=LABELS,
+        overview_resampling="nearest",
+    )
+
+
+def score(found: Sequence[Path], labels: Sequence[Path], out: Path | None = None) -> pd.DataFrame:
+    """Score flood maps by labels, each of a region; print the table, and write it as CSV.
+
+    Parameters
+    ----------
+    found, labels : sequence of Path
+        A map and the labels of each region, on one grid: 1 flood, 0 dry, anything else unknown.
+    out : Path, optional
+        CSV to write.
+
+    Returns
+    -------
+    DataFrame
+        region, class, accuracy, precision, recall, f1; percent.
+
+    Raises
+    ------
+    InputError
+        A raster cannot be used, or their numbers differ.
+    """
+    if len(found) != len(labels):
+        raise InputError(f"{len(found)} maps and {len(labels)} labels are given.", "Give the labels of each map.")
+    tables = []
+    for one, other in zip(found, labels, strict=True):
+        made, place = _read(one, _read_labels)
+        truth, there = _read(other, _read_labels)
+        place.refuse_other(there, one, other)
+        tables.append(score_labels(made, truth).rename_axis("class").reset_index().assign(region=one.stem))
+    table = pd.concat(tables, ignore_index=True)[["region", "class", "accuracy", "precision", "recall", "f1"]]
+    print(markdown_table(list(table.columns), table.itertuples(index=False), digits=2), end="")
+    if out is not None:
+        with atomic_path(out) as temporary:
+            table.round(4).to_csv(temporary, index=False, lineterminator="\n")
+    return table
 
 
 def _tree(heights: NDArray[np.float32], settings: TreeSettings) -> tuple[Tree, NDArray[np.int32] | None]:

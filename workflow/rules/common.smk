@@ -79,7 +79,7 @@ def memory(mem_mb, **others):
 
 
 def backbone_inputs(wildcards):
-    return RUN.backbone_inputs(wildcards.basin)
+    return RUN.backbone_inputs(wildcards.basin, ancient)
 
 
 def files_of_cells(name):

@@ -180,7 +180,8 @@ def test_files_that_were_deleted_are_made_again(copied):
     expected = jobs(SECOND, "mosaic", "network", "report", east=("predict", "vectorize")) | jobs(basin, "report")
     assert planned(folder) == expected
     shutil.rmtree(results / basin / "cells" / WEST)
-    expected |= after_new_imagery(basin) | jobs(basin, west=("select", "elevation"))
+    # With the elevation, coasts are looked for again.
+    expected |= after_new_imagery(basin) | jobs(basin, "backbone", west=("select", "elevation"))
     assert planned(folder) == expected
 
 
@@ -224,6 +225,9 @@ def test_composites_that_are_not_kept_are_rebuilt_for_their_cell_only(copied, sc
 @pytest.mark.long
 def test_without_any_raster_nothing_runs_and_a_change_rebuilds_its_basin(copied, scene):
     folder, basin = copied
+    # For coasts the elevation would stay.
+    change_config(folder, backbone={"coasts": False})
+    done(folder)
     without(folder, basin, "composite", "elevation", "probability")
     done(folder)
     assert planned(folder) == set()

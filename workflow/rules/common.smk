@@ -79,7 +79,7 @@ def memory(mem_mb, **others):
 
 
 def backbone_inputs(wildcards):
-    return RUN.backbone_inputs(wildcards.basin, ancient)
+    return RUN.backbone_inputs(wildcards.basin)
 
 
 def files_of_cells(name):
@@ -97,7 +97,7 @@ def manifests(wildcards):
 def unless_kept(name):
     """Return a cell's raster as an output, which is removed after its last reader unless it is to be kept."""
     path = RESULTS / "{basin}/cells/{cell}" / f"{name}.tif"
-    return path if name in KEPT else temp(path)
+    return path if name in RUN.stays else temp(path)
 
 
 def kept_files(wildcards):

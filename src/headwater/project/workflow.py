@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -363,17 +363,8 @@ class Workflow:
         asked = [path for name in of_cells for path in self.cell_files(basin, name)]
         return [path for path in (*asked, *(folder / name for name in of_basin)) if not path.exists()]
 
-    def backbone_inputs(self, basin: str, ancient: Callable[[Path], Any] = Path) -> dict[str, Any]:
-        """Return the inputs of the backbone: TDX-Hydro's files, or polygons and elevation.
-
-        Parameters
-        ----------
-        basin : str
-            Basin of the job.
-        ancient : callable
-            Snakemake's mark of files whose time does not matter: an elevation that is made again, because it was not
-            kept, is the same. What changes it reruns the backbone by `identity`.
-        """
+    def backbone_inputs(self, basin: str) -> dict[str, Any]:
+        """Return the inputs of the backbone: TDX-Hydro's files, or polygons and elevation."""
         inputs: dict[str, Any] = {"plan": self.results / basin / "plan.json"}
         choice = self.backbone(basin)
         if choice.kind == "tdx":
@@ -382,8 +373,7 @@ class Workflow:
             own = {"streams": list(choice.streams), "catchments": list(choice.catchments)}
             inputs |= fetched if choice.fetched else own
             if self._has_coasts:
-                elevation = [ancient(path) for path in self.cell_files(basin, "elevation.tif")]
-                return inputs | {"polygons": self.polygons, "elevation": elevation}
+                return inputs | {"polygons": self.polygons, "elevation": self.cell_files(basin, "elevation.tif")}
             return inputs | ({"polygons": self.polygons} if self._is_part(basin) else {})
         inputs |= {"polygons": self.polygons, "elevation": self.elevation_files(basin)}
         return inputs | ({"probability": self.cell_files(basin, "probability.tif")} if choice.kind == "none" else {})
@@ -396,6 +386,14 @@ class Workflow:
     def _has_coasts(self) -> bool:
         """Whether land that drains to no reach gets waterways; the published method drops what is found there."""
         return self.config.backbone.coasts and self.config.vectorize.method == "headwater"
+
+    @property
+    def stays(self) -> set[str]:
+        """The rasters of cells that no job removes: those to be kept and, for coasts, the elevation.
+
+        It would be made again with each new image otherwise, and with it the backbone and the vectors of all cells.
+        """
+        return {*self.kept, *(["elevation"] if self._has_coasts else [])}
 
     def _decided(self, basin: str) -> BackboneSettings:
         """Return the settings of a basin's backbone, with the kind and the regions that were found for it."""
@@ -562,10 +560,6 @@ class Workflow:
         """
         if step == "predict" and self.config.is_published:
             return [STEP_VERSIONS["published"], self.config.predict.published]
-        if step == "backbone" and self._has_coasts:
-            collections = self.config.catalog.dem_collections
-            elevation = self.config.elevation.options(reruns=True)
-            return [STEP_VERSIONS[step], STEP_VERSIONS["elevation"], *collections, elevation]
         if step != "predict":
             return [STEP_VERSIONS.get(step)]
         described = [Path(path).with_suffix(".json") for path in self.config.checkpoints or default_checkpoints()]

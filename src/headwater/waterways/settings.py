@@ -49,7 +49,8 @@ class BackboneSettings(Settings):
     coasts: bool = setting(
         True,
         "Whether land that drains to no reach, such as coasts, has waterways too: networks of their own, which end"
-        " where that land does. For kinds tdx and dem and the method headwater; they need the elevation of all cells.",
+        " where that land does. For kinds tdx and dem and the method headwater; the elevation of cells stays on disk"
+        " for it, whatever `keep` says.",
     )
     coast_min_area_km2: float = setting(
         0.02,

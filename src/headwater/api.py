@@ -562,7 +562,7 @@ class Basin:
 
         Examples
         --------
-        >>> axes = basin.plot(by="source")
+        >>> axes = hw.open_basin(results).plot(by="source")
         """
         from headwater.report.figures import add_network, hillshade
         from headwater.report.step import map_grid, read_relief

@@ -35,7 +35,7 @@ def test_a_missing_extra_is_named_with_its_remedy():
 
 
 def test_the_extras_are_those_that_messages_and_documents_name():
-    assert set(EXTRAS) == {"demo", "readers", "train", "slurm", "masks", "docs", "dev"}
+    assert set(EXTRAS) == {"demo", "readers", "train", "slurm", "masks", "explore", "docs", "dev"}
     documented = (ROOT / "docs/how-to/install.md").read_text()
     assert all(f"| `{extra}` |" in documented for extra in EXTRAS)
 

@@ -47,7 +47,7 @@ def test_a_box_is_mapped_once_and_the_same_from_a_checkout(tmp_path, planet, ser
     assert code == 0, text
     assert "Nothing to be done" in text
 
-    snakemake = [str(BIN / "snakemake"), "--cores", "2", "--configfile", "place/config.yaml"]
+    snakemake = [str(BIN / "snakemake"), "--cores", "2", "--configfile", "place/config.yaml", "--printshellcmds"]
     code, text = call(clone, *snakemake, "-n")
     assert code == 0, text
     assert "Nothing to be done" in text

@@ -51,15 +51,17 @@ def backbone(parser: argparse.ArgumentParser) -> None:
         from headwater.waterways.backbone_step import backbone
         from headwater.waterways.settings import BackboneSettings
 
+        settings = given(BackboneSettings, values)
         backbone(
             plan,
             polygons,
             reaches_out,
             catchments_out,
-            settings=given(BackboneSettings, values),
+            settings=settings,
             streams=streams,
             catchments=catchments,
-            elevation=cell_paths(elevation, plan, buffer=True),
+            # TDX-Hydro needs no elevation around an area; its coasts are within.
+            elevation=cell_paths(elevation, plan, buffer=settings.kind != "tdx"),
             probability=cell_paths(probability, plan),
             threshold=_threshold(threshold),
         )

@@ -205,6 +205,8 @@ def _with_coasts(
 
     polygon = basin_polygon(polygons, plan.basin_id)
     cells = [(cell.name, cell.bounds) for cell in plan.cells]
+    for path in elevation:
+        check_elevation(Path(path))
     shapes = backbone.catchments.geometry.to_numpy()
     tree = shapely.STRtree(shapes)
     parts = []

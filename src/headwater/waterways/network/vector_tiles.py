@@ -10,8 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import shapely
-
 from headwater.core.errors import WorkError
 from headwater.core.files import atomic_path
 from headwater.waterways.network.formats import OutputFormat, terms_in
@@ -81,6 +79,8 @@ def write_zooms(
     more : mapping, optional
         Further options of GDAL's driver MVT.
     """
+    import shapely
+
     first, final = min(shown), max(shown)
     # If this process is killed, the next writer recognizes the folder by its name and removes it.
     with (
